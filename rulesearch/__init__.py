@@ -1,0 +1,1 @@
+"""rulesearch: search for short, interpretable, local learning rules."""

@@ -1,0 +1,172 @@
+"""Dividing a data set between the search and the final evaluation, which share no image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rulesearch.data.read import Examples, Source, read_source
+from rulesearch.data.tasks import ImageSet, TaskShape
+from rulesearch.errors import RuleSearchError
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A data set in its two parts, which have no image in common.
+
+    Attributes:
+        name: the data set, as it was asked for.
+        search: the images for meta-learning, refits, elimination.
+        held_out: the images for the final evaluation alone.
+    """
+
+    name: str
+    search: ImageSet
+    held_out: ImageSet
+
+    @property
+    def classes(self) -> int:
+        """The number of output units."""
+        return self.search.classes
+
+    @property
+    def inputs(self) -> int:
+        """The number of input units: pixels of an image."""
+        return int(self.search.x.shape[1])
+
+
+def load_data(name: str, root: str | Path | None = None, *, shape: TaskShape) -> Data:
+    """Read a data set and divide it between the search and the final evaluation.
+
+    The evaluation gets the data set's own test split if that has `shape.ways` classes or more and
+    enough images for a task in each of its classes; the search then has the whole training split.
+    Otherwise a third of each class's training images, and never fewer than one task needs, is set
+    aside, by a permutation that depends on the class number and the number of its images alone:
+    runs with other seeds, trials, or terms set aside the same images.
+
+    Every class that occurs must have images enough for a task in both parts. Class numbers without
+    any image are passed over.
+
+    Args:
+        name: `digits` (scikit-learn's), `emnist` (balanced), `mnist`, `fashion-mnist`, or a file
+            `FILE.npz` with `x` [examples, inputs], finite numbers that are taken as they are, and
+            `y` [examples], integers from 0; optionally `x_test` and `y_test`.
+        root: a folder in torchvision's layout, both splits unpacked. Without it the set is
+            downloaded once (EMNIST: 0.5 GB) to `rulesearch` in the user's cache folder. `digits`
+            and files have no use for it.
+        shape: the size of the tasks that both parts must be large enough for.
+
+    Raises:
+        RuleSearchError: unknown name, files missing or damaged, or tasks larger than the data.
+
+    Example:
+        >>> digits = load_data("digits", shape=TaskShape())
+        >>> digits.classes, digits.inputs, digits.held_out.source
+        (10, 64, '601 of the 1,797 images, set aside at random within each class')
+    """
+    try:
+        source = read_source(name, root)
+    except RuleSearchError as error:
+        raise error.located(f"--dataset {name}") from error.__cause__
+    return _divide(source, shape)
+
+
+def _divide(source: Source, shape: TaskShape) -> Data:
+    """The images for the search and for the evaluation; see `load_data`."""
+    train = source.train
+    train_all = f"{len(train.y):,} images" + (" of the training split" if source.test else "")
+    _refuse_sizes(source, shape)
+    if source.test is not None and _test_limit(source, shape) >= shape.per_class:
+        test = source.test
+        return Data(
+            source.name,
+            _image_set(source, train, np.arange(len(train.y)), f"all {train_all}"),
+            _image_set(
+                source,
+                test,
+                np.arange(len(test.y)),
+                f"all {len(test.y):,} images of the test split",
+            ),
+        )
+    aside = _set_aside(train.y, shape.per_class)
+    rest = np.setdiff1d(np.arange(len(train.y)), aside)
+    unused = "; the test split is too small for these tasks, and unused" if source.test else ""
+    return Data(
+        source.name,
+        _image_set(source, train, rest, f"{len(rest):,} of the {train_all}{unused}"),
+        _image_set(
+            source,
+            train,
+            aside,
+            f"{len(aside):,} of the {train_all}, set aside at random within each class{unused}",
+        ),
+    )
+
+
+def _set_aside(y: np.ndarray, at_least: int) -> np.ndarray:
+    """Rows of a random third of each class, and of `at_least` images where a third is fewer."""
+    aside = []
+    for number in np.unique(y):
+        members = np.flatnonzero(y == number)
+        # RandomState, because NumPy promises that its streams never change between versions.
+        shuffled = np.random.RandomState(number).permutation(members)
+        aside.append(shuffled[: max(len(members) // 3, at_least)])
+    return np.concatenate(aside)
+
+
+def _image_set(source: Source, split: Examples, rows: np.ndarray, which: str) -> ImageSet:
+    rows = rows[np.lexsort((rows, split.y[rows]))]
+    labels = split.y[rows]
+    starts = np.flatnonzero(np.diff(labels, prepend=-1, append=source.classes))
+    x = np.divide(split.x[rows], split.unit, dtype=np.float32)
+    for array in (x, labels, rows, starts):
+        array.flags.writeable = False
+    return ImageSet(source.name, which, source.classes, x, labels, rows, starts)
+
+
+def _smallest_class(split: Examples) -> tuple[int, int]:
+    """The class number with the fewest images, and how many it has."""
+    numbers, counts = np.unique(split.y, return_counts=True)
+    fewest = counts.argmin()
+    return int(numbers[fewest]), int(counts[fewest])
+
+
+def _test_limit(source: Source, shape: TaskShape) -> int:
+    """The images of each class that a task may take if the test split serves the evaluation."""
+    if source.test is None or len(np.unique(source.test.y)) < shape.ways:
+        return 0
+    return min(_smallest_class(source.train)[1], _smallest_class(source.test)[1])
+
+
+def _refuse_sizes(source: Source, shape: TaskShape) -> None:
+    """Raise for tasks larger than the data, with the largest size that works."""
+    present = len(np.unique(source.train.y))
+    if shape.ways > present:
+        raise RuleSearchError(
+            f"--ways {shape.ways}: {source.name} has {present} classes; at most {present}"
+        )
+    number, images = _smallest_class(source.train)
+    limit, of_split = images // 2, ""
+    test_limit = _test_limit(source, shape)
+    if source.test is not None and test_limit > limit:
+        limit, of_split = test_limit, " of the training split"
+        if test_limit < images:
+            (number, images), of_split = _smallest_class(source.test), " of the test split"
+    if shape.per_class <= limit:
+        return
+    reason = (
+        f"a task takes {shape.per_class} images of each class, others for the evaluation than for "
+        f"the search, and {source.name} has {images} of class {number}{of_split}"
+    )
+    shots, queries = f"--shots {shape.shots}", f"--queries {shape.queries}"
+    if limit > shape.queries:
+        raise RuleSearchError(f"{shots}: {reason}; at most {limit - shape.queries} with {queries}")
+    if limit > shape.shots:
+        raise RuleSearchError(f"{queries}: {reason}; at most {limit - shape.shots} with {shots}")
+    if limit >= 2:
+        raise RuleSearchError(f"{shots} {queries}: {reason}; at most {limit} together")
+    raise RuleSearchError(
+        f"--dataset {source.name}: {reason}; give every class at least 4, or leave it out"
+    )

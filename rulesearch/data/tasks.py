@@ -1,0 +1,149 @@
+"""Tasks, and drawing them from a set of images.
+
+A task is a random choice of classes with a few images of each, some to train on and others to be
+asked for: Shervani-Tabar & Rosenbaum, Meta-learning biologically plausible plasticity rules with
+random feedback pathways (2023), where it has M ways and K shots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+from torch import Tensor
+
+from rulesearch.errors import RuleSearchError
+
+
+@dataclass(frozen=True)
+class TaskShape:
+    """The size of a task: how many classes, and how many images of each.
+
+    Args:
+        ways: classes of a task, at least 1.
+        shots: training images of each class, at least 1.
+        queries: query images of each class, at least 1.
+
+    Raises:
+        RuleSearchError: for each size below 1, a line that names its option.
+
+    Example:
+        >>> TaskShape(ways=5, shots=50, queries=10).per_class
+        60
+    """
+
+    ways: int = 5
+    shots: int = 50
+    queries: int = 10
+
+    def __post_init__(self) -> None:
+        sizes = {"ways": self.ways, "shots": self.shots, "queries": self.queries}
+        faults = [f"--{k} {n}: a task needs at least 1" for k, n in sizes.items() if n < 1]
+        if faults:
+            raise RuleSearchError(*faults)
+
+    @property
+    def per_class(self) -> int:
+        """Images that a task takes of each of its classes: shots + queries."""
+        return self.shots + self.queries
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One task, or several with the leading dimension `lifetimes`; steps = ways * shots.
+
+    Attributes:
+        x: [steps, inputs] or [lifetimes, steps, inputs], training images in the order of training.
+        labels: [..., steps], the data set's own class numbers, not 0 ... ways-1.
+        query_x: [..., ways * queries, inputs], other images of the same classes, class by class.
+        query_labels: [..., ways * queries].
+    """
+
+    x: Float32[Tensor, "*lifetimes steps inputs"]
+    labels: Int64[Tensor, "*lifetimes steps"]
+    query_x: Float32[Tensor, "*lifetimes queries inputs"]
+    query_labels: Int64[Tensor, "*lifetimes queries"]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images that serve one purpose, sorted by class.
+
+    Attributes:
+        name: the data set, as it was asked for.
+        source: which images of it these are, for the record of a run.
+        classes: output units that the data set asks for: its number of classes; for a user's file
+            the largest label + 1, over training and test examples.
+        x: [examples, inputs], in [0, 1]; a user's own values may be any finite numbers.
+        labels: [examples], class numbers in ascending order.
+        rows: [examples], where each image stands in the split that `source` names, from 0.
+        starts: [classes present + 1], where each class begins, and the end: the images of the
+            i-th class present are starts[i] ... starts[i+1] - 1. Class numbers that no image
+            has take no place here, so no task asks for them.
+    """
+
+    name: str
+    source: str
+    classes: int
+    x: Float32[np.ndarray, "examples inputs"] = field(repr=False)
+    labels: Int64[np.ndarray, " examples"] = field(repr=False)
+    rows: Int64[np.ndarray, " examples"] = field(repr=False)
+    starts: Int64[np.ndarray, " starts"] = field(repr=False)
+
+
+def draw_task(images: ImageSet, shape: TaskShape, seed: int) -> Task:
+    """Draw one task: [steps, inputs], without a leading dimension.
+
+    Classes are distinct, images too, so that none is both trained on and asked for; the training
+    images come in random order. All of it depends on `seed` (0 or more) alone.
+
+    Raises:
+        ValueError: `images` is too small for `shape`, which `load_data` with that shape excludes.
+
+    Example:
+        >>> from rulesearch.data import load_data
+        >>> images = load_data("digits", shape=TaskShape()).search
+        >>> draw_task(images, TaskShape(ways=2, shots=3), seed=0).x.shape
+        torch.Size([6, 64])
+    """
+    train, query = _draw(images, shape, seed)
+    return _gather(images, train, query)
+
+
+def draw_tasks(images: ImageSet, shape: TaskShape, seeds: Sequence[int]) -> Task:
+    """Draw a task for each seed (one or more), stacked along a leading dimension `lifetimes`.
+
+    Entry i is exactly `draw_task(images, shape, seeds[i])`.
+
+    Raises:
+        ValueError: as for `draw_task`, or there is no seed.
+    """
+    drawn = [_draw(images, shape, seed) for seed in seeds]
+    train, query = (np.stack(part) for part in zip(*drawn, strict=True))
+    return _gather(images, train, query)
+
+
+def _draw(images: ImageSet, shape: TaskShape, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The indices of a task's training [steps] and query [ways * queries] images."""
+    rng = np.random.default_rng(seed)
+    sizes = np.diff(images.starts)
+    chosen = rng.choice(len(sizes), shape.ways, replace=False)
+    indices = np.stack(
+        [
+            images.starts[c] + rng.choice(sizes[c], shape.per_class, replace=False, shuffle=True)
+            for c in chosen
+        ]
+    )
+    return rng.permutation(indices[:, : shape.shots].ravel()), indices[:, shape.shots :].ravel()
+
+
+def _gather(images: ImageSet, train: np.ndarray, query: np.ndarray) -> Task:
+    return Task(
+        x=torch.from_numpy(images.x[train]),
+        labels=torch.from_numpy(images.labels[train]),
+        query_x=torch.from_numpy(images.x[query]),
+        query_labels=torch.from_numpy(images.labels[query]),
+    )

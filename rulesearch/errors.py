@@ -1,0 +1,26 @@
+"""The one exception for what a person can mend.
+
+Whatever else is raised is a fault of this package and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class RuleSearchError(Exception):
+    """A request that cannot be met: what is wrong, where, and the way out, in one line each.
+
+    Args:
+        message: one fault, or several; each becomes one line.
+
+    Example:
+        >>> str(RuleSearchError("unknown symbol y_psot").located("mine.py, term G3"))
+        'mine.py, term G3: unknown symbol y_psot'
+    """
+
+    def __init__(self, *message: str) -> None:
+        super().__init__("\n".join(message))
+        self.lines: tuple[str, ...] = message
+
+    def located(self, where: str) -> RuleSearchError:
+        """The same faults, each with the file, term or option in front of it."""
+        return RuleSearchError(*(f"{where}: {line}" for line in self.lines))

@@ -1,0 +1,183 @@
+"""What a term needs beyond its own synapse, decided from the expression alone, with evidence.
+
+A verdict is a set of needs, not a yes or no (design, section 4). The paper calls all ten of its
+terms local (section 4.2, and the Discussion on errors and activities in the same neurons); this
+says what each of them really asks of a brain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from sympy import Expr, Symbol
+
+from rulesearch.errors import RuleSearchError
+from rulesearch.notation import Pool, Term, text_of
+from rulesearch.operators import QUANTITIES, SCALAR, Index, NeuronSum, without_definitions
+
+Need = Literal["dendritic", "retrograde", "global", "foreign"]
+Neurons = Literal["shared", "separate"]
+
+#: In the order in which they are printed.
+NEEDS: tuple[Need, ...] = ("dendritic", "retrograde", "global", "foreign")
+SYNAPTIC = "synaptic"  # how "no needs" is written
+
+_READS_OF_SUM: dict[Need, str] = {
+    "dendritic": "every incoming synapse of the post-cell",
+    "retrograde": "every outgoing synapse of the pre-cell",
+    "global": "every synapse of the layer",
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Why a term has a need: the smallest sub-expression that has it, and what it reads."""
+
+    need: Need
+    expression: str
+    reads: str
+
+    def __str__(self) -> str:
+        return f"{self.expression} reads {self.reads}"
+
+
+@dataclass(frozen=True)
+class Read:
+    """A quantity that the update of synapse (j, k) reads, and over which neurons.
+
+    Attributes:
+        quantity: name of the local quantity.
+        every: the indices over which it is read at all neurons rather than at the synapse's own.
+    """
+
+    quantity: str
+    every: Index
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The needs of a term, each with its evidence, and all that its update reads."""
+
+    needs: frozenset[Need]
+    evidence: tuple[Evidence, ...]
+    reads: frozenset[Read]
+
+    def __str__(self) -> str:
+        return ", ".join(n for n in NEEDS if n in self.needs) or SYNAPTIC
+
+
+def classify(term: Term, neurons: Neurons = "shared") -> Verdict:
+    """The verdict on a term.
+
+    Args:
+        term: its canonical expression is judged, operators by their definitions.
+        neurons: `shared`, activities and errors live in the same cells; `separate`, a forward
+            synapse does not see errors, and a term that uses one is `foreign`.
+
+    Example:
+        >>> from rulesearch.notation import Term
+        >>> verdict = classify(Term.of("F9", "y_post*y_pre - y_post*sum_post(y_post*W)"))
+        >>> print(verdict, "|", verdict.evidence[0])
+        retrograde | sum_post(y_post*W) reads every outgoing synapse of the pre-cell
+    """
+    form = without_definitions(term.expression)
+    evidence = [*_sums(form), *_scalars(form)]
+    if neurons == "separate":
+        evidence.extend(_foreign(form))
+    first: dict[Need, Evidence] = {}
+    for item in sorted(evidence, key=lambda e: len(e.expression)):
+        first.setdefault(item.need, item)
+    needs = frozenset(first)
+    return Verdict(needs, tuple(first[n] for n in NEEDS if n in needs), frozenset(_reads(form)))
+
+
+def _sums(form: Expr) -> Iterable[Evidence]:
+    """The need of each outermost sum; what it contains is part of it."""
+    if isinstance(form, NeuronSum):
+        need = _need_of_sum(form)
+        if need == "global":
+            # Smaller evidence may lie inside, as in a sum over a sum over a sum.
+            inner = [e for a in form.args for e in _sums(a) if e.need == "global"]
+            yield from inner or [_because(form, need)]
+        else:
+            yield _because(form, need)
+        return
+    for argument in form.args:
+        yield from _sums(argument)
+
+
+def _need_of_sum(total: NeuronSum) -> Need:
+    if any(inner.axis != total.axis for a in total.args for inner in a.atoms(NeuronSum)):
+        return "global"
+    return "dendritic" if total.axis == "pre" else "retrograde"
+
+
+def _because(form: Expr, need: Need) -> Evidence:
+    return Evidence(need, text_of(form), _READS_OF_SUM[need])
+
+
+def _scalars(form: Expr) -> Iterable[Evidence]:
+    for symbol in form.free_symbols:
+        if QUANTITIES[symbol.name].need:
+            yield Evidence("global", symbol.name, "a signal that is the same everywhere")
+
+
+def _foreign(form: Expr) -> Iterable[Evidence]:
+    for name in sorted(s.name for s in form.free_symbols if QUANTITIES[s.name].error):
+        yield Evidence("foreign", name, "a cell of another population")
+
+
+def _reads(form: Expr, every: Index = SCALAR) -> Iterable[Read]:
+    if isinstance(form, Symbol):
+        yield Read(form.name, every & QUANTITIES[form.name].index)
+        return
+    if isinstance(form, NeuronSum):
+        every = every | {form.axis}
+    for argument in form.args:
+        yield from _reads(argument, every)
+
+
+def parse_needs(text: str) -> frozenset[Need]:
+    """The needs that `--locality` allows: names with commas, `synaptic` for none, `all`.
+
+    Raises:
+        RuleSearchError: an unknown need.
+
+    Example:
+        >>> sorted(parse_needs("dendritic,retrograde"))
+        ['dendritic', 'retrograde']
+    """
+    words = {w.strip() for w in text.split(",") if w.strip()}
+    if words == {"all"}:
+        return frozenset(NEEDS)
+    if strange := sorted(words - set(NEEDS) - {SYNAPTIC}):
+        raise RuleSearchError(
+            f"--locality {text}: unknown need {strange[0]}; give {SYNAPTIC}, all, or any of "
+            f"{', '.join(NEEDS)}, with commas"
+        )
+    return frozenset(n for n in NEEDS if n in words)
+
+
+def within(pool: Pool, allowed: Collection[Need], neurons: Neurons = "shared") -> None:
+    """Refuse a pool with terms that need more than is allowed.
+
+    Raises:
+        RuleSearchError: one line for each such term: its need, the evidence and the way out.
+    """
+    shown = ",".join(n for n in NEEDS if n in allowed) or SYNAPTIC
+    faults = []
+    for term in pool:
+        verdict = classify(term, neurons)
+        excess = [e for e in verdict.evidence if e.need not in allowed]
+        if excess:
+            wider = ",".join(n for n in NEEDS if n in allowed or n in verdict.needs)
+            faults.append(
+                f"term {term.name}: needs {', '.join(e.need for e in excess)}, not in --locality "
+                f"{shown}: {excess[0]}; allow it with --locality {wider} or leave {term.name} out"
+            )
+    if len(faults) == len(pool):
+        faults.append(f"--locality {shown}: excludes all {len(pool)} terms; allow more needs")
+    if faults:
+        raise RuleSearchError(*faults)

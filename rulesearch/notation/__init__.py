@@ -1,0 +1,77 @@
+"""The notation of a term: symbols, sums, terms, pools, and how they are read from files.
+
+from rulesearch.notation import Pool, e_post, sum_post, W, y_post, y_pre
+pool = Pool(F0=-e_post*y_pre, F9=y_post*y_pre - y_post*sum_post(y_post*W))
+"""
+
+from sympy import Abs, Heaviside, Max, Min, atan, cos, erf, exp, log, sign, sin, sqrt, tanh
+
+from rulesearch.notation.canonical import canonical as canonical
+from rulesearch.notation.canonical import degree as degree
+from rulesearch.notation.loading import load_pool as load_pool
+from rulesearch.notation.loading import pool_from_text as pool_from_text
+from rulesearch.notation.parsing import parse as parse
+from rulesearch.notation.pool import Pool as Pool
+from rulesearch.notation.pool import Term as Term
+from rulesearch.notation.pool import values_of as values_of
+from rulesearch.notation.printing import latex_of as latex_of
+from rulesearch.notation.printing import text_of as text_of
+from rulesearch.operators import QUANTITIES
+from rulesearch.operators import operator as operator
+from rulesearch.operators import sum_post as sum_post
+from rulesearch.operators import sum_pre as sum_pre
+
+y_pre, e_pre, y_post, e_post, W, z_pre, z_post, n_pre, n_post, L = (
+    QUANTITIES[name].symbol
+    for name in (
+        "y_pre",
+        "e_pre",
+        "y_post",
+        "e_post",
+        "W",
+        "z_pre",
+        "z_post",
+        "n_pre",
+        "n_post",
+        "L",
+    )
+)
+
+__all__ = [
+    "Abs",
+    "Heaviside",
+    "L",
+    "Max",
+    "Min",
+    "Pool",
+    "Term",
+    "W",
+    "atan",
+    "canonical",
+    "cos",
+    "degree",
+    "e_post",
+    "e_pre",
+    "erf",
+    "exp",
+    "latex_of",
+    "load_pool",
+    "log",
+    "n_post",
+    "n_pre",
+    "operator",
+    "parse",
+    "pool_from_text",
+    "sign",
+    "sin",
+    "sqrt",
+    "sum_post",
+    "sum_pre",
+    "tanh",
+    "text_of",
+    "values_of",
+    "y_post",
+    "y_pre",
+    "z_post",
+    "z_pre",
+]

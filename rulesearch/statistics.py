@@ -1,0 +1,201 @@
+"""Evaluations on common tasks, and what may be concluded from them.
+
+Lifetimes that diverged count as chance (loss ln of the outputs, accuracy 1 / outputs): dropping
+them would make an unstable rule look better than it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from scipy import stats
+
+from rulesearch.meta import Population, diverged
+
+Interval = tuple[float, float]
+"""Lower and upper end of a 95 % confidence interval."""
+
+LEVEL = 0.95
+RESAMPLES = 9999
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What one rule did on given lifetimes; all tuples are [lifetimes].
+
+    Attributes:
+        seeds: of the lifetimes.
+        loss: query loss, chance for those that diverged.
+        accuracy: query accuracy, chance for those that diverged.
+        initial_loss: query loss before training.
+        diverged: which ones did.
+    """
+
+    seeds: tuple[int, ...]
+    loss: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    initial_loss: tuple[float, ...]
+    diverged: tuple[bool, ...]
+
+    @property
+    def mean_loss(self) -> float:
+        """The mean of `loss`."""
+        return float(np.mean(self.loss))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A rule's accuracy and loss with intervals over tasks, conditional on the image set.
+
+    Attributes:
+        accuracy: mean, 0 to 1.
+        accuracy_interval: of the mean.
+        loss: mean query cross-entropy, in nats.
+        loss_interval: of the mean.
+        lifetimes: how many were run.
+        diverged: how many of them count as chance.
+    """
+
+    accuracy: float
+    accuracy_interval: Interval
+    loss: float
+    loss_interval: Interval
+    lifetimes: int
+    diverged: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The mean of paired differences, and its interval."""
+
+    mean: float
+    interval: Interval
+
+
+def measure(
+    population: Population,
+    theta: Sequence[float],
+    seeds: Sequence[int],
+    outputs: int,
+    *,
+    batch: int = 64,
+) -> Outcomes:
+    """Run lifetimes forward only.
+
+    Args:
+        population: what the coefficients do.
+        theta: raw coefficients, [terms].
+        seeds: one a lifetime; the same seeds make two rules comparable task by task.
+        outputs: units of the output layer, which fix what chance is.
+        batch: lifetimes handed over at once, which bounds the memory.
+    """
+    coefficients = torch.tensor(tuple(theta), dtype=torch.float64)
+    parts = [
+        population(coefficients, seeds[first : first + batch])
+        for first in range(0, len(seeds), batch)
+    ]
+    loss, accuracy, initial = (
+        torch.cat([getattr(part, name).detach().to("cpu", torch.float64) for part in parts])
+        for name in ("loss", "accuracy", "initial_loss")
+    )
+    bad = diverged(loss, initial)
+    return Outcomes(
+        seeds=tuple(seeds),
+        loss=tuple(loss.masked_fill(bad, math.log(outputs)).tolist()),
+        accuracy=tuple(accuracy.masked_fill(bad, 1 / outputs).tolist()),
+        initial_loss=tuple(initial.tolist()),
+        diverged=tuple(bad.tolist()),
+    )
+
+
+def summarise(outcomes: Outcomes) -> Evaluation:
+    """Means over the lifetimes with bootstrap intervals."""
+    return Evaluation(
+        accuracy=float(np.mean(outcomes.accuracy)),
+        accuracy_interval=bootstrap_interval(outcomes.accuracy),
+        loss=outcomes.mean_loss,
+        loss_interval=bootstrap_interval(outcomes.loss),
+        lifetimes=len(outcomes.seeds),
+        diverged=sum(outcomes.diverged),
+    )
+
+
+def evaluate(
+    population: Population,
+    theta: Sequence[float],
+    seeds: Sequence[int],
+    outputs: int,
+    *,
+    batch: int = 64,
+) -> Evaluation:
+    """Accuracy and loss of a rule on the tasks of the seeds: `measure`, then `summarise`."""
+    return summarise(measure(population, theta, seeds, outputs, batch=batch))
+
+
+def compare(
+    first: Outcomes, second: Outcomes, of: Literal["loss", "accuracy"] = "loss"
+) -> Difference:
+    """The mean of first minus second over the lifetimes that both ran.
+
+    Raises:
+        ValueError: they did not run the same lifetimes.
+    """
+    if first.seeds != second.seeds:
+        raise ValueError("paired differences need the same seeds in the same order")
+    differences = np.subtract(getattr(first, of), getattr(second, of))
+    return Difference(float(differences.mean()), t_interval(differences.tolist()))
+
+
+def t_interval(values: Sequence[float]) -> Interval:
+    """Student's interval of the mean; right for a few refits and for many paired differences.
+
+    Raises:
+        ValueError: fewer than two values.
+
+    Example:
+        >>> t_interval([1.0, 1.0, 1.0])
+        (1.0, 1.0)
+    """
+    _at_least_two(values)
+    mean = float(np.mean(values))
+    half = float(stats.sem(values) * stats.t.ppf((1 + LEVEL) / 2, len(values) - 1))
+    return mean - half, mean + half
+
+
+def bootstrap_interval(values: Sequence[float]) -> Interval:
+    """Bias-corrected and accelerated bootstrap interval of the mean (Efron 1987).
+
+    It stays within the range of the values, as an accuracy must, and follows their skew. The
+    resamples are drawn from a fixed seed: the same values give the same interval.
+
+    Raises:
+        ValueError: fewer than two values.
+
+    Example:
+        >>> bootstrap_interval([0.5, 0.5])
+        (0.5, 0.5)
+    """
+    _at_least_two(values)
+    sample = np.asarray(values, dtype=np.float64)
+    if np.ptp(sample) == 0:  # nothing to resample: the acceleration would be 0 / 0
+        return float(sample[0]), float(sample[0])
+    interval = stats.bootstrap(
+        (sample,),
+        np.mean,
+        confidence_level=LEVEL,
+        n_resamples=RESAMPLES,
+        batch=1000,
+        method="BCa",
+        random_state=np.random.default_rng(0),
+    ).confidence_interval
+    return float(interval.low), float(interval.high)
+
+
+def _at_least_two(values: Sequence[float]) -> None:
+    if len(values) < 2:
+        raise ValueError(f"an interval needs two values or more, not {len(values)}")
