@@ -1,11 +1,25 @@
-"""One online pass and its meta-gradient: the kernels' public face."""
+"""One online pass and its meta-gradient: the kernels' public face, and observables."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Literal
 
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor
+
+from rulesearch.errors import RuleSearchError
+from rulesearch.kernels import KERNELS, Batch, Kernel, Unsupported
+from rulesearch.lowering import Plan, lower_terms
+from rulesearch.network import forward, slope, softplus
+from rulesearch.notation import Pool
+from rulesearch.pathways import Pathway, feedback_shapes, pathway as pathway_of
+
+KernelName = Literal["auto", "einsum", "fused"]
+PathwayName = str
 
 
 @dataclass(frozen=True)
@@ -16,14 +30,257 @@ class Lifetimes:
         loss: mean query cross-entropy after the last step, [lifetimes].
         accuracy: share of the query examples classified correctly, [lifetimes], 0 to 1.
         initial_loss: mean query cross-entropy before the first step, [lifetimes].
-        gradient: derivative of each lifetime's loss, [lifetimes, *theta.shape], or None.
+        gradient: derivative of each lifetime's loss with respect to its own coefficients,
+            [lifetimes, *theta.shape] ([lifetimes, layers, terms] where theta has the lifetimes
+            itself), or None.
         weights: the final weights, list over layers of [lifetimes, post, pre], or None.
         observed: observables by name, e.g. "angle" in degrees, [lifetimes, layers].
+        note: what was done other than asked for, such as another kernel; "" if nothing.
     """
 
-    loss: Tensor
-    accuracy: Tensor
-    initial_loss: Tensor
+    loss: Float[Tensor, " lifetimes"]
+    accuracy: Float[Tensor, " lifetimes"]
+    initial_loss: Float[Tensor, " lifetimes"]
     gradient: Tensor | None = None
-    weights: list[Tensor] | None = None
+    weights: list[Float[Tensor, "lifetimes post pre"]] | None = None
     observed: Mapping[str, Tensor] = field(default_factory=dict)
+    note: str = ""
+
+
+def run_lifetimes(
+    pool: Pool,
+    theta: Tensor,
+    weights: Sequence[Tensor],
+    feedback: Sequence[Tensor] | str,
+    *,
+    train: tuple[Tensor, Tensor],
+    query: tuple[Tensor, Tensor],
+    kernel: KernelName = "auto",
+    gradient: bool | Sequence[str] = False,
+    pathway: PathwayName | None = None,
+    observe: Sequence[str] = (),
+) -> Lifetimes:
+    """Run lifetimes of online learning, with the gradient of each with respect to theta.
+
+    Args:
+        pool: the terms.
+        theta: raw coefficients, [terms], [layers, terms] or [lifetimes, layers, terms].
+        weights: initial weights, list over layers of [lifetimes, post, pre].
+        feedback: list over layers of [lifetimes, pre, post] (`e_{l-1} = B e_l ⊙ σ'`; the first is
+            for the synthetic error of the input layer), for a direct pathway
+            [lifetimes, pre, outputs]; or the name of a pathway that needs none, "symmetric".
+        train: x [lifetimes, steps, inputs] and labels [lifetimes, steps], integers.
+        query: x [lifetimes, queries, inputs] and labels [lifetimes, queries].
+        kernel: `einsum`, `fused`, or `auto`: fused on a CPU where it can.
+        gradient: all terms, none, or the names of some (zero for the rest).
+        pathway: name of the feedback graph; "random" where matrices are given.
+        observe: names of observables, see `OBSERVABLES`.
+
+    Returns:
+        Losses, accuracies, gradients, final weights and observables. Nothing given is changed.
+
+    Raises:
+        RuleSearchError: shapes, dtypes, devices or names that do not fit; the line says which.
+
+    Example:
+        >>> import torch
+        >>> from rulesearch.notation import Pool
+        >>> pool = Pool(F0="-e_post*y_pre")
+        >>> weights = [0.1 * torch.ones(1, 3, 2), 0.1 * torch.ones(1, 2, 3)]
+        >>> x, labels = torch.ones(1, 4, 2), torch.tensor([[0, 1, 0, 0]])
+        >>> out = run_lifetimes(pool, torch.tensor([0.1]), weights, "symmetric",
+        ...                     train=(x, labels), query=(x, labels), kernel="einsum", gradient=True)
+        >>> out.gradient.shape
+        torch.Size([1, 1])
+    """
+    name = feedback if isinstance(feedback, str) else (pathway or "random")
+    path = pathway_of(name, len(weights))
+    if isinstance(feedback, str) and pathway not in (None, feedback):
+        raise RuleSearchError(f"pathway {pathway}: but feedback names {feedback}; give one of them")
+    if isinstance(feedback, str) and not path.tied:
+        raise RuleSearchError(
+            f"feedback {feedback}: this pathway has matrices of its own; give a list of them, "
+            "or use symmetric"
+        )
+    matrices = None if isinstance(feedback, str) or path.tied else list(feedback)
+    if unknown := [n for n in observe if n not in OBSERVABLES]:
+        raise RuleSearchError(
+            f"observe {unknown[0]}: unknown observable; give any of {', '.join(OBSERVABLES)}"
+        )
+    wanted = _wanted(pool, gradient)
+    sizes = _check(pool, theta, weights, matrices, path, train, query)
+    everywhere = _spread(theta, weights[0].shape[0], len(weights)).to(weights[0])
+
+    active = sorted({*wanted, *_nonzero(everywhere)}) or [0]
+    terms = tuple(pool.terms[i] for i in active)
+    batch = Batch(
+        everywhere[..., active], list(weights), matrices, train[0], train[1], query[0], query[1]
+    )
+    compiled, note = _kernel(kernel, lower_terms(terms), sizes, path, weights[0])
+    outcome = compiled(
+        batch, gradient=[active.index(i) for i in wanted], keep_weights=True
+    )
+    observed = {n: OBSERVABLES[n](_known(outcome.weights), path, matrices, query) for n in observe}
+    slopes = None
+    if outcome.gradient is not None:
+        slopes = everywhere.new_zeros(everywhere.shape)
+        slopes[..., active] = outcome.gradient
+        slopes = slopes.sum(1) if theta.ndim == 1 else slopes
+    return Lifetimes(
+        outcome.loss,
+        outcome.accuracy,
+        outcome.initial_loss,
+        slopes,
+        outcome.weights,
+        observed,
+        note,
+    )
+
+
+def _wanted(pool: Pool, gradient: bool | Sequence[str]) -> list[int]:
+    if isinstance(gradient, bool):
+        return list(range(len(pool))) if gradient else []
+    if unknown := [n for n in gradient if n not in pool.names]:
+        raise RuleSearchError(
+            f"gradient {unknown[0]}: no such term; the terms are {', '.join(pool.names)}"
+        )
+    return sorted(pool.names.index(n) for n in gradient)
+
+
+def _nonzero(theta: Tensor) -> list[int]:
+    return [int(i) for i in (theta != 0).flatten(0, 1).any(0).nonzero()[:, 0]]
+
+
+def _spread(theta: Tensor, lifetimes: int, layers: int) -> Tensor:
+    """theta as [lifetimes, layers, terms]."""
+    while theta.ndim < 3:
+        theta = theta[None]
+    return theta.expand(lifetimes, layers, theta.shape[-1])
+
+
+def _known(weights: list[Tensor] | None) -> list[Tensor]:
+    assert weights is not None
+    return weights
+
+
+def _kernel(
+    name: KernelName, plan: Plan, sizes: tuple[int, ...], path: Pathway, like: Tensor
+) -> tuple[Kernel, str]:
+    """The compiled kernel, and what to say where it is not the one asked for."""
+    if name not in ("auto", *KERNELS):
+        raise RuleSearchError(
+            f"--kernel {name}: unknown kernel; give auto or one of {', '.join(KERNELS)}"
+        )
+    first = name
+    if name == "auto":
+        first = "fused" if like.device.type == "cpu" and "fused" in KERNELS else "einsum"
+    try:
+        return _compiled(first, plan, sizes, path), ""
+    except Unsupported as reason:
+        return _compiled("einsum", plan, sizes, path), f"{first} cannot take {reason}; using einsum"
+
+
+@lru_cache(maxsize=256)
+def _compiled(name: str, plan: Plan, sizes: tuple[int, ...], path: Pathway) -> Kernel:
+    return KERNELS[name](plan, sizes, path)
+
+
+def _check(
+    pool: Pool,
+    theta: Tensor,
+    weights: Sequence[Tensor],
+    feedback: Sequence[Tensor] | None,
+    path: Pathway,
+    train: tuple[Tensor, Tensor],
+    query: tuple[Tensor, Tensor],
+) -> tuple[int, ...]:
+    """The layer sizes, once every shape, dtype and device fits."""
+    first = weights[0]
+    if first.dtype not in (torch.float32, torch.float64):
+        raise RuleSearchError(f"weights[0]: dtype {first.dtype}; give float32 or float64")
+    n = first.shape[0]
+    sizes = (first.shape[-1], *(w.shape[-2] for w in weights))
+    expected: list[tuple[str, Tensor, tuple[int | None, ...], bool]] = [
+        (f"weights[{i}]", w, (n, sizes[i + 1], sizes[i]), True) for i, w in enumerate(weights)
+    ]
+    if feedback is not None:
+        shapes = feedback_shapes(path, sizes)
+        if len(feedback) != len(shapes):
+            raise RuleSearchError(
+                f"feedback: {len(feedback)} matrices; the {path.name} pathway has {len(shapes)}"
+            )
+        expected += [
+            (f"feedback[{i}]", b, (n, *shape), True)
+            for i, (b, shape) in enumerate(zip(feedback, shapes, strict=True))
+        ]
+    for label, (x, labels) in (("train", train), ("query", query)):
+        expected.append((f"{label} x", x, (n, None, sizes[0]), True))
+        expected.append((f"{label} labels", labels, tuple(x.shape[:2]), False))
+    for label, tensor, shape, floating in expected:
+        fits = tensor.ndim == len(shape) and all(
+            b is None or a == b for a, b in zip(tensor.shape, shape, strict=True)
+        )
+        if not fits:
+            shown = ", ".join("any" if s is None else str(s) for s in shape)
+            raise RuleSearchError(f"{label}: shape {list(tensor.shape)}; give [{shown}]")
+        if floating and tensor.dtype != first.dtype:
+            raise RuleSearchError(f"{label}: dtype {tensor.dtype}; give {first.dtype} throughout")
+        if not floating and tensor.dtype != torch.int64:
+            raise RuleSearchError(f"{label}: dtype {tensor.dtype}; give torch.int64")
+        if tensor.device != first.device:
+            raise RuleSearchError(f"{label}: on {tensor.device}; weights[0] is on {first.device}")
+    for label, labels in (("train labels", train[1]), ("query labels", query[1])):
+        if labels.numel() and not (0 <= int(labels.min()) and int(labels.max()) < sizes[-1]):
+            raise RuleSearchError(f"{label}: outside 0 to {sizes[-1] - 1}, the output units")
+    allowed = [(len(pool),), (len(weights), len(pool)), (n, len(weights), len(pool))]
+    if tuple(theta.shape) not in allowed:
+        raise RuleSearchError(
+            f"theta: shape {list(theta.shape)}; give one of "
+            + ", ".join(str(list(shape)) for shape in allowed)
+        )
+    return sizes
+
+
+# --- observables -------------------------------------------------------------------------------
+
+
+def alignment_angles(
+    weights: Sequence[Float[Tensor, "lifetimes post pre"]],
+    path: Pathway,
+    feedback: Sequence[Float[Tensor, "lifetimes pre source"]] | None,
+    query: tuple[Tensor, Tensor],
+) -> Float[Tensor, "lifetimes layers"]:
+    """Angle in degrees between each layer's error and backprop's, after the last step.
+
+    For layers 1 … L (the last is 0 by construction), between the means over the query set of the
+    error from the pathway and the error from the transposed weights; the paper's Fig. 3d, as its
+    authors' code computes it.
+    """
+    x, labels = query
+    potentials = forward(weights, x)
+    depth = len(weights)
+    gates = [slope(x), *(slope(softplus(z)) for z in potentials[:-1])]
+    output = torch.softmax(potentials[-1], dim=-1)
+    output = output - torch.nn.functional.one_hot(labels, output.shape[-1]).to(output)
+    errors: dict[int, Tensor] = {depth: output}
+    true: dict[int, Tensor] = {depth: output}
+    for edge in path.edges:
+        carrier = weights[edge.target].mT if edge.tied or feedback is None else feedback[edge.target]
+        errors[edge.target] = (errors[edge.source] @ carrier.mT) * gates[edge.target]
+    for layer in reversed(range(depth)):
+        true[layer] = (true[layer + 1] @ weights[layer]) * gates[layer]
+    angles = []
+    for layer in range(1, depth + 1):
+        a, b = errors[layer].mean(1).double(), true[layer].mean(1).double()
+        # atan2 rather than acos: exact at 0 and 180 degrees.
+        a, b = (v / v.norm(dim=-1, keepdim=True) for v in (a, b))
+        angles.append(2.0 * torch.atan2((a - b).norm(dim=-1), (a + b).norm(dim=-1)))
+    return torch.rad2deg(torch.stack(angles, dim=-1))
+
+
+Observable = Callable[
+    [Sequence[Tensor], Pathway, "Sequence[Tensor] | None", tuple[Tensor, Tensor]], Tensor
+]
+
+#: Name -> function of the final weights. They cost nothing where they are not asked for.
+OBSERVABLES: Mapping[str, Observable] = {"angle": alignment_angles}

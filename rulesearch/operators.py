@@ -430,6 +430,8 @@ class TargetPrinter(PythonCodePrinter):  # type: ignore[misc]
         self._rename = rename or {}
 
     def _print(self, expr: Expr, **kwargs: Any) -> str:
+        if expr.is_number and not expr.is_Rational:
+            return repr(float(expr))  # sqrt(2), pi: no target's functions take a plain number
         row = operator_of(getattr(expr, "func", None))
         if row is not None and not isinstance(expr, Pow):
             return self._call(row, expr.args)

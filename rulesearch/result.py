@@ -292,7 +292,7 @@ def significant(value: Number, figures: int = 3) -> str:
         ('0.0112', '-0.0510', '3.20e-07', '0')
     """
     if value is None:
-        return "not finite"
+        return "nan"
     return f"{value:#.{figures}g}".removesuffix(".") if value else "0"
 
 

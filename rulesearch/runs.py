@@ -174,9 +174,9 @@ def append_history(run: Path, row: Mapping[str, object]) -> None:
     path = run / "history.jsonl"
     line = json.dumps(plain(row), allow_nan=False, ensure_ascii=False) + "\n"
     with _writing(path, run), path.open("a+b") as file:
-        size = file.seek(0, os.SEEK_END)
-        if size and file.seek(size - 1) is not None and file.read(1) != b"\n":
-            file.seek(0)  # a crash tore the last line: it goes, its meta-step is made again
+        file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
+        if file.read(1) not in (b"", b"\n"):  # a crash tore the last line: that one is made again
+            file.seek(0)
             file.truncate(file.read().rfind(b"\n") + 1)
         file.write(line.encode())
 

@@ -240,7 +240,7 @@ def test_printing_shows_the_rule_and_its_evidence():
         (12345.0, "1.23e+04"),
         (0.0, "0"),
         (-0.0, "0"),
-        (None, "not finite"),
+        (None, "nan"),
     ],
 )
 def test_significant_figures(value, text):

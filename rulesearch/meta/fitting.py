@@ -1,9 +1,4 @@
-"""Meta-learning: from a function of the coefficients to a trial.
-
-What is optimised is seen only through `Population`: raw coefficients and seeds in, lifetimes out.
-A protocol is a row of numbers, an optimiser a pure function of a frozen state, so that a run
-stopped anywhere goes on to the bit from the state it wrote last.
-"""
+"""One meta-learning run: plan, state, record, and the loop over meta-steps."""
 
 from __future__ import annotations
 
@@ -11,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -19,9 +14,8 @@ from torch import Tensor
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.lifetime import Lifetimes
-
-ZERO_NORM = 1e-12
-"""A gradient whose norm is below this counts as zero."""
+from rulesearch.meta.optimiser import adam, soft_threshold, unit_votes
+from rulesearch.meta.protocols import MetaProtocol
 
 PATIENCE = 20
 """Meta-steps in a row without one usable lifetime after which a fit is given up."""
@@ -54,84 +48,6 @@ class Population(Protocol):
             observe: names of the observables wanted.
         """
         ...
-
-
-@dataclass(frozen=True)
-class MetaProtocol:
-    """How coefficients are meta-learned, as numbers.
-
-    Attributes:
-        in_units: whether the coefficients learned are in units of each term (see `units`).
-        meta_batch: lifetimes a meta-step.
-        rate: Adam's step, in the coefficients learned.
-        betas: decay of Adam's two running means.
-        eps: added to the root of the second one, in step and threshold.
-        normalise: whether each lifetime's gradient is divided by its own norm.
-        penalty: `proximal`, a soft threshold after each step in Adam's own metric, or
-            `subgradient`, l1 * sign(coefficient) added to the gradient (zero at zero).
-        decay_share: the last share of the meta-steps, over which the rate falls linearly.
-        decay_to: what it falls to, as a share of `rate`.
-        l1: the penalty when the search asks for no other.
-        meta_steps: length of a search.
-        start: where the reference term begins, in the coefficients learned.
-        zero_below: a coefficient is kept when its size is above this.
-    """
-
-    in_units: bool
-    meta_batch: int
-    rate: float
-    betas: tuple[float, float]
-    eps: float
-    normalise: bool
-    penalty: Literal["proximal", "subgradient"]
-    decay_share: float
-    decay_to: float
-    l1: float
-    meta_steps: int
-    start: float
-    zero_below: float
-
-
-ROBUST = MetaProtocol(
-    in_units=True,
-    meta_batch=8,
-    rate=1e-3,
-    betas=(0.9, 0.99),
-    eps=1e-8,
-    normalise=True,
-    penalty="proximal",
-    decay_share=0.4,
-    decay_to=0.05,
-    l1=0.05,
-    meta_steps=300,
-    start=1e-3,
-    zero_below=0.0,
-)
-"""Direction votes of eight lifetimes, coefficients in units, coefficients exactly zero."""
-
-PAPER = MetaProtocol(
-    in_units=False,
-    meta_batch=1,
-    rate=1e-3,
-    betas=(0.9, 0.999),
-    eps=1e-8,
-    normalise=False,
-    penalty="subgradient",
-    decay_share=0.0,
-    decay_to=1.0,
-    # Shervani-Tabar & Rosenbaum do not print the lambda of Eq. 6; none is invented here.
-    l1=0.0,
-    meta_steps=600,
-    start=1e-3,
-    # A subgradient leaves no exact zeros: a penalised coefficient jitters by one step of Adam.
-    zero_below=1e-3,
-)
-"""Shervani-Tabar & Rosenbaum (2023), Eq. 6: raw coefficients, one task a meta-step, Adam.
-
-Its penalty is an option without a published value, so `l1` is 0 unless it is given.
-"""
-
-PROTOCOLS: Mapping[str, MetaProtocol] = {"robust": ROBUST, "paper": PAPER}
 
 
 @dataclass(frozen=True)
@@ -256,48 +172,6 @@ class Fit:
     failed: str | None = None
 
 
-def units(
-    norms: Sequence[float], reference: int, names: Sequence[str]
-) -> tuple[tuple[float, ...], tuple[str, ...]]:
-    """Scales that give every term the size of the reference: s_r = min(1, |F_ref| / |F_r|).
-
-    Args:
-        norms: mean Frobenius norm of each term at initialisation, summed over layers, [terms].
-        reference: index of the term that the others are measured by.
-        names: of the terms, for the messages.
-
-    Returns:
-        The scales, [terms], in (0, 1], or 0 for a term to leave out because it is zero on the
-        data at hand; and one message for each such term.
-
-    Raises:
-        RuleSearchError: a norm is not finite, or the reference itself is zero.
-
-    Example:
-        >>> units([6.0, 2.0, 60.0, 0.0], 0, ["F0", "F1", "F2", "F3"])
-        ((1.0, 1.0, 0.1, 0.0), ('term F3: zero on these data at initialisation; left out',))
-    """
-    faults = [
-        f"term {name}: not finite at initialisation; rewrite it, or leave it out of the pool"
-        for name, norm in zip(names, norms, strict=True)
-        if not np.isfinite(norm)
-    ]
-    if norms[reference] == 0:
-        faults.append(
-            f"term {names[reference]}: zero on these data at initialisation, so nothing can be "
-            "measured by it; begin the search with another term"
-        )
-    if faults:
-        raise RuleSearchError(*faults)
-    scales = tuple(min(1.0, norms[reference] / norm) if norm else 0.0 for norm in norms)
-    left_out = tuple(
-        f"term {name}: zero on these data at initialisation; left out"
-        for name, norm in zip(names, norms, strict=True)
-        if norm == 0
-    )
-    return scales, left_out
-
-
 def diverged(loss: Tensor, initial_loss: Tensor) -> Tensor:
     """Which lifetimes are worse than no training, or not finite; all three are [lifetimes]."""
     return ~torch.isfinite(loss) | (loss > initial_loss)
@@ -313,39 +187,6 @@ def lifetime_seeds(seed: int, label: str, step: int, count: int) -> tuple[int, .
     name = int.from_bytes(hashlib.sha256(label.encode()).digest()[:8], "big")
     words = np.random.SeedSequence([seed, name, step]).generate_state(count, np.uint64)
     return tuple(int(word) >> 1 for word in words)
-
-
-def unit_votes(gradients: Tensor) -> Tensor:
-    """Each lifetime's direction, without its size: [lifetimes, terms] with rows of norm 1 or 0."""
-    norm = torch.linalg.vector_norm(gradients, dim=1, keepdim=True)
-    return torch.where(norm < ZERO_NORM, torch.zeros(()), gradients / norm.clamp(min=ZERO_NORM))
-
-
-def adam(
-    m: Tensor, v: Tensor, updates: int, gradient: Tensor, betas: tuple[float, float], eps: float
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """One step of Adam's running means (Kingma & Ba 2015, Algorithm 1).
-
-    Args:
-        m: running mean of the gradient, [terms].
-        v: running mean of its square, [terms].
-        updates: steps taken before this one.
-        gradient: the new one, [terms].
-        betas: decay of the two means.
-        eps: added to the root of the corrected second mean.
-
-    Returns:
-        The new m and v, the direction m_hat / (sqrt(v_hat) + eps), and that denominator.
-    """
-    m = betas[0] * m + (1 - betas[0]) * gradient
-    v = betas[1] * v + (1 - betas[1]) * gradient**2
-    metric = (v / (1 - betas[1] ** (updates + 1))).sqrt() + eps
-    return m, v, m / (1 - betas[0] ** (updates + 1)) / metric, metric
-
-
-def soft_threshold(values: Tensor, threshold: Tensor) -> Tensor:
-    """The minimiser of (x - value)**2 / 2 + threshold * |x|, per coordinate."""
-    return torch.sign(values) * torch.clamp(values.abs() - threshold, min=0)
 
 
 def rate_at(plan: FitPlan, step: int) -> float:
@@ -491,7 +332,7 @@ def fit(
 
 
 def to_json(record: Any) -> str:
-    """A frozen record of numbers as one line of JSON; floats come back exactly."""
+    """A frozen record (numbers, text, tuples) as one line of JSON; floats come back exactly."""
     return json.dumps(asdict(record))
 
 

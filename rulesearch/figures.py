@@ -1,0 +1,289 @@
+"""The figures of a run: accuracy, coefficients, and alignment over meta-steps.
+
+Each is a matplotlib `Figure` made without pyplot, so that no window, backend, or setting of the
+caller's is touched.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from rulesearch.result import Result, significant
+
+Row: TypeAlias = Mapping[str, Any]  # one meta-step of history.jsonl
+Series: TypeAlias = NDArray[np.float64]
+
+# Okabe & Ito, "Color universal design" (2008): told apart by colour-blind readers and in grey.
+BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILLION, PURPLE = (
+    "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
+)  # fmt: skip
+GREY = "#8C8C8C"
+LAYERS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+
+# How each rule of the final evaluation is drawn: label, colour, dashes.
+EVALUATED = {
+    "rule": ("rule", BLACK, "-"),
+    "backprop": ("backprop", VERMILLION, "--"),
+    "feedback_alignment": ("feedback alignment", GREEN, ":"),
+}
+
+STYLE: Any = {  # matplotlib's own type for the names of settings is private
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "figure.titlesize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.xmargin": 0.01,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.2,
+    "savefig.dpi": 200,
+    "pdf.fonttype": 42,  # text stays text
+    "figure.constrained_layout.use": True,
+}
+WIDTH = 6.8  # inches: two columns of a journal page
+LABEL_HEIGHT = 0.08  # of a panel: ten points in the 1.7 inches of the lowest panel with labels
+TRIAL = {"color": SKY, "linewidth": 0.6, "alpha": 0.7}  # one trial's line, behind their mean
+
+
+def figures(history: Iterable[Row], result: Result, directory: Path) -> list[Path]:
+    """Draw the figures of a run, each as PDF and PNG.
+
+    Args:
+        history: rows of `history.jsonl`: `stage`, `step`, `loss`, `accuracy`, `theta`, `angles`.
+        result: what the search ended with.
+        directory: where to; made if it is not there.
+
+    Returns:
+        The files written: `accuracy`, `coefficients`, and, where angles were observed, `alignment`.
+    """
+    trials = by_trial(history)
+    directory.mkdir(parents=True, exist_ok=True)
+    with style():
+        drawn = {
+            "accuracy": accuracy_figure(trials, result),
+            "coefficients": coefficient_figure(trials, result),
+        }
+        if any(row.get("angles") for rows in trials.values() for row in rows):
+            drawn["alignment"] = alignment_figure(trials)
+        written = []
+        for name, figure in drawn.items():
+            for kind, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
+                path = directory / f"{name}.{kind}"
+                figure.savefig(path, metadata=metadata)  # without a date: same run, same file
+                written.append(path)
+    return written
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The look of all figures, for as long as they are drawn."""
+    with mpl.rc_context():
+        mpl.rcdefaults()  # whatever a user's own matplotlibrc says
+        mpl.rcParams.update(STYLE)
+        yield
+
+
+def by_trial(history: Iterable[Row]) -> dict[str, list[Row]]:
+    """The rows of the trials of the L1 search, by stage, each in the order of its steps."""
+    trials: dict[str, list[Row]] = {}
+    for row in history:
+        if row["stage"].startswith("trial"):
+            trials.setdefault(row["stage"], []).append(row)
+    return {stage: sorted(rows, key=lambda row: int(row["step"])) for stage, rows in trials.items()}
+
+
+def accuracy_figure(trials: Mapping[str, Sequence[Row]], result: Result) -> Figure:
+    """Accuracy and loss of the trials over meta-steps, beside the final evaluation's values."""
+    figure = Figure(figsize=(WIDTH, 4.6))
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    for axes, name, label in (
+        (upper, "accuracy", "query accuracy (share correct)"),
+        (lower, "loss", "query loss (nats)"),
+    ):
+        lines = [(_steps(rows), _values(rows, name)) for rows in trials.values()]
+        for steps, values in lines:
+            axes.plot(steps, values, **TRIAL)
+        if lines:
+            axes.plot(*_smooth(*_mean(lines)), color=BLUE, label="mean of the trials, smoothed")
+            axes.plot([], [], **TRIAL, label="one trial")
+        marks = []
+        for key, (text, color, dashes) in EVALUATED.items():
+            value = getattr(result.evaluation.get(key), name, None)
+            if value is not None:
+                axes.axhline(value, color=color, linestyle=dashes, linewidth=1)
+                marks.append((value, f"{text} {significant(value)}", color))
+        axes.set_ylabel(label)
+        # A diverged lifetime's loss can be of any size; it must not flatten all the others.
+        bulk = [np.nanpercentile(values, 98) for _, values in lines if np.isfinite(values).any()]
+        top = 1.2 * max([*bulk, *(value for value, _, _ in marks), 0.1])
+        axes.set_ylim(0, 1 if name == "accuracy" else top)
+        _label_right(axes, marks)
+    lower.set_xlabel("meta-step")
+    diverged = sum(row.get("diverged") or 0 for rows in trials.values() for row in rows)
+    left_out = sum(row.get("left_out") or 0 for rows in trials.values() for row in rows)
+    figure.suptitle(
+        f"Trials of the search: {diverged} lifetimes diverged, {left_out} left out. "
+        "Horizontal lines: the final evaluation."
+    )
+    if trials:
+        lower.legend(frameon=False, loc="upper right")
+    return figure
+
+
+def coefficient_figure(trials: Mapping[str, Sequence[Row]], result: Result) -> Figure:
+    """The raw coefficient of each term over meta-steps, a panel for each that trials keep.
+
+    A panel has its own scale, because coefficients of one rule differ by orders of magnitude.
+    """
+    kept = {name for trial in result.trials for name in trial.support} | set(result.support)
+    names = [entry.name for entry in result.pool if entry.name in kept]
+    columns = min(3, max(1, len(names)))
+    rows = max(1, math.ceil(len(names) / columns))
+    figure = Figure(figsize=(WIDTH, 0.5 + 1.6 * rows))
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in panels[len(names) :]:
+        axes.set_visible(False)
+    for axes, name in zip(panels, names, strict=False):
+        inside = name in result.support
+        for steps_of in trials.values():
+            values = [(row.get("theta") or {}).get(name, 0.0) for row in steps_of]
+            axes.plot(_steps(steps_of), _floats(values), color=BLUE if inside else GREY, lw=0.8)
+        axes.axhline(0, color=BLACK, linewidth=0.5)
+        if inside:
+            theta, interval = result.theta.get(name), result.theta_interval.get(name)
+            if interval and None not in interval:
+                axes.axhspan(*interval, color=VERMILLION, alpha=0.25, linewidth=0)
+            if theta is not None:
+                axes.axhline(theta, color=VERMILLION, linestyle="--", linewidth=1)
+        final = f"final {significant(result.theta.get(name, 0.0))}" if inside else "not in the rule"
+        axes.set_title(f"{name}: {final}", color=BLACK if inside else GREY, loc="left")
+        axes.ticklabel_format(axis="y", scilimits=(-4, 4), useMathText=True)
+    figure.supxlabel("meta-step", fontsize=8)
+    figure.supylabel("coefficient theta (raw)", fontsize=8)
+    figure.suptitle(
+        "Solid: one trial each. Dashed: the final rule, with its 95 % interval.\n"
+        "Terms that no trial keeps are left out."
+    )
+    return figure
+
+
+def alignment_figure(trials: Mapping[str, Sequence[Row]]) -> Figure:
+    """The angle between the feedback's errors and backprop's, per layer, over meta-steps."""
+    figure = Figure(figsize=(WIDTH * 0.7, 2.8))
+    axes = figure.subplots()
+    layers = max(len(row.get("angles") or ()) for rows in trials.values() for row in rows)
+    marks = []
+    for layer in range(layers):
+        lines = []
+        for rows in trials.values():
+            observed = [row for row in rows if len(row.get("angles") or ()) > layer]
+            values = _floats(row["angles"][layer] for row in observed)
+            lines.append((_steps(observed), values))
+        color = LAYERS[layer % len(LAYERS)]
+        for line in lines:
+            axes.plot(*line, color=color, linewidth=0.5, alpha=0.35)
+        steps, mean = _smooth(*_mean(lines))
+        axes.plot(steps, mean, color=color)
+        if mean.size and np.isfinite(mean[-1]):
+            marks.append((float(mean[-1]), f"layer {layer + 1}", color))
+    axes.axhline(90, color=BLACK, linestyle="--", linewidth=0.8)
+    axes.annotate("90°: no alignment", (0.98, 90), xycoords=("axes fraction", "data"),
+                  xytext=(0, 2), textcoords="offset points", ha="right")  # fmt: skip
+    axes.set(xlabel="meta-step", ylabel="alignment angle (degrees)")
+    axes.set_ylim(0, max(100.0, axes.get_ylim()[1]))
+    _label_right(axes, marks)
+    figure.suptitle("Thin: one trial. Thick: their mean, smoothed.")
+    return figure
+
+
+# Series ------------------------------------------------------------------------------------------
+
+
+def _floats(values: Iterable[float | None]) -> Series:
+    """Numbers of the history, where None is one that was not finite."""
+    return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def _steps(rows: Sequence[Row]) -> Series:
+    return _floats(row["step"] for row in rows)
+
+
+def _values(rows: Sequence[Row], name: str) -> Series:
+    return _floats(row.get(name) for row in rows)
+
+
+def _mean(lines: Sequence[tuple[Series, Series]]) -> tuple[Series, Series]:
+    """At each step, the mean over those trials that have a finite value there."""
+    steps = np.concatenate([line[0] for line in lines])
+    values = np.concatenate([line[1] for line in lines])
+    finite = np.isfinite(values)
+    unique, where = np.unique(steps[finite], return_inverse=True)
+    return unique, np.bincount(where, values[finite]) / np.bincount(where)
+
+
+def _smooth(steps: Series, values: Series) -> tuple[Series, Series]:
+    """A centred running mean over a twentieth of the steps, narrower at the ends."""
+    half = len(values) // 40
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    index = np.arange(len(values))
+    reach = np.minimum(half, np.minimum(index, len(values) - 1 - index))
+    return steps, (total[index + reach + 1] - total[index - reach]) / (2 * reach + 1)
+
+
+# Labels ------------------------------------------------------------------------------------------
+
+
+def spread(values: Sequence[float], gap: float) -> list[float]:
+    """Move values apart until neighbours are `gap` from each other, and no further than needed.
+
+    Example:
+        >>> spread([0.70, 0.69, 0.2], gap=0.1)
+        [0.745, 0.645, 0.2]
+    """
+    order = np.argsort(values, kind="stable")
+    groups: list[list[int]] = []
+    centres: list[float] = []
+    for index in order:
+        groups.append([int(index)])
+        centres.append(float(values[index]))
+        while len(groups) > 1 and centres[-1] - centres[-2] < (
+            gap * (len(groups[-1]) + len(groups[-2])) / 2
+        ):
+            merged = groups.pop()
+            centres.pop()
+            groups[-1] += merged
+            centres[-1] = float(np.mean([values[member] for member in groups[-1]]))
+    places = [0.0] * len(values)
+    for members, centre in zip(groups, centres, strict=True):
+        for rank, member in enumerate(members):
+            places[member] = round(centre + gap * (rank - (len(members) - 1) / 2), 12)
+    return places
+
+
+def _label_right(axes: Axes, marks: Sequence[tuple[float, str, str]]) -> None:
+    """Name values at the right edge, apart from each other; each is (value, text, colour)."""
+    low, high = axes.get_ylim()
+    places = spread([value for value, _, _ in marks], gap=(high - low) * LABEL_HEIGHT)
+    for (value, text, color), place in zip(marks, places, strict=True):
+        axes.annotate(
+            text,
+            (1, value),
+            xytext=(1.01, place),
+            xycoords=("axes fraction", "data"),
+            textcoords=("axes fraction", "data"),
+            color=color,
+            verticalalignment="center",
+            annotation_clip=False,
+        )

@@ -1,0 +1,107 @@
+"""Kernels: plan × network × pathway -> lifetimes. Same results, one target each.
+
+A kernel runs whole lifetimes: the online pass over the training examples, the query loss after
+the last step, and, where asked for, the gradient of that loss with respect to every coefficient
+of every layer, through every step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from rulesearch.lowering import Plan
+from rulesearch.pathways import Pathway
+
+
+class Unsupported(Exception):  # noqa: N818, it says a limit, not a fault
+    """A plan or batch that a kernel cannot take; the text is the reason, for one line to a user."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Everything that some lifetimes start from; nothing in it is ever changed in place.
+
+    Attributes:
+        theta: raw coefficients, [lifetimes, layers, terms].
+        weights: list over layers of [lifetimes, post, pre].
+        feedback: list over target layers of [lifetimes, pre, source]; None where all edges are tied.
+        x: [lifetimes, steps, inputs].
+        labels: [lifetimes, steps], class numbers.
+        query_x: [lifetimes, queries, inputs].
+        query_labels: [lifetimes, queries].
+    """
+
+    theta: Float[Tensor, "lifetimes layers terms"]
+    weights: Sequence[Float[Tensor, "lifetimes post pre"]]
+    feedback: Sequence[Float[Tensor, "lifetimes pre source"]] | None
+    x: Float[Tensor, "lifetimes steps inputs"]
+    labels: Int[Tensor, "lifetimes steps"]
+    query_x: Float[Tensor, "lifetimes queries inputs"]
+    query_labels: Int[Tensor, "lifetimes queries"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a kernel gives back.
+
+    Attributes:
+        loss: mean query loss after the last step, [lifetimes].
+        accuracy: [lifetimes], 0 to 1.
+        initial_loss: mean query loss before the first step, [lifetimes].
+        gradient: of `loss`, [lifetimes, layers, terms], zero for terms not asked for; or None.
+        weights: final ones, list over layers of [lifetimes, post, pre]; None if not asked for.
+    """
+
+    loss: Float[Tensor, " lifetimes"]
+    accuracy: Float[Tensor, " lifetimes"]
+    initial_loss: Float[Tensor, " lifetimes"]
+    gradient: Float[Tensor, "lifetimes layers terms"] | None
+    weights: list[Float[Tensor, "lifetimes post pre"]] | None
+
+
+class Unsupported(Exception):  # noqa: N818, it is an answer rather than an error
+    """A plan or a batch that a kernel cannot take; the text says why. `einsum` takes all."""
+
+
+class Kernel(Protocol):
+    """A compiled plan."""
+
+    @property
+    def source(self) -> str:
+        """The generated source, for people to read."""
+
+    def __call__(
+        self, batch: Batch, *, gradient: Sequence[int] = (), keep_weights: bool = False
+    ) -> Outcome:
+        """Run lifetimes.
+
+        Args:
+            batch: what they start from.
+            gradient: positions of the terms to differentiate; none: forward only.
+            keep_weights: whether the final weights are wanted.
+        """
+
+
+def _einsum(plan: Plan, sizes: tuple[int, ...], path: Pathway) -> Kernel:
+    from rulesearch.kernels.einsum import build
+
+    return build(plan, sizes, path)
+
+
+def _fused(plan: Plan, sizes: tuple[int, ...], path: Pathway) -> Kernel:
+    from rulesearch.kernels.fused import build
+
+    return build(plan, sizes, path)
+
+
+#: Name -> builder. Imported when asked for: a command that runs nothing needs neither torch's
+#: nor Numba's code.
+KERNELS: Mapping[str, Callable[[Plan, tuple[int, ...], Pathway], Kernel]] = {
+    "einsum": _einsum,
+    "fused": _fused,
+}

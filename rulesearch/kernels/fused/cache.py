@@ -1,0 +1,96 @@
+"""Generated modules on disk: one real module for each source, so that Numba can cache its code.
+
+Numba keeps compiled code beside the file that a function came from, and makes no cache for what
+came from `exec`. A module's name is a digest of its source, of the source of this package (whose
+functions are compiled into it), and of what else decides the machine code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import llvmlite
+import llvmlite.binding as llvm
+import numba
+
+
+def cache_folder() -> Path:
+    """The user's own cache folder, made if need be; a temporary one where it cannot be written.
+
+    `RULESEARCH_CACHE` names another; without it, the platform's convention is followed
+    (`XDG_CACHE_HOME`, or `~/.cache`).
+    """
+    chosen = os.environ.get("RULESEARCH_CACHE")
+    if chosen:
+        folder = Path(chosen)
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(base) / "rulesearch" / "kernels"
+    return folder if _usable(folder) else _temporary()
+
+
+def _usable(folder: Path) -> bool:
+    """Whether the folder can be written and nobody else can write code into it."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        status = folder.stat()
+    except OSError:
+        return False
+    if not hasattr(os, "getuid"):
+        return True
+    return status.st_uid == os.getuid() and not status.st_mode & 0o022
+
+
+@cache
+def _temporary() -> Path:
+    # `mkdtemp` makes it 0700. It outlives the process: Numba may write into it at exit.
+    return Path(tempfile.mkdtemp(prefix="rulesearch-kernels-"))
+
+
+@cache
+def _surroundings() -> bytes:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    target = (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
+    versions = (sys.version, numba.__version__, llvmlite.__version__)
+    digest.update(repr((*target, *versions)).encode())
+    return digest.digest()
+
+
+def load(source: str) -> ModuleType:
+    """The module of this source, written to the cache folder if it is not there yet."""
+    name = "kernel_" + hashlib.sha256(_surroundings() + source.encode()).hexdigest()[:24]
+    if name in sys.modules:
+        return sys.modules[name]
+    path = cache_folder() / f"{name}.py"
+    # The name is a digest of the content, but a disk may have been full.
+    if not path.exists() or path.read_text(encoding="utf-8") != source:
+        _write(path, source)
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None, "a path ending in .py has a loader"
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file so that nobody ever reads a part of it."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    Path(temporary).replace(path)

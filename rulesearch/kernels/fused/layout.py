@@ -1,0 +1,183 @@
+"""Where every vector of a lifetime lies in one flat array.
+
+A table gives offsets: a row for each layer of neurons (and for the weights that leave it), a
+column for each value. Columns that every plan has come first and have fixed numbers, so that
+code which no plan changes can use them. Offsets are of four kinds: absolute; from the beginning of
+a step's *frame*, the tape; and from the beginning of one of two *scratch* blocks, used in turn, so
+that the vectors of the step before stay readable.
+
+Matrices are stored with a row for each pre-neuron: pixels that are zero are then rows to skip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rulesearch.kernels.fused.schedule import Schedule
+from rulesearch.kernels.fused.vectors import lanes
+from rulesearch.operators import POST, PRE, Index
+
+#: Rows of a matrix come in multiples of this, as many as a pass may take at a time.
+ROW_BLOCK = 4
+#: Query examples come in multiples of this.
+QUERY_BLOCK = 8
+
+FIXED = (
+    # numbers of a layer: neurons, neurons as terms see them, padded row of a matrix that ends
+    # here, padded rows of the matrix that begins here, and the layer that its error comes from
+    *("SIZE", "FAN", "WIDTH", "ROWS", "SOURCE"),
+    # in a frame: activity, σ', error, potential, error before σ', and once the loss
+    *("Y", "SLOPE", "E", "Z", "R", "L"),
+    # in scratch: adjoints of those, and of what a feedback matrix multiplies
+    *("A_Y", "A_E", "A_Z", "A_L", "C"),
+    # absolute, of a layer
+    *("ONES", "W", "LAMBDA", "B", "THETA", "A_THETA", "Q_Y", "Q_SLOPE", "Q_A"),
+    # in row 0 only: blocks and their sizes
+    *("FRAMES", "FRAME", "SCRATCH", "BLOCK", "ADJOINTS", "WEIGHTS", "CHECKPOINTS", "SLOTS"),
+)
+(
+    *(SIZE, FAN, WIDTH, ROWS, SOURCE),
+    *(Y, SLOPE, E, Z, R, L),
+    *(A_Y, A_E, A_Z, A_L, C),
+    *(ONES, W, LAMBDA, B, THETA, A_THETA, Q_Y, Q_SLOPE, Q_A),
+    *(FRAMES, FRAME, SCRATCH, BLOCK, ADJOINTS, WEIGHTS, CHECKPOINTS, SLOTS),
+) = range(len(FIXED))
+
+
+def columns(order: Schedule) -> dict[str, int]:
+    """Name of a column that this plan adds -> its number."""
+    names = [name.upper() for name, _ in (*_taped(order), *_scratch(order), *_adjoints(order))]
+    return {name: len(FIXED) + i for i, name in enumerate(names)}
+
+
+def _taped(order: Schedule) -> list[tuple[str, Index]]:
+    return [(s.name, s.index) for s in order.sums]
+
+
+def _scratch(order: Schedule) -> list[tuple[str, Index]]:
+    vectors = [(f"v{g}", PRE) for g in range(len(order.groups))]
+    return [*((v.name, v.index) for v in order.values), *vectors]
+
+
+def _adjoints(order: Schedule) -> list[tuple[str, Index]]:
+    nodes = [(f"a_{n.name}", n.index) for n in (*order.sums, *order.values)]
+    return [*nodes, *((f"a_v{g}", PRE) for g in range(len(order.groups)))]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The table of offsets, and how long the array must be.
+
+    Attributes:
+        table: [layers of neurons, columns].
+        length: values in the array.
+    """
+
+    table: NDArray[np.int64]
+    length: int
+
+
+def layout(
+    order: Schedule,
+    sizes: Sequence[int],
+    sources: Sequence[int],
+    *,
+    fans: Sequence[int],
+    itemsize: int,
+    steps: int,
+    queries: int,
+    segment: int,
+) -> Layout:
+    """Lay out a lifetime.
+
+    Args:
+        order: the schedule.
+        sizes: neurons of each layer; of the input layer, the pixels that are kept.
+        sources: for each target of a feedback edge, the layer where it comes from.
+        fans: neurons of each layer as terms see them.
+        itemsize: bytes of a value.
+        steps: training examples.
+        queries: query examples.
+        segment: steps from one checkpoint of the weights to the next; 0 for forward only.
+    """
+    depth = len(sizes) - 1
+    step = lanes(itemsize)
+
+    def padded(count: int, block: int) -> int:
+        return -(-count // block) * block
+
+    table = np.zeros((depth + 1, len(FIXED) + len(columns(order))), dtype=np.int64)
+    # One row more than there are neurons is a row that lists may be filled up with.
+    vector = [padded(n + ROW_BLOCK, step) for n in sizes]
+    width = [padded(n, step) for n in sizes]
+    rows = [padded(n + 1, ROW_BLOCK) for n in sizes]
+    table[:, SIZE], table[:, FAN], table[:, WIDTH], table[:, ROWS] = sizes, fans, width, rows
+    table[:depth, SOURCE] = sources
+    column = columns(order)
+    end = 0
+
+    def place(name: str | int, layer: int, length: int) -> None:
+        nonlocal end
+        table[layer, column[name.upper()] if isinstance(name, str) else name] = end
+        end += length
+
+    def neurons(numbers: Sequence[int], times: int = 1) -> None:
+        for number in numbers:
+            for i in range(depth + 1):
+                place(number, i, vector[i] * times)
+
+    def values(named: Sequence[tuple[str, Index]]) -> None:
+        for name, index in named:
+            for i in range(depth):
+                length = vector[i] if index == PRE else vector[i + 1] if index == POST else step
+                place(name, i, length)
+
+    neurons((Y, SLOPE, E, Z, R))
+    table[0, Z] = table[0, Y]  # a pixel is its own potential
+    place(L, 0, step)
+    values(_taped(order))
+    table[0, FRAME], end = end, 0
+
+    values(_scratch(order))
+    table[0, ADJOINTS] = end
+    neurons((A_Y, A_E, A_Z, C))
+    place(A_L, 0, step)
+    values(_adjoints(order))
+    table[0, BLOCK], end = end, 0
+
+    for i in range(depth):
+        place(W, i, rows[i] * width[i + 1])
+    table[0, WEIGHTS] = end
+    for i in range(depth):
+        place(B, i, rows[i] * width[sources[i]])
+    neurons((ONES,))
+    terms = padded(len(order.plan.terms), step)
+    for number in (THETA, A_THETA):
+        for i in range(depth):
+            place(number, i, terms)
+    examples = padded(queries, QUERY_BLOCK)
+    for i in range(depth + 1):
+        place(Q_Y, i, examples * width[i])
+    table[0, SCRATCH] = end
+    end += 2 * int(table[0, BLOCK])
+    table[0, FRAMES] = end
+    end += (steps + 1 if segment else 2) * int(table[0, FRAME])
+    if segment:
+        for number in (Q_SLOPE, Q_A):
+            for i in range(depth + 1):
+                place(number, i, examples * width[i])
+        for i in range(depth):
+            place(LAMBDA, i, rows[i] * width[i + 1])
+        weights = int(table[0, WEIGHTS])
+        table[0, CHECKPOINTS] = end
+        end += -(-steps // segment) * weights
+        table[0, SLOTS] = end
+        end += 0 if order.undoes else segment * weights
+    else:
+        table[:, Q_SLOPE] = end  # written by the query pass, never read
+        end += examples * max(width)
+    return Layout(table, end)

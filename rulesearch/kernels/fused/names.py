@@ -1,0 +1,132 @@
+"""Names in generated source: which local stands for which value, and where its offset is from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from rulesearch.kernels.fused.schedule import Schedule
+from rulesearch.operators import POST, PRE, QUANTITIES, SYNAPSE, Index
+
+_LOCAL = {"L": "loss", "W": "w"}
+_SIZES: Mapping[str, str] = {
+    "n_pre": "F(at[l, FAN])",
+    "n_post": "F(at[l + 1, FAN])",
+    "size_pre": "at[l, SIZE]",
+    "size_post": "at[l + 1, SIZE]",
+    "rows": "at[l, ROWS]",
+    "width": "at[l + 1, WIDTH]",
+    "w": "at[l, W]",
+    "lam": "at[l, LAMBDA]",
+    "theta": "at[l, THETA]",
+    "a_theta": "at[l, A_THETA]",
+    "ones_pre": "at[l, ONES]",
+    "ones_post": "at[l + 1, ONES]",
+}
+
+
+def local(name: str) -> str:
+    """The local variable of a quantity or node: its offset, or its value for sizes."""
+    return _LOCAL.get(name, name)
+
+
+def adjoint(name: str) -> str:
+    """The local variable of its adjoint."""
+    return f"a_{local(name)}"
+
+
+def is_number(name: str) -> bool:
+    """Whether nothing is differentiated by it: the sizes of a layer."""
+    return name in ("n_pre", "n_post")
+
+
+def or_ones(name: str | None, side: str) -> str:
+    """The local of a vector on a side; the vector of ones where there is none."""
+    return local(name) if name else f"ones_{side}"
+
+
+def read(name: str, index: Index) -> str:
+    """The source that reads a value in the loops k over pre, j over post.
+
+    Scalars and sizes are locals bound before the loop.
+    """
+    if is_number(name):
+        return name
+    if index == PRE:
+        return f"s[{local(name)} + k]"
+    if index == POST:
+        return f"s[{local(name)} + j]"
+    return f"{local(name)}_"
+
+
+def reads(order: Schedule, names: Iterable[str]) -> dict[str, str]:
+    """Name -> the source that reads it, for the printer."""
+    return {name: read(name, order.plan.index[name]) for name in names}
+
+
+def bind_scalars(order: Schedule, names: Iterable[str]) -> list[str]:
+    """Lines that read layer-wide values into locals."""
+    index = order.plan.index
+    return [
+        f"{local(n)}_ = s[{local(n)}]"
+        for n in dict.fromkeys(names)
+        if not index[n] and not is_number(n)
+    ]
+
+
+def _quantity(name: str, base: str, stem: str) -> str:
+    if name == "L":
+        return f"{base} + at[0, {stem}L]"
+    letter, _, side = name.partition("_")
+    return f"{base} + at[{'l' if side == 'pre' else 'l + 1'}, {stem}{letter.upper()}]"
+
+
+def offsets(order: Schedule, frame: str = "f", scratch: str = "b") -> dict[str, str]:
+    """Local -> the source of its offset (or value), for one layer `l`.
+
+    Args:
+        order: the schedule.
+        frame: the local that holds the beginning of the step's frame.
+        scratch: the one of the step's scratch block.
+    """
+    where = dict(_SIZES)
+    for name, index in order.plan.index.items():
+        if is_number(name) or index == SYNAPSE:
+            continue
+        if name in QUANTITIES:
+            where[local(name)] = _quantity(name, frame, "")
+            where[adjoint(name)] = _quantity(name, scratch, "A_")
+            continue
+        base = frame if name in {s.name for s in order.sums} else scratch
+        where[name] = f"{base} + at[l, {name.upper()}]"
+        where[adjoint(name)] = f"{scratch} + at[l, A_{name.upper()}]"
+    for g in range(len(order.groups)):
+        where[f"v{g}"] = f"{scratch} + at[l, V{g}]"
+        where[f"a_v{g}"] = f"{scratch} + at[l, A_V{g}]"
+    where["c"] = f"{scratch} + at[l, C]"
+    where["e_source"] = f"{frame} + at[at[l, SOURCE], E]"
+    return where
+
+
+def unpack(body: Sequence[str], where: Mapping[str, str]) -> list[str]:
+    """Lines that define those locals that the body uses."""
+    used = set(re.findall(r"[A-Za-z_]\w*", "\n".join(body)))
+    return [f"{name} = {text}" for name, text in where.items() if name in used]
+
+
+def function(
+    name: str, doc: str, body: Sequence[str], where: Mapping[str, str], arguments: str = ""
+) -> list[str]:
+    """A compiled function over one layer, its locals unpacked from the table."""
+    lines = [*unpack(body, where), *body] or ["pass"]
+    return [
+        "@compiled",
+        f"def {name}(s, at, l, f, b{arguments}):",
+        f'    """{doc}"""',
+        *("    " + line for line in lines),
+    ]
+
+
+def indented(lines: Iterable[str], levels: int = 1) -> list[str]:
+    """Lines moved to the right."""
+    return ["    " * levels + line for line in lines]

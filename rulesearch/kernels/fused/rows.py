@@ -1,0 +1,164 @@
+"""Passes over the rows of a matrix, as source: everything that a row is read for, read once.
+
+In the order of a row k: it is changed (outer products that the step before left pending, a
+scaling), then its products with vectors are taken (*dots*, one number for a row) and it is added
+to vectors (*gathers*, Σ_k g_k · row_k). A *partner* is a second matrix of the same shape whose
+elementwise product with the first is taken likewise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: Vectors that a block of rows may keep in registers; of 32, some are needed for the rest.
+_REGISTERS = 26
+
+
+@dataclass(frozen=True)
+class RowPass:
+    """What one pass does with each row; numbers of operands.
+
+    Attributes:
+        updates: outer products v ⊗ u that are added.
+        scalings: for each factor (1 + Σ v ⊗ u), whether it has a u (else ones).
+        undo: subtract and divide instead of scaling and adding.
+        dots: for each dot, whether its result is added to what is there.
+        gathers: number of gathers.
+        partner_dots: for each product with the partner, whether it is weighted by a vector.
+        partner_gathers: number of gathers of the product with the partner.
+    """
+
+    updates: int = 0
+    scalings: tuple[bool, ...] = ()
+    undo: bool = False
+    dots: tuple[bool, ...] = ()
+    gathers: int = 0
+    partner_dots: tuple[bool, ...] = ()
+    partner_gathers: int = 0
+
+    @property
+    def name(self) -> str:
+        """The function's name: what it does, and to how many operands."""
+        parts = [
+            ("undo" if self.undo else "update", str(self.updates) if self.changes else ""),
+            ("scale", "".join("01"[has] for has in self.scalings)),
+            ("dot", "".join("=+"[adds] for adds in self.dots)),
+            ("gather", str(self.gathers) if self.gathers else ""),
+            ("pair", "".join("01"[has] for has in self.partner_dots)),
+            ("pairgather", str(self.partner_gathers) if self.partner_gathers else ""),
+        ]
+        text = "_".join(["rows", *(stem + count for stem, count in parts if count)])
+        return text.replace("=", "s").replace("+", "a")
+
+    @property
+    def changes(self) -> bool:
+        """Whether the rows are written."""
+        return bool(self.updates or self.scalings)
+
+    @property
+    def partner(self) -> bool:
+        """Whether there is a second matrix."""
+        return bool(self.partner_dots or self.partner_gathers)
+
+    @property
+    def block(self) -> int:
+        """Rows at a time: as many as keep the row's own operands in registers."""
+        each = self.updates + len(self.scalings) + len(self.dots) + self.gathers
+        each += len(self.partner_dots) + self.partner_gathers + 1
+        return next((n for n in (4, 2) if n * each <= _REGISTERS), 1)
+
+    @property
+    def arguments(self) -> list[str]:
+        """Names of the arguments, all but `s` offsets or counts."""
+        names = ["order", "first", "last", "width", "a"]
+        names += [n for i in range(self.updates) for n in (f"v{i}", f"u{i}")]
+        for i, has in enumerate(self.scalings):
+            names += [f"f{i}", f"h{i}"] if has else [f"f{i}"]
+        names += [n for i in range(len(self.dots)) for n in (f"d{i}", f"o{i}")]
+        names += [n for i in range(self.gathers) for n in (f"g{i}", f"t{i}")]
+        names += ["b"] if self.partner else []
+        for i, has in enumerate(self.partner_dots):
+            names += [f"pd{i}", f"po{i}"] if has else [f"po{i}"]
+        names += [n for i in range(self.partner_gathers) for n in (f"pg{i}", f"pt{i}")]
+        return names
+
+    def source(self) -> list[str]:
+        """The function's source, line by line."""
+        rows = range(self.block)
+        out = ["@compiled", f"def {self.name}(s, {', '.join(self.arguments)}):"]
+        out += ["    one = F(1.0)"] if self.scalings else []
+        out.append(f"    for i in range(first, last, {self.block}):")
+        for r in rows:
+            out += self._begin_row(r)
+        out.append("        for j in range(0, width, LANES):")
+        out += self._change()
+        out += self._take()
+        for r in rows:
+            out += self._end_row(r)
+        return out
+
+    def _begin_row(self, r: int) -> list[str]:
+        out = [f"k{r} = order[i + {r}]" if r else "k0 = order[i]", f"a{r} = a + k{r} * width"]
+        if self.partner:
+            out.append(f"b{r} = b + k{r} * width")
+        sign = "-" if self.undo else ""
+        out += [f"v{i}_{r} = splat({sign}s[v{i} + k{r}])" for i in range(self.updates)]
+        plain = [f"s[f{i} + k{r}]" for i, has in enumerate(self.scalings) if not has]
+        if self.scalings:
+            factor = " + ".join(["one", *plain])
+            out.append(f"f_{r} = splat({f'one / ({factor})' if self.undo else factor})")
+        out += [f"f{i}_{r} = splat(s[f{i} + k{r}])" for i, has in enumerate(self.scalings) if has]
+        out += [f"d{i}_{r} = zero(s)" for i in range(len(self.dots))]
+        out += [f"pd{i}_{r} = zero(s)" for i in range(len(self.partner_dots))]
+        out += [f"g{i}_{r} = splat(s[g{i} + k{r}])" for i in range(self.gathers)]
+        out += [f"pg{i}_{r} = splat(s[pg{i} + k{r}])" for i in range(self.partner_gathers)]
+        return ["        " + line for line in out]
+
+    def _change(self) -> list[str]:
+        rows = range(self.block)
+        out = [f"u{i}_ = load(s, u{i} + j)" for i in range(self.updates)]
+        weighted = [i for i, has in enumerate(self.scalings) if has]
+        out += [f"h{i}_ = load(s, h{i} + j)" for i in weighted]
+        for r in rows:
+            out.append(f"row{r} = load(s, a{r} + j)")
+            factor = f"f_{r}"
+            for i in weighted:
+                factor = f"fma(f{i}_{r}, h{i}_, {factor})"
+            scaled = [f"row{r} = mul(row{r}, {factor})"] if self.scalings else []
+            added = [f"row{r} = fma(v{i}_{r}, u{i}_, row{r})" for i in range(self.updates)]
+            out += added + scaled if self.undo else scaled + added
+            if self.changes:
+                out.append(f"store(s, a{r} + j, row{r})")
+        return ["            " + line for line in out]
+
+    def _take(self) -> list[str]:
+        rows = range(self.block)
+        out = []
+        for i in range(len(self.dots)):
+            out.append(f"d{i}_ = load(s, d{i} + j)")
+            out += [f"d{i}_{r} = fma(row{r}, d{i}_, d{i}_{r})" for r in rows]
+        for i in range(self.gathers):
+            out.append(f"t{i}_ = load(s, t{i} + j)")
+            out += [f"t{i}_ = fma(g{i}_{r}, row{r}, t{i}_)" for r in rows]
+            out.append(f"store(s, t{i} + j, t{i}_)")
+        if self.partner:
+            out += [f"pair{r} = mul(row{r}, load(s, b{r} + j))" for r in rows]
+        for i, has in enumerate(self.partner_dots):
+            if has:
+                out.append(f"pd{i}_ = load(s, pd{i} + j)")
+                out += [f"pd{i}_{r} = fma(pair{r}, pd{i}_, pd{i}_{r})" for r in rows]
+            else:
+                out += [f"pd{i}_{r} = add(pair{r}, pd{i}_{r})" for r in rows]
+        for i in range(self.partner_gathers):
+            out.append(f"pt{i}_ = load(s, pt{i} + j)")
+            out += [f"pt{i}_ = fma(pg{i}_{r}, pair{r}, pt{i}_)" for r in rows]
+            out.append(f"store(s, pt{i} + j, pt{i}_)")
+        return ["            " + line for line in out]
+
+    def _end_row(self, r: int) -> list[str]:
+        out = [
+            f"s[o{i} + k{r}] {'+=' if adds else '='} total(d{i}_{r})"
+            for i, adds in enumerate(self.dots)
+        ]
+        out += [f"s[po{i} + k{r}] = total(pd{i}_{r})" for i in range(len(self.partner_dots))]
+        return ["        " + line for line in out]

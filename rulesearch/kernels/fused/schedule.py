@@ -1,0 +1,133 @@
+"""In which order a step computes a plan: values on neurons, then passes over the weights.
+
+A sum over synapses needs a pass over all weights of the layer. Sums whose operands are known at
+the same time share one: a *level* is what can be computed on neurons, followed by the sums that
+read it. Values on synapses are never stored; they are computed where they are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rulesearch.lowering import Elementwise, Group, Node, Plan, Sum
+from rulesearch.operators import QUANTITIES, SYNAPSE
+
+
+@dataclass(frozen=True)
+class Level:
+    """Values on neurons and layers, and the passes over synapses that follow.
+
+    Attributes:
+        values: elementwise nodes and plain sums, in topological order.
+        weight_sums: sums over W times a vector.
+        synapse_sums: sums over another value on synapses.
+    """
+
+    values: tuple[Node, ...]
+    weight_sums: tuple[Sum, ...]
+    synapse_sums: tuple[Sum, ...]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A plan in the order of its evaluation.
+
+    Attributes:
+        plan: the plan.
+        levels: in order; the sums of one may be read from the next on.
+        synapse: elementwise values on synapses, in topological order.
+        outer: groups that separate, u ⊗ v.
+        scalings: groups W ⊙ (u ⊗ v), where no pass over other values on synapses is needed.
+        rest: all other groups.
+    """
+
+    plan: Plan
+    levels: tuple[Level, ...]
+    synapse: tuple[Elementwise, ...]
+    outer: tuple[Group, ...]
+    scalings: tuple[Group, ...]
+    rest: tuple[Group, ...]
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """All groups, in the order of their numbers."""
+        return self.outer + self.scalings + self.rest
+
+    @property
+    def sums(self) -> tuple[Sum, ...]:
+        """All sums over synapses."""
+        return tuple(s for level in self.levels for s in level.weight_sums + level.synapse_sums)
+
+    @property
+    def values(self) -> tuple[Node, ...]:
+        """All elementwise values and plain sums on neurons."""
+        return tuple(v for level in self.levels for v in level.values)
+
+    @property
+    def undoes(self) -> bool:
+        """Whether a step's update can be undone from the vectors that it was made of.
+
+        Outer products are subtracted again. A scaling of all weights by one number is divided
+        out; any other function of the weights would have to be inverted, synapse by synapse.
+        """
+        return not self.rest and all(
+            group.post is None and all(p.pre is None and p.scalar is None for p in group.parts)
+            for group in self.scalings
+        )
+
+    def behind(self, names: Iterable[str | None]) -> tuple[Elementwise, ...]:
+        """The values on synapses that these need, themselves included, in order."""
+        wanted = {n for n in names if n}
+        for node in reversed(self.synapse):
+            if node.name in wanted:
+                wanted.update(node.reads)
+        return tuple(node for node in self.synapse if node.name in wanted)
+
+
+def schedule(plan: Plan) -> Schedule:
+    """The schedule of a plan.
+
+    Example:
+        >>> from rulesearch.notation import Pool
+        >>> from rulesearch.lowering import lower
+        >>> order = schedule(lower(Pool(F6="-y_post*e_pre*sum_post(y_post*sum_pre(W*e_pre))")))
+        >>> for level in order.levels:
+        ...     print([str(v) for v in level.values], [str(s) for s in level.weight_sums])
+        [] ['q0 = sum_pre(W*e_pre)']
+        ['q1 = q0*y_post', 's0 = sum_post(q1)'] []
+    """
+    level_of = dict.fromkeys(QUANTITIES, 0)
+    values: dict[int, list[Node]] = {}
+    sums: dict[int, list[Sum]] = {}
+    synapse: list[Elementwise] = []
+    for node in plan.nodes:
+        level = max((level_of[read] for read in node.reads), default=0)
+        if isinstance(node, Sum) and node.matrix:
+            sums.setdefault(level, []).append(node)
+            level += 1
+        elif isinstance(node, Elementwise) and node.index == SYNAPSE:
+            synapse.append(node)
+        else:
+            values.setdefault(level, []).append(node)
+        level_of[node.name] = level
+    depth = max([*values, *(level + 1 for level in sums), 0]) + 1
+    levels = tuple(
+        Level(
+            tuple(values.get(i, ())),
+            tuple(s for s in sums.get(i, ()) if s.matrix == "W"),
+            tuple(s for s in sums.get(i, ()) if s.matrix != "W"),
+        )
+        for i in range(depth)
+    )
+    matrices = [g for g in plan.groups if g.matrix]
+    # One pass for everything on synapses, if there is one at all.
+    slow = bool(synapse)
+    return Schedule(
+        plan,
+        levels,
+        tuple(synapse),
+        outer=tuple(g for g in plan.groups if not g.matrix),
+        scalings=() if slow else tuple(matrices),
+        rest=tuple(matrices) if slow else (),
+    )

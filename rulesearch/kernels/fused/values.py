@@ -1,0 +1,152 @@
+"""Source of what a plan computes on neurons and layers, and of its adjoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rulesearch.kernels.fused.names import (
+    adjoint,
+    bind_scalars,
+    function,
+    indented,
+    is_number,
+    local,
+    offsets,
+    read,
+    reads,
+)
+from rulesearch.kernels.fused.schedule import Schedule
+from rulesearch.kernels.fused.spelling import number, spell
+from rulesearch.lowering import Elementwise, Group, Node, Part
+from rulesearch.operators import POST, PRE, SCALAR, Index
+
+_LOOP: dict[Index, str] = {
+    PRE: "for k in range(size_pre):",
+    POST: "for j in range(size_post):",
+}
+
+
+def values_source(order: Schedule, level: int) -> list[str]:
+    """The function `values_<level>`: elementwise values and plain sums of a level."""
+    nodes = order.levels[level].values
+    body = [line for node in nodes for line in _value(order, node)]
+    doc = "; ".join(str(node) for node in nodes)
+    return function(f"values_{level}", doc, body, offsets(order))
+
+
+def values_adjoint_source(order: Schedule, level: int) -> list[str]:
+    """The function `values_<level>_adjoint`."""
+    nodes = order.levels[level].values
+    body = [line for node in reversed(nodes) for line in _value_adjoint(order, node)]
+    doc = "Adjoint of " + "; ".join(str(node) for node in nodes)
+    return function(f"values_{level}_adjoint", doc, body, offsets(order))
+
+
+def _value(order: Schedule, node: Node) -> list[str]:
+    if not isinstance(node, Elementwise):
+        assert node.vector, "a sum over nothing is a number"
+        index = order.plan.index[node.vector]
+        term = read(node.vector, index)
+        return [
+            "total_ = F(0.0)",
+            _LOOP[index],
+            f"    total_ += {term}",
+            f"s[{node.name}] = total_",
+        ]
+    text = spell(node.expression, reads(order, node.reads))
+    scalars = bind_scalars(order, node.reads)
+    if node.index == SCALAR:
+        return [*scalars, f"s[{node.name}] = {text}"]
+    return [*scalars, _LOOP[node.index], f"    {read(node.name, node.index)} = {text}"]
+
+
+def _value_adjoint(order: Schedule, node: Node) -> list[str]:
+    index = order.plan.index
+    if not isinstance(node, Elementwise):
+        assert node.vector, "a sum over nothing is a number"
+        return [
+            f"d = s[{adjoint(node.name)}]",
+            _LOOP[index[node.vector]],
+            f"    {_adjoint_at(node.vector, index[node.vector])} += d",
+        ]
+    partials = {n: p for n, p in node.partials.items() if p != 0 and not is_number(n)}
+    if not partials:
+        return []
+    names = [*node.reads, node.name]
+    rename = reads(order, names)
+    before = bind_scalars(order, names)
+    inside, after = [f"d = {_adjoint_at(node.name, node.index)}"], []
+    for name, partial in partials.items():
+        share = f"d * ({spell(partial, rename)})"
+        if index[name] == SCALAR != node.index:
+            before.append(f"sum_{local(name)} = F(0.0)")
+            inside.append(f"sum_{local(name)} += {share}")
+            after.append(f"s[{adjoint(name)}] += sum_{local(name)}")
+        else:
+            inside.append(f"{_adjoint_at(name, index[name])} += {share}")
+    if node.index == SCALAR:
+        return [*before, *inside]
+    return [*before, _LOOP[node.index], *indented(inside), *after]
+
+
+def _adjoint_at(name: str, index: Index) -> str:
+    place = {PRE: " + k", POST: " + j", SCALAR: ""}[index]
+    return f"s[{adjoint(name)}{place}]"
+
+
+def vectors_source(order: Schedule) -> list[str]:
+    """The function `vectors`: the pre-side vector of every group."""
+    body: list[str] = []
+    for g, group in enumerate(order.groups):
+        sides = _by_pre(group)
+        terms = []
+        for i, (pre, parts) in enumerate(sides):
+            body.append(f"c{g}_{i} = {' + '.join(_share(order, p) for p in parts)}")
+            terms.append(f"c{g}_{i} * {read(pre, PRE)}" if pre else f"c{g}_{i}")
+        body += [_LOOP[PRE], f"    s[v{g} + k] = {' + '.join(terms)}"]
+    body = [*bind_scalars(order, _scalars(order)), *body]
+    doc = "The vectors v of ΔW = Σ matrix ⊙ (u ⊗ v)."
+    return function("vectors", doc, body, offsets(order))
+
+
+def vectors_adjoint_source(order: Schedule) -> list[str]:
+    """The function `vectors_adjoint`: from the adjoints of v to those of θ and of the parts."""
+    body: list[str] = []
+    for g, group in enumerate(order.groups):
+        inside, after = [f"d = s[a_v{g} + k]"], []
+        for i, (pre, parts) in enumerate(_by_pre(group)):
+            body.append(f"i{g}_{i} = F(0.0)")
+            inside.append(f"i{g}_{i} += d * {read(pre, PRE)}" if pre else f"i{g}_{i} += d")
+            if pre:
+                body.append(f"c{g}_{i} = {' + '.join(_share(order, p) for p in parts)}")
+                inside.append(f"{_adjoint_at(pre, PRE)} += c{g}_{i} * d")
+            for part in parts:
+                c = number(part.coefficient)
+                factor = f"{c} * {read(part.scalar, SCALAR)}" if part.scalar else c
+                name = order.plan.terms[part.term].name
+                after.append(f"s[a_theta + {part.term}] += {factor} * i{g}_{i}  # {name}")
+                if part.scalar and not is_number(part.scalar):
+                    share = f"s[theta + {part.term}] * {c} * i{g}_{i}"
+                    after.append(f"s[{adjoint(part.scalar)}] += {share}")
+        body += [_LOOP[PRE], *indented(inside), *after]
+    body = [*bind_scalars(order, _scalars(order)), *body]
+    doc = "Adjoint of `vectors`; adds to the gradient of θ."
+    return function("vectors_adjoint", doc, body, offsets(order))
+
+
+def _share(order: Schedule, part: Part) -> str:
+    factors = [f"s[theta + {part.term}]", number(part.coefficient)]
+    if part.scalar:
+        factors.append(read(part.scalar, SCALAR))
+    return " * ".join(factors)
+
+
+def _scalars(order: Schedule) -> list[str]:
+    return [p.scalar for g in order.groups for p in g.parts if p.scalar]
+
+
+def _by_pre(group: Group) -> Sequence[tuple[str | None, list[Part]]]:
+    sides: dict[str | None, list[Part]] = {}
+    for part in group.parts:
+        sides.setdefault(part.pre, []).append(part)
+    return list(sides.items())

@@ -1,0 +1,164 @@
+"""Vectors of one cache line, spelled out, for the row passes of generated kernels.
+
+Every vector of a lifetime lies in one array, so a compiler cannot know that two of them do not
+overlap, and gives up vectorising just where it matters. These few operations say what is meant:
+64 bytes at a time, 16 values of float32 or 8 of float64. They exist only inside compiled code:
+
+    for j in range(0, width, LANES):
+        row = fma(scale, load(s, u + j), load(s, w + j))
+        store(s, w + j, row)
+
+LLVM splits a vector where registers are narrower. Sums run in a fixed order, and nothing assumes
+that values are finite.
+"""
+
+# Numba resolves the annotations of intrinsics itself, so theirs stay out of this module.
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,misc,type-arg"
+# ruff: noqa: ANN001, ANN202
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, register_model
+
+#: Bytes of a vector: a cache line.
+BYTES = 64
+
+
+def lanes(itemsize: int) -> int:
+    """Values in a vector, from the bytes of one.
+
+    Example:
+        >>> lanes(4), lanes(8)
+        (16, 8)
+    """
+    return BYTES // itemsize
+
+
+class Vector(types.Type):
+    """Numba's type of a vector of float32 or float64."""
+
+    def __init__(self, element: types.Float) -> None:
+        self.element = element
+        super().__init__(name=f"Vector({element})")
+
+    @property
+    def llvm(self) -> ir.VectorType:
+        """The type in LLVM."""
+        scalar = ir.FloatType() if self.element.bitwidth == 32 else ir.DoubleType()
+        return ir.VectorType(scalar, lanes(self.element.bitwidth // 8))
+
+    def call(self, builder: Any, stem: str, result: Any, arguments: Any, **flags: Any) -> Any:
+        """Call one of LLVM's vector intrinsics."""
+        name = f"llvm.{stem}.v{self.llvm.count}f{self.element.bitwidth}"
+        kind = ir.FunctionType(result, [a.type for a in arguments])
+        function = cgutils.get_or_insert_function(builder.module, kind, name)
+        return builder.call(function, arguments, **flags)
+
+
+@register_model(Vector)
+class _Model(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: Vector) -> None:
+        super().__init__(manager, kind, kind.llvm)
+
+
+def _address(context, builder, kind, array, index, vector):
+    data = context.make_array(kind)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), vector.llvm.as_pointer())
+
+
+@intrinsic
+def load(typingctx, array, index):
+    """The vector that begins at `array[index]`."""
+    vector = Vector(array.dtype)
+
+    def codegen(context, builder, signature, arguments):
+        address = _address(context, builder, signature.args[0], *arguments, vector)
+        return builder.load(address, align=array.dtype.bitwidth // 8)
+
+    return vector(array, index), codegen
+
+
+@intrinsic
+def store(typingctx, array, index, value):
+    """Write a vector from `array[index]` on."""
+
+    def codegen(context, builder, signature, arguments):
+        address = _address(context, builder, signature.args[0], *arguments[:2], value)
+        builder.store(arguments[2], address, align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, index, value), codegen
+
+
+@intrinsic
+def zero(typingctx, array):
+    """A vector of zeros, of the array's dtype."""
+    vector = Vector(array.dtype)
+
+    def codegen(context, builder, signature, arguments):
+        return ir.Constant(vector.llvm, [0.0] * vector.llvm.count)
+
+    return vector(array), codegen
+
+
+@intrinsic
+def splat(typingctx, value):
+    """A vector that holds one number in every lane."""
+    vector = Vector(value)
+
+    def codegen(context, builder, signature, arguments):
+        undefined = ir.Constant(vector.llvm, ir.Undefined)
+        first = builder.insert_element(undefined, arguments[0], ir.Constant(ir.IntType(32), 0))
+        lane = ir.VectorType(ir.IntType(32), vector.llvm.count)
+        return builder.shuffle_vector(
+            first, undefined, ir.Constant(lane, [0] * vector.llvm.count)
+        )
+
+    return vector(value), codegen
+
+
+@intrinsic
+def fma(typingctx, a, b, c):
+    """a·b + c, lane by lane, in one rounding where the processor can."""
+
+    def codegen(context, builder, signature, arguments):
+        return a.call(builder, "fmuladd", a.llvm, arguments)
+
+    return a(a, a, a), codegen
+
+
+@intrinsic
+def mul(typingctx, a, b):
+    """a·b, lane by lane."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.fmul(*arguments)
+
+    return a(a, a), codegen
+
+
+@intrinsic
+def add(typingctx, a, b):
+    """a + b, lane by lane."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.fadd(*arguments)
+
+    return a(a, a), codegen
+
+
+@intrinsic
+def total(typingctx, a):
+    """The sum of the lanes, as a tree."""
+
+    def codegen(context, builder, signature, arguments):
+        scalar = a.llvm.element
+        operands = [ir.Constant(scalar, -0.0), arguments[0]]
+        return a.call(builder, "vector.reduce.fadd", scalar, operands, fastmath=("reassoc",))
+
+    return a.element(a), codegen

@@ -1,0 +1,130 @@
+"""Protocols of meta-learning as rows of numbers, and the units of the coefficients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rulesearch.errors import RuleSearchError
+
+
+@dataclass(frozen=True)
+class MetaProtocol:
+    """How coefficients are meta-learned, as numbers.
+
+    Attributes:
+        in_units: whether the coefficients learned are in units of each term (see `units`).
+        meta_batch: lifetimes a meta-step.
+        rate: Adam's step, in the coefficients learned.
+        betas: decay of Adam's two running means.
+        eps: added to the root of the second one, in step and threshold.
+        normalise: whether each lifetime's gradient is divided by its own norm.
+        penalty: `proximal`, a soft threshold after each step in Adam's own metric, or
+            `subgradient`, l1 * sign(coefficient) added to the gradient (zero at zero).
+        decay_share: the last share of the meta-steps, over which the rate falls linearly.
+        decay_to: what it falls to, as a share of `rate`.
+        l1: the penalty when the search asks for no other.
+        meta_steps: length of a search.
+        start: where the reference term begins, in the coefficients learned.
+        zero_below: a coefficient is kept when its size is above this.
+    """
+
+    in_units: bool
+    meta_batch: int
+    rate: float
+    betas: tuple[float, float]
+    eps: float
+    normalise: bool
+    penalty: Literal["proximal", "subgradient"]
+    decay_share: float
+    decay_to: float
+    l1: float
+    meta_steps: int
+    start: float
+    zero_below: float
+
+
+ROBUST = MetaProtocol(
+    in_units=True,
+    meta_batch=8,
+    rate=1e-3,
+    betas=(0.9, 0.99),
+    eps=1e-8,
+    normalise=True,
+    penalty="proximal",
+    decay_share=0.4,
+    decay_to=0.05,
+    l1=0.05,
+    meta_steps=300,
+    start=1e-3,
+    zero_below=0.0,
+)
+"""Direction votes of eight lifetimes, coefficients in units, coefficients exactly zero."""
+
+PAPER = MetaProtocol(
+    in_units=False,
+    meta_batch=1,
+    rate=1e-3,
+    betas=(0.9, 0.999),
+    eps=1e-8,
+    normalise=False,
+    penalty="subgradient",
+    decay_share=0.0,
+    decay_to=1.0,
+    # Shervani-Tabar & Rosenbaum do not print the lambda of Eq. 6; none is invented here.
+    l1=0.0,
+    meta_steps=600,
+    start=1e-3,
+    # A subgradient leaves no exact zeros: a penalised coefficient jitters by one step of Adam.
+    zero_below=1e-3,
+)
+"""Shervani-Tabar & Rosenbaum (2023), Eq. 6: raw coefficients, one task a meta-step, Adam.
+
+Its penalty is an option without a published value, so `l1` is 0 unless it is given.
+"""
+
+PROTOCOLS: Mapping[str, MetaProtocol] = {"robust": ROBUST, "paper": PAPER}
+
+
+def units(
+    norms: Sequence[float], reference: int, names: Sequence[str]
+) -> tuple[tuple[float, ...], tuple[str, ...]]:
+    """Scales that give every term the size of the reference: s_r = min(1, |F_ref| / |F_r|).
+
+    Args:
+        norms: mean Frobenius norm of each term at initialisation, summed over layers, [terms].
+        reference: index of the term that the others are measured by.
+        names: of the terms, for the messages.
+
+    Returns:
+        The scales, [terms], in (0, 1], or 0 for a term to leave out because it is zero on the
+        data at hand; and one message for each such term.
+
+    Raises:
+        RuleSearchError: a norm is not finite, or the reference itself is zero.
+
+    Example:
+        >>> units([6.0, 2.0, 60.0, 0.0], 0, ["F0", "F1", "F2", "F3"])
+        ((1.0, 1.0, 0.1, 0.0), ('term F3: zero on these data at initialisation; left out',))
+    """
+    faults = [
+        f"term {name}: not finite at initialisation; rewrite it, or leave it out of the pool"
+        for name, norm in zip(names, norms, strict=True)
+        if not math.isfinite(norm)
+    ]
+    if norms[reference] == 0:
+        faults.append(
+            f"term {names[reference]}: zero on these data at initialisation, so nothing can be "
+            "measured by it; begin the search with another term"
+        )
+    if faults:
+        raise RuleSearchError(*faults)
+    scales = tuple(min(1.0, norms[reference] / norm) if norm else 0.0 for norm in norms)
+    left_out = tuple(
+        f"term {name}: zero on these data at initialisation; left out"
+        for name, norm in zip(names, norms, strict=True)
+        if norm == 0
+    )
+    return scales, left_out

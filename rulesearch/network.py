@@ -1,0 +1,85 @@
+"""Layers, activation and initialisation: fully connected, no bias, softplus, softmax output.
+
+Sizes, equations and constants are the paper's (Eqs. 1, 2, 11; section 4.1).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+#: Sharpness of the softplus, Eq. 11.
+BETA = 10.0
+
+
+def softplus(z: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """σ(z) = log(1 + exp(βz))/β, Eq. 11.
+
+    torch's own switches to the identity above a threshold, which breaks finite differences.
+    """
+    scaled = BETA * z
+    return torch.logaddexp(scaled, torch.zeros_like(scaled)) / BETA
+
+
+def slope(y: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """σ'(z) = 1 - exp(-βy), from the activity y = σ(z); also of the pixels, section 4.2."""
+    return -torch.expm1(-BETA * y)
+
+
+def forward(
+    weights: Sequence[Float[Tensor, "lifetimes post pre"]],
+    x: Float[Tensor, "lifetimes examples inputs"],
+) -> list[Float[Tensor, "lifetimes examples neurons"]]:
+    """Potentials of all layers, the last are the logits: z_l = W y_{l-1} (Eq. 1).
+
+    Args:
+        weights: list over layers of [lifetimes, post, pre].
+        x: [lifetimes, examples, inputs].
+    """
+    potentials = []
+    activity = x
+    for weight in weights:
+        potential = activity @ weight.mT
+        potentials.append(potential)
+        activity = softplus(potential)
+    return potentials
+
+
+def query_loss(
+    weights: Sequence[Float[Tensor, "lifetimes post pre"]],
+    x: Float[Tensor, "lifetimes queries inputs"],
+    labels: Int[Tensor, "lifetimes queries"],
+) -> tuple[Float[Tensor, " lifetimes"], Float[Tensor, " lifetimes"]]:
+    """Mean cross-entropy and accuracy over the query examples of each lifetime."""
+    logits = forward(weights, x)[-1]
+    log_likelihood = torch.log_softmax(logits, dim=-1)
+    picked = log_likelihood.gather(-1, labels[..., None])[..., 0]
+    correct = (logits.argmax(-1) == labels).to(logits.dtype)
+    # argmax of NaN is a class like any other: what is not finite is not correct.
+    correct = torch.where(logits.isfinite().all(-1), correct, torch.zeros_like(correct))
+    return -picked.mean(-1), correct.mean(-1)
+
+
+def xavier_uniform(
+    shape: tuple[int, int], generator: torch.Generator, dtype: torch.dtype
+) -> Float[Tensor, "rows columns"]:
+    """A matrix with entries uniform in ±sqrt(6/(rows + columns)) (Glorot and Bengio 2010)."""
+    bound = math.sqrt(6.0 / (shape[0] + shape[1]))
+    # Drawn in float64 whatever the dtype, so that precision does not change the experiment.
+    draw = torch.rand(shape, generator=generator, dtype=torch.float64)
+    return ((2.0 * draw - 1.0) * bound).to(dtype)
+
+
+def initial_weights(
+    sizes: Sequence[int], seed: int, dtype: torch.dtype = torch.float32
+) -> list[Float[Tensor, "post pre"]]:
+    """Xavier-uniform weights of one network, list over layers of [post, pre], from a seed."""
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        xavier_uniform((post, pre), generator, dtype)
+        for pre, post in zip(sizes[:-1], sizes[1:], strict=True)
+    ]

@@ -1,0 +1,128 @@
+"""What a selection is given: the pool's numbers, how much to run, and how to run it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Protocol
+
+from rulesearch.errors import RuleSearchError
+from rulesearch.meta import Fit, FitPlan, MetaProtocol, lifetime_seeds
+from rulesearch.statistics import Outcomes
+
+FitFunction = Callable[[FitPlan], Fit]
+"""Runs a plan; see `rulesearch.meta.fit`."""
+
+
+class Measure(Protocol):
+    """Forward-only lifetimes of one rule; see `rulesearch.statistics.measure`."""
+
+    def __call__(self, label: str, theta: tuple[float, ...], seeds: tuple[int, ...]) -> Outcomes:
+        """Outcomes of raw coefficients [terms] on the lifetimes of the seeds."""
+        ...
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is run for selection and baselines; counts of lifetimes, meta-steps, or fits.
+
+    Attributes:
+        common_tasks: lifetimes on which supports are compared.
+        ranking_tasks: the first of these, on which candidates are ranked before their refit.
+        full_steps: meta-steps of one round in the refit of the whole support.
+        full_rounds: rounds of it at most.
+        flat: the whole support is refitted until a round gains less than this share of the gain.
+        candidates: terms whose dropping is tried with a refit, each time.
+        refit_steps: meta-steps of a warm refit.
+        final_refits: refits of the final support, for the intervals of its coefficients.
+        mean_steps: meta-steps on the plain mean of the gradients that end each of those.
+        baseline_steps: meta-steps of a one-term rule, before the search for its best rate.
+        baseline_tasks: lifetimes for each rate in that search, of the common ones.
+    """
+
+    common_tasks: int = 400
+    ranking_tasks: int = 100
+    full_steps: int = 100
+    full_rounds: int = 6
+    flat: float = 0.005
+    candidates: int = 2
+    refit_steps: int = 80
+    final_refits: int = 8
+    mean_steps: int = 80
+    baseline_steps: int = 300
+    baseline_tasks: int = 200
+
+    def __post_init__(self) -> None:
+        least = {"common_tasks": 2, "final_refits": 2, "flat": 0, "mean_steps": 0}
+        for name in (field.name for field in fields(self)):
+            if getattr(self, name) < least.get(name, 1):
+                raise RuleSearchError(
+                    f"{name} {getattr(self, name)}: must be at least {least.get(name, 1)}"
+                )
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What stays the same through one selection.
+
+    Attributes:
+        names: terms of the pool.
+        scales: `theta = scales * phi`, [terms]; 0 for a term that is left out.
+        start: first phi of a search, [terms].
+        reference: index of the term with the largest start.
+        protocol: of every fit.
+        seed: of the whole search.
+        effort: how much is run.
+    """
+
+    names: tuple[str, ...]
+    scales: tuple[float, ...]
+    start: tuple[float, ...]
+    reference: int
+    protocol: MetaProtocol
+    seed: int
+    effort: Effort = Effort()
+
+    def __post_init__(self) -> None:
+        if not len(self.names) == len(self.scales) == len(self.start):
+            raise ValueError("names, scales and start are [terms] each")
+        if self.scales[self.reference] <= 0:
+            raise ValueError("the reference has no scale")
+
+    def plan(self, label: str, support: Sequence[int], phi: Sequence[float], steps: int) -> FitPlan:
+        """A fit of a support without penalty, from phi."""
+        return FitPlan(
+            label=label,
+            support=tuple(support),
+            scales=self.scales,
+            start=tuple(phi),
+            seed=self.seed,
+            protocol=self.protocol,
+            meta_steps=steps,
+        )
+
+    def tell(self, support: Sequence[int]) -> tuple[str, ...]:
+        """Names of the terms of a support."""
+        return tuple(self.names[term] for term in support)
+
+
+def common_seeds(setting: Setting) -> tuple[int, ...]:
+    """The lifetimes on which all supports are compared, [common_tasks]."""
+    return lifetime_seeds(setting.seed, "common tasks", 0, setting.effort.common_tasks)
+
+
+def trial_plan(setting: Setting, number: int, *, meta_steps: int, l1: float) -> FitPlan:
+    """Trial `number` (from 0) of the L1 search: every term, from the start, a seed of its own."""
+    usable = tuple(term for term, scale in enumerate(setting.scales) if scale > 0)
+    plan = setting.plan(f"trial {number}", usable, setting.start, meta_steps)
+    return replace(plan, seed=setting.seed + number, l1=l1)
+
+
+def one_term(setting: Setting, term: int, rate: float) -> tuple[float, ...]:
+    """The coefficients of a rule of one term, [terms]."""
+    return tuple(rate if other == term else 0.0 for other in range(len(setting.names)))
+
+
+def learned(setting: Setting, theta: Sequence[float]) -> tuple[float, ...]:
+    """Raw coefficients in the units of the fits, [terms]."""
+    return tuple(x / s if s > 0 else 0.0 for s, x in zip(setting.scales, theta, strict=True))

@@ -1,0 +1,393 @@
+import math
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rulesearch.errors import RuleSearchError
+from rulesearch.lifetime import Lifetimes
+from rulesearch.meta import (
+    PAPER,
+    PATIENCE,
+    PROTOCOLS,
+    ROBUST,
+    FitPlan,
+    MetaState,
+    adam,
+    diverged,
+    fit,
+    from_json,
+    initial_state,
+    lifetime_seeds,
+    meta_step,
+    rate_at,
+    soft_threshold,
+    to_json,
+    unit_votes,
+    units,
+)
+
+NAN, INF = math.nan, math.inf
+EPSILON = torch.finfo(torch.float64).eps
+
+
+@dataclass(frozen=True)
+class Bowl:
+    """Quadratic mean loss; each lifetime has a minimum of its own beside the common one."""
+
+    best: tuple[float, ...]
+    curvature: tuple[float, ...]
+    jitter: float = 0.0
+
+    @property
+    def names(self):
+        return tuple(f"F{term}" for term in range(len(self.best)))
+
+    def minima(self, seeds):
+        noise = [
+            torch.randn(
+                len(self.best), generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+            )
+            for seed in seeds
+        ]
+        return torch.tensor(self.best, dtype=torch.float64) + self.jitter * torch.stack(noise)
+
+    def __call__(self, theta, seeds, *, gradient=(), observe=()):
+        h = torch.tensor(self.curvature, dtype=torch.float64)
+        minima = self.minima(seeds)
+        mask = torch.zeros(len(h), dtype=torch.float64)
+        mask[list(gradient)] = 1
+        loss = (h * (theta - minima) ** 2).sum(-1) / 2
+        return Lifetimes(
+            loss=loss,
+            accuracy=torch.exp(-loss),
+            initial_loss=(h * minima**2).sum(-1) / 2,
+            gradient=h * (theta - minima) * mask if gradient else None,
+            observed={name: torch.arange(2.0).expand(len(seeds), 2) for name in observe},
+        )
+
+
+@dataclass(frozen=True)
+class Scripted:
+    """Gives the same lifetimes whatever is asked."""
+
+    loss: tuple[float, ...]
+    gradient: tuple[tuple[float, ...], ...]
+    initial: float = 2.0
+
+    @property
+    def names(self):
+        return tuple(f"F{term}" for term in range(len(self.gradient[0])))
+
+    def __call__(self, theta, seeds, *, gradient=(), observe=()):
+        assert len(seeds) == len(self.loss)
+        return Lifetimes(
+            loss=torch.tensor(self.loss),
+            accuracy=torch.full((len(seeds),), 0.5),
+            initial_loss=torch.full((len(seeds),), self.initial),
+            gradient=torch.tensor(self.gradient),
+        )
+
+
+BOWL = Bowl(best=(0.03, -0.02, 0.0), curvature=(900.0, 500.0, 300.0), jitter=0.005)
+
+
+def plan_of(population, **changes):
+    terms = len(population.names)
+    plan = FitPlan(
+        label="test",
+        support=tuple(range(terms)),
+        scales=(1.0,) * terms,
+        start=(1e-3,) + (0.0,) * (terms - 1),
+        seed=0,
+        protocol=ROBUST,
+        meta_steps=10,
+    )
+    return replace(plan, **changes)
+
+
+def test_adam_is_torchs():
+    generator = torch.Generator().manual_seed(1)
+    steps, rate = 50, 1e-3
+    gradients = torch.randn(steps, 4, generator=generator, dtype=torch.float64)
+    gradients[:, 3] = 0
+    mine = m = v = torch.zeros(4, dtype=torch.float64)
+    theirs = torch.zeros(4, dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.Adam([theirs], lr=rate, betas=(0.9, 0.99), eps=1e-8)
+    for step, gradient in enumerate(gradients):
+        m, v, direction, _ = adam(m, v, step, gradient, (0.9, 0.99), 1e-8)
+        mine = mine - rate * direction
+        theirs.grad = gradient
+        optimiser.step()
+    # A step of about `rate` has some 20 rounded operations; no coordinate leaves steps * rate.
+    assert torch.allclose(mine, theirs.detach(), rtol=0, atol=20 * steps * steps * rate * EPSILON)
+    assert mine[3] == 0
+
+
+def test_the_paper_protocol_is_adam_on_the_penalised_loss_of_one_task():
+    plan = plan_of(BOWL, protocol=PAPER, meta_steps=40, l1=0.3)
+    theta = torch.tensor(plan.start, dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.Adam([theta], lr=1e-3)
+    for step in range(40):
+        (minimum,) = BOWL.minima(lifetime_seeds(0, "test", step, 1))
+        h = torch.tensor(BOWL.curvature, dtype=torch.float64)
+        optimiser.zero_grad()
+        ((h * (theta - minimum) ** 2).sum() / 2 + 0.3 * theta.abs().sum()).backward()
+        optimiser.step()
+    # Gradients up to 30 are rounded at 1e-14, which Adam divides by their size before the rate;
+    # 40 steps stay below 1e-15. The bound is far below one step of 1e-3 all the same.
+    assert fit(BOWL, plan).theta == pytest.approx(theta.tolist(), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("value", "threshold", "result"),
+    [(3, 1, 2), (-3, 1, -2), (0.5, 1, 0), (1, 1, 0), (-0.25, 0, -0.25), (0, 1, 0)],
+)
+def test_soft_threshold(value, threshold, result):
+    assert soft_threshold(torch.tensor(float(value)), torch.tensor(float(threshold))) == result
+
+
+@given(st.floats(-10, 10), st.floats(0, 10), st.floats(-20, 20))
+def test_soft_threshold_minimises(value, threshold, other):
+    x = float(soft_threshold(torch.tensor(value).double(), torch.tensor(threshold).double()))
+
+    def objective(at):
+        return (at - value) ** 2 / 2 + threshold * abs(at)
+
+    assert objective(x) <= objective(other) + 1e3 * EPSILON  # values stay below 1,000
+
+
+def test_one_proximal_step_in_closed_form():
+    # In one dimension a vote is -1 or 1, so v_hat = 1: a step of the rate, then a threshold.
+    uphill = Scripted(loss=(1.0,) * 8, gradient=((7.0,),) * 8)
+    state = initial_state(plan_of(uphill, start=(0.5,)))
+    _, state = meta_step(uphill, plan_of(uphill, start=(0.5,), meta_steps=300, l1=2.0), state)
+    size = 1e-3 / (1 + 1e-8)
+    assert state.phi[0] == pytest.approx(0.5 - size - 2 * size, abs=4 * EPSILON)
+
+
+def test_without_penalty_nothing_is_exactly_zero():
+    for protocol in PROTOCOLS.values():
+        done = fit(BOWL, plan_of(BOWL, protocol=protocol, meta_steps=60))
+        assert all(done.phi)
+
+
+def test_a_large_penalty_makes_everything_exactly_zero():
+    done = fit(BOWL, plan_of(BOWL, meta_steps=60, l1=50.0))
+    assert done.phi == (0.0, 0.0, 0.0)
+    assert done.support == ()
+
+
+def test_a_moderate_penalty_leaves_out_what_is_useless():
+    done = fit(BOWL, plan_of(BOWL, meta_steps=300, l1=0.2))
+    assert done.support == (0, 1)
+
+
+def test_papers_support_is_what_rises_above_one_step():
+    done = fit(BOWL, plan_of(BOWL, protocol=PAPER, meta_steps=0, start=(2e-3, -2e-3, 1e-3)))
+    assert done.support == (0, 1)
+
+
+def test_fit_finds_the_minimum_in_raw_coefficients():
+    exact = replace(BOWL, jitter=0.0)
+    done = fit(exact, plan_of(exact, scales=(1.0, 0.5, 0.1), meta_steps=300))
+    # The last steps are 5 % of the rate, so it circles within one full step.
+    assert done.theta == pytest.approx(BOWL.best, abs=ROBUST.rate)
+    assert done.theta == tuple(s * x for s, x in zip((1.0, 0.5, 0.1), done.phi, strict=True))
+    assert done.lifetimes == 300 * 8
+    assert done.failed is None
+
+
+def test_terms_outside_the_support_stay_zero():
+    done = fit(BOWL, plan_of(BOWL, support=(1,), start=(0.5, 0.0, 0.5), mean_steps=5))
+    assert done.phi[0] == done.phi[2] == 0
+    assert done.phi[1] != 0
+
+
+@given(st.lists(st.floats(1e-6, 1e6), min_size=3, max_size=3))
+def test_votes_ignore_magnitudes(sizes):
+    directions = torch.tensor([[0.6, 0.8], [-1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
+    votes = unit_votes(directions * torch.tensor(sizes, dtype=torch.float64)[:, None])
+    assert torch.allclose(votes, directions, rtol=0, atol=8 * EPSILON)
+
+
+def test_a_vanishing_gradient_has_no_vote():
+    tiny = torch.tensor([[1e-13, 0.0], [1e-11, 0.0], [0.0, 0.0]], dtype=torch.float64)
+    assert unit_votes(tiny).tolist() == [[0.0, 0.0], [1.0, 0.0], [0.0, 0.0]]
+
+
+def test_the_mean_stage_follows_magnitudes():
+    # Seven small gradients point up and one large one down: votes and mean disagree.
+    rows = ((1.0,),) * 7 + ((-100.0,),)
+    torn = Scripted(loss=(1.0,) * 8, gradient=rows)
+    votes = fit(torn, plan_of(torn, meta_steps=5))
+    mean = fit(torn, plan_of(torn, meta_steps=0, mean_steps=5))
+    assert votes.phi[0] < 1e-3 < mean.phi[0]
+
+
+def test_the_mean_stage_begins_adam_anew():
+    plan, states = plan_of(BOWL, meta_steps=3, mean_steps=2), []
+    fit(BOWL, plan, on_step=lambda _, state: states.append(state))
+    assert [state.updates for state in states] == [1, 2, 3, 1, 2]
+    lived = BOWL(
+        torch.tensor(states[2].phi, dtype=torch.float64),
+        lifetime_seeds(0, "test", 3, 8),
+        gradient=(0, 1, 2),
+    )
+    # Ten rounded operations on gradients of about 10.
+    assert states[3].m == pytest.approx((0.1 * lived.gradient.mean(0)).tolist(), abs=1e-14)
+
+
+def test_gradients_are_taken_in_units():
+    slope = Scripted(loss=(1.0,) * 8, gradient=((3.0, 40.0),) * 8)
+    plan = plan_of(slope, scales=(1.0, 0.1))
+    record, state = meta_step(slope, plan, initial_state(plan))
+    # In units the gradient is (3, 4), of norm 5.
+    assert state.m == pytest.approx((0.1 * 3 / 5, 0.1 * 4 / 5))
+    record, _ = meta_step(slope, plan, replace(state, phi=(0.5, 0.5)))
+    assert record.theta == {"F0": 0.5, "F1": 0.05}
+
+
+def test_lifetimes_left_out_and_diverged_are_counted():
+    odd = Scripted(
+        loss=(1.0, NAN, 1.0, INF, 3.0, 1.0, 1.0, 2.0),
+        gradient=(
+            (1.0, 0.0),
+            (1.0, 0.0),
+            (NAN, 1.0),
+            (1.0, 0.0),
+            (0.0, 2.0),  # diverged, but usable
+            (1e300, 1e300),  # its norm overflows
+            (0.0, 0.0),
+            (0.0, 3.0),  # no worse than before training
+        ),
+    )
+    record, state = meta_step(odd, plan_of(odd), initial_state(plan_of(odd)))
+    assert (record.left_out, record.diverged) == (3 + 1, 3)
+    assert (state.left_out, state.diverged, state.lifetimes, state.updates) == (4, 3, 8, 1)
+    # 1, 1, 3, 1, 1, 2 are the finite losses.
+    assert record.loss == pytest.approx(9 / 6)
+    # Votes of the four usable ones: (1, 0), (0, 1), (0, 0), (0, 1).
+    assert state.m == pytest.approx((0.1 * 1 / 4, 0.1 * 2 / 4))
+    assert record.theta == {"F0": 1e-3, "F1": 0.0}
+
+
+def test_a_silent_step_changes_nothing_but_the_counts():
+    silent = Scripted(loss=(NAN,) * 8, gradient=((NAN,),) * 8)
+    plan = plan_of(silent)
+    record, state = meta_step(silent, plan, initial_state(plan))
+    assert record.loss is None
+    assert state == replace(
+        initial_state(plan), step=1, lifetimes=8, left_out=8, diverged=8, silent=1
+    )
+
+
+@pytest.mark.parametrize(("meta_steps", "ends"), [(300, PATIENCE), (7, 7)])
+def test_a_fit_that_explodes_ends_with_the_reason(meta_steps, ends):
+    silent = Scripted(loss=(NAN,) * 8, gradient=((NAN,),) * 8)
+    done = fit(silent, plan_of(silent, meta_steps=meta_steps))
+    assert done.failed == f"no lifetime was finite in {ends} meta-steps, up to step {ends}"
+    assert done.meta_steps == ends
+    assert done.theta == (1e-3,)
+
+
+def test_single_usable_steps_keep_a_fit_alive():
+    calls = []
+
+    class Flickering(Bowl):
+        def __call__(self, *args, **options):
+            lived = super().__call__(*args, **options)
+            calls.append(None)
+            return lived if len(calls) % 15 == 0 else replace(lived, loss=lived.loss * NAN)
+
+    flickering = Flickering(BOWL.best, BOWL.curvature)
+    done = fit(flickering, plan_of(flickering, meta_steps=60))
+    assert done.failed is None
+    assert done.left_out == 56 * 8
+
+
+def test_resumed_is_uninterrupted_to_the_bit():
+    plan = plan_of(BOWL, meta_steps=12, mean_steps=8, l1=0.1, scales=(1.0, 0.3, 0.7))
+    written, records = [], []
+
+    def keep(record, state):
+        written.append(to_json(state))
+        records.append(record)
+
+    whole = fit(BOWL, plan, on_step=keep)
+    for cut in (1, 11, 12, 13, 19, 20):
+        again = []
+        state = from_json(MetaState, written[cut - 1])
+        resumed = fit(BOWL, plan, state, on_step=lambda record, _, seen=again: seen.append(record))
+        assert resumed == whole
+        assert again == records[cut:]
+    assert from_json(type(whole), to_json(whole)) == whole
+
+
+def test_a_damaged_record_is_named_so():
+    with pytest.raises(RuleSearchError, match=r"damaged .* delete it, and its step is run again"):
+        from_json(MetaState, '{"phi": [0.1], "m": [')
+    with pytest.raises(RuleSearchError, match="damaged"):
+        from_json(MetaState, '{"phi": [0.1]}')
+
+
+def test_seeds_differ_by_each_of_their_parts():
+    base = lifetime_seeds(3, "trial 0", 7, 4)
+    others = [lifetime_seeds(*parts, 4) for parts in [(4, "trial 0", 7), (3, "trial 1", 7)]]
+    others.append(lifetime_seeds(3, "trial 0", 8, 4))
+    assert all(not set(base) & set(other) for other in others)
+    assert all(0 <= seed < 2**63 for seed in base)
+
+
+def test_the_rate_falls_over_the_last_part():
+    plan = plan_of(BOWL, meta_steps=300, mean_steps=100)
+    rates = [rate_at(plan, step) / ROBUST.rate for step in (0, 179, 239, 299, 300, 349, 399)]
+    assert rates == pytest.approx([1, 1, 0.525, 0.05, 0.9905, 0.525, 0.05])
+    assert rate_at(plan_of(BOWL, protocol=PAPER), 9) == PAPER.rate
+
+
+def test_records_carry_observables():
+    plan = plan_of(BOWL, observe=("angle",))
+    record, _ = meta_step(BOWL, plan, initial_state(plan))
+    assert record.observed == {"angle": (0.0, 1.0)}
+    assert (record.label, record.step, record.steps) == ("test", 1, 10)
+
+
+def test_diverged():
+    loss = torch.tensor([1.0, 2.0, 2.1, NAN, INF])
+    assert diverged(loss, torch.full((5,), 2.0)).tolist() == [False, False, True, True, True]
+
+
+def test_units_of_the_papers_pool():
+    norms = [6.7, 2.2, 1.1, 56, 14, 116, 0.12, 0.30, 0.22, 63]
+    scales, messages = units(norms, 0, [f"F{r}" for r in range(10)])
+    assert scales == pytest.approx([1, 1, 1, 6.7 / 56, 6.7 / 14, 6.7 / 116, 1, 1, 1, 6.7 / 63])
+    assert messages == ()
+
+
+@pytest.mark.parametrize(
+    ("norms", "message"),
+    [
+        (
+            (0.0, 1.0, 1.0),
+            "term A: zero on these data at initialisation, so nothing can be measured by it; "
+            "begin the search with another term",
+        ),
+        (
+            (1.0, INF, NAN),
+            "term B: not finite at initialisation; rewrite it, or leave it out of the pool\n"
+            "term C: not finite at initialisation; rewrite it, or leave it out of the pool",
+        ),
+    ],
+)
+def test_units_that_cannot_be(norms, message):
+    with pytest.raises(RuleSearchError) as caught:
+        units(norms, 0, ["A", "B", "C"])
+    assert str(caught.value) == message
+
+
+def test_a_term_without_a_scale_cannot_be_in_a_support():
+    with pytest.raises(ValueError, match="scale above zero"):
+        plan_of(BOWL, scales=(1.0, 0.0, 1.0))

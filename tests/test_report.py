@@ -1,0 +1,495 @@
+"""The written result, the progress line, and the figures."""
+
+import io
+import re
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from rulesearch.figures import (
+    accuracy_figure,
+    alignment_figure,
+    by_trial,
+    coefficient_figure,
+    figures,
+    spread,
+)
+from rulesearch.meta import StepRecord
+from rulesearch.report import (
+    Expression,
+    gap_closed,
+    history_row,
+    latex,
+    pool_table,
+    print_pool,
+    progress,
+    progress_line,
+    result_text,
+)
+from rulesearch.result import EliminationRecord, EvaluationRecord, PoolEntry, Result, TrialRecord
+
+F7 = "-e_post*y_pre*sum_post(y_post*sum_pre(W*e_pre))"
+POOL = (
+    PoolEntry(
+        name="F0",
+        expression="-e_post*y_pre",
+        latex=r"- e_{\mathrm{post}} y_{\mathrm{pre}}",
+        needs=(),
+        evidence={},
+    ),
+    PoolEntry(
+        name="F2",
+        expression="-e_post*e_pre",
+        latex=r"- e_{\mathrm{post}} e_{\mathrm{pre}}",
+        needs=(),
+        evidence={},
+    ),
+    PoolEntry(name="F3", expression="-W", latex="- W", needs=(), evidence={}),
+    PoolEntry(name="F7", expression=F7, latex="F_7", needs=("global",), evidence={}),
+    PoolEntry(
+        name="F9",
+        expression="y_post*y_pre - y_post*sum_post(y_post*W)",
+        latex="F_9",
+        needs=("dendritic", "retrograde"),
+        evidence={},
+    ),
+)
+
+
+def evaluation(accuracy, low, high, loss, diverged=0):
+    return EvaluationRecord(
+        accuracy=accuracy,
+        accuracy_interval=(low, high),
+        loss=loss,
+        lifetimes=400,
+        diverged=diverged,
+    )
+
+
+def attempt(dropped, support, loss, cost, interval, share, kept):
+    return EliminationRecord(
+        dropped=dropped,
+        support=support,
+        loss=loss,
+        cost=cost,
+        cost_interval=interval,
+        share_of_gain=share,
+        kept=kept,
+    )
+
+
+def trial(seed, support):
+    return TrialRecord(seed=seed, support=support, theta={}, diverged_lifetimes=0, meta_steps=9)
+
+
+def a_result(**changes):
+    fields = {
+        "pool": POOL,
+        "support": ("F0", "F2", "F9"),
+        "theta": {"F0": 0.01123, "F2": -0.05134, "F3": 0.0, "F7": 0.0, "F9": 1.2345e-5},
+        "theta_interval": {
+            "F0": (0.0105, 0.0119),
+            "F2": (-0.0541, -0.0482),
+            "F9": (-1.11e-05, -4.44e-06),
+        },
+        "frequency": {},
+        "trials": [trial(0, ["F0", "F2", "F3", "F9"]), trial(1, ["F0", "F2", "F7", "F9"])],
+        "elimination": [
+            attempt("F7", ["F0", "F2", "F3", "F9"], 0.837, -4.11e-3, (-93e-4, 12e-4), -4e-3, True),
+            attempt("F3", ["F0", "F2", "F9"], 0.848, 0.00732, (0.0011, 0.0142), 0.0076, True),
+            attempt("F2", ["F0", "F9"], 0.931, 0.0911, (0.0812, 0.1004), 0.125, False),
+            attempt("F9", ["F0", "F2"], np.inf, np.inf, (0.4812, np.inf), np.nan, False),
+        ],
+        "evaluation": {
+            "rule": evaluation(0.7071, 0.6992, 0.7153, 0.8123),
+            "backprop": evaluation(0.6861, 0.6782, 0.6943, 0.8514),
+            "feedback_alignment": evaluation(0.2213, 0.2142, 0.2291, 1.791, diverged=2),
+        },
+        "images": {"final evaluation": "64 images of each class, set aside"},
+        "config": {},
+        "versions": {},
+        "seconds": 812.0,
+    }  # fmt: skip
+    return Result(**(fields | changes))
+
+
+def printed(renderable, width=80):
+    console = Console(file=io.StringIO(), width=width, force_terminal=False)
+    console.print(renderable)
+    return console.file.getvalue()
+
+
+def row_of(text, first, after=""):
+    """The words of the first row, after the given heading, whose first cell is `first`."""
+    lines = text[text.index(after) :].splitlines()
+    return next(line.split() for line in lines if line.split()[:1] == [first])
+
+
+# The written result ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def text():
+    return printed(result_text(a_result(), Path("runs/bio")))
+
+
+def test_it_fits_80_columns_and_has_no_colour_codes_when_piped(text):
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
+    assert "\x1b" not in text
+    assert "…" not in text
+
+
+def test_the_rule_comes_first_a_term_a_line(text):
+    assert text.splitlines()[:3] == [
+        "dW = 0.0112*(-e_post*y_pre)",
+        "   - 0.0513*(-e_post*e_pre)",
+        "   + 1.23e-05*(y_post*y_pre - y_post*sum_post(y_post*W))",
+    ]
+
+
+def test_a_short_rule_is_one_line_and_an_empty_one_is_zero():
+    one = a_result(theta={"F0": 0.01, "F2": -0.05})
+    assert printed(result_text(one, Path("r"))).splitlines()[0] == (
+        "dW = 0.0100*(-e_post*y_pre) - 0.0500*(-e_post*e_pre)"
+    )
+    none = a_result(theta={"F0": 0.0}, support=())
+    assert printed(result_text(none, Path("r"))).splitlines()[0] == "dW = 0"
+
+
+def test_the_table_of_coefficients_has_every_number(text):
+    assert row_of(text, "F0", "Coefficients")[-7:] == (
+        ["-", "0.0112", "[0.0105,", "0.0119]", "2", "of", "2"]
+    )
+    assert "[-1.11e-05, -4.44e-06]  2 of 2" in text
+    assert row_of(text, "F3", "Coefficients") == (["F3", "-W", "-", "0", "dropped", "1", "of", "2"])
+
+
+def test_a_term_that_no_trial_kept_says_so():
+    result = a_result(elimination=[], trials=[trial(0, ["F0", "F2", "F9"])])
+    words = row_of(printed(result_text(result, Path("r"))), "F3", "Coefficients")
+    assert words == ["F3", "-W", "-", "0", "zero", "in", "search", "0", "of", "1"]
+
+
+def test_the_elimination_path_marks_what_was_chosen_and_shows_what_was_tried(text):
+    path = text[text.index("Elimination") : text.index("Cost:")]
+    rows = [line.split() for line in path.splitlines() if re.search("dropped|tried", line)]
+    assert [row[:3] for row in rows] == [
+        ["dropped", "F7", "F0,"],
+        [">", "dropped", "F3"],
+        ["tried", "F2", "F0,"],
+        ["tried", "F9", "F0,"],
+    ]
+    for number in ("0.837", "-0.00411", "-0.40 %", "0.00732", "0.76 %", "0.0911", "12 %", "nan"):
+        assert number in path
+    for bound in ("-0.00930", "0.00120", "0.00110", "0.0142", "0.0812", "0.100", "0.481"):
+        assert bound in path
+
+
+def test_the_evaluation_shows_intervals_losses_and_diverged_lifetimes(text):
+    assert row_of(text, "rule", "Evaluation") == [
+        "rule",
+        "0.707",
+        "[0.699,",
+        "0.715]",
+        "0.812",
+        "400",
+        "0",
+    ]
+    assert row_of(text, "feedback", "Evaluation") == (
+        ["feedback", "alignment", "0.221", "[0.214,", "0.229]", "1.79", "400", "2"]
+    )
+
+
+def test_it_ends_with_the_share_of_the_gap_the_images_and_the_directory(text):
+    # (0.7071 - 0.2213) / (0.6861 - 0.2213) = 1.0452
+    assert text.rstrip().splitlines()[-4:] == [
+        "The rule closes 105 % of the gap from feedback alignment to backprop.",
+        "",
+        "images for final evaluation: 64 images of each class, set aside",
+        "kept in runs/bio",
+    ]
+
+
+def test_the_message_comes_before_the_tables():
+    text = printed(result_text(a_result(message="nothing beats F0"), Path("r")))
+    assert text.index("nothing beats F0") < text.index("Coefficients")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"backprop": evaluation(0.2, 0.1, 0.3, 1.0)},
+        {"rule": evaluation(np.nan, 0.1, 0.3, 1.0)},
+    ],
+)
+def test_there_is_no_share_of_a_gap_that_is_none(changes):
+    assert gap_closed(a_result().evaluation | changes) is None
+    assert gap_closed({}) is None
+
+
+def test_no_part_of_a_long_path_is_lost():
+    directory = Path("/data") / ("x" * 90) / "run"
+    assert f"{directory}" in printed(result_text(a_result(), directory)).replace("\n", "")
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_no_expression_is_cropped_at_any_width(width):
+    (entry,) = [entry for entry in POOL if entry.name == "F7"]
+    text = printed(pool_table([("F7", entry.expression, "global", "s*y_pre")]), width)
+    column = slice(text.splitlines()[1].index("expression"), text.splitlines()[1].index("needs"))
+    assert "".join(line[column].strip() for line in text.splitlines()[3:]) == F7
+
+
+def test_brackets_in_a_lowering_are_not_taken_for_markup():
+    console = Console(file=io.StringIO(), width=80)
+    print_pool(console, [("F0", "-e_post*y_pre", "", "[bold] u1 :smile:")])
+    assert "[bold] u1 :smile:" in console.file.getvalue()
+
+
+expressions = st.text(alphabet="xy_+-*(), ", max_size=60)
+
+
+@given(expressions, st.integers(1, 40))
+def test_a_broken_expression_is_the_same_expression(text, width):
+    expression = Expression(text)
+    lines = expression.lines(width)
+    assert "".join(lines) == text
+    longest = max(len(piece.rstrip()) for piece in expression.pieces)
+    assert max(len(line.rstrip()) for line in lines) <= max(width, longest)
+
+
+def test_a_power_is_not_broken():
+    assert Expression("y_post**2*y_pre").pieces == ["y_post**", "2*", "y_pre"]
+
+
+# LaTeX -------------------------------------------------------------------------------------------
+
+
+def test_latex():
+    assert latex(a_result()) == (
+        "\\begin{align*}\n"
+        "  \\Delta W ={}& 0.0112 \\left(- e_{\\mathrm{post}} y_{\\mathrm{pre}}\\right) \\\\\n"
+        "  & - 0.0513 \\left(- e_{\\mathrm{post}} e_{\\mathrm{pre}}\\right) \\\\\n"
+        "  & + 1.23 \\times 10^{-5} \\left(F_9\\right)\n"
+        "\\end{align*}\n"
+    )
+
+
+def test_latex_of_a_rule_that_begins_with_a_minus_and_of_none():
+    assert "={}& - 0.0513 \\left(- e" in latex(a_result(theta={"F2": -0.05134}))
+    assert "\\Delta W ={}& 0\n" in latex(a_result(theta={}))
+
+
+# Progress ----------------------------------------------------------------------------------------
+
+
+def a_step(**changes):
+    fields = {
+        "label": "trial 0",
+        "step": 180,
+        "steps": 300,
+        "loss": 0.8434,
+        "accuracy": 0.7,
+        "theta": {"F0": 1.12e-2, "F2": -5e-7, "F3": 0.0},
+        "diverged": 0,
+        "left_out": 0,
+    }
+    return StepRecord(**(fields | changes))
+
+
+def test_the_progress_line_shows_what_is_not_zero_in_the_order_asked_for():
+    assert progress_line(a_step(), ["F2", "F3", "F0"]) == (
+        "trial 0  180/300  loss 0.843  accuracy 0.700  F2 -5.00e-07, F0 0.0112"
+    )
+
+
+def test_the_progress_line_counts_what_went_wrong():
+    line = progress_line(a_step(diverged=2, left_out=1, loss=None, theta={}), ["F0"])
+    assert line == "trial 0  180/300  loss nan  accuracy 0.700  2 diverged  1 left out"
+
+
+def shown(steps, terminal=False, **options):
+    console = Console(file=io.StringIO(), width=80, force_terminal=terminal)
+    with progress(console, **options) as update:
+        for step in steps:
+            update(step)
+    return console.file.getvalue()
+
+
+def test_a_file_gets_a_line_now_and_then_and_the_last_of_each_stage():
+    steps = [a_step(step=step, steps=110) for step in range(1, 111)]
+    counts = [line.split()[2] for line in shown(steps).splitlines()]
+    assert counts == ["50/110", "100/110", "110/110"]
+
+
+def test_a_long_line_in_a_file_is_not_broken():
+    wide = {f"F{index}": 0.5 for index in range(40)}
+    assert len(shown([a_step(step=50, theta=wide)]).splitlines()) == 1
+
+
+def test_a_terminal_keeps_the_last_line_of_each_stage():
+    text = shown([a_step(step=299), a_step(step=300)], terminal=True)
+    kept = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", text)
+    assert "trial 0  300/300  loss 0.843" in kept
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_quiet_shows_nothing(terminal):
+    assert shown([a_step(step=300)], terminal=terminal, quiet=True) == ""
+
+
+def test_a_history_row_has_what_the_figures_read(tmp_path):
+    row = history_row(a_step(observed={"angle": (80.0, 38.0)}))
+    assert row == {
+        "stage": "trial 0",
+        "step": 180,
+        "of": 300,
+        "loss": 0.8434,
+        "accuracy": 0.7,
+        "theta": {"F0": 1.12e-2, "F2": -5e-7, "F3": 0.0},
+        "diverged": 0,
+        "left_out": 0,
+        "angles": [80.0, 38.0],
+    }
+    assert len(figures([row], a_result(), tmp_path)) == 6
+    assert history_row(a_step())["angles"] == []
+
+
+# Figures -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def history():
+    rows = []
+    for number in range(2):
+        for step in range(1, 61):
+            part = step / 60
+            rows.append(
+                {
+                    "stage": f"trial {number}",
+                    "step": step,
+                    "of": 60,
+                    "loss": None if step == 7 else 3.8 - 3 * part,
+                    "accuracy": 0.7 * part,
+                    "theta": {"F0": 0.011 * part, "F2": -0.05 * part, "F9": 1e-5 * part},
+                    "diverged": int(step == 7),
+                    "left_out": 0,
+                    "angles": [90 - 10 * part, 90 - 50 * part],
+                }
+            )
+    rows.append({"stage": "backprop", "step": 1, "of": 1, "loss": 9.0, "accuracy": 0.1})
+    return rows
+
+
+def texts(figure):
+    """All that a reader reads in a figure, without the numbers of the ticks."""
+    found = [artist.get_text() for artist in figure.findobj(mpl.text.Text)]
+    return [text for text in found if re.search("[a-z]", text)]
+
+
+def test_each_figure_is_written_as_pdf_and_png(tmp_path, history):
+    written = figures(history, a_result(), tmp_path / "figures")
+    assert [path.name for path in written] == [
+        f"{name}.{kind}"
+        for name in ("accuracy", "coefficients", "alignment")
+        for kind in ("pdf", "png")
+    ]
+    for path in written:
+        start = b"%PDF-" if path.suffix == ".pdf" else b"\x89PNG"
+        assert path.read_bytes().startswith(start)
+    for path in written[1::2]:
+        pixels = mpl.image.imread(path)
+        assert 0.01 < np.mean(pixels[..., :3].min(axis=-1) < 0.9) < 0.9  # ink, and paper
+
+
+def test_figures_leave_the_callers_settings_alone(tmp_path, history):
+    before = dict(mpl.rcParams)
+    figures(history, a_result(), tmp_path)
+    assert dict(mpl.rcParams) == before
+
+
+def test_without_angles_there_is_no_alignment_figure(tmp_path, history):
+    rows = [{**row, "angles": []} for row in history]
+    written = figures(rows, a_result(), tmp_path)
+    assert {path.stem for path in written} == {"accuracy", "coefficients"}
+
+
+def test_a_run_without_trials_still_has_its_figures(tmp_path):
+    assert len(figures([], a_result(trials=()), tmp_path)) == 4
+
+
+def test_the_accuracy_figure_names_axes_baselines_and_what_diverged(history):
+    figure = accuracy_figure(by_trial(history), a_result())
+    assert {
+        "meta-step",
+        "query accuracy (share correct)",
+        "query loss (nats)",
+        "rule 0.707",
+        "backprop 0.686",
+        "feedback alignment 0.221",
+        "feedback alignment 1.79",
+    } <= set(texts(figure))
+    assert "2 lifetimes diverged, 0 left out" in figure.get_suptitle()
+
+
+def test_only_trials_are_drawn_and_a_loss_that_is_not_finite_is_a_gap(history):
+    lower = accuracy_figure(by_trial(history), a_result()).axes[1]
+    thin = [line for line in lower.lines if len(line.get_xdata()) == 60]
+    assert len(thin) == 2
+    for line in thin:
+        assert np.flatnonzero(np.isnan(line.get_ydata())).tolist() == [6]
+    mean = next(line for line in lower.lines if line.get_label().startswith("mean"))
+    steps = np.array([*range(1, 7), *range(8, 61)])  # the gap is in every trial
+    np.testing.assert_array_equal(mean.get_xdata(), steps)
+
+
+def test_smoothing_leaves_a_straight_line_as_it_is_to_its_ends(history):
+    upper = accuracy_figure(by_trial(history), a_result()).axes[0]
+    mean = next(line for line in upper.lines if line.get_label().startswith("mean"))
+    # sums of 60 numbers below 1, subtracted: 60 eps each
+    np.testing.assert_allclose(
+        mean.get_ydata(), 0.7 * np.arange(1, 61) / 60, atol=60 * 60 * np.finfo(float).eps
+    )
+
+
+def test_one_exploded_loss_does_not_flatten_the_figure(history):
+    rows = [*history, {**history[0], "step": 61, "loss": 1e30}]
+    assert accuracy_figure(by_trial(rows), a_result()).axes[1].get_ylim()[1] < 10
+
+
+def test_each_kept_term_has_a_panel_with_its_coefficient(history):
+    figure = coefficient_figure(by_trial(history), a_result())
+    titles = [axes.get_title("left") for axes in figure.axes if axes.get_visible()]
+    assert titles == [
+        "F0: final 0.0112",
+        "F2: final -0.0513",
+        "F3: not in the rule",
+        "F7: not in the rule",
+        "F9: final 1.23e-05",
+    ]
+    assert {"meta-step", "coefficient theta (raw)"} <= set(texts(figure))
+    first = figure.axes[0].lines[0]
+    np.testing.assert_allclose(first.get_ydata(), 0.011 * np.arange(1, 61) / 60)
+
+
+def test_the_alignment_figure_names_layers_and_marks_90_degrees(history):
+    figure = alignment_figure(by_trial(history))
+    assert {"layer 1", "layer 2", "90°: no alignment", "alignment angle (degrees)"} <= set(
+        texts(figure)
+    )
+    (axes,) = figure.axes
+    assert any(list(line.get_ydata()) == [90, 90] for line in axes.lines)
+
+
+@given(st.lists(st.floats(-10, 10), max_size=8), st.floats(0.01, 2))
+def test_labels_are_spread_in_their_order_and_about_their_values(values, gap):
+    places = spread(values, gap)
+    order = np.argsort(values, kind="stable")
+    # places are rounded to 12 decimals
+    assert (np.diff(np.array(places)[order]) >= gap - 2e-12).all()
+    assert np.sum(places) == pytest.approx(np.sum(values), abs=1e-9)

@@ -1,0 +1,485 @@
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+
+from rulesearch.errors import RuleSearchError
+from rulesearch.lifetime import Lifetimes
+from rulesearch.meta import ROBUST, Fit, fit, from_json, to_json
+from rulesearch.selection import (
+    Effort,
+    Rate,
+    Screen,
+    Setting,
+    common_seeds,
+    eliminate,
+    fit_rate,
+    refit_coefficients,
+    screen,
+    trial_plan,
+)
+from rulesearch.statistics import Outcomes, measure
+
+OUTPUTS = 20
+JITTER = 0.2
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A network whose loss falls by known amounts.
+
+    The mean loss is 1 + x'Hx / 2 with x = theta / best - present, H = 2 * worth on the diagonal,
+    and `shared` off it between the second and third term. Each lifetime's minimum is moved by
+    `JITTER` of the coefficient. What `explodes` names is not finite without it.
+    """
+
+    best: tuple[float, ...]
+    worth: tuple[float, ...]
+    present: tuple[float, ...]
+    shared: float = 0.0
+    explodes: int | None = None
+
+    @property
+    def names(self):
+        return tuple("ABCDEFGH"[: len(self.best)])
+
+    @property
+    def hessian(self):
+        matrix = torch.diag(2 * torch.tensor(self.worth, dtype=torch.float64))
+        if self.shared:
+            matrix[1, 2] = matrix[2, 1] = self.shared
+        return matrix
+
+    def cost(self, dropped):
+        """The rise of the least mean loss without some terms: the Schur complement."""
+        h, rest = self.hessian.numpy(), [r for r in range(len(self.best)) if r not in dropped]
+        left = h[np.ix_(dropped, rest)] @ np.linalg.solve(
+            h[np.ix_(rest, rest)], h[np.ix_(rest, dropped)]
+        )
+        x = np.array(self.present)[list(dropped)]
+        return float(x @ (h[np.ix_(dropped, dropped)] - left) @ x / 2)
+
+    def __call__(self, theta, seeds, *, gradient=(), observe=()):
+        best = torch.tensor(self.best, dtype=torch.float64)
+        noise = torch.stack(
+            [
+                torch.randn(
+                    len(best), generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+                )
+                for seed in seeds
+            ]
+        )
+        minima = torch.tensor(self.present, dtype=torch.float64) + JITTER * noise
+        x = theta / best - minima
+        loss = 1 + ((x @ self.hessian) * x).sum(-1) / 2
+        mask = torch.zeros(len(best), dtype=torch.float64)
+        mask[list(gradient)] = 1
+        slope = (x @ self.hessian) / best * mask
+        if self.explodes is not None and theta[self.explodes] == 0:
+            loss, slope = loss * math.nan, slope * math.nan
+        return Lifetimes(
+            loss=loss,
+            accuracy=torch.exp(-loss),
+            initial_loss=1 + ((minima @ self.hessian) * minima).sum(-1) / 2,
+            gradient=slope if gradient else None,
+        )
+
+
+# A is the reference; D is worth little, E nothing; B and C stand in for each other in part.
+PLANTED = Planted(
+    best=(0.02, -0.04, 0.03, 0.02, 0.02),
+    worth=(0.8, 0.6, 0.4, 0.006, 0.1),
+    present=(1.0, 1.0, 1.0, 1.0, 0.0),
+    shared=-0.3,
+)
+
+
+def setting_of(population, **effort):
+    terms = len(population.names)
+    return Setting(
+        names=population.names,
+        scales=(1.0,) * terms,
+        start=(1e-3,) + (0.0,) * (terms - 1),
+        reference=0,
+        protocol=ROBUST,
+        seed=0,
+        effort=Effort(**effort),
+    )
+
+
+def runners(population):
+    """What a caller passes in, and the labels it was called with."""
+    labels = []
+
+    def run(plan):
+        labels.append(plan.label)
+        return fit(population, plan)
+
+    def forward(label, theta, seeds):
+        labels.append(label)
+        return measure(population, theta, seeds, OUTPUTS)
+
+    return run, forward, labels
+
+
+def search(population, parsimony=0.05, untrained=False, **effort):
+    setting = setting_of(population, **effort)
+    run, forward, labels = runners(population)
+    trials = [run(trial_plan(setting, n, meta_steps=200, l1=0.02)) for n in range(3)]
+    screened = screen(setting, trials)
+    reference = None if untrained else fit_rate(setting, "alone", run, forward)
+    found = eliminate(setting, screened, run, forward, reference=reference, parsimony=parsimony)
+    return setting, found, labels
+
+
+@pytest.fixture(scope="module")
+def planted():
+    return search(PLANTED)
+
+
+def test_the_planted_support_is_found(planted):
+    _, found, _ = planted
+    assert found.support == ("A", "B", "C")
+    assert found.verdict == "eliminated"
+    assert {step.dropped for step in found.steps if step.kept} <= {"D", "E"}
+
+
+def test_planted_costs_are_reported(planted):
+    _, found, _ = planted
+    rejected = found.steps[-1]
+    assert not rejected.kept
+    for step in found.steps:
+        gone = [r for r, name in enumerate("ABCDE") if name not in step.support]
+        change = PLANTED.hessian.numpy()[:, gone].sum(1) * np.array(PLANTED.present)[gone].sum()
+        # Means over 400 tasks: a lifetime's minimum moves the difference by JITTER times the
+        # slope (four standard errors), and two refits are each flat to 0.5 % of the gain.
+        tolerance = 4 * JITTER * np.linalg.norm(change) / math.sqrt(400) + 0.01 * found.gain
+        assert step.cost == pytest.approx(PLANTED.cost(gone), abs=tolerance)
+        assert step.share_of_gain == step.cost / found.gain
+        assert step.cost_interval[0] < step.cost < step.cost_interval[1]
+    # The reference alone costs what the others are worth together.
+    assert found.gain == pytest.approx(PLANTED.cost([1, 2, 3, 4]), rel=0.1)
+
+
+def test_labels_are_unique_and_kept_answers_give_the_same_path(planted):
+    setting, found, labels = planted
+    assert len(set(labels)) == len(labels)
+    run, forward, _ = runners(PLANTED)
+    kept = {}
+
+    def remembered_fit(plan):
+        text = kept.setdefault(plan.label, None) or to_json(run(plan))
+        kept[plan.label] = text
+        return from_json(Fit, text)
+
+    def remembered_measure(label, theta, seeds):
+        text = kept.setdefault(label, None) or to_json(forward(label, theta, seeds))
+        kept[label] = text
+        return from_json(Outcomes, text)
+
+    screened = Screen(support=(0, 1, 2), frequencies={}, phi=found.phi, failed=0)
+    arguments = (setting, screened, remembered_fit, remembered_measure)
+    first = eliminate(*arguments, reference=None, parsimony=0.05)
+    count = len(kept)
+    assert eliminate(*arguments, reference=None, parsimony=0.05) == first
+    assert len(kept) == count
+
+
+def test_an_exploding_refit_is_survived():
+    fragile = replace(PLANTED, explodes=0, shared=0.0)
+    _, found, _ = search(fragile, candidates=5, refit_steps=40)
+    lost = [step for step in found.steps if step.dropped == "A"]
+    assert lost
+    assert all(step.failed and step.diverged == 400 and not step.kept for step in lost)
+    assert lost[0].loss == pytest.approx(math.log(OUTPUTS))
+    assert found.support == ("A", "B", "C")
+
+
+def test_a_pool_is_measured_against_the_untrained_network():
+    _, found, _ = search(PLANTED, untrained=True)
+    assert found.support == ("A", "B", "C")
+    # All terms together; the jitter adds the same to both sides.
+    assert found.gain == pytest.approx(PLANTED.cost([0, 1, 2, 3, 4]), rel=0.1)
+
+
+def test_useless_terms_do_not_beat_the_untrained_network():
+    useless = replace(PLANTED, present=(0.0,) * 5, shared=0.0)
+    setting, found, _ = search(useless, untrained=True)
+    assert found.verdict == "reference"
+    assert found.support == ("A",)
+    assert found.message.startswith("nothing beats the untrained network: ")
+    assert found.message.endswith("; the answer is A")
+    run, _, _ = runners(useless)
+    again = refit_coefficients(setting, found, run)
+    assert again.intervals is not None
+    assert again.intervals[1:] == ((0.0, 0.0),) * 4
+
+
+def test_one_term():
+    alone = Planted(best=(0.02,), worth=(1.0,), present=(1.0,))
+    for untrained in (False, True):
+        _, found, _ = search(alone, untrained=untrained)
+        assert found.verdict == "single"
+        assert found.message == "only A is left: nothing to eliminate"
+        # Within 4 standard errors of the mean minimum of 400 tasks, and one step of the search.
+        assert found.theta[0] == pytest.approx(0.02, rel=4 * JITTER / 20 + 0.06)
+
+
+# Below, fits are scripted: the loss of every support is known exactly.
+
+TASKS = 50
+
+
+def scripted(losses, spread=0.0):
+    """Runners for which a support's loss is losses[its letters]; theta is 1 on the support."""
+
+    def run(plan):
+        theta = tuple(float(term in plan.support) for term in range(len(plan.scales)))
+        return Fit(plan.label, plan.seed, plan.support, theta, theta, 1, 8, 0, 0)
+
+    def forward(label, theta, seeds):
+        kept = "".join(name for name, x in zip("ABC", theta, strict=True) if x)
+        noise = np.random.default_rng(len(kept)).normal(0, spread, len(seeds))
+        loss = tuple((losses[kept] + noise - noise.mean()).tolist())
+        count = len(seeds)
+        return Outcomes(seeds, loss, (0.5,) * count, (3.0,) * count, (False,) * count)
+
+    return run, forward
+
+
+def path(losses, *, parsimony=0.05, spread=0.0, support=(0, 1, 2), alone=True):
+    setting = Setting(
+        ("A", "B", "C"),
+        (1.0, 0.5, 0.1),
+        (1e-3, 0.0, 0.0),
+        0,
+        ROBUST,
+        0,
+        Effort(common_tasks=TASKS, ranking_tasks=TASKS),
+    )
+    screened = Screen(support=support, frequencies={}, phi=(1e-3, 0.0, 0.0), failed=0)
+    rate = Rate("A", 0.5, (0.5, 0.0, 0.0), 2.0, (), True, 0) if alone else None
+    run, forward = scripted(losses, spread)
+    return eliminate(setting, screened, run, forward, reference=rate, parsimony=parsimony)
+
+
+LOSSES = {"A": 2.0, "B": 1.9, "C": 2.5, "AB": 1.03, "AC": 1.5, "BC": 1.06, "ABC": 1.0}
+
+
+def test_costs_are_cumulative_and_the_rest_is_listed():
+    found = path(LOSSES)
+    assert [(step.dropped, step.kept) for step in found.steps] == [
+        ("C", True),
+        ("A", False),
+        ("A", False),
+        ("B", False),
+    ]
+    assert [step.cost for step in found.steps] == pytest.approx([0.03, 0.06, 0.9, 1.0])
+    assert [step.share_of_gain for step in found.steps] == pytest.approx([0.03, 0.06, 0.9, 1.0])
+    assert found.steps[0].cost_interval == pytest.approx((0.03, 0.03))
+    assert found.gain == pytest.approx(1.0)
+    assert found.support == ("A", "B")
+    assert found.loss == pytest.approx(1.03)
+    assert found.message == "dropped C; A, B left"
+    # Two rounds of the whole, the reference, two tries of each of two sizes, five rankings.
+    assert found.lifetimes == 2 * (8 + TASKS) + TASKS + 4 * (8 + TASKS) + 5 * TASKS
+
+
+def test_two_cheap_terms_may_be_too_dear_together():
+    losses = {**LOSSES, "B": 1.06, "AB": 1.03}
+    assert path(losses, parsimony=0.05).support == ("A", "B")
+    assert path(losses, parsimony=0.07).support == ("B",)
+
+
+def test_the_reference_may_be_dropped():
+    found = path({**LOSSES, "AB": 1.2, "BC": 0.98})
+    assert [step.dropped for step in found.steps if step.kept] == ["A"]
+    assert found.steps[0].cost == pytest.approx(-0.02)
+    assert found.support == ("B", "C")
+    assert found.theta == (0.0, 1.0, 1.0)
+
+
+def test_nothing_can_be_dropped():
+    found = path({**LOSSES, "AB": 1.2, "BC": 1.3})
+    assert found.support == ("A", "B", "C")
+    assert [step.kept for step in found.steps] == [False, False]
+    assert found.message == "no term can be dropped for less than 0.05 of the gain; A, B, C left"
+
+
+@pytest.mark.parametrize(("full", "spread"), [(2.5, 0.0), (2.0, 0.0), (1.95, 1.0)])
+def test_a_gain_not_above_zero_leaves_the_reference(full, spread):
+    found = path({**LOSSES, "ABC": full}, spread=spread)
+    assert found.gain_interval[0] <= 0
+    assert found.gain == pytest.approx(2.0 - full)
+    assert (found.verdict, found.support, found.steps) == ("reference", ("A",), ())
+    assert found.theta == (0.5, 0.0, 0.0)
+    assert found.loss == pytest.approx(2.0)
+    assert found.message.startswith("nothing beats A alone: A, B, C gains ")
+
+
+def test_a_support_of_one_other_term():
+    found = path(LOSSES, support=(1,))
+    assert (found.verdict, found.support) == ("single", ("B",))
+    assert found.gain == pytest.approx(0.1)
+    worse = path(LOSSES, support=(2,))
+    assert (worse.verdict, worse.support) == ("reference", ("A",))
+
+
+def test_a_support_of_the_reference_needs_no_fit():
+    found = path(LOSSES, support=(0,))
+    assert (found.verdict, found.lifetimes, found.theta) == ("single", TASKS, (0.5, 0.0, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("rounds", "full"),
+    [
+        ((1.5, 1.2, 1.1, 1.099), 1.099),  # the last gains less than 0.5 % of 0.9
+        ((1.5, 1.2, 3.0), 1.2),  # the last exploded
+        ((1.5, 1.4, 1.3, 1.2, 1.1, 1.0), 1.0),  # no more rounds than the effort allows
+        ((3.0, 3.0), 3.0),
+    ],
+)
+def test_the_support_is_refitted_until_its_loss_is_flat(rounds, full):
+    setting = Setting(("A", "B"), (1.0, 1.0), (1e-3, 0.0), 0, ROBUST, 0, Effort(common_tasks=2))
+    starts = []
+
+    def run(plan):
+        starts.append(plan.start)
+        theta = (float(len(starts)), 1.0)
+        return Fit(plan.label, 0, (0, 1), theta, theta, 1, 8, 0, 0)
+
+    def forward(label, theta, seeds):
+        whole = label.startswith("elimination/full")
+        loss = rounds[int(theta[0]) - 1] if whole else 2.0
+        return Outcomes(seeds, (loss,) * 2, (0.5,) * 2, (4.0,) * 2, (False,) * 2)
+
+    screened = Screen((0, 1), {}, (0.0, 1.0), 0)
+    rate = Rate("A", 0.5, (0.5, 0.0), 2.0, (), True, 0)
+    found = eliminate(setting, screened, run, forward, reference=rate, parsimony=0.0)
+    assert found.full_rounds == rounds
+    assert found.full_loss == full
+    assert starts[: len(rounds)] == [(float(number), 1.0) for number in range(len(rounds))]
+
+
+@pytest.mark.parametrize("parsimony", [-0.1, 1.0, math.nan])
+def test_parsimony_out_of_range(parsimony):
+    with pytest.raises(RuleSearchError, match=r"^parsimony .* at least 0 and below 1; "):
+        path(LOSSES, parsimony=parsimony)
+
+
+def test_effort_out_of_range():
+    with pytest.raises(RuleSearchError, match=r"^final_refits 1: must be at least 2$"):
+        Effort(final_refits=1)
+
+
+def kept_by(support, phi, failed=None):
+    return Fit("trial", 0, support, phi, phi, 1, 8, 0, 0, failed)
+
+
+def test_screen_keeps_what_half_of_the_trials_keep():
+    setting = setting_of(Planted((1.0,) * 3, (1.0,) * 3, (1.0,) * 3))
+    found = screen(
+        setting,
+        [
+            kept_by((0, 1), (1.0, 2.0, 0.0)),
+            kept_by((0,), (3.0, 0.0, 0.0)),
+            kept_by((2,), (9.0, 9.0, 9.0), failed="no lifetime was finite"),
+        ],
+    )
+    assert found.support == (0, 1)
+    assert found.frequencies == {"A": 1.0, "B": 0.5, "C": 0.0}
+    assert found.phi == (2.0, 1.0, 0.0)
+    assert (found.failed, found.message) == (1, "")
+
+
+def test_screen_without_a_support_goes_on_with_the_reference():
+    setting = setting_of(Planted((1.0,) * 3, (1.0,) * 3, (1.0,) * 3))
+    nothing = kept_by((), (0.0, 0.0, 0.0))
+    for trials in ([nothing, nothing], [replace(nothing, failed="exploded")]):
+        found = screen(setting, trials)
+        assert (found.support, found.phi) == ((0,), setting.start)
+        assert found.message == ("no term was kept by at least half of the trials; going on with A")
+
+
+def test_a_trial_leaves_out_terms_without_a_scale():
+    setting = replace(
+        setting_of(Planted((1.0,) * 3, (1.0,) * 3, (1.0,) * 3)), scales=(1.0, 0.0, 0.5)
+    )
+    plan = trial_plan(setting, 2, meta_steps=300, l1=0.05)
+    assert (plan.support, plan.seed, plan.l1, plan.meta_steps) == ((0, 2), 2, 0.05, 300)
+
+
+ONE = Planted(best=(0.02,), worth=(1.0,), present=(1.0,))
+
+
+@pytest.mark.parametrize("fitted", [0.02, 0.0002, -0.02, 3.0, 0.0])
+def test_fit_rate_finds_the_minimum_from_anywhere(fitted):
+    population = replace(ONE, best=(math.copysign(0.02, fitted),))
+    setting = setting_of(population, baseline_tasks=400)
+
+    def run(plan):
+        return Fit(plan.label, 0, (0,), (fitted,), (fitted,), 1, 8, 0, 0)
+
+    _, forward, labels = runners(population)
+    found = fit_rate(setting, "alone", run, forward)
+    mean_noise = np.mean(
+        [
+            torch.randn(
+                1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+            ).item()
+            for seed in common_seeds(setting)
+        ]
+    )
+    # The quadratic's minimum on these tasks; the search is good to 3 % on either side.
+    assert found.rate == pytest.approx(population.best[0] * (1 + JITTER * mean_noise), rel=0.06)
+    assert found.bracketed
+    assert found.loss == min(loss for _, loss in found.curve)
+    assert len(found.curve) == len(labels)
+    assert found.lifetimes == 8 + 400 * len(labels)
+
+
+def test_fit_rate_says_when_there_is_no_bracket():
+    setting = setting_of(ONE, common_tasks=10)
+
+    def run(plan):
+        return Fit(plan.label, 0, (0,), (1.0,), (1.0,), 1, 8, 0, 0, failed="exploded")
+
+    def falling(label, theta, seeds):
+        loss = (1 / theta[0],) * len(seeds)
+        return Outcomes(seeds, loss, loss, loss, (False,) * len(seeds))
+
+    found = fit_rate(setting, "alone", run, falling)
+    assert not found.bracketed
+    assert found.rate > 1e-3 * 2**8 * 0.97  # two octaves and six widenings above the start
+
+
+def test_final_coefficients(planted):
+    setting, found, _ = planted
+    run, _, _ = runners(PLANTED)
+    final = refit_coefficients(setting, found, run)
+    assert len(final.refits) == 8
+    assert len({refit.theta for refit in final.refits}) == 8
+    assert final.intervals is not None
+    # 8 refits of 80 steps on the mean of 8 lifetimes, each a JITTER away: 4 standard errors of
+    # 2 % allow for Adam weighing the last steps most. D and E are gone, and are uncorrelated.
+    for term in range(3):
+        assert final.theta[term] == pytest.approx(PLANTED.best[term], rel=0.08)
+        assert final.intervals[term][0] < final.theta[term] < final.intervals[term][1]
+    assert final.theta[3:] == (0.0, 0.0)
+    assert final.lifetimes == 8 * 160 * 8
+
+
+@pytest.mark.parametrize(("ended", "theta"), [(0, (1.0, 1.0, 0.0)), (1, (7.0, 1.0, 0.0))])
+def test_refits_that_are_given_up(ended, theta):
+    setting = Setting(("A", "B", "C"), (1.0,) * 3, (1e-3, 0.0, 0.0), 0, ROBUST, 0)
+
+    def run(plan):
+        values = (7.0, 1.0, 0.0)
+        failed = None if plan.seed < ended else "exploded"
+        return Fit(plan.label, plan.seed, (0, 1), values, values, 1, 8, 0, 0, failed)
+
+    final = refit_coefficients(setting, path(LOSSES), run)
+    assert (final.theta, final.intervals) == (theta, None)
+    assert (final.failed, final.lifetimes) == (8 - ended, 64)
