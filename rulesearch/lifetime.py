@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from rulesearch.errors import RuleSearchError
-from rulesearch.kernels import KERNELS, Batch, Kernel, Unsupported
+from rulesearch.kernels import KERNELS, Batch, Kernel, Outcome, Unsupported
 from rulesearch.lowering import Plan, lower_terms
 from rulesearch.network import forward, slope, softplus
 from rulesearch.notation import Pool
@@ -59,6 +59,7 @@ def run_lifetimes(
     gradient: bool | Sequence[str] = False,
     pathway: PathwayName | None = None,
     observe: Sequence[str] = (),
+    keep_weights: bool = True,
 ) -> Lifetimes:
     """Run lifetimes of online learning, with the gradient of each with respect to theta.
 
@@ -75,6 +76,7 @@ def run_lifetimes(
         gradient: all terms, none, or the names of some (zero for the rest).
         pathway: name of the feedback graph; "random" where matrices are given.
         observe: names of observables, see `OBSERVABLES`.
+        keep_weights: whether the final weights are wanted; some work is saved without.
 
     Returns:
         Losses, accuracies, gradients, final weights and observables. Nothing given is changed.
@@ -116,10 +118,8 @@ def run_lifetimes(
     batch = Batch(
         everywhere[..., active], list(weights), matrices, train[0], train[1], query[0], query[1]
     )
-    compiled, note = _kernel(kernel, lower_terms(terms), sizes, path, weights[0])
-    outcome = compiled(
-        batch, gradient=[active.index(i) for i in wanted], keep_weights=True
-    )
+    asked, keep = [active.index(i) for i in wanted], keep_weights or bool(observe)
+    outcome, note = _run(kernel, lower_terms(terms), sizes, path, batch, asked, keep)
     observed = {n: OBSERVABLES[n](_known(outcome.weights), path, matrices, query) for n in observe}
     slopes = None
     if outcome.gradient is not None:
@@ -131,7 +131,7 @@ def run_lifetimes(
         outcome.accuracy,
         outcome.initial_loss,
         slopes,
-        outcome.weights,
+        outcome.weights if keep_weights else None,
         observed,
         note,
     )
@@ -163,25 +163,34 @@ def _known(weights: list[Tensor] | None) -> list[Tensor]:
     return weights
 
 
-def _kernel(
-    name: KernelName, plan: Plan, sizes: tuple[int, ...], path: Pathway, like: Tensor
-) -> tuple[Kernel, str]:
-    """The compiled kernel, and what to say where it is not the one asked for."""
+def _run(
+    name: KernelName,
+    plan: Plan,
+    sizes: tuple[int, ...],
+    path: Pathway,
+    batch: Batch,
+    gradient: Sequence[int],
+    keep_weights: bool,
+) -> tuple[Outcome, str]:
+    """What the kernel gives, and what to say where it is not the one asked for."""
     if name not in ("auto", *KERNELS):
         raise RuleSearchError(
             f"--kernel {name}: unknown kernel; give auto or one of {', '.join(KERNELS)}"
         )
-    first = name
-    if name == "auto":
-        first = "fused" if like.device.type == "cpu" and "fused" in KERNELS else "einsum"
+    on_cpu = batch.x.device.type == "cpu"
+    first = ("fused" if on_cpu else "einsum") if name == "auto" else name
     try:
-        return _compiled(first, plan, sizes, path), ""
+        kernel = compiled(first, plan, sizes, path)
+        return kernel(batch, gradient=gradient, keep_weights=keep_weights), ""
     except Unsupported as reason:
-        return _compiled("einsum", plan, sizes, path), f"{first} cannot take {reason}; using einsum"
+        note = f"{first} cannot take {reason}; using einsum"
+        kernel = compiled("einsum", plan, sizes, path)
+        return kernel(batch, gradient=gradient, keep_weights=keep_weights), note
 
 
 @lru_cache(maxsize=256)
-def _compiled(name: str, plan: Plan, sizes: tuple[int, ...], path: Pathway) -> Kernel:
+def compiled(name: str, plan: Plan, sizes: tuple[int, ...], path: Pathway) -> Kernel:
+    """A kernel for a plan, made once a process."""
     return KERNELS[name](plan, sizes, path)
 
 

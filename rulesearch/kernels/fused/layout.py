@@ -39,13 +39,15 @@ FIXED = (
     # in row 0 only: blocks and their sizes
     *("FRAMES", "FRAME", "SCRATCH", "BLOCK", "ADJOINTS", "WEIGHTS", "CHECKPOINTS", "SLOTS"),
 )
+# fmt: off
 (
-    *(SIZE, FAN, WIDTH, ROWS, SOURCE),
-    *(Y, SLOPE, E, Z, R, L),
-    *(A_Y, A_E, A_Z, A_L, C),
-    *(ONES, W, LAMBDA, B, THETA, A_THETA, Q_Y, Q_SLOPE, Q_A),
-    *(FRAMES, FRAME, SCRATCH, BLOCK, ADJOINTS, WEIGHTS, CHECKPOINTS, SLOTS),
+    SIZE, FAN, WIDTH, ROWS, SOURCE,
+    Y, SLOPE, E, Z, R, L,
+    A_Y, A_E, A_Z, A_L, C,
+    ONES, W, LAMBDA, B, THETA, A_THETA, Q_Y, Q_SLOPE, Q_A,
+    FRAMES, FRAME, SCRATCH, BLOCK, ADJOINTS, WEIGHTS, CHECKPOINTS, SLOTS,
 ) = range(len(FIXED))
+# fmt: on
 
 
 def columns(order: Schedule) -> dict[str, int]:

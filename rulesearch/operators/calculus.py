@@ -1,0 +1,105 @@
+"""What follows from the tables for any expression: its vocabulary, index set and derivative."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import sympy
+from sympy import Expr, Integer, Pow, Symbol
+
+from rulesearch.operators.quantities import QUANTITIES, SCALAR, Index
+from rulesearch.operators.table import operator_of
+
+
+def stranger(expression: Expr) -> Expr | None:
+    """The first part that is neither arithmetic, nor a symbol or number, nor a call in the table.
+
+    Example:
+        >>> from sympy import gamma
+        >>> from rulesearch.notation import tanh, y_pre
+        >>> stranger(tanh(y_pre) + gamma(y_pre))
+        gamma(y_pre)
+    """
+    if expression.is_Symbol or expression.is_Number or expression.is_NumberSymbol:
+        return None
+    row = operator_of(expression.func)
+    known = row or expression.is_Add or expression.is_Mul or isinstance(expression, Pow)
+    if not known and not expression.is_number:
+        return expression
+    if row and expression.func(*row.arguments(expression)) != expression:
+        return expression  # Heaviside with a value of its own at 0
+    return next((found for a in expression.args if (found := stranger(a)) is not None), None)
+
+
+def index_of(expression: Expr, known: Mapping[str, Index] | None = None) -> Index:
+    """The index set of an expression: indices unite, and a sum drops its own.
+
+    Args:
+        expression: over local quantities, and the symbols of `known`.
+        known: further symbols, such as the nodes of a plan, and their index sets.
+
+    Example:
+        >>> from rulesearch.notation import W, sum_post, y_post
+        >>> sorted(index_of(sum_post(y_post * W)))
+        ['pre']
+    """
+    if isinstance(expression, Symbol):
+        if known and expression.name in known:
+            return known[expression.name]
+        quantity = QUANTITIES.get(expression.name)
+        return quantity.index if quantity else SCALAR
+    united: Index = frozenset().union(*(index_of(a, known) for a in expression.args))
+    row = operator_of(expression.func)
+    return united - row.drops if row else united
+
+
+def without_definitions(expression: Expr) -> Expr:
+    """The expression with every operator that is given by others replaced by its definition."""
+    if not expression.args:
+        return expression
+    arguments = [without_definitions(a) for a in expression.args]
+    row = operator_of(expression.func)
+    if row and row.definition:
+        return without_definitions(row.definition(*arguments))
+    return expression.func(*arguments)
+
+
+def derivative(expression: Expr, symbol: Symbol) -> Expr:
+    """The derivative of an elementwise expression, by the chain rule over the table.
+
+    Raises:
+        TypeError: a sum stands in the way; it must have been given a symbol before.
+
+    Example:
+        >>> from rulesearch.notation import Abs, y_pre
+        >>> derivative(y_pre * Abs(y_pre), y_pre)
+        y_pre*sign(y_pre) + Abs(y_pre)
+    """
+    if expression == symbol:
+        return Integer(1)
+    if symbol not in expression.free_symbols:
+        return Integer(0)
+    arguments = expression.args
+    inner = [derivative(a, symbol) for a in arguments]
+    if expression.is_Add:
+        return sympy.Add(*inner)
+    if expression.is_Mul:
+        return sympy.Add(
+            *(
+                sympy.Mul(*arguments[:i], d, *arguments[i + 1 :])
+                for i, d in enumerate(inner)
+                if d != 0
+            )
+        )
+    if isinstance(expression, Pow):
+        base, exponent = arguments
+        by_base = exponent * base ** (exponent - 1) * inner[0]
+        if inner[1] == 0:
+            return by_base
+        return by_base + sympy.log(base) * expression * inner[1]
+    row = operator_of(expression.func)
+    if row is None:
+        raise TypeError(f"{expression.func} is not in the table of operators")
+    # Past its arguments a call may hold numbers of SymPy's own, which nothing differentiates.
+    partials = row.partials(*row.arguments(expression))
+    return sympy.Add(*(p * d for p, d in zip(partials, inner, strict=False)))

@@ -1,0 +1,219 @@
+"""Lifetimes as a function of the coefficients: seeds become tasks, weights and feedback.
+
+What meta-learning and selection see of the whole engine is `Population.__call__`. A lifetime's
+seed alone determines its task, its initial weights and its feedback, so the same seeds make two
+rules comparable, and a run can be repeated anywhere.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rulesearch.data import ImageSet, TaskShape, draw_tasks
+from rulesearch.lifetime import KernelName, Lifetimes, run_lifetimes
+from rulesearch.network import initial_weights
+from rulesearch.notation import Pool
+from rulesearch.pathways import initial_feedback
+from rulesearch.pathways import pathway as pathway_of
+
+#: Lifetimes handed to a worker at once. Fixed, so that results do not depend on their number.
+CHUNK = 4
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """Networks of one kind that learn tasks from one set of images by rules of one pool.
+
+    Attributes:
+        pool: the terms; coefficients come in their order.
+        images: where tasks are drawn from.
+        shape: of a task.
+        sizes: of the layers, input first.
+        pathway: name of the feedback graph.
+        kernel: see `run_lifetimes`.
+        device: `cpu` or `cuda`.
+        dtype: of the lifetimes; coefficients and gradients are float64 outside.
+        executor: processes that share the work, or None.
+    """
+
+    pool: Pool
+    images: ImageSet
+    shape: TaskShape
+    sizes: tuple[int, ...]
+    pathway: str = "random"
+    kernel: KernelName = "auto"
+    device: str = "cpu"
+    dtype: torch.dtype = torch.float32
+    executor: ProcessPoolExecutor | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The terms, in the order of the coefficients."""
+        return self.pool.names
+
+    @property
+    def outputs(self) -> int:
+        """Units of the output layer."""
+        return self.sizes[-1]
+
+    def __call__(
+        self,
+        theta: Tensor,
+        seeds: Sequence[int],
+        *,
+        gradient: Sequence[int] = (),
+        observe: Sequence[str] = (),
+    ) -> Lifetimes:
+        """One lifetime for each seed.
+
+        Args:
+            theta: raw coefficients, float64, [terms] or [lifetimes, terms].
+            seeds: one integer a lifetime.
+            gradient: indices of the terms to differentiate.
+            observe: names of the observables wanted.
+        """
+        rows = theta.expand(len(seeds), theta.shape[-1])
+        if self.executor is None:
+            return self._run(rows, seeds, gradient, observe)
+        starts = range(0, len(seeds), CHUNK)
+        parts = self.executor.map(
+            _run_in_worker,
+            [_key(self)] * len(starts),
+            [rows[i : i + CHUNK] for i in starts],
+            [tuple(seeds[i : i + CHUNK]) for i in starts],
+            [tuple(gradient) for _ in starts],
+            [tuple(observe) for _ in starts],
+        )
+        return _joined(list(parts))
+
+    def _run(
+        self, theta: Tensor, seeds: Sequence[int], gradient: Sequence[int], observe: Sequence[str]
+    ) -> Lifetimes:
+        tasks = draw_tasks(self.images, self.shape, seeds)
+        weights, feedback = self.networks(seeds)
+        x, query_x = (t.to(self.device, self.dtype) for t in (tasks.x, tasks.query_x))
+        labels, query_labels = (t.to(self.device) for t in (tasks.labels, tasks.query_labels))
+        lived = run_lifetimes(
+            self.pool,
+            theta[:, None, :].expand(-1, len(weights), -1).to(self.device),
+            weights,
+            feedback,
+            train=(x, labels),
+            query=(query_x, query_labels),
+            kernel=self.kernel,
+            gradient=[self.names[i] for i in gradient],
+            pathway=self.pathway,
+            observe=observe,
+            keep_weights=False,
+        )
+        if lived.gradient is None or not gradient:
+            return lived
+        # One coefficient for all layers: the derivatives of the layers add up.
+        return replace(lived, gradient=lived.gradient.sum(1))
+
+    def networks(self, seeds: Sequence[int]) -> tuple[list[Tensor], list[Tensor] | str]:
+        """Initial weights and feedback of the lifetimes, lists over layers; or the pathway."""
+        path = pathway_of(self.pathway, len(self.sizes) - 1)
+        drawn = [np.random.SeedSequence(seed).generate_state(2, np.uint64) for seed in seeds]
+        weights = [initial_weights(self.sizes, int(a) >> 1, self.dtype) for a, _ in drawn]
+        stacked = [torch.stack(layer).to(self.device) for layer in zip(*weights, strict=True)]
+        feedback = [initial_feedback(path, self.sizes, int(b) >> 1, self.dtype) for _, b in drawn]
+        if path.tied:
+            return stacked, self.pathway
+        given = [f for f in feedback if f is not None]
+        return stacked, [torch.stack(layer).to(self.device) for layer in zip(*given, strict=True)]
+
+    def norms(self, seeds: Sequence[int]) -> tuple[float, ...]:
+        """Mean Frobenius norm of each term at initialisation, summed over layers, [terms].
+
+        The update of a term is what one step changes with that term alone and coefficient 1, on
+        the first example of each lifetime (design, section 8: the units).
+        """
+        tasks = draw_tasks(self.images, self.shape, seeds)
+        exact = replace(self, dtype=torch.float64, device="cpu")
+        weights, feedback = exact.networks(seeds)
+        first = tasks.x[:, :1].double(), tasks.labels[:, :1]
+        norms = []
+        for term in range(len(self.pool)):
+            one_hot = torch.zeros(len(self.pool), dtype=torch.float64)
+            one_hot[term] = 1.0
+            lived = run_lifetimes(
+                self.pool,
+                one_hot,
+                weights,
+                feedback,
+                train=first,
+                query=first,
+                kernel="einsum",
+                pathway=self.pathway,
+            )
+            assert lived.weights is not None
+            changes = [
+                torch.linalg.matrix_norm(after - before)
+                for after, before in zip(lived.weights, weights, strict=True)
+            ]
+            norms.append(float(torch.stack(changes).sum(0).mean()))
+        return tuple(norms)
+
+
+def _joined(parts: list[Lifetimes]) -> Lifetimes:
+    gradients = [p.gradient for p in parts if p.gradient is not None]
+    return Lifetimes(
+        loss=torch.cat([p.loss for p in parts]),
+        accuracy=torch.cat([p.accuracy for p in parts]),
+        initial_loss=torch.cat([p.initial_loss for p in parts]),
+        gradient=torch.cat(gradients) if gradients else None,
+        observed={
+            name: torch.cat([p.observed[name] for p in parts]) for name in parts[0].observed
+        },
+        note=parts[0].note,
+    )
+
+
+# --- worker processes ----------------------------------------------------------------------------
+
+_Key = tuple[str, str, tuple[str, ...]]
+_populations: dict[_Key, Population] = {}
+
+
+def _start_worker(populations: Sequence[Population]) -> None:
+    torch.set_num_threads(1)
+    _populations.update({_key(p): p for p in populations})
+
+
+def _key(population: Population) -> _Key:
+    return population.images.source, population.pathway, population.pool.names
+
+
+def _run_in_worker(
+    key: _Key,
+    theta: Tensor,
+    seeds: tuple[int, ...],
+    gradient: tuple[int, ...],
+    observe: tuple[str, ...],
+) -> Lifetimes:
+    return _populations[key](theta, seeds, gradient=gradient, observe=observe)
+
+
+@contextmanager
+def shared_by_workers(
+    populations: Sequence[Population], workers: int
+) -> Iterator[list[Population]]:
+    """The populations, run by this many processes; with 1, by this one."""
+    if workers == 1:
+        yield list(populations)
+        return
+    with ProcessPoolExecutor(
+        workers,
+        multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(list(populations),),
+    ) as executor:
+        yield [replace(p, executor=executor) for p in populations]
