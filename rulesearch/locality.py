@@ -15,6 +15,7 @@ from sympy import Expr, Symbol
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation import Pool, Term, text_of
+from rulesearch.notation.vocabulary import closest
 from rulesearch.operators import QUANTITIES, SCALAR, Index, NeuronSum, without_definitions
 
 Need = Literal["dendritic", "retrograde", "global", "foreign"]
@@ -23,6 +24,7 @@ Neurons = Literal["shared", "separate"]
 #: In the order in which they are printed.
 NEEDS: tuple[Need, ...] = ("dendritic", "retrograde", "global", "foreign")
 SYNAPTIC = "synaptic"  # how "no needs" is written
+_CHOICES = f"give {SYNAPTIC} for none, all, or any of {', '.join(NEEDS)}, with commas"
 
 _READS_OF_SUM: dict[Need, str] = {
     "dendritic": "every incoming synapse of the post-cell",
@@ -119,9 +121,8 @@ def _because(form: Expr, need: Need) -> Evidence:
 
 
 def _scalars(form: Expr) -> Iterable[Evidence]:
-    for symbol in form.free_symbols:
-        if QUANTITIES[symbol.name].need:
-            yield Evidence("global", symbol.name, "a signal that is the same everywhere")
+    for name in sorted(s.name for s in form.free_symbols if QUANTITIES[s.name].need):
+        yield Evidence("global", name, "a signal that is the same everywhere")
 
 
 def _foreign(form: Expr) -> Iterable[Evidence]:
@@ -149,15 +150,16 @@ def parse_needs(text: str) -> frozenset[Need]:
         >>> sorted(parse_needs("dendritic,retrograde"))
         ['dendritic', 'retrograde']
     """
-    words = {w.strip() for w in text.split(",") if w.strip()}
-    if words == {"all"}:
-        return frozenset(NEEDS)
-    if strange := sorted(words - set(NEEDS) - {SYNAPTIC}):
+    words = [w.strip() for w in text.split(",") if w.strip()]
+    choices = (SYNAPTIC, *NEEDS, "all")
+    if strange := [w for w in words if w not in choices]:
         raise RuleSearchError(
-            f"--locality {text}: unknown need {strange[0]}; give {SYNAPTIC}, all, or any of "
-            f"{', '.join(NEEDS)}, with commas"
+            f"--locality {text}: unknown need {strange[0]}{closest(strange[0], choices)} "
+            f"({_CHOICES})"
         )
-    return frozenset(n for n in NEEDS if n in words)
+    if not words:
+        raise RuleSearchError(f"--locality: no need given; {_CHOICES}")
+    return frozenset(n for n in NEEDS if n in words or "all" in words)
 
 
 def within(pool: Pool, allowed: Collection[Need], neurons: Neurons = "shared") -> None:
@@ -172,10 +174,11 @@ def within(pool: Pool, allowed: Collection[Need], neurons: Neurons = "shared") -
         verdict = classify(term, neurons)
         excess = [e for e in verdict.evidence if e.need not in allowed]
         if excess:
+            because = " and ".join(map(str, excess))
             wider = ",".join(n for n in NEEDS if n in allowed or n in verdict.needs)
             faults.append(
                 f"term {term.name}: needs {', '.join(e.need for e in excess)}, not in --locality "
-                f"{shown}: {excess[0]}; allow it with --locality {wider} or leave {term.name} out"
+                f"{shown}: {because}; allow it with --locality {wider} or leave {term.name} out"
             )
     if len(faults) == len(pool):
         faults.append(f"--locality {shown}: excludes all {len(pool)} terms; allow more needs")

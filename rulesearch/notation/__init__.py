@@ -8,12 +8,13 @@ from sympy import Abs, Heaviside, Max, Min, atan, cos, erf, exp, log, sign, sin,
 
 from rulesearch.notation.canonical import canonical as canonical
 from rulesearch.notation.canonical import degree as degree
+from rulesearch.notation.canonical import factors_of as factors_of
+from rulesearch.notation.dependence import values_of as values_of
 from rulesearch.notation.loading import load_pool as load_pool
 from rulesearch.notation.loading import pool_from_text as pool_from_text
 from rulesearch.notation.parsing import parse as parse
 from rulesearch.notation.pool import Pool as Pool
 from rulesearch.notation.pool import Term as Term
-from rulesearch.notation.pool import values_of as values_of
 from rulesearch.notation.printing import latex_of as latex_of
 from rulesearch.notation.printing import text_of as text_of
 from rulesearch.operators import QUANTITIES
@@ -54,6 +55,7 @@ __all__ = [
     "e_pre",
     "erf",
     "exp",
+    "factors_of",
     "latex_of",
     "load_pool",
     "log",

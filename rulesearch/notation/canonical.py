@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections.abc import Iterable, Iterator
+
 import sympy
-from sympy import Expr, Float, Integer, Pow, Rational, Symbol
+from sympy import Abs, Add, Expr, Float, Integer, Mul, Pow, Rational, Symbol, exp, sign
 
 from rulesearch.errors import RuleSearchError
-from rulesearch.operators import QUANTITIES, NeuronSum, index_of, operator_of, sum_pre
+from rulesearch.notation.printing import text_of
+from rulesearch.notation.vocabulary import echo, unknown_operator, unknown_symbol
+from rulesearch.operators import (
+    PRE,
+    QUANTITIES,
+    NeuronSum,
+    index_of,
+    stranger,
+    sum_post,
+    sum_pre,
+)
 
-#: A product may not expand to more parts than this, nor a power be higher.
-MOST_PARTS = 2_000
+#: An expression may not expand to more parts than this, nor a power be higher.
+MOST_PARTS = 500
 HIGHEST_POWER = 32
+#: Digits of a numerator or denominator: what a float64 holds.
+MOST_DIGITS = 300
 
 _POTENTIAL = QUANTITIES["W"].symbol * QUANTITIES["y_pre"].symbol
 _Z_POST = QUANTITIES["z_post"].symbol
 
 
-def canonical(expression: Expr) -> Expr:
+def canonical(expression: Expr, written: str = "") -> Expr:
     """The canonical form (design, section 3).
 
-    Floats become rational; sums are distributed over `+`; factors without the bound index leave
-    a sum; the sum of a constant is `n_pre` or `n_post` times it; `sum_pre(W*y_pre)` is `z_post`.
+    Floats become rational; products and powers are distributed over `+`, but for denominators,
+    which would no longer separate into post and pre; so are sums, and factors without the bound
+    index leave them; the sum of a constant is `n_pre` or `n_post` times it; where both sides are
+    summed over, `sum_post` stands outside; `sum_pre(W*y_pre)` is `z_post`.
+
+    Args:
+        expression: over local quantities and the table of operators.
+        written: what the messages echo; the expression itself where it is not given.
 
     Raises:
         RuleSearchError: an unknown symbol or operator, a power too high, an expression that would
@@ -31,60 +53,106 @@ def canonical(expression: Expr) -> Expr:
         >>> canonical(0.5 * sum_pre(y_post * (W * y_pre + 2)))
         n_pre*y_post + y_post*z_post/2
     """
-    expression = sympy.sympify(expression)
-    _check_vocabulary(expression)
-    form = _canonical(expression)
-    if form == 0:
-        raise RuleSearchError("is zero; leave it out, or mend it")
-    if form.has(sympy.nan, sympy.zoo, sympy.oo, -sympy.oo):
-        raise RuleSearchError("is not finite; take the division by zero out of it")
-    if form.has(sympy.I) or form.is_real is False:
-        raise RuleSearchError("is not real; use only what is real for real quantities")
+    try:
+        expression = sympy.sympify(expression, strict=True)
+    except sympy.SympifyError:
+        raise RuleSearchError(_not_an_expression(expression, written)) from None
+    if not isinstance(expression, Expr):
+        raise RuleSearchError(_not_an_expression(expression, written))
+    written = echo(written or text_of(expression))
+    _check_vocabulary(expression, written)
+    try:
+        form = _canonical(expression)
+    except RuleSearchError as error:
+        raise RuleSearchError(f"{written} {error}") from None
+    _check_value(form, written)
     return form
 
 
-def _check_vocabulary(expression: Expr) -> None:
-    for symbol in sorted(expression.free_symbols, key=str):
-        if symbol != getattr(QUANTITIES.get(symbol.name), "symbol", None):
-            raise RuleSearchError(unknown_symbol(symbol.name))
-    for part in sympy.preorder_traversal(expression):
-        if isinstance(part, (sympy.Add, sympy.Mul, sympy.Symbol)) or part.is_number:
-            continue
-        if isinstance(part, Pow):
-            _check_power(part)
-        elif operator_of(part.func) is None:
-            raise RuleSearchError(unknown_operator(part.func.__name__))
+# --- what is refused --------------------------------------------------------------------------
 
 
-def _check_power(power: Pow) -> None:
-    base, exponent = power.args
-    if not exponent.is_number and not base.is_positive:
-        raise RuleSearchError(f"{power}: an exponent must be a number; exp(a*log(b)) is b**a")
-    if exponent.is_number and not (exponent.is_real and abs(exponent) <= HIGHEST_POWER):
-        raise RuleSearchError(f"a power of {exponent}; at most {HIGHEST_POWER}")
-
-
-def unknown_symbol(name: str) -> str:
-    """What is said of a symbol that is not a local quantity."""
+def _not_an_expression(value: object, written: str) -> str:
     return (
-        f"unknown symbol {name}{_closest(name, list(QUANTITIES))} "
-        f"(a term may use {', '.join(QUANTITIES)})"
+        f"{echo(written or str(value))} is not an expression; write one such as -e_post*y_pre, "
+        "with Heaviside(x) for the condition x > 0"
     )
 
 
-def unknown_operator(name: str, more: tuple[str, ...] = ()) -> str:
-    """What is said of a call outside the table of operators."""
-    from rulesearch.operators import OPERATORS
+def _check_vocabulary(expression: Expr, written: str) -> None:
+    if (part := stranger(expression)) is not None:
+        name = part.func.__name__
+        if name == "Heaviside":
+            raise RuleSearchError(
+                f"{part} in {written}: Heaviside is 1/2 at 0 here; write Heaviside({part.args[0]})"
+            )
+        raise RuleSearchError(unknown_operator(name, written))
+    for symbol in sorted(expression.free_symbols, key=str):
+        quantity = QUANTITIES.get(symbol.name)
+        if quantity is None:
+            raise RuleSearchError(unknown_symbol(symbol.name, written))
+        if symbol != quantity.symbol:
+            raise RuleSearchError(
+                f"{symbol} in {written} is a symbol of its own; "
+                f"write from rulesearch.notation import {symbol}"
+            )
+    for power in sorted(expression.atoms(Pow), key=str):
+        check_power(power.base, power.exp, written)
 
-    names = [*OPERATORS, *more]
-    return f"unknown operator {name}{_closest(name, names)} (a term may call {', '.join(names)})"
+
+def check_power(base: Expr, exponent: Expr, written: str) -> None:
+    """Refuse a power that a term cannot have, before SymPy works it out.
+
+    Raises:
+        RuleSearchError: an exponent that is no real number of at most HIGHEST_POWER, unless the
+            base is positive whatever the quantities; or a number of too many digits.
+    """
+    if not exponent.is_number:
+        if not base.is_positive:
+            raise RuleSearchError(
+                f"{echo(text_of(exponent))} is an exponent in {written}; an exponent must be a "
+                "number, or its base one above 0; exp(a*log(b)) is b**a"
+            )
+        return
+    if not (exponent.is_real and abs(exponent) <= HIGHEST_POWER):
+        raise RuleSearchError(
+            f"a power of {echo(str(exponent))} in {written}; at most {HIGHEST_POWER}"
+        )
+    if base.is_Rational and _digits(base) * abs(exponent) > MOST_DIGITS:
+        raise RuleSearchError(f"a number too long in {written}; at most {MOST_DIGITS} digits")
 
 
-def _closest(name: str, choices: list[str]) -> str:
-    import difflib
+def _digits(number: Rational) -> float:
+    """Digits of numerator or denominator, without writing them out."""
+    return int(max(abs(number.p), number.q)).bit_length() * math.log10(2)
 
-    near = difflib.get_close_matches(name, choices, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+
+def _check_value(form: Expr, written: str) -> None:
+    if form == 0:
+        raise RuleSearchError(f"{written} is zero; leave it out, or mend it")
+    if form.has(sympy.nan, sympy.zoo, sympy.oo, -sympy.oo):
+        raise RuleSearchError(f"{written} is not finite; take the division by zero out of it")
+    if form.is_real is False or any(number.is_real is False for number in _numbers(form)):
+        raise RuleSearchError(f"{written} is not real; use only what is real for real quantities")
+    for number in _numbers(form):
+        if number.is_Rational:
+            large = _digits(number) > MOST_DIGITS
+        else:
+            large = bool(abs(number.evalf(5)) > Integer(10) ** MOST_DIGITS)
+        if large:
+            raise RuleSearchError(f"a number too long in {written}; at most {MOST_DIGITS} digits")
+
+
+def _numbers(form: Expr) -> Iterator[Expr]:
+    """The largest parts that are numbers."""
+    if form.is_number:
+        yield form
+        return
+    for argument in form.args:
+        yield from _numbers(argument)
+
+
+# --- the form ---------------------------------------------------------------------------------
 
 
 def _canonical(expression: Expr) -> Expr:
@@ -93,55 +161,117 @@ def _canonical(expression: Expr) -> Expr:
     if not expression.args:
         return expression
     form = expression.func(*(_canonical(a) for a in expression.args))
-    if form.has(sympy.nan, sympy.zoo):
+    if form.has(sympy.nan, sympy.zoo, sympy.oo, -sympy.oo):
         return form
-    form = _expanded(form)
     if isinstance(form, NeuronSum):
-        return sympy.Add(*(_sum_of(form, part) for part in sympy.Add.make_args(form.args[0])))
-    return form
+        return _add(_summed(form.func, part) for part in Add.make_args(form.args[0]))
+    return _expanded(form)
 
 
-def _parts(expression: Expr) -> int:
-    """How many parts the expanded expression has at most."""
-    if expression.is_Add:
-        return sum(_parts(a) for a in expression.args)
-    if expression.is_Mul:
-        product = 1
-        for a in expression.args:
-            product *= _parts(a)
-        return product
-    if isinstance(expression, Pow) and expression.exp.is_Integer and expression.base.is_Add:
-        terms, power = len(expression.base.args), abs(int(expression.exp))
-        return int(sympy.binomial(terms + power - 1, power))
-    return 1
+def _add(parts: Iterable[Expr]) -> Expr:
+    total = Add(*parts)
+    if (count := len(Add.make_args(total))) > MOST_PARTS:
+        raise _too_many(count)
+    return total
+
+
+def _too_many(parts: int) -> RuleSearchError:
+    return RuleSearchError(f"would expand to {parts} parts, at most {MOST_PARTS}; make it shorter")
 
 
 def _expanded(form: Expr) -> Expr:
-    if _parts(form) > MOST_PARTS:
-        raise RuleSearchError(f"would expand to more than {MOST_PARTS} parts; make it shorter")
-    while True:
-        # deep=False: the arguments are expanded already, and those of a sum stay inside it.
-        wider = sympy.expand(form, deep=False, power_base=False, power_exp=False, log=False)
-        if wider == form:
-            return form
-        form = sympy.Add(*(_flat(part) for part in sympy.Add.make_args(wider)))
+    """Products and whole powers distributed over `+`; the arguments are canonical already."""
+    if form.is_Add:
+        return _add(_expanded(part) for part in form.args)
+    factors = [_factor(f) for f in Mul.make_args(form)]
+    sums = [f.args for f in factors if f.is_Add]
+    count = math.prod(len(s) for s in sums)
+    if count > MOST_PARTS:
+        raise _too_many(count)
+    others = [f for f in factors if not f.is_Add]
+    wider = _add(Mul(*others, *chosen) for chosen in itertools.product(*sums))
+    # Factors may combine as they meet, sqrt(a + b)*sqrt(a + b): on until nothing moves.
+    return form if wider == form else _expanded(wider)
 
 
-def _flat(part: Expr) -> Expr:
-    return sympy.expand(part, deep=False, power_base=False, power_exp=False, log=False)
+def _factor(form: Expr) -> Expr:
+    """A factor that is no product, rewritten so that equal ones look alike."""
+    if isinstance(form, Pow) and form.base.is_Add:
+        base, exponent = form.args
+        if exponent.is_Integer and exponent > 0:
+            terms, power = len(base.args), int(exponent)
+            if (parts := math.comb(terms + power - 1, power)) > MOST_PARTS:
+                raise _too_many(parts)
+            return sympy.expand_multinomial(form, deep=False)
+        content, base = base.primitive()  # 1/(2*a + 2) is 1/2*1/(a + 1)
+        if exponent.is_Integer and base.could_extract_minus_sign():
+            content, base = -content, -base
+        return content**exponent * base**exponent
+    if isinstance(form, (Abs, sign)):
+        return _by_factor(form)
+    return form
 
 
-def _sum_of(total: NeuronSum, part: Expr) -> Expr:
-    """One part of a sum: what does not carry the bound index stands in front."""
-    inner, outer = [], []
-    for factor in sympy.Mul.make_args(part):
+def _by_factor(form: Expr) -> Expr:
+    """Abs and sign of a product, factor by factor, so that they leave sums and separate."""
+    content, rest = form.args[0].primitive() if form.args[0].is_Add else (1, form.args[0])
+    real: list[Expr] = []
+    other: list[Expr] = []
+    for factor in Mul.make_args(rest):
+        # Where a factor may be imaginary, sqrt(W), SymPy's Abs of it is finite and ours is not.
+        (real if factor.is_real else other).append(factor)
+    scale = content if isinstance(form, Abs) else Integer(1)
+    return Mul(scale, *(form.func(f) for f in real), form.func(Mul(*other)) if other else 1)
+
+
+def factors_of(product: Expr) -> tuple[Expr, ...]:
+    """The factors of a product, those of exp(a + b) and 2**(a + b) apart.
+
+    SymPy joins them wherever they meet, so that they hide what separates.
+
+    Example:
+        >>> from rulesearch.notation import exp, y_post, y_pre
+        >>> factors_of(-exp(y_post + y_pre))
+        (-1, exp(y_post), exp(y_pre))
+    """
+    apart: list[Expr] = []
+    for factor in Mul.make_args(product):
+        if isinstance(factor, exp) and factor.args[0].is_Add:
+            apart.extend(exp(part) for part in factor.args[0].args)
+        elif isinstance(factor, Pow) and factor.exp.is_Add and not factor.exp.is_number:
+            apart.extend(factor.base**part for part in factor.exp.args)
+        else:
+            apart.append(factor)
+    return tuple(apart)
+
+
+def _summed(total: type[NeuronSum], part: Expr) -> Expr:
+    """The sum of one part; what does not carry the bound index stands in front."""
+    inner: list[Expr] = []
+    outer: list[Expr] = []
+    for factor in factors_of(part):
         (inner if total.axis in index_of(factor) else outer).append(factor)
-    front, summand = sympy.Mul(*outer), sympy.Mul(*inner)
+    front, summand = Mul(*outer), Mul(*inner)
     if not inner:
         return front * QUANTITIES[f"n_{total.axis}"].symbol
-    if total.func is sum_pre and summand == _POTENTIAL:
+    if total is sum_pre and summand == _POTENTIAL:
         return front * _Z_POST
-    return front * total.func(summand)
+    if total is sum_pre and (exchanged := _exchanged(inner)) is not None:
+        return front * exchanged
+    return front * total(summand)
+
+
+def _exchanged(factors: list[Expr]) -> Expr | None:
+    """sum_pre(a*sum_post(b)) as sum_post(sum_pre(a*b)), where `a` has no post index to capture.
+
+    So both orders look alike, and a cell's own potential is seen in
+    sum_pre(y_pre*sum_post(W*y_post)), which is sum_post(y_post*z_post).
+    """
+    sums = [f for f in factors if isinstance(f, sum_post)]
+    others = [f for f in factors if not isinstance(f, sum_post)]
+    if len(sums) != 1 or any(index_of(f) != PRE or f.has(NeuronSum) for f in others):
+        return None
+    return _summed(sum_post, _summed(sum_pre, Mul(*others, *sums[0].args)))
 
 
 def degree(form: Expr) -> int | None:

@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Any
 
 from rulesearch.errors import RuleSearchError
-from rulesearch.notation.canonical import unknown_symbol
 from rulesearch.notation.pool import Pool
+from rulesearch.notation.vocabulary import unknown_symbol
 
 
 def load_pool(path: str | Path) -> Pool:
@@ -45,7 +45,8 @@ def load_pool(path: str | Path) -> Pool:
 
 def pool_from_text(terms: Sequence[str]) -> Pool:
     """The pool of text terms, named T0, T1, … in order (`--term`)."""
-    return Pool(**{f"T{i}": text for i, text in enumerate(terms)})
+    named: dict[str, Any] = {f"T{i}": text for i, text in enumerate(terms)}
+    return Pool(**named)
 
 
 def _in_file(path: str, error: RuleSearchError) -> RuleSearchError:
@@ -69,7 +70,7 @@ def _from_python(path: str, text: str) -> Pool:
         ) from None
     except NameError as error:
         raise RuleSearchError(
-            f"{path}, line {_line(error.__traceback__, path)}: {unknown_symbol(error.name)}"
+            f"{path}, line {_line(error.__traceback__, path)}: {unknown_symbol(error.name or '')}"
         ) from None
     except Exception as error:  # whatever a user's file raises is the file's fault
         line = _line(error.__traceback__, path)
@@ -116,9 +117,9 @@ def _from_toml(path: str, text: str) -> Pool:
         if not isinstance(value, str)
     )
     faults.extend(
-        f"{path}, term {name}: not a name; use letters, digits and _, and neither start nor operators"
+        f"{path}, term {name}: the name is taken; choose another"
         for name in terms
-        if not name.isidentifier() or name in ("start", "operators")
+        if name in ("start", "operators")
     )
     if not isinstance(start, Mapping):
         faults.append(f"{path}: start is not a table; write [start] and lines such as F0 = 1e-3")

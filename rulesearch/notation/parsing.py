@@ -1,29 +1,26 @@
-"""Text to expression, by walking Python's own syntax tree with a whitelist; nothing is evaluated."""
+"""Text to expression: Python's own syntax tree, walked with a whitelist; nothing is evaluated."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import sympy
 from sympy import Expr, Integer, Rational
 
 from rulesearch.errors import RuleSearchError
-from rulesearch.notation.canonical import (
-    HIGHEST_POWER,
-    unknown_operator,
-    unknown_symbol,
-)
+from rulesearch.notation.canonical import MOST_DIGITS, check_power
+from rulesearch.notation.vocabulary import echo, unknown_operator, unknown_symbol
 from rulesearch.operators import OPERATORS, QUANTITIES, Operator, operator_of
 
-MOST_CHARACTERS = 2_000
-DEEPEST = 40
-MOST_DIGITS = 40
+MOST_CHARACTERS = 20_000
+DEEPEST = 60
 
 _CONSTANTS: Mapping[str, Expr] = {"pi": sympy.pi, "E": sympy.E}
 
-_BINARY: Mapping[type[ast.operator], Callable[[Expr, Expr], Expr]] = {
+_CHAINED: Mapping[type[ast.operator], Callable[[Expr, Expr], Expr]] = {
     ast.Add: lambda a, b: a + b,
     ast.Sub: lambda a, b: a - b,
     ast.Mult: lambda a, b: a * b,
@@ -48,94 +45,105 @@ def parse(text: str, operators: Mapping[str, Any] | None = None) -> Expr:
     """
     text = text.strip()
     if not text:
-        raise RuleSearchError("is empty; write an expression such as -e_post*y_pre")
+        raise RuleSearchError("the text is empty; write an expression such as -e_post*y_pre")
     if len(text) > MOST_CHARACTERS:
-        raise RuleSearchError(f"{len(text)} characters; at most {MOST_CHARACTERS}")
-    if "\n" in text or "\0" in text:
-        raise RuleSearchError("has more than one line; write it on one")
+        raise RuleSearchError(f"{len(text)} characters in {echo(text)}; at most {MOST_CHARACTERS}")
+    if len(text.splitlines()) > 1 or "\0" in text:
+        raise RuleSearchError(f"{echo(text.splitlines()[0])}... goes on; write it on one line")
     try:
         tree = ast.parse(text, mode="eval")
     except SyntaxError as error:
-        raise RuleSearchError(_syntax(text, error)) from None
+        place = f" at column {error.offset}" if error.offset else ""
+        raise RuleSearchError(
+            f"syntax error{place} in {echo(text)}; write one expression, such as -e_post*y_pre"
+        ) from None
     except (RecursionError, MemoryError):
-        raise RuleSearchError(f"nested too deep; at most {DEEPEST} levels") from None
+        raise _too_deep(text) from None
     own = {name: operator_of(function) for name, function in (operators or {}).items()}
     table = {**OPERATORS, **{name: row for name, row in own.items() if row}}
-    try:
-        return _walk(tree.body, text, table, 0)
-    except RuleSearchError as error:
-        # Echo what was written, so that the fault can be found in it.
-        raise RuleSearchError(*(_echo(line, text) for line in error.lines)) from None
+    return _Walk(text, table).value(tree.body)
 
 
-def _echo(line: str, text: str) -> str:
-    head, bracket, tail = line.partition(" (a term may ")
-    head, mark, hint = head.partition("; ")
-    return f"{head} in {text}{mark}{hint}{bracket}{tail}"
+def _too_deep(text: str) -> RuleSearchError:
+    return RuleSearchError(f"{echo(text)} is nested too deep; at most {DEEPEST} levels")
 
 
-def _syntax(text: str, error: SyntaxError) -> str:
-    place = f" at column {error.offset}" if error.offset else ""
-    return f"syntax error{place} in {text}; write one expression, such as -e_post*y_pre"
+@dataclass(frozen=True)
+class _Walk:
+    """The walk over one text: what it may call, and what it echoes."""
 
+    text: str
+    table: Mapping[str, Operator]
 
-def _walk(node: ast.expr, text: str, table: Mapping[str, Operator], depth: int) -> Expr:
-    if depth > DEEPEST:
-        raise RuleSearchError(f"nested too deep; at most {DEEPEST} levels")
+    def value(self, node: ast.expr, depth: int = 0) -> Expr:
+        if depth > DEEPEST:
+            raise _too_deep(self.text)
+        match node:
+            case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
+                return self._number(number)
+            case ast.Name(id=name):
+                return self._name(name)
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return -self.value(operand, depth + 1)
+            case ast.UnaryOp(op=ast.UAdd(), operand=operand):
+                return self.value(operand, depth + 1)
+            case ast.BinOp(left=left, op=ast.Pow(), right=right):
+                base, exponent = self.value(left, depth + 1), self.value(right, depth + 1)
+                # Before SymPy works it out: W**9**9 would, and a larger tower not come back.
+                check_power(base, exponent, echo(self.text))
+                return base**exponent
+            case ast.BinOp(op=ast.BitXor()):
+                raise RuleSearchError(f"^ in {echo(self.text)} is not a power; write **")
+            case ast.BinOp(op=op) if type(op) in _CHAINED:
+                return self._chain(node, depth)
+            case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
+                return self._call(name, [self.value(a, depth + 1) for a in arguments])
+        fragment = ast.get_source_segment(self.text, node) or self.text
+        place = "" if fragment == self.text else f" in {echo(self.text)}"
+        raise RuleSearchError(
+            f"{echo(fragment)}{place} is not something a term can say; use + - * / ** and calls"
+        )
 
-    def inner(child: ast.expr) -> Expr:
-        return _walk(child, text, table, depth + 1)
+    def _chain(self, node: ast.expr, depth: int) -> Expr:
+        """A sum or product a + b - c + …: one level, however long."""
+        links: list[tuple[Callable[[Expr, Expr], Expr], ast.expr]] = []
+        while isinstance(node, ast.BinOp) and type(node.op) in _CHAINED:
+            links.append((_CHAINED[type(node.op)], node.right))
+            node = node.left
+        value = self.value(node, depth + 1)
+        for combined, right in reversed(links):
+            value = combined(value, self.value(right, depth + 1))
+        return value
 
-    match node:
-        case ast.Constant(value=bool()):
-            raise RuleSearchError(f"{node.value} is not a number; use numbers")
-        case ast.Constant(value=int() | float() as number):
-            return _number(number)
-        case ast.Name(id=name):
-            if name in QUANTITIES:
-                return QUANTITIES[name].symbol
-            if name in _CONSTANTS:
-                return _CONSTANTS[name]
-            if name in table:
-                raise RuleSearchError(f"operator {name} without arguments; write {name}(...)")
-            raise RuleSearchError(unknown_symbol(name))
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return -inner(operand)
-        case ast.UnaryOp(op=ast.UAdd(), operand=operand):
-            return inner(operand)
-        case ast.BinOp(left=left, op=ast.Pow(), right=right):
-            return _power(inner(left), inner(right))
-        case ast.BinOp(op=ast.BitXor()):
-            raise RuleSearchError("^ is not a power; write **")
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
-            return _BINARY[type(op)](inner(left), inner(right))
-        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
-            return _call(name, [inner(a) for a in arguments], table)
-    fragment = ast.get_source_segment(text, node) or text
-    raise RuleSearchError(f"{fragment} is not something a term can say; use + - * / ** and calls")
+    def _number(self, number: int | float) -> Expr:
+        if isinstance(number, float) and number in (float("inf"), float("-inf")):
+            raise RuleSearchError(f"a number too large in {echo(self.text)}; use a smaller one")
+        exact = Integer(number) if isinstance(number, int) else Rational(repr(number))
+        if max(abs(exact.p), exact.q) >= 10**MOST_DIGITS:
+            raise RuleSearchError(
+                f"a number too long in {echo(self.text)}; at most {MOST_DIGITS} digits"
+            )
+        return exact
 
+    def _name(self, name: str) -> Expr:
+        if name in QUANTITIES:
+            return QUANTITIES[name].symbol
+        if name in _CONSTANTS:
+            return _CONSTANTS[name]
+        if name in self.table:
+            raise RuleSearchError(
+                f"operator {name} without arguments in {echo(self.text)}; write {name}(...)"
+            )
+        raise RuleSearchError(unknown_symbol(name, self.text))
 
-def _number(number: int | float) -> Expr:
-    if len(digits := repr(number)) > MOST_DIGITS:
-        raise RuleSearchError(f"a number of {len(digits)} digits; at most {MOST_DIGITS}")
-    if number != number or number in (float("inf"), float("-inf")):
-        raise RuleSearchError("a number too large; use a finite one")
-    return Integer(number) if isinstance(number, int) else Rational(repr(number))
-
-
-def _power(base: Expr, exponent: Expr) -> Expr:
-    # Before SymPy sees it: W**9**9 would be computed at once, a larger tower would not come back.
-    if exponent.is_number and not (exponent.is_real and abs(exponent) <= HIGHEST_POWER):
-        raise RuleSearchError(f"a power of {exponent}; at most {HIGHEST_POWER}")
-    return base**exponent
-
-
-def _call(name: str, arguments: list[Expr], table: Mapping[str, Operator]) -> Expr:
-    row = table.get(name)
-    if row is None:
-        own = tuple(n for n in table if n not in OPERATORS)
-        raise RuleSearchError(unknown_operator(name, own))
-    fewest, most = row.arity
-    if len(arguments) < fewest or (most is not None and len(arguments) > most):
-        raise RuleSearchError(f"{name} takes {row.arity_text()}, not {len(arguments)}")
-    return row.function(*arguments)
+    def _call(self, name: str, arguments: list[Expr]) -> Expr:
+        row = self.table.get(name)
+        if row is None:
+            own = [n for n in self.table if n not in OPERATORS]
+            raise RuleSearchError(unknown_operator(name, self.text, own))
+        fewest, most = row.arity
+        if len(arguments) < fewest or (most is not None and len(arguments) > most):
+            raise RuleSearchError(
+                f"{name} takes {row.arity_text()}, not {len(arguments)}, in {echo(self.text)}"
+            )
+        return row.function(*arguments)

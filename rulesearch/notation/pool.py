@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Real
 from typing import Any
 
-import numpy as np
-import sympy
-from numpy.typing import NDArray
 from sympy import Expr, Function
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation.canonical import canonical, degree
-from rulesearch.notation.parsing import parse
+from rulesearch.notation.dependence import dependence
+from rulesearch.notation.parsing import MOST_CHARACTERS, parse
 from rulesearch.notation.printing import latex_of, text_of
-from rulesearch.operators import (
-    OPERATORS,
-    QUANTITIES,
-    Index,
-    NeuronSum,
-    index_of,
-    operator_of,
-    spell,
-    without_definitions,
-)
+from rulesearch.notation.vocabulary import closest, echo
+from rulesearch.operators import OPERATORS, QUANTITIES, Index, index_of, without_definitions
 
 PSEUDO_GRADIENT: Expr = -QUANTITIES["e_post"].symbol * QUANTITIES["y_pre"].symbol
 START = 1e-3
@@ -56,10 +48,18 @@ class Term:
             RuleSearchError: see `parse` and `canonical`; "term NAME" is put in front.
         """
         try:
-            expression = parse(source, operators) if isinstance(source, str) else source
-            return Term(name, canonical(expression))
+            if isinstance(source, str):
+                form = canonical(parse(source, operators), source.strip())
+            else:
+                form = canonical(source)
+            if len(text := text_of(form)) > MOST_CHARACTERS:
+                raise RuleSearchError(
+                    f"{echo(text)} is {len(text)} characters when expanded; "
+                    f"at most {MOST_CHARACTERS}; make it shorter"
+                )
         except RuleSearchError as error:
             raise error.located(f"term {name}") from None
+        return Term(name, form)
 
     def __str__(self) -> str:
         return text_of(self.expression)
@@ -111,10 +111,11 @@ class Pool:
     """
 
     terms: tuple[Term, ...]
-    start: Mapping[str, float]
+    start: Mapping[str, float] = field(hash=False)
 
     def __init__(
         self,
+        /,
         *,
         start: Mapping[str, float] | None = None,
         operators: Mapping[str, Any] | None = None,
@@ -126,17 +127,17 @@ class Pool:
         faults: list[str] = []
         for name, source in terms.items():
             try:
-                made.append(Term.of(name, source, operators))
+                made.append(Term.of(_checked(name), source, operators))
             except RuleSearchError as error:
                 faults.extend(error.lines)
         faults.extend(_start_faults(start or {}, list(terms)))
-        faults.extend(_same(made))
-        if not faults and (fault := _dependence(made)):
+        faults.extend(_repeated(made))
+        if not faults and (fault := dependence(list(terms), [t.expression for t in made])):
             faults.append(fault)
         if faults:
             raise RuleSearchError(*faults)
         object.__setattr__(self, "terms", tuple(made))
-        object.__setattr__(self, "start", dict(start) if start else _default_start(made))
+        object.__setattr__(self, "start", _start(start or {}, made))
 
     def __iter__(self) -> Iterator[Term]:
         return iter(self.terms)
@@ -160,13 +161,32 @@ class Pool:
         return next((t.name for t in self.terms if t.expression == PSEUDO_GRADIENT), None)
 
     def only(self, *names: str) -> Pool:
-        """The pool of these terms alone, in the pool's order; starts of the others are dropped."""
-        kept = [t for t in self.terms if t.name in names]
+        """The pool of these terms alone, in the pool's order; starts of the others are dropped.
+
+        Raises:
+            KeyError: a name that is not in the pool.
+        """
+        if strange := [name for name in names if name not in self.names]:
+            raise KeyError(*strange)
+        kept = tuple(t for t in self.terms if t.name in names)
+        # Terms of an independent pool are independent: nothing to check again.
+        pool = object.__new__(Pool)
+        object.__setattr__(pool, "terms", kept)
         start = {n: v for n, v in self.start.items() if n in names}
-        return Pool(start=start or None, **{t.name: t.expression for t in kept})
+        object.__setattr__(pool, "start", _start(start, kept))
+        return pool
 
 
-def _default_start(terms: list[Term]) -> dict[str, float]:
+def _checked(name: str) -> str:
+    if not name.isidentifier():
+        raise RuleSearchError(f"term {name}: not a name; use letters, digits and _")
+    return name
+
+
+def _start(given: Mapping[str, float], terms: Sequence[Term]) -> dict[str, float]:
+    """The start as given, or where that moves nothing the pool's default."""
+    if any(given.values()):
+        return {name: float(value) for name, value in given.items()}
     first = next((t for t in terms if t.expression == PSEUDO_GRADIENT), terms[0])
     return {first.name: START}
 
@@ -174,135 +194,28 @@ def _default_start(terms: list[Term]) -> dict[str, float]:
 def _start_faults(start: Mapping[str, Any], names: list[str]) -> Iterator[str]:
     for name, value in start.items():
         if name not in names:
-            yield f"start {name}: no such term; the terms are {', '.join(names)}"
-        elif isinstance(value, bool) or not isinstance(value, (int, float)):
+            hint = closest(name, names) or f"; the terms are {', '.join(names)}"
+            yield f"start {name}: no such term{hint}"
+        elif isinstance(value, bool) or not isinstance(value, Real):
             yield f"start {name}: {value!r} is not a number; write one such as 1e-3"
-        elif not np.isfinite(value):
+        elif not math.isfinite(value):
             yield f"start {name}: {value} is not finite; write a number such as 1e-3"
-    if start and not any(isinstance(v, (int, float)) and v for v in start.values()):
+    if start and not any(isinstance(v, Real) and v for v in start.values()):
         yield "start: every coefficient is zero; give at least one, such as 1e-3"
 
 
-def _same(terms: list[Term]) -> Iterator[str]:
+def _repeated(terms: list[Term]) -> Iterator[str]:
     seen: dict[Expr, Term] = {}
     for term in terms:
-        # A name is not a difference: softsign(x) is x/(1 + Abs(x)).
-        form = canonical(without_definitions(term.expression))
+        try:
+            # A name is not a difference: softsign(x) is x/(1 + Abs(x)).
+            form = canonical(without_definitions(term.expression))
+        except RuleSearchError as error:
+            yield from error.located(f"term {term.name}").lines
+            continue
         if first := seen.get(form):
             yield (
                 f"term {term.name}: the same as {first.name}, {first}; leave out one of "
                 f"{first.name}, {term.name}"
             )
         seen.setdefault(form, term)
-
-
-# --- values, for the check of dependence ------------------------------------------------------
-
-
-def values_of(expression: Expr, quantities: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
-    """The value of an expression in one layer, in NumPy.
-
-    Args:
-        expression: over local quantities.
-        quantities: by name, each broadcastable to [..., post, pre]: `y_pre` [..., 1, pre],
-            `y_post` [..., post, 1], `W` [..., post, pre], `L` [..., 1, 1].
-
-    Returns:
-        An array that broadcasts to [..., post, pre].
-    """
-    names: dict[str, NDArray[Any]] = dict(quantities)
-    post, pre = quantities["W"].shape[-2:]
-
-    def sums_named(part: Expr) -> Expr:
-        if not part.args:
-            return part
-        inner = [sums_named(a) for a in part.args]
-        if not isinstance(part, NeuronSum):
-            return part.func(*inner)
-        spread, axis = (np.empty((1, pre)), -1) if part.axis == "pre" else (np.empty((post, 1)), -2)
-        summand = np.broadcast_arrays(evaluate(inner[0]), spread)[0]
-        name = f"sum_{len(names)}"
-        names[name] = summand.sum(axis=axis, keepdims=True)
-        return sympy.Symbol(name, real=True)
-
-    def evaluate(flat: Expr) -> NDArray[np.float64]:
-        source = spell(flat, "numpy")
-        with np.errstate(all="ignore"):
-            value = eval(source, {"numpy": np, "math": np}, names)  # our own printer's text
-        return np.asarray(value, dtype=np.float64)
-
-    return evaluate(sums_named(without_definitions(expression)))
-
-
-def _random_layers(
-    rng: np.random.Generator, draws: int, post: int, pre: int
-) -> dict[str, NDArray[Any]]:
-    layer: dict[str, NDArray[Any]] = {
-        "W": rng.normal(size=(draws, post, pre)),
-        "y_pre": rng.uniform(0.1, 1.5, size=(draws, 1, pre)),
-        "e_pre": rng.normal(size=(draws, 1, pre)),
-        "z_pre": rng.normal(size=(draws, 1, pre)),
-        "y_post": rng.uniform(0.1, 1.5, size=(draws, post, 1)),
-        "e_post": rng.normal(size=(draws, post, 1)),
-        "n_pre": np.full((draws, 1, 1), float(pre)),
-        "n_post": np.full((draws, 1, 1), float(post)),
-        "L": rng.uniform(0.5, 2.0, size=(draws, 1, 1)),
-    }
-    return {**layer, "z_post": layer["W"] @ layer["y_pre"].swapaxes(-1, -2)}
-
-
-def _dependence(terms: list[Term]) -> str | None:
-    """The first linear dependence among the terms' values, as an equation, or None.
-
-    A layer-wide sum has one value a draw, so there are more draws than terms, and with them far
-    more points than four times the terms.
-    """
-    rng = np.random.default_rng(20230208)
-    draws = len(terms) + 4
-    blocks = []
-    for post, pre in ((5, 4), (4, 7)):
-        layer = _random_layers(rng, draws, post, pre)
-        columns = [
-            np.broadcast_to(values_of(t.expression, layer), (draws, post, pre)).ravel()
-            for t in terms
-        ]
-        blocks.append(np.stack(columns, axis=1))
-    values = np.concatenate(blocks)
-    values = values[np.isfinite(values).all(axis=1)]
-    if len(values) < len(terms):
-        return None  # not finite at random points; the data decide
-    scale = np.linalg.norm(values, axis=0)
-    if not scale.all():
-        name = terms[int(np.argmin(scale))].name
-        return f"term {name}: is zero at every point tried; leave it out, or mend it"
-    if _null_vector(values / scale) is None:
-        return None
-    for last in range(1, len(terms)):
-        null = _null_vector(values[:, : last + 1] / scale[: last + 1])
-        if null is not None:
-            return _equation(terms[: last + 1], null / scale[: last + 1])
-    return None
-
-
-def _null_vector(columns: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    _, singular, right = np.linalg.svd(columns, full_matrices=False)
-    return right[-1] if singular[-1] <= 1e-9 * singular[0] else None
-
-
-def _equation(terms: list[Term], null: NDArray[np.float64]) -> str:
-    last = terms[-1].name
-    weights = [(float(-w / null[-1]), t.name) for w, t in zip(null[:-1], terms[:-1], strict=True)]
-    right = ""
-    used = [last]
-    for weight, name in weights:
-        if abs(weight) < 1e-7:
-            continue
-        used.append(name)
-        size = f"{abs(weight):.6g}"
-        factor = name if size == "1" else f"{size}*{name}"
-        sign = "-" if weight < 0 else "+"
-        right += f" {sign} {factor}" if right else (f"-{factor}" if weight < 0 else factor)
-    return (
-        f"term {last}: adds nothing to the pool, {last} = {right}; "
-        f"leave out one of {', '.join(used)}"
-    )

@@ -9,23 +9,29 @@ from sympy import Add, Expr, Mul, Symbol
 from sympy.printing.latex import LatexPrinter
 from sympy.printing.str import StrPrinter
 
-from rulesearch.operators import QUANTITIES, NeuronSum, index_of, operator_of
+from rulesearch.operators import POST, PRE, QUANTITIES, NeuronSum, index_of, operator_of
 
 
 def _place(factor: Expr) -> tuple[int, str]:
-    """Numbers, then the post side, the weight, the pre side, and sums: y_post*e_pre*sum_pre(...)."""
+    """Numbers, the post side, the weight, the pre side, sums: y_post*e_pre*sum_pre(...)."""
     if factor.is_number:
         return 0, ""
     if factor.has(NeuronSum):
         return 4, str(factor)
-    index = index_of(factor)
-    return {("post",): 1, ("pre",): 3}.get(tuple(index), 2), str(factor)
+    return {POST: 1, PRE: 3}.get(index_of(factor), 2), str(factor)
 
 
 class _TermPrinter(StrPrinter):  # type: ignore[misc]
+    def _print(self, expr: Any, **kwargs: Any) -> str:
+        row = operator_of(getattr(expr, "func", None))
+        if row and row.definition:
+            # SymPy would look for a method of this name, and has one for gamma.
+            return f"{row.name}({self.stringify(expr.args, ', ')})"
+        return str(super()._print(expr, **kwargs))
+
     def _as_ordered_terms(self, expr: Expr, order: Any = None) -> list[Expr]:
         # Positive parts first, so that no term starts with a minus without need.
-        parts = super()._as_ordered_terms(expr, order=None)
+        parts = expr.as_ordered_terms()
         return sorted(parts, key=lambda part: bool(part.could_extract_minus_sign()))
 
     def _print_Mul(self, expr: Expr) -> str:
@@ -58,17 +64,25 @@ class _SynapseLatex(LatexPrinter):  # type: ignore[misc]
         super().__init__()
         self._index = {"pre": "k", "post": "j"}
 
+    def _print(self, expr: Any, **kwargs: Any) -> str:
+        row = operator_of(getattr(expr, "func", None))
+        if row and row.definition:
+            return self._call(row.name, *expr.args, exp=kwargs.get("exp"))
+        return str(super()._print(expr, **kwargs))
+
+    def _call(self, name: str, *arguments: Expr, exp: str | None) -> str:
+        inside = ", ".join(self._print(a) for a in arguments)
+        power = f"^{{{exp}}}" if exp else ""
+        plain = name.replace("_", r"\_")
+        return rf"\operatorname{{{plain}}}{power}\left({inside}\right)"
+
     def _print_Symbol(self, expr: Symbol, style: str = "plain") -> str:
         row = QUANTITIES.get(expr.name)
         return row.latex.format(**self._index) if row else str(super()._print_Symbol(expr))
 
-    def _print_Function(self, expr: Expr, exp: str | None = None) -> str:
-        row = operator_of(expr.func)
-        if row and (row.definition or row.latex):
-            arguments = ", ".join(self._print(a) for a in expr.args)
-            power = f"^{{{exp}}}" if exp else ""
-            return rf"\operatorname{{{row.name}}}{power}\left({arguments}\right)"
-        return str(super()._print_Function(expr, exp))
+    def _print_Heaviside(self, expr: Expr, exp: str | None = None) -> str:
+        # SymPy's \\theta is what the coefficients are called here.
+        return self._call("H", expr.args[0], exp=exp)
 
     def _sum(self, expr: NeuronSum, exp: str | None) -> str:
         outer = dict(self._index)

@@ -26,8 +26,8 @@ def stranger(expression: Expr) -> Expr | None:
     known = row or expression.is_Add or expression.is_Mul or isinstance(expression, Pow)
     if not known and not expression.is_number:
         return expression
-    if row and expression.func(*row.arguments(expression)) != expression:
-        return expression  # Heaviside with a value of its own at 0
+    if row and not row.plain(expression):
+        return expression
     return next((found for a in expression.args if (found := stranger(a)) is not None), None)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import keyword
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import sympy
@@ -75,7 +75,7 @@ def operator(name: str, definition: Callable[..., Expr]) -> Any:
     return _class_of(name, arguments, body)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _class_of(name: str, arguments: tuple[Symbol, ...], body: Expr) -> Any:
     # Cached, so that terms of a grammar file read twice are equal.
     def definition(*values: Expr) -> Expr:

@@ -96,6 +96,14 @@ class Operator:
         """The arguments as a term writes them: SymPy's Heaviside carries its value at 0 as well."""
         return tuple(call.args[: self.arity[1]])
 
+    def plain(self, call: Expr) -> bool:
+        """Whether the call says no more than its arguments; `Heaviside(x, 0)` does."""
+        most = self.arity[1]
+        if most is None or len(call.args) == most:
+            return True
+        usual = self.function(*(Symbol(f"x{i}", real=True) for i in range(most)))
+        return bool(call.args[most:] == usual.args[most:])
+
 
 _X = Symbol("x", real=True)
 

@@ -45,7 +45,7 @@ def refit_coefficients(
     support = tuple(setting.names.index(name) for name in elimination.support)
     plans = [
         replace(
-            setting.plan(f"final refit {number}", support, elimination.phi, effort.refit_steps),
+            setting.plan(f"final refit {number}", support, elimination.phi, effort.final_steps),
             seed=setting.seed + number,
             mean_steps=effort.mean_steps,
         )

@@ -35,9 +35,11 @@ class Effort:
         candidates: terms whose dropping is tried with a refit, each time.
         refit_steps: meta-steps of a warm refit.
         final_refits: refits of the final support, for the intervals of its coefficients.
-        mean_steps: meta-steps on the plain mean of the gradients that end each of those.
+        final_steps: meta-steps of each of those, before
+        mean_steps: meta-steps on the plain mean of the gradients, which end it.
         baseline_steps: meta-steps of a one-term rule, before the search for its best rate.
         baseline_tasks: lifetimes for each rate in that search, of the common ones.
+        evaluation_tasks: lifetimes of the final evaluation, on images set aside.
     """
 
     common_tasks: int = 400
@@ -48,12 +50,14 @@ class Effort:
     candidates: int = 2
     refit_steps: int = 80
     final_refits: int = 8
-    mean_steps: int = 80
-    baseline_steps: int = 300
+    final_steps: int = 40
+    mean_steps: int = 40
+    baseline_steps: int = 60
     baseline_tasks: int = 200
+    evaluation_tasks: int = 400
 
     def __post_init__(self) -> None:
-        least = {"common_tasks": 2, "final_refits": 2, "flat": 0, "mean_steps": 0}
+        least = {"common_tasks": 2, "final_refits": 2, "evaluation_tasks": 2, "flat": 0, "mean_steps": 0}
         for name in (field.name for field in fields(self)):
             if getattr(self, name) < least.get(name, 1):
                 raise RuleSearchError(

@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from types import ModuleType
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from sympy import Expr, Function, Max, Min
 
 from rulesearch.kernels import Batch, Outcome, Unsupported
 from rulesearch.kernels.fused import cache
-from rulesearch.kernels.fused.layout import (
-    A_THETA,
-    ONES,
-    Q_Y,
-    ROWS,
-    SOURCE,
-    THETA,
-    WIDTH,
-    B,
-    Layout,
-    W,
-    layout,
-)
+from rulesearch.kernels.fused.layout import layout
+from rulesearch.kernels.fused.lifetimes import Array, Arrays, Job, Results, run
 from rulesearch.kernels.fused.program import source
+from rulesearch.kernels.fused.savings import drops_columns
 from rulesearch.kernels.fused.schedule import Schedule, schedule
 from rulesearch.kernels.fused.vectors import lanes
 from rulesearch.lowering import Elementwise, Plan
@@ -41,8 +28,6 @@ SEGMENT = 25
 #: How much undoing a decay may magnify rounding errors before a checkpoint ends that.
 MAGNIFICATION = 8.0
 
-Array = NDArray[np.floating]
-
 
 @dataclass(frozen=True)
 class FusedKernel:
@@ -52,11 +37,14 @@ class FusedKernel:
         order: the plan's schedule.
         sizes: neurons of each layer, input to output.
         path: how errors travel.
+        skips: whether pixels that are zero are left out where that is exact; False only to
+            compare.
     """
 
     order: Schedule
     sizes: tuple[int, ...]
     path: Pathway
+    skips: bool = True
 
     @property
     def source(self) -> str:
@@ -71,54 +59,51 @@ class FusedKernel:
         Raises:
             Unsupported: tensors that are not on the CPU, or neither float32 nor float64.
         """
-        theta = batch.theta
-        if theta.device.type != "cpu":
-            raise Unsupported(f"tensors on {theta.device.type}")
-        if theta.dtype not in (torch.float32, torch.float64):
-            raise Unsupported(f"dtype {theta.dtype}")
-        dtype = "float32" if theta.dtype == torch.float32 else "float64"
-        module = cache.load(_source(self.order, self.path.tied, dtype))
         data = _arrays(batch)
-        results = _results(data, bool(gradient), keep_weights)
-        where = self._layout(data, bool(gradient))
-        count = len(theta)
-        threads = max(1, min(torch.get_num_threads(), count))
-
-        def work(first: int) -> None:
-            # Each lifetime is computed alone, so that it does not matter who computes it.
-            _lifetimes(self, module, data, results, where, range(first, count, threads))
-
-        if threads == 1:
-            work(0)
-        else:
-            with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(work, range(threads)))
-        return _outcome(results, gradient)
-
-    def _layout(self, data: _Arrays, gradient: bool) -> Layout:
-        return layout(
+        segment = self._segment(data.theta) if gradient else 0
+        kept = self._kept(data, keep_weights)
+        pixels = max(map(len, kept), default=0)
+        where = layout(
             self.order,
-            self.sizes,
+            (pixels, *self.sizes[1:]),
             [edge.source for edge in sorted(self.path.edges, key=lambda e: e.target)],
             fans=self.sizes,
             itemsize=data.theta.itemsize,
             steps=data.x.shape[1],
             queries=data.query_x.shape[1],
-            segment=self._segment(data.theta) if gradient else 0,
+            segment=segment,
+            skips=self.skips,
         )
+        results = _results(data, bool(gradient), keep_weights)
+        text = _source(self.order, self.path.tied, str(data.theta.dtype))
+        run(Job(cache.load(text), data, kept, where, segment, results), torch.get_num_threads())
+        return _outcome(results, gradient)
+
+    def _kept(self, data: Arrays, keep_weights: bool) -> list[np.ndarray]:
+        """For each lifetime, the pixels that are not zero throughout, or all of them."""
+        everything = np.arange(self.sizes[0])
+        # The weights of a pixel that is always zero still change where a group lets them.
+        if keep_weights or not self.skips or not drops_columns(self.order.plan):
+            return [everything] * len(data.theta)
+        lit = (data.x != 0).any(1) | (data.query_x != 0).any(1)
+        return [np.flatnonzero(row) for row in lit]
 
     def _segment(self, theta: Array) -> int:
         """Steps between checkpoints, fewer where undoing a decay would magnify errors.
 
         A decay by 1 - θ is undone by dividing, and so are the rounding errors made since.
         """
+        if not self.order.undoes or not self.order.scalings:
+            return SEGMENT
         factor = np.ones(theta.shape[:2])
-        for group in self.order.scalings if self.order.undoes else ():
+        for group in self.order.scalings:
             for part in group.parts:
                 factor += theta[:, :, part.term] * float(part.coefficient)
         smallest = float(np.abs(factor).min(initial=1.0))
-        if not 0 < smallest < 1:  # also where it is not a number
-            return SEGMENT if smallest == 1 else 1
+        if smallest >= 1:
+            return SEGMENT
+        if not smallest > 0:
+            return 1
         return max(1, min(SEGMENT, int(math.log(MAGNIFICATION) / -math.log(smallest))))
 
 
@@ -148,133 +133,45 @@ def _source(order: Schedule, tied: bool, dtype: str) -> str:
     return source(order, tied=tied, dtype=dtype, lanes=lanes(np.dtype(dtype).itemsize))
 
 
-# --- tensors in, tensors out ---------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Arrays:
-    """A batch as NumPy arrays; same names and shapes."""
-
-    theta: Array
-    weights: list[Array]
-    feedback: list[Array] | None
-    x: Array
-    labels: NDArray[np.int64]
-    query_x: Array
-    query_labels: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class _Results:
-    """What the lifetimes write, each into its own place.
-
-    Attributes:
-        numbers: loss, accuracy, loss before the first step; [lifetimes, 3].
-        gradient: [lifetimes, layers, terms], or None.
-        weights: list over layers of [lifetimes, post, pre], or None.
-    """
-
-    numbers: Array
-    gradient: Array | None
-    weights: list[Array] | None
-
-
-def _arrays(batch: Batch) -> _Arrays:
-    feedback = batch.feedback
-    return _Arrays(
-        batch.theta.detach().numpy(),
-        [w.detach().numpy() for w in batch.weights],
-        None if feedback is None else [b.detach().numpy() for b in feedback],
-        np.ascontiguousarray(batch.x.detach().numpy()),
+def _arrays(batch: Batch) -> Arrays:
+    theta, feedback = batch.theta, batch.feedback
+    if theta.device.type != "cpu":
+        raise Unsupported(f"tensors on {theta.device.type}")
+    if theta.dtype not in (torch.float32, torch.float64):
+        raise Unsupported(f"dtype {theta.dtype}")
+    return Arrays(
+        theta.detach().numpy(),
+        tuple(w.detach().numpy() for w in batch.weights),
+        tuple(b.detach().numpy() for b in feedback or ()),
+        batch.x.detach().numpy(),
         np.ascontiguousarray(batch.labels.numpy(), dtype=np.int64),
         batch.query_x.detach().numpy(),
         np.ascontiguousarray(batch.query_labels.numpy(), dtype=np.int64),
     )
 
 
-def _results(data: _Arrays, gradient: bool, keep_weights: bool) -> _Results:
-    return _Results(
-        np.empty((len(data.theta), 3), data.theta.dtype),
-        np.empty_like(data.theta, order="C") if gradient else None,
-        [np.empty_like(w, order="C") for w in data.weights] if keep_weights else None,
+def _results(data: Arrays, gradient: bool, keep_weights: bool) -> Results:
+    empty = partial(np.empty, dtype=data.theta.dtype)
+    return Results(
+        empty((len(data.theta), 3)),
+        empty(data.theta.shape) if gradient else None,
+        [empty(w.shape) for w in data.weights] if keep_weights else None,
     )
 
 
-def _outcome(results: _Results, gradient: Sequence[int]) -> Outcome:
+def _outcome(results: Results, gradient: Sequence[int]) -> Outcome:
     derivative = None
     if results.gradient is not None:
-        asked = torch.from_numpy(results.gradient)
-        derivative = torch.zeros_like(asked)
-        derivative[..., list(gradient)] = asked[..., list(gradient)]
-    numbers = torch.from_numpy(results.numbers)
+        every = torch.from_numpy(results.gradient)
+        asked = list(gradient)
+        derivative = torch.zeros_like(every)
+        derivative[..., asked] = every[..., asked]
+    loss, accuracy, initial_loss = torch.from_numpy(results.numbers).T.contiguous()
     weights = results.weights
     return Outcome(
-        loss=numbers[:, 0].clone(),
-        accuracy=numbers[:, 1].clone(),
-        initial_loss=numbers[:, 2].clone(),
+        loss=loss,
+        accuracy=accuracy,
+        initial_loss=initial_loss,
         gradient=derivative,
         weights=None if weights is None else [torch.from_numpy(w) for w in weights],
     )
-
-
-# --- lifetimes -----------------------------------------------------------------------------------
-
-
-def _lifetimes(
-    kernel: FusedKernel,
-    module: ModuleType,
-    data: _Arrays,
-    results: _Results,
-    where: Layout,
-    share: range,
-) -> None:
-    """Run some lifetimes in one thread, in one array that they use in turn."""
-    table = where.table.copy()
-    s = np.zeros(where.length, data.theta.dtype)
-    segment = kernel._segment(data.theta) if results.gradient is not None else 0
-    order = np.arange(table[:, ROWS].max(), dtype=np.int64)
-    for i, size in enumerate(kernel.sizes):
-        s[table[i, ONES] :][:size] = 1
-    for b in share:
-        _put(s, table, data, b)
-        labels, query_labels = data.labels[b], data.query_labels[b]
-        out = np.empty(3, s.dtype)
-        keep = results.gradient is not None
-        module.forward(s, table, order, data.x[b], labels, query_labels, keep, segment, out)
-        results.numbers[b] = out
-        if results.weights is not None:
-            for weights, stored in zip(results.weights, _matrices(s, table, W), strict=True):
-                post, pre = weights.shape[1:]
-                weights[b] = stored[:pre, :post].T
-        if results.gradient is not None:
-            module.adjoint(s, table, order, data.x[b], labels, len(query_labels), segment)
-            terms = data.theta.shape[2]
-            for i in range(len(table) - 1):
-                results.gradient[b, i] = s[table[i, A_THETA] :][:terms]
-
-
-def _put(s: Array, table: NDArray[np.int64], data: _Arrays, b: int) -> None:
-    """Write what a lifetime starts from; padding is zero."""
-    for stored, weights in zip(_matrices(s, table, W), data.weights, strict=True):
-        post, pre = weights.shape[1:]
-        stored[:pre, :post] = weights[b].T
-        stored[pre:], stored[:, post:] = 0, 0
-    for stored, back in zip(_matrices(s, table, B), data.feedback or [], strict=False):
-        target, source_size = back.shape[1:]
-        stored[:target, :source_size] = back[b]
-    for i, theta in enumerate(data.theta[b]):
-        s[table[i, THETA] :][: len(theta)] = theta
-    queries, inputs = data.query_x.shape[1:]
-    stride = table[0, WIDTH]
-    stored = s[table[0, Q_Y] :][: queries * stride].reshape(queries, stride)
-    stored[:, :inputs] = data.query_x[b]
-
-
-def _matrices(s: Array, table: NDArray[np.int64], column: int) -> Iterator[Array]:
-    """The stored matrices of all layers, [rows, width], as views."""
-
-
-    for i in range(len(table) - 1):
-        width = table[i + 1, WIDTH] if column == W else table[table[i, SOURCE], WIDTH]
-        rows = table[i, ROWS]
-        yield s[table[i, column] :][: rows * width].reshape(rows, width)

@@ -30,6 +30,8 @@ FIXED = (
     # numbers of a layer: neurons, neurons as terms see them, padded row of a matrix that ends
     # here, padded rows of the matrix that begins here, and the layer that its error comes from
     *("SIZE", "FAN", "WIDTH", "ROWS", "SOURCE"),
+    # lists of rows: those lit, and those lit now or in the step before (after, going backward)
+    *("LIT", "LIT_END", "TOUCHED", "TOUCHED_END"),
     # in a frame: activity, σ', error, potential, error before σ', and once the loss
     *("Y", "SLOPE", "E", "Z", "R", "L"),
     # in scratch: adjoints of those, and of what a feedback matrix multiplies
@@ -38,14 +40,17 @@ FIXED = (
     *("ONES", "W", "LAMBDA", "B", "THETA", "A_THETA", "Q_Y", "Q_SLOPE", "Q_A"),
     # in row 0 only: blocks and their sizes
     *("FRAMES", "FRAME", "SCRATCH", "BLOCK", "ADJOINTS", "WEIGHTS", "CHECKPOINTS", "SLOTS"),
+    *("ZEROS", "SKIPS"),
 )
 # fmt: off
 (
     SIZE, FAN, WIDTH, ROWS, SOURCE,
+    LIT, LIT_END, TOUCHED, TOUCHED_END,
     Y, SLOPE, E, Z, R, L,
     A_Y, A_E, A_Z, A_L, C,
     ONES, W, LAMBDA, B, THETA, A_THETA, Q_Y, Q_SLOPE, Q_A,
     FRAMES, FRAME, SCRATCH, BLOCK, ADJOINTS, WEIGHTS, CHECKPOINTS, SLOTS,
+    ZEROS, SKIPS,
 ) = range(len(FIXED))
 # fmt: on
 
@@ -77,10 +82,16 @@ class Layout:
     Attributes:
         table: [layers of neurons, columns].
         length: values in the array.
+        frames_end: where the last frame ends.
+        taped: where in a frame the vectors of the input layer are.
+        scratched: where in a scratch block they are.
     """
 
     table: NDArray[np.int64]
     length: int
+    frames_end: int
+    taped: tuple[int, ...]
+    scratched: tuple[int, ...]
 
 
 def layout(
@@ -93,6 +104,7 @@ def layout(
     steps: int,
     queries: int,
     segment: int,
+    skips: bool,
 ) -> Layout:
     """Lay out a lifetime.
 
@@ -105,6 +117,7 @@ def layout(
         steps: training examples.
         queries: query examples.
         segment: steps from one checkpoint of the weights to the next; 0 for forward only.
+        skips: whether rows of dark pixels are skipped.
     """
     depth = len(sizes) - 1
     step = lanes(itemsize)
@@ -119,6 +132,11 @@ def layout(
     rows = [padded(n + 1, ROW_BLOCK) for n in sizes]
     table[:, SIZE], table[:, FAN], table[:, WIDTH], table[:, ROWS] = sizes, fans, width, rows
     table[:depth, SOURCE] = sources
+    table[:, LIT_END] = table[:, TOUCHED_END] = rows
+    table[0, SKIPS] = skips
+    # The list of all rows comes first, then those of the pixels, which change with every step.
+    table[0, LIT] = max(rows)
+    table[0, TOUCHED] = max(rows) + rows[0]
     column = columns(order)
     end = 0
 
@@ -157,6 +175,7 @@ def layout(
     for i in range(depth):
         place(B, i, rows[i] * width[sources[i]])
     neurons((ONES,))
+    place(ZEROS, 0, max(vector))
     terms = padded(len(order.plan.terms), step)
     for number in (THETA, A_THETA):
         for i in range(depth):
@@ -168,6 +187,7 @@ def layout(
     end += 2 * int(table[0, BLOCK])
     table[0, FRAMES] = end
     end += (steps + 1 if segment else 2) * int(table[0, FRAME])
+    frames_end = end
     if segment:
         for number in (Q_SLOPE, Q_A):
             for i in range(depth + 1):
@@ -182,4 +202,11 @@ def layout(
     else:
         table[:, Q_SLOPE] = end  # written by the query pass, never read
         end += examples * max(width)
-    return Layout(table, end)
+    taped = [Y, SLOPE, E, R, *(column[n.upper()] for n, i in _taped(order) if i == PRE)]
+    scratched = [A_Y, A_E, A_Z, C]
+    named = [*_scratch(order), *_adjoints(order)]
+    scratched += [column[n.upper()] for n, i in named if i == PRE]
+    places = table[0].tolist()
+    return Layout(
+        table, end, frames_end, tuple(places[c] for c in taped), tuple(places[c] for c in scratched)
+    )

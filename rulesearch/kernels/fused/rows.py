@@ -26,6 +26,9 @@ class RowPass:
         gathers: number of gathers.
         partner_dots: for each product with the partner, whether it is weighted by a vector.
         partner_gathers: number of gathers of the product with the partner.
+        partner_undo: number of scalings by a number for each row, if the partner is undone before
+            use: they are divided out after outer products of row numbers of its own with the
+            vectors of the dots have been subtracted. None: it is only read.
     """
 
     updates: int = 0
@@ -35,6 +38,7 @@ class RowPass:
     gathers: int = 0
     partner_dots: tuple[bool, ...] = ()
     partner_gathers: int = 0
+    partner_undo: int | None = None
 
     @property
     def name(self) -> str:
@@ -46,6 +50,7 @@ class RowPass:
             ("gather", str(self.gathers) if self.gathers else ""),
             ("pair", "".join("01"[has] for has in self.partner_dots)),
             ("pairgather", str(self.partner_gathers) if self.partner_gathers else ""),
+            ("pairundo", "" if self.partner_undo is None else str(self.partner_undo)),
         ]
         text = "_".join(["rows", *(stem + count for stem, count in parts if count)])
         return text.replace("=", "s").replace("+", "a")
@@ -61,10 +66,16 @@ class RowPass:
         return bool(self.partner_dots or self.partner_gathers)
 
     @property
+    def _undone(self) -> range:
+        """Numbers of the outer products that the partner is undone by."""
+        return range(len(self.dots) if self.partner_undo is not None else 0)
+
+    @property
     def block(self) -> int:
         """Rows at a time: as many as keep the row's own operands in registers."""
         each = self.updates + len(self.scalings) + len(self.dots) + self.gathers
         each += len(self.partner_dots) + self.partner_gathers + 1
+        each += len(self._undone) + bool(self.partner_undo)
         return next((n for n in (4, 2) if n * each <= _REGISTERS), 1)
 
     @property
@@ -80,13 +91,15 @@ class RowPass:
         for i, has in enumerate(self.partner_dots):
             names += [f"pd{i}", f"po{i}"] if has else [f"po{i}"]
         names += [n for i in range(self.partner_gathers) for n in (f"pg{i}", f"pt{i}")]
+        names += [f"n{i}" for i in self._undone]
+        names += [f"m{i}" for i in range(self.partner_undo or 0)]
         return names
 
     def source(self) -> list[str]:
         """The function's source, line by line."""
         rows = range(self.block)
         out = ["@compiled", f"def {self.name}(s, {', '.join(self.arguments)}):"]
-        out += ["    one = F(1.0)"] if self.scalings else []
+        out += ["    one = F(1.0)"] if self.scalings or self.partner_undo else []
         out.append(f"    for i in range(first, last, {self.block}):")
         for r in rows:
             out += self._begin_row(r)
@@ -112,6 +125,10 @@ class RowPass:
         out += [f"pd{i}_{r} = zero(s)" for i in range(len(self.partner_dots))]
         out += [f"g{i}_{r} = splat(s[g{i} + k{r}])" for i in range(self.gathers)]
         out += [f"pg{i}_{r} = splat(s[pg{i} + k{r}])" for i in range(self.partner_gathers)]
+        out += [f"n{i}_{r} = splat(-s[n{i} + k{r}])" for i in self._undone]
+        if self.partner_undo:
+            factor = " + ".join(["one", *(f"s[m{i} + k{r}]" for i in range(self.partner_undo))])
+            out.append(f"m_{r} = splat(one / ({factor}))")
         return ["        " + line for line in out]
 
     def _change(self) -> list[str]:
@@ -133,16 +150,22 @@ class RowPass:
 
     def _take(self) -> list[str]:
         rows = range(self.block)
-        out = []
+        out = [f"other{r} = load(s, b{r} + j)" for r in rows if self.partner]
         for i in range(len(self.dots)):
             out.append(f"d{i}_ = load(s, d{i} + j)")
             out += [f"d{i}_{r} = fma(row{r}, d{i}_, d{i}_{r})" for r in rows]
+            if i in self._undone:
+                out += [f"other{r} = fma(n{i}_{r}, d{i}_, other{r})" for r in rows]
         for i in range(self.gathers):
             out.append(f"t{i}_ = load(s, t{i} + j)")
             out += [f"t{i}_ = fma(g{i}_{r}, row{r}, t{i}_)" for r in rows]
             out.append(f"store(s, t{i} + j, t{i}_)")
+        if self.partner_undo:
+            out += [f"other{r} = mul(other{r}, m_{r})" for r in rows]
+        if self.partner_undo is not None:
+            out += [f"store(s, b{r} + j, other{r})" for r in rows]
         if self.partner:
-            out += [f"pair{r} = mul(row{r}, load(s, b{r} + j))" for r in rows]
+            out += [f"pair{r} = mul(row{r}, other{r})" for r in rows]
         for i, has in enumerate(self.partner_dots):
             if has:
                 out.append(f"pd{i}_ = load(s, pd{i} + j)")

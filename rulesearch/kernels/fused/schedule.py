@@ -76,6 +76,29 @@ class Schedule:
             for group in self.scalings
         )
 
+    @property
+    def undone_in(self) -> str:
+        """Which pass of the adjoint takes an update back, so that it needs none of its own.
+
+        The earliest that needs the weights: "groups" where groups scale them, else the "sums" of
+        the last level that has any; "alone" otherwise.
+        """
+        if self.scalings:
+            return "groups"
+        return "alone" if self.synapse or self.last_sums is None else "sums"
+
+    @property
+    def last_sums(self) -> int | None:
+        """The last level with a sum over W whose adjoint reads W."""
+        return next(
+            (
+                i
+                for i, level in reversed(list(enumerate(self.levels)))
+                if any(node.vector for node in level.weight_sums)
+            ),
+            None,
+        )
+
     def behind(self, names: Iterable[str | None]) -> tuple[Elementwise, ...]:
         """The values on synapses that these need, themselves included, in order."""
         wanted = {n for n in names if n}

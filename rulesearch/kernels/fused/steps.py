@@ -195,6 +195,31 @@ def pixels(s, at, f, x, t, beta):
 
 
 @compiled
+def list_rows(s, at, order, f, other):
+    """List the rows of pixels that are lit in a frame, and of those lit in it or the other."""
+    dark = s.dtype.type(0)
+    y, y_other = f + at[0, Y], other + at[0, Y]
+    size = at[0, SIZE]
+    lit, touched = at[0, LIT], at[0, TOUCHED]
+    for k in range(size):
+        now = s[y + k] != dark or at[0, SKIPS] == 0
+        if now:
+            order[lit] = k
+            lit += 1
+        if now or s[y_other + k] != dark:
+            order[touched] = k
+            touched += 1
+    # Filled up to whole blocks with the row of zeros after the last.
+    while (lit - at[0, LIT]) % ROW_BLOCK:
+        order[lit] = size
+        lit += 1
+    while (touched - at[0, TOUCHED]) % ROW_BLOCK:
+        order[touched] = size
+        touched += 1
+    at[0, LIT_END], at[0, TOUCHED_END] = lit, touched
+
+
+@compiled
 def hidden(s, at, l, f, beta):
     """Activity and σ' of a hidden layer."""
     softplus(s, at[l, SIZE], f + at[l, Z], f + at[l, Y], f + at[l, SLOPE], beta)

@@ -1,0 +1,198 @@
+"""Lifetimes by compiled functions: data into the one flat array, results out of it, threads."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rulesearch.kernels.fused.layout import (
+    A_THETA,
+    BLOCK,
+    FRAME,
+    FRAMES,
+    ONES,
+    Q_Y,
+    ROW_BLOCK,
+    ROWS,
+    SCRATCH,
+    SIZE,
+    SOURCE,
+    THETA,
+    WIDTH,
+    B,
+    Layout,
+    W,
+)
+
+Array = NDArray[Any]
+
+#: A thread keeps its array for the next call up to this size, in bytes: fresh pages are slow.
+KEPT_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """A batch as NumPy arrays, with names and shapes of `rulesearch.kernels.Batch`."""
+
+    theta: Array
+    weights: tuple[Array, ...]
+    feedback: tuple[Array, ...]
+    x: Array
+    labels: NDArray[np.int64]
+    query_x: Array
+    query_labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the lifetimes write, each into its own place.
+
+    Attributes:
+        numbers: loss, accuracy, loss before the first step; [lifetimes, 3].
+        gradient: [lifetimes, layers, terms], or None.
+        weights: list over layers of [lifetimes, post, pre], or None.
+    """
+
+    numbers: Array
+    gradient: Array | None
+    weights: list[Array] | None
+
+
+@dataclass(frozen=True)
+class Job:
+    """Lifetimes to run.
+
+    Attributes:
+        module: the generated one.
+        data: what they start from.
+        kept: for each lifetime, the pixels that are not left out.
+        where: the layout.
+        segment: steps from one checkpoint to the next; 0 for forward only.
+        results: where the answers go.
+    """
+
+    module: ModuleType
+    data: Arrays
+    kept: list[NDArray[np.intp]]
+    where: Layout
+    segment: int
+    results: Results
+
+
+def run(job: Job, threads: int) -> None:
+    """Run all lifetimes of a job in some threads.
+
+    A lifetime is computed alone, in a fixed order, so that nothing hangs on who computes it.
+    """
+    count = len(job.data.theta)
+    threads = max(1, min(threads, count))
+    if threads == 1:
+        _share(job, range(count))
+        return
+    shares = [range(first, count, threads) for first in range(threads)]
+    list(_pool(threads, os.getpid()).map(lambda share: _share(job, share), shares))
+
+
+@lru_cache(maxsize=4)
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    # Threads do not survive a fork, hence the process in the key.
+    return ThreadPoolExecutor(threads, thread_name_prefix="rulesearch")
+
+
+_own = threading.local()
+
+
+def _space(where: Layout, dtype: np.dtype[Any]) -> Array:
+    """This thread's array, zero wherever this layout relies on it."""
+    before = getattr(_own, "space", None)
+    if before is not None:
+        layout, s = before
+        if s.dtype == dtype and np.array_equal(layout.table, where.table):
+            return s
+    s = np.zeros(where.length, dtype)
+    _own.space = (where, s) if s.nbytes <= KEPT_BYTES else None
+    return s
+
+
+def _share(job: Job, share: range) -> None:
+    s = _space(job.where, job.data.theta.dtype)
+    table = job.where.table.copy()
+    order = np.arange(3 * table[:, ROWS].max(), dtype=np.int64)
+    for b in share:
+        _lifetime(job, b, s, table, order)
+
+
+def _lifetime(
+    job: Job, b: int, s: Array, table: NDArray[np.int64], order: NDArray[np.int64]
+) -> None:
+    data, results, kept = job.data, job.results, job.kept[b]
+    _put(job, b, s, table)
+    x = np.ascontiguousarray(data.x[b][:, kept])
+    labels, query_labels = data.labels[b], data.query_labels[b]
+    out = np.empty(3, s.dtype)
+    gradient = results.gradient is not None
+    forward, adjoint = job.module.forward, job.module.adjoint
+    forward(s, table, order, x, labels, query_labels, gradient, max(job.segment, 1), out)
+    results.numbers[b] = out
+    if results.weights is not None:
+        for weights, stored in zip(results.weights, _matrices(s, table, W), strict=True):
+            post, pre = weights.shape[1:]
+            weights[b] = stored[:pre, :post].T
+    if results.gradient is not None:
+        adjoint(s, table, order, x, labels, len(query_labels), job.segment)
+        for i, found in enumerate(results.gradient[b]):
+            found[:] = s[table[i, A_THETA] :][: len(found)]
+
+
+def _put(job: Job, b: int, s: Array, table: NDArray[np.int64]) -> None:
+    """Write what a lifetime starts from; padding is zero."""
+    data, kept = job.data, job.kept[b]
+    table[0, SIZE], table[0, ROWS] = len(kept), -(-(len(kept) + 1) // ROW_BLOCK) * ROW_BLOCK
+    for i, size in enumerate(table[:, SIZE]):
+        s[table[i, ONES] :][: table[i, ROWS]] = 0
+        s[table[i, ONES] :][:size] = 1
+    columns: tuple[Any, ...] = (kept, *([slice(None)] * (len(table) - 2)))
+    for stored, weights, pre in zip(_matrices(s, table, W), data.weights, columns, strict=True):
+        block = weights[b][:, pre].T
+        stored[: len(block), : block.shape[1]] = block
+        stored[len(block) :], stored[:, block.shape[1] :] = 0, 0
+    for stored, feedback, pre in zip(_matrices(s, table, B), data.feedback, columns, strict=False):
+        block = feedback[b][pre]
+        stored[: len(block), : block.shape[1]] = block
+        stored[len(block) :] = 0
+    for i, theta in enumerate(data.theta[b]):
+        s[table[i, THETA] :][: len(theta)] = theta
+    queries, stride = data.query_x.shape[1], table[0, WIDTH]
+    stored = s[table[0, Q_Y] :][: queries * stride].reshape(queries, stride)
+    stored[:, : len(kept)] = data.query_x[b][:, kept]
+    stored[:, len(kept) :] = 0
+    _clear_padding(job.where, s, len(kept))
+
+
+def _clear_padding(where: Layout, s: Array, pixels: int) -> None:
+    """Zero what a lifetime of more pixels may have left after the vectors of the input layer."""
+    table = where.table
+    for start, end, size, places in (
+        (table[0, SCRATCH], table[0, FRAMES], table[0, BLOCK], where.scratched),
+        (table[0, FRAMES], where.frames_end, table[0, FRAME], where.taped),
+    ):
+        blocks = s[start:end].reshape(-1, size)
+        for place in places:
+            blocks[:, place + pixels : place + pixels + ROW_BLOCK] = 0
+
+
+def _matrices(s: Array, table: NDArray[np.int64], column: int) -> Iterator[Array]:
+    """The stored matrices of all layers, [rows, width], as views."""
+    for i in range(len(table) - 1):
+        width = table[i + 1, WIDTH] if column == W else table[table[i, SOURCE], WIDTH]
+        rows = table[i, ROWS]
+        yield s[table[i, column] :][: rows * width].reshape(rows, width)

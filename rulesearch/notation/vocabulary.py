@@ -1,0 +1,54 @@
+"""What is said of words that a term may not use, and how what was written is echoed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+
+from rulesearch.operators import OPERATORS, QUANTITIES
+
+#: An echo in a message is cut here, so that the message stays one line that can be read.
+MOST_ECHOED = 160
+
+
+def echo(text: str) -> str:
+    """What a person wrote, cut where it is long.
+
+    Example:
+        >>> echo("-e_post*y_pre")
+        '-e_post*y_pre'
+    """
+    return text if len(text) <= MOST_ECHOED else text[: MOST_ECHOED - 3] + "..."
+
+
+def closest(word: str, choices: Collection[str]) -> str:
+    """The hint "; did you mean …?", or nothing where no choice is near.
+
+    Example:
+        >>> closest("y_psot", ["y_pre", "y_post"])
+        '; did you mean y_post?'
+    """
+    near = difflib.get_close_matches(word, choices, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def unknown_symbol(name: str, written: str = "") -> str:
+    """What is said of a symbol that is not a local quantity."""
+    place = f" in {echo(written)}" if written else ""
+    if name in OPERATORS:
+        return f"operator {name} without arguments{place}; write {name}(...)"
+    return (
+        f"unknown symbol {name}{place}{closest(name, QUANTITIES)} "
+        f"(a term may use {', '.join(QUANTITIES)})"
+    )
+
+
+def unknown_operator(name: str, written: str, own: Collection[str] = ()) -> str:
+    """What is said of a call outside the table of operators."""
+    place = f" in {echo(written)}"
+    if name in QUANTITIES:
+        return f"{name} is no operator{place}; write {name}*(...) for a product"
+    names = [*OPERATORS, *own]
+    return (
+        f"unknown operator {name}{place}{closest(name, names)} (a term may call {', '.join(names)})"
+    )

@@ -1,0 +1,428 @@
+"""The search: pool, data and configuration in, result out."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from rulesearch.data import Data
+from rulesearch.errors import RuleSearchError
+from rulesearch.locality import classify, parse_needs, within
+from rulesearch.meta import (
+    Fit,
+    FitPlan,
+    MetaState,
+    StepRecord,
+    fit,
+    from_json,
+    lifetime_seeds,
+    units,
+)
+from rulesearch.notation import Pool
+from rulesearch.notation.pool import PSEUDO_GRADIENT
+from rulesearch.population import Population, shared_by_workers
+from rulesearch.report import history_row
+from rulesearch.result import (
+    EliminationRecord,
+    EvaluationRecord,
+    PoolEntry,
+    Result,
+    TrialRecord,
+)
+from rulesearch.runs import (
+    append_history,
+    read_checkpoint,
+    read_stage,
+    versions,
+    write_checkpoint,
+    write_stage,
+)
+from rulesearch.search.config import Config, check, to_options
+from rulesearch.selection import (
+    Coefficients,
+    Elimination,
+    Rate,
+    Screen,
+    Setting,
+    eliminate,
+    fit_rate,
+    refit_coefficients,
+    screen,
+    trial_plan,
+)
+from rulesearch.statistics import Outcomes, measure, summarise
+
+NORM_TASKS = 32
+CHECKPOINT_EVERY = 10
+ROBUST = "robust"
+
+OnStep = Callable[[StepRecord], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A search that has been found possible: everything it needs, nothing written yet.
+
+    Attributes:
+        pool: the terms.
+        data: the images.
+        config: resolved.
+        setting: numbers of the pool on these data.
+        messages: what a reader must know first, such as a term left out.
+    """
+
+    pool: Pool
+    data: Data
+    config: Config
+    setting: Setting
+    messages: tuple[str, ...]
+
+
+def prepare(pool: Pool, data: Data, config: Config) -> Request:
+    """Check that a search can be met, and measure its units.
+
+    Raises:
+        RuleSearchError: options, locality, or terms that are not finite on the data.
+    """
+    check(config)
+    config = config.resolved()
+    within(pool, parse_needs(config.locality), config.neurons)
+    population = _population(pool, data, config)
+    protocol = config.meta_protocol()
+    reference = pool.names.index(pool.reference)
+    norms = population.norms(lifetime_seeds(config.seed, "units", 0, NORM_TASKS))
+    try:
+        scales, messages = units(norms, reference, pool.names)
+    except RuleSearchError as error:
+        shown = {t.name: f"term {t.name}, {t}" for t in pool}
+        raise RuleSearchError(
+            *(line.replace(f"term {n}", shown[n], 1) for line in error.lines for n in pool.names
+              if line.startswith(f"term {n}:"))
+        ) from None
+    if not protocol.in_units:
+        scales = tuple(1.0 if s else 0.0 for s in scales)
+    start = tuple(
+        pool.start.get(name, 0.0) / scale if scale else 0.0
+        for name, scale in zip(pool.names, scales, strict=True)
+    )
+    assert config.effort is not None
+    setting = Setting(
+        pool.names, scales, start, reference, protocol, config.seed, config.effort
+    )
+    return Request(pool, data, config, setting, messages)
+
+
+def _population(
+    pool: Pool, data: Data, config: Config, *, pathway: str | None = None, held_out: bool = False
+) -> Population:
+    return Population(
+        pool,
+        data.held_out if held_out else data.search,
+        config.shape,
+        config.sizes(data),
+        pathway or config.pathway,
+        config.kernel,
+        config.device,
+        config.torch_dtype(),
+    )
+
+
+# --- stages that are kept ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Runs fits and measurements, each under its label; what is done already is read back.
+
+    Attributes:
+        run: the run directory, or None to keep nothing.
+        on_step: told of every meta-step.
+        on_stage: told the label of every stage as it begins.
+    """
+
+    run: Path | None
+    on_step: OnStep
+    on_stage: Callable[[str], None]
+
+    def fitter(self, population: Population) -> Callable[[FitPlan], Fit]:
+        """`fit` on a population, kept."""
+
+        def run_fit(plan: FitPlan) -> Fit:
+            done = read_stage(self.run, plan.label) if self.run else None
+            if done is not None:
+                return from_json(Fit, json.dumps(done))
+            self.on_stage(plan.label)
+            state = None
+            if self.run and (held := read_checkpoint(self.run, plan.label)) is not None:
+                state = from_json(MetaState, json.dumps(held))
+
+            def stepped(record: StepRecord, reached: MetaState) -> None:
+                if self.run:
+                    append_history(self.run, history_row(record))
+                    if record.step % CHECKPOINT_EVERY == 0:
+                        write_checkpoint(self.run, plan.label, asdict(reached))
+                self.on_step(record)
+
+            result = fit(population, plan, state, stepped)
+            if self.run:
+                write_stage(self.run, plan.label, asdict(result))
+            return result
+
+        return run_fit
+
+    def measurer(
+        self, population: Population
+    ) -> Callable[[str, tuple[float, ...], tuple[int, ...]], Outcomes]:
+        """`measure` on a population, kept."""
+
+        def run_measure(label: str, theta: tuple[float, ...], seeds: tuple[int, ...]) -> Outcomes:
+            done = read_stage(self.run, label) if self.run else None
+            if done is not None:
+                return from_json(Outcomes, json.dumps(done))
+            self.on_stage(label)
+            outcomes = measure(population, theta, seeds, population.outputs)
+            if self.run:
+                write_stage(self.run, label, asdict(outcomes))
+            return outcomes
+
+        return run_measure
+
+
+# --- the search ----------------------------------------------------------------------------------
+
+
+def search(
+    pool: Pool,
+    data: Data,
+    config: Config | None = None,
+    *,
+    run: Path | None = None,
+    on_step: OnStep | None = None,
+    on_stage: Callable[[str], None] | None = None,
+) -> Result:
+    """Search a pool for a short rule.
+
+    Args:
+        pool: the candidate terms.
+        data: the images, see `load_data`.
+        config: the options.
+        run: a run directory to keep stages and history in, made before; None keeps nothing.
+        on_step: told of every meta-step; None prints nothing.
+        on_stage: told the label of every stage as it begins.
+
+    Raises:
+        RuleSearchError: the request cannot be met, or the run directory cannot be written.
+    """
+    request = prepare(pool, data, config or Config())
+    stages = Stages(run, on_step or _silent, on_stage or _silent)
+    return carry_out(request, stages)
+
+
+def _silent(_: object) -> None:
+    return None
+
+
+def carry_out(request: Request, stages: Stages) -> Result:
+    """The search that `prepare` found possible: trials, elimination, refits, evaluation."""
+    began = time.monotonic()
+    pool, data, config = request.pool, request.data, request.config
+    baseline = Pool(F=PSEUDO_GRADIENT)
+    populations = [
+        _population(pool, data, config),
+        _population(pool, data, config, held_out=True),
+        *(
+            _population(baseline, data, config, pathway=pathway, held_out=held_out)
+            for pathway in ("symmetric", "random")
+            for held_out in (False, True)
+        ),
+    ]
+    with shared_by_workers(populations, config.workers) as (main, final, *others):
+        backprop, alignment = (
+            _baseline(request, stages, others[2 * i], label)
+            for i, label in enumerate(("backprop", "feedback alignment"))
+        )
+        trials = [
+            stages.fitter(main)(
+                replace(
+                    trial_plan(
+                        request.setting,
+                        number,
+                        meta_steps=config.meta_steps or 0,
+                        l1=config.l1 or 0.0,
+                    ),
+                    observe=("angle",),
+                )
+            )
+            for number in range(config.trials)
+        ]
+        screened = screen(request.setting, trials)
+        if config.protocol == ROBUST:
+            reference = _reference(request, stages, main, alignment)
+            elimination, coefficients = _select(request, stages, main, screened, reference)
+        else:
+            elimination, coefficients = None, _as_published(screened, trials, request)
+        seeds = lifetime_seeds(
+            config.seed, "evaluation", 0, request.setting.effort.evaluation_tasks
+        )
+        outcomes = {
+            "rule": stages.measurer(final)("evaluation/rule", coefficients.theta, seeds),
+            "backprop": stages.measurer(others[1])("evaluation/backprop", backprop.theta, seeds),
+            "feedback_alignment": stages.measurer(others[3])(
+                "evaluation/feedback alignment", alignment.theta, seeds
+            ),
+        }
+    return _result(request, trials, screened, elimination, coefficients, outcomes, began)
+
+
+def _baseline(request: Request, stages: Stages, population: Population, label: str) -> Rate:
+    """The pseudo-gradient alone on a pathway, with its own best rate."""
+    setting = replace(
+        request.setting,
+        names=population.names,
+        scales=(1.0,),
+        start=(request.setting.protocol.start,),
+        reference=0,
+        protocol=replace(
+            Config(protocol=ROBUST).meta_protocol(), meta_batch=request.config.meta_batch or 1
+        ),
+    )
+    return fit_rate(setting, label, stages.fitter(population), stages.measurer(population))
+
+
+def _reference(
+    request: Request, stages: Stages, main: Population, alignment: Rate
+) -> Rate | None:
+    """The reference alone, at its best; None where the gain is measured against no training."""
+    pool, setting = request.pool, request.setting
+    if pool.pseudo_gradient is None:
+        return None
+    if request.config.pathway == "random" and pool.reference == pool.pseudo_gradient:
+        # Feedback alignment is the same rule on the same tasks: known already.
+        theta = tuple(alignment.rate * (n == pool.reference) for n in pool.names)
+        return replace(alignment, term=pool.reference, theta=theta)
+    return fit_rate(setting, "reference", stages.fitter(main), stages.measurer(main))
+
+
+def _select(
+    request: Request,
+    stages: Stages,
+    main: Population,
+    screened: Screen,
+    reference: Rate | None,
+) -> tuple[Elimination, Coefficients]:
+    fitter, measurer = stages.fitter(main), stages.measurer(main)
+    elimination = eliminate(
+        request.setting,
+        screened,
+        fitter,
+        measurer,
+        reference=reference,
+        parsimony=request.config.parsimony,
+    )
+    return elimination, refit_coefficients(request.setting, elimination, fitter)
+
+
+def _as_published(
+    screened: Screen, trials: Sequence[Fit], request: Request
+) -> Coefficients:
+    """The paper's protocol selects by the penalty alone: the kept terms as the trials left them."""
+    theta = tuple(s * x for s, x in zip(request.setting.scales, screened.phi, strict=True))
+    return Coefficients(theta, None, tuple(trials), screened.failed, 0)
+
+
+# --- the result ----------------------------------------------------------------------------------
+
+
+def pool_entries(pool: Pool, config: Config) -> tuple[PoolEntry, ...]:
+    """The pool as records: expression, LaTeX, needs and evidence of each term."""
+    entries = []
+    for term in pool:
+        verdict = classify(term, config.neurons)
+        entries.append(
+            PoolEntry(
+                name=term.name,
+                expression=term.text,
+                latex=term.latex,
+                needs=tuple(e.need for e in verdict.evidence),
+                evidence={e.need: str(e) for e in verdict.evidence},
+            )
+        )
+    return tuple(entries)
+
+
+def _result(
+    request: Request,
+    trials: Sequence[Fit],
+    screened: Screen,
+    elimination: Elimination | None,
+    coefficients: Coefficients,
+    outcomes: dict[str, Outcomes],
+    began: float,
+) -> Result:
+    pool, config = request.pool, request.config
+    names = pool.names
+    support = (
+        elimination.support if elimination else request.setting.tell(screened.support)
+    )
+    intervals = coefficients.intervals or ()
+    messages = [*request.messages, screened.message]
+    if elimination and elimination.verdict != "eliminated":
+        messages.append(elimination.message)
+    if coefficients.failed:
+        messages.append(f"{coefficients.failed} final refits did not end, and are left out")
+    return Result(
+        pool=pool_entries(pool, config),
+        support=support,
+        theta=dict(zip(names, coefficients.theta, strict=True)),
+        theta_interval={
+            name: interval
+            for name, interval in zip(names, intervals, strict=False)
+            if name in support
+        },
+        frequency=dict(screened.frequencies),
+        trials=tuple(
+            TrialRecord(
+                seed=t.seed,
+                support=request.setting.tell(t.support),
+                theta=dict(zip(names, t.theta, strict=True)),
+                diverged_lifetimes=t.diverged,
+                meta_steps=t.meta_steps,
+            )
+            for t in trials
+        ),
+        elimination=tuple(
+            EliminationRecord(
+                dropped=s.dropped,
+                support=s.support,
+                loss=s.loss,
+                cost=s.cost,
+                cost_interval=s.cost_interval,
+                share_of_gain=s.share_of_gain,
+                kept=s.kept,
+            )
+            for s in (elimination.steps if elimination else ())
+        ),
+        evaluation={name: _evaluation(outcome) for name, outcome in outcomes.items()},
+        message="; ".join(m for m in messages if m),
+        images={
+            "search": request.data.search.source,
+            "evaluation": request.data.held_out.source,
+        },
+        config=to_options(config),
+        versions=versions(),
+        seconds=time.monotonic() - began,
+    )
+
+
+def _evaluation(outcomes: Outcomes) -> EvaluationRecord:
+    summary = summarise(outcomes)
+    return EvaluationRecord(
+        accuracy=summary.accuracy,
+        accuracy_interval=summary.accuracy_interval,
+        loss=summary.loss,
+        lifetimes=summary.lifetimes,
+        diverged=summary.diverged,
+    )
