@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from rulesearch.errors import RuleSearchError
@@ -16,7 +16,8 @@ from rulesearch.kernels import KERNELS, Batch, Kernel, Outcome, Unsupported
 from rulesearch.lowering import Plan, lower_terms
 from rulesearch.network import forward, slope, softplus
 from rulesearch.notation import Pool
-from rulesearch.pathways import Pathway, feedback_shapes, pathway as pathway_of
+from rulesearch.pathways import Pathway, feedback_shapes
+from rulesearch.pathways import pathway as pathway_of
 
 KernelName = Literal["auto", "einsum", "fused"]
 PathwayName = str
@@ -90,8 +91,8 @@ def run_lifetimes(
         >>> pool = Pool(F0="-e_post*y_pre")
         >>> weights = [0.1 * torch.ones(1, 3, 2), 0.1 * torch.ones(1, 2, 3)]
         >>> x, labels = torch.ones(1, 4, 2), torch.tensor([[0, 1, 0, 0]])
-        >>> out = run_lifetimes(pool, torch.tensor([0.1]), weights, "symmetric",
-        ...                     train=(x, labels), query=(x, labels), kernel="einsum", gradient=True)
+        >>> out = run_lifetimes(pool, torch.tensor([0.1]), weights, "symmetric", gradient=True,
+        ...                     train=(x, labels), query=(x, labels), kernel="einsum")
         >>> out.gradient.shape
         torch.Size([1, 1])
     """
@@ -152,15 +153,15 @@ def _nonzero(theta: Tensor) -> list[int]:
 
 
 def _spread(theta: Tensor, lifetimes: int, layers: int) -> Tensor:
-    """theta as [lifetimes, layers, terms]."""
+    """Theta as [lifetimes, layers, terms]."""
     while theta.ndim < 3:
         theta = theta[None]
     return theta.expand(lifetimes, layers, theta.shape[-1])
 
 
-def _known(weights: list[Tensor] | None) -> list[Tensor]:
-    assert weights is not None
-    return weights
+def _known(matrices: Sequence[Tensor] | None) -> Sequence[Tensor]:
+    assert matrices is not None
+    return matrices
 
 
 def _run(
@@ -239,7 +240,7 @@ def _check(
         if tensor.device != first.device:
             raise RuleSearchError(f"{label}: on {tensor.device}; weights[0] is on {first.device}")
     for label, labels in (("train labels", train[1]), ("query labels", query[1])):
-        if labels.numel() and not (0 <= int(labels.min()) and int(labels.max()) < sizes[-1]):
+        if labels.numel() and not (int(labels.min()) >= 0 and int(labels.max()) < sizes[-1]):
             raise RuleSearchError(f"{label}: outside 0 to {sizes[-1] - 1}, the output units")
     allowed = [(len(pool),), (len(weights), len(pool)), (n, len(weights), len(pool))]
     if tuple(theta.shape) not in allowed:
@@ -274,7 +275,8 @@ def alignment_angles(
     errors: dict[int, Tensor] = {depth: output}
     true: dict[int, Tensor] = {depth: output}
     for edge in path.edges:
-        carrier = weights[edge.target].mT if edge.tied or feedback is None else feedback[edge.target]
+        tied = edge.tied or feedback is None
+        carrier = weights[edge.target].mT if tied else _known(feedback)[edge.target]
         errors[edge.target] = (errors[edge.source] @ carrier.mT) * gates[edge.target]
     for layer in reversed(range(depth)):
         true[layer] = (true[layer + 1] @ weights[layer]) * gates[layer]

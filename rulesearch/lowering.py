@@ -262,7 +262,7 @@ class _Draft:
     by_index: Mapping[Index, Expr]
 
     def factors(self) -> tuple[Expr, Expr, Expr, Expr]:
-        return tuple(self.by_index[i] for i in (SCALAR, PRE, POST, SYNAPSE))  # type: ignore[return-value]
+        return tuple(self.by_index[i] for i in (SCALAR, PRE, POST, SYNAPSE))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from torch import Tensor
 BETA = 10.0
 
 
-def softplus(z: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+def softplus(z: Float[Tensor, ...]) -> Float[Tensor, ...]:
     """σ(z) = log(1 + exp(βz))/β, Eq. 11.
 
     torch's own switches to the identity above a threshold, which breaks finite differences.
@@ -25,7 +25,7 @@ def softplus(z: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     return torch.logaddexp(scaled, torch.zeros_like(scaled)) / BETA
 
 
-def slope(y: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+def slope(y: Float[Tensor, ...]) -> Float[Tensor, ...]:
     """σ'(z) = 1 - exp(-βy), from the activity y = σ(z); also of the pixels, section 4.2."""
     return -torch.expm1(-BETA * y)
 

@@ -27,6 +27,7 @@ from rulesearch.pathways import pathway as pathway_of
 #: Lifetimes handed to a worker at once. Fixed, so that results do not depend on their number.
 CHUNK = 4
 
+
 @dataclass(frozen=True, eq=False)
 class Population:
     """Networks of one kind that learn tasks from one set of images by rules of one pool.
@@ -170,9 +171,7 @@ def _joined(parts: list[Lifetimes]) -> Lifetimes:
         accuracy=torch.cat([p.accuracy for p in parts]),
         initial_loss=torch.cat([p.initial_loss for p in parts]),
         gradient=torch.cat(gradients) if gradients else None,
-        observed={
-            name: torch.cat([p.observed[name] for p in parts]) for name in parts[0].observed
-        },
+        observed={name: torch.cat([p.observed[name] for p in parts]) for name in parts[0].observed},
         note=parts[0].note,
     )
 

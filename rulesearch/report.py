@@ -342,11 +342,12 @@ def progress_line(record: StepRecord, names: Sequence[str]) -> str:
 @contextmanager
 def progress(
     console: Console, quiet: bool = False, every: int = 50
-) -> Iterator[Callable[[StepRecord], None]]:
+) -> Iterator[Callable[[StepRecord | str], None]]:
     """Show meta-steps as they are made; gives the function that takes each record.
 
     On a terminal one line stays up to date, and each finished stage leaves its last line. Where
     the output is a file or a pipe, every `every`-th meta-step and each stage's last is a line.
+    A text in place of a record says what is under way, and is shown on a terminal alone.
 
     Args:
         console: where to.
@@ -357,8 +358,11 @@ def progress(
         yield lambda record: None
     elif not console.is_terminal:
 
-        def update(record: StepRecord) -> None:
-            if record.step % every == 0 or record.step == record.steps:
+        def update(record: StepRecord | str) -> None:
+            if not isinstance(record, str) and record.step in (
+                record.steps,
+                *range(0, record.steps, every),
+            ):
                 line = Text(progress_line(record, tuple(record.theta)))
                 console.print(line, soft_wrap=True)
 
@@ -366,10 +370,38 @@ def progress(
     else:
         with Live(console=console, refresh_per_second=4, transient=True) as live:
 
-            def update_live(record: StepRecord) -> None:
+            def update_live(record: StepRecord | str) -> None:
+                if isinstance(record, str):
+                    live.update(Text(f"{record} ..."))
+                    return
                 line = Text(progress_line(record, tuple(record.theta)))
                 if record.step == record.steps:
                     live.console.print(line)
                 live.update(line)
 
             yield update_live
+
+
+def trial_means(history: Iterable[Mapping[str, Any]]) -> str:
+    """Accuracy and loss of the trials, averaged over the last third of their meta-steps.
+
+    The paper's figures show these curves; how noisy one meta-step is depends on the meta-batch.
+    "" where there is no trial.
+    """
+    rows = [
+        row
+        for row in history
+        if str(row["stage"]).startswith("trial ") and row["step"] > row["of"] - row["of"] // 3
+    ]
+    finite = [row for row in rows if row["loss"] is not None]
+    if not finite:
+        return ""
+    accuracy, loss = (
+        significant(sum(row[name] for row in finite) / len(finite)) for name in ("accuracy", "loss")
+    )
+    steps = f"{min(r['step'] for r in rows)} to {max(r['step'] for r in rows)}"
+    trials = len({row["stage"] for row in rows})
+    return (
+        f"trials: accuracy {accuracy}, loss {loss}, mean over meta-steps {steps} of {trials} "
+        f"trial{'s' if trials > 1 else ''}, {sum(r['diverged'] for r in rows)} lifetimes diverged"
+    )

@@ -6,6 +6,7 @@ only the final evaluation sees. Tasks are drawn from either.
 
 from rulesearch.data.divide import Data as Data
 from rulesearch.data.divide import load_data as load_data
+from rulesearch.data.read import input_and_output as input_and_output
 from rulesearch.data.tasks import ImageSet as ImageSet
 from rulesearch.data.tasks import Task as Task
 from rulesearch.data.tasks import TaskShape as TaskShape

@@ -110,6 +110,25 @@ def read_source(name: str, root: str | Path | None) -> Source:
     raise RuleSearchError(f"unknown data set; choose {choices}")
 
 
+def input_and_output(name: str) -> tuple[int, int]:
+    """Inputs and classes of a data set; of those known by name, without reading a file.
+
+    Raises:
+        RuleSearchError: unknown name, or a file that is missing or damaged.
+
+    Example:
+        >>> input_and_output("emnist")
+        (784, 47)
+    """
+    if row := _TORCHVISION.get(name):
+        return 28 * 28, row.classes
+    try:
+        source = read_source(name, None)
+    except RuleSearchError as error:
+        raise error.located(f"--dataset {name}") from None
+    return source.train.x.shape[1], source.classes
+
+
 def _read_digits() -> Source:
     from sklearn.datasets import load_digits  # a second to import, and for this set alone
 

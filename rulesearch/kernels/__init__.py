@@ -18,10 +18,6 @@ from rulesearch.lowering import Plan
 from rulesearch.pathways import Pathway
 
 
-class Unsupported(Exception):  # noqa: N818, it says a limit, not a fault
-    """A plan or batch that a kernel cannot take; the text is the reason, for one line to a user."""
-
-
 @dataclass(frozen=True)
 class Batch:
     """Everything that some lifetimes start from; nothing in it is ever changed in place.

@@ -188,7 +188,7 @@ def _rows(names: tuple[str | None, ...], v: Values, like: Tensor) -> Tensor:
 
 
 def _times(rows: Tensor, matrix: Tensor) -> Tensor:
-    """rows @ matrix, where rows of width 1 stand for ones."""
+    """Rows @ matrix, where rows of width 1 stand for ones."""
     if rows.shape[-1] != matrix.shape[-2]:
         return matrix.sum(-2, keepdim=True)
     return torch.bmm(rows, matrix)

@@ -11,7 +11,9 @@ from rulesearch.notation.canonical import degree as degree
 from rulesearch.notation.canonical import factors_of as factors_of
 from rulesearch.notation.dependence import values_of as values_of
 from rulesearch.notation.loading import load_pool as load_pool
+from rulesearch.notation.loading import pool_from_plain as pool_from_plain
 from rulesearch.notation.loading import pool_from_text as pool_from_text
+from rulesearch.notation.loading import pool_to_plain as pool_to_plain
 from rulesearch.notation.parsing import parse as parse
 from rulesearch.notation.pool import Pool as Pool
 from rulesearch.notation.pool import Term as Term
@@ -63,7 +65,9 @@ __all__ = [
     "n_pre",
     "operator",
     "parse",
+    "pool_from_plain",
     "pool_from_text",
+    "pool_to_plain",
     "sign",
     "sin",
     "sqrt",

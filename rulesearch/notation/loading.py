@@ -10,7 +10,9 @@ from typing import Any
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation.pool import Pool
+from rulesearch.notation.printing import text_of
 from rulesearch.notation.vocabulary import unknown_symbol
+from rulesearch.operators import OPERATORS, QUANTITIES, without_definitions
 
 
 def load_pool(path: str | Path) -> Pool:
@@ -70,11 +72,13 @@ def _from_python(path: str, text: str) -> Pool:
         ) from None
     except NameError as error:
         raise RuleSearchError(
-            f"{path}, line {_line(error.__traceback__, path)}: {unknown_symbol(error.name or '')}"
+            f"{path}, line {_line(error.__traceback__, path)}: {_unknown(error.name or '')}"
         ) from None
     except Exception as error:  # whatever a user's file raises is the file's fault
         line = _line(error.__traceback__, path)
         fault = str(error).splitlines()[0] if str(error) else "no message"
+        if isinstance(error, ImportError):
+            fault = fault.partition(" (")[0]  # where the package lies helps nobody
         raise RuleSearchError(
             f"{path}, line {line}: {type(error).__name__}, {fault}; mend the line"
         ) from None
@@ -84,6 +88,12 @@ def _from_python(path: str, text: str) -> Pool:
             f"{path}: defines no pool; add pool = Pool(F0=-e_post*y_pre, ...) at module level"
         )
     return pool
+
+
+def _unknown(name: str) -> str:
+    if name in QUANTITIES or name in OPERATORS or name in ("Pool", "operator"):
+        return f"{name} is not imported; write from rulesearch.notation import {name}"
+    return unknown_symbol(name)
 
 
 def _line(traceback: TracebackType | None, path: str) -> int:
@@ -129,3 +139,16 @@ def _from_toml(path: str, text: str) -> Pool:
         return Pool(start=start or None, **terms)
     except RuleSearchError as error:
         raise _in_file(path, error) from None
+
+
+def pool_to_plain(pool: Pool) -> dict[str, Any]:
+    """The pool as text, for a run directory."""
+    return {
+        "terms": {t.name: text_of(without_definitions(t.expression)) for t in pool},
+        "start": dict(pool.start),
+    }
+
+
+def pool_from_plain(plain: Mapping[str, Any]) -> Pool:
+    """The pool that `pool_to_plain` wrote."""
+    return Pool(start=plain["start"], **plain["terms"])

@@ -58,7 +58,7 @@ def parse(text: str, operators: Mapping[str, Any] | None = None) -> Expr:
             f"syntax error{place} in {echo(text)}; write one expression, such as -e_post*y_pre"
         ) from None
     except (RecursionError, MemoryError):
-        raise _too_deep(text) from None
+        raise RuleSearchError(f"{echo(text)} has too many parts; make it shorter") from None
     own = {name: operator_of(function) for name, function in (operators or {}).items()}
     table = {**OPERATORS, **{name: row for name, row in own.items() if row}}
     return _Walk(text, table).value(tree.body)

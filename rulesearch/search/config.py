@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from rulesearch.data import Data, TaskShape
+from rulesearch.data import TaskShape
 from rulesearch.errors import RuleSearchError
 from rulesearch.kernels import KERNELS
 from rulesearch.lifetime import KernelName
@@ -90,12 +90,12 @@ class Config:
         """The shape of a task."""
         return TaskShape(self.ways, self.shots, self.queries)
 
-    def sizes(self, data: Data) -> tuple[int, ...]:
-        """Layer sizes for these data, input and output included."""
+    def sizes(self, inputs: int, outputs: int) -> tuple[int, ...]:
+        """Layer sizes for data with this many inputs and classes, both included."""
         given = self.layers
-        if len(given) > 1 and (given[0], given[-1]) == (data.inputs, data.classes):
+        if len(given) > 1 and (given[0], given[-1]) == (inputs, outputs):
             return given
-        return (data.inputs, *given, data.classes)
+        return (inputs, *given, outputs)
 
     def resolved(self) -> Config:
         """The same, with every default of protocol and data set filled in."""
@@ -149,7 +149,9 @@ def check(config: Config) -> None:
             faults.append(f"{flag(name)} {value}: must be at least {least}")
     if not config.layers or min(config.layers) < 1:
         shown = ",".join(map(str, config.layers))
-        faults.append(f"--layers {shown}: every layer needs at least 1 neuron, as in 170,130,100,70")
+        faults.append(
+            f"--layers {shown}: every layer needs at least 1 neuron, as in 170,130,100,70"
+        )
     if config.l1 is not None and not 0 <= config.l1 < float("inf"):
         faults.append(f"--l1 {config.l1:g}: must be a finite number, 0 or more")
     if not 0 <= config.parsimony < 1:
@@ -157,7 +159,9 @@ def check(config: Config) -> None:
     if config.device == "cuda" and not torch.cuda.is_available():
         faults.append("--device cuda: torch finds none here; use --device cpu")
     if config.device == "cuda" and config.kernel == "fused":
-        faults.append("--kernel fused: runs on the CPU only; use --kernel einsum with --device cuda")
+        faults.append(
+            "--kernel fused: runs on the CPU only; use --kernel einsum with --device cuda"
+        )
     for part in (lambda: parse_needs(config.locality), lambda: config.shape):
         try:
             part()

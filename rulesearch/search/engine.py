@@ -44,6 +44,7 @@ from rulesearch.search.config import Config, check, to_options
 from rulesearch.selection import (
     Coefficients,
     Elimination,
+    Measure,
     Rate,
     Screen,
     Setting,
@@ -99,8 +100,12 @@ def prepare(pool: Pool, data: Data, config: Config) -> Request:
     except RuleSearchError as error:
         shown = {t.name: f"term {t.name}, {t}" for t in pool}
         raise RuleSearchError(
-            *(line.replace(f"term {n}", shown[n], 1) for line in error.lines for n in pool.names
-              if line.startswith(f"term {n}:"))
+            *(
+                line.replace(f"term {n}", shown[n], 1)
+                for line in error.lines
+                for n in pool.names
+                if line.startswith(f"term {n}:")
+            )
         ) from None
     if not protocol.in_units:
         scales = tuple(1.0 if s else 0.0 for s in scales)
@@ -109,9 +114,7 @@ def prepare(pool: Pool, data: Data, config: Config) -> Request:
         for name, scale in zip(pool.names, scales, strict=True)
     )
     assert config.effort is not None
-    setting = Setting(
-        pool.names, scales, start, reference, protocol, config.seed, config.effort
-    )
+    setting = Setting(pool.names, scales, start, reference, protocol, config.seed, config.effort)
     return Request(pool, data, config, setting, messages)
 
 
@@ -122,7 +125,7 @@ def _population(
         pool,
         data.held_out if held_out else data.search,
         config.shape,
-        config.sizes(data),
+        config.sizes(data.inputs, data.classes),
         pathway or config.pathway,
         config.kernel,
         config.device,
@@ -173,9 +176,7 @@ class Stages:
 
         return run_fit
 
-    def measurer(
-        self, population: Population
-    ) -> Callable[[str, tuple[float, ...], tuple[int, ...]], Outcomes]:
+    def measurer(self, population: Population) -> Measure:
         """`measure` on a population, kept."""
 
         def run_measure(label: str, theta: tuple[float, ...], seeds: tuple[int, ...]) -> Outcomes:
@@ -292,9 +293,7 @@ def _baseline(request: Request, stages: Stages, population: Population, label: s
     return fit_rate(setting, label, stages.fitter(population), stages.measurer(population))
 
 
-def _reference(
-    request: Request, stages: Stages, main: Population, alignment: Rate
-) -> Rate | None:
+def _reference(request: Request, stages: Stages, main: Population, alignment: Rate) -> Rate | None:
     """The reference alone, at its best; None where the gain is measured against no training."""
     pool, setting = request.pool, request.setting
     if pool.pseudo_gradient is None:
@@ -325,9 +324,7 @@ def _select(
     return elimination, refit_coefficients(request.setting, elimination, fitter)
 
 
-def _as_published(
-    screened: Screen, trials: Sequence[Fit], request: Request
-) -> Coefficients:
+def _as_published(screened: Screen, trials: Sequence[Fit], request: Request) -> Coefficients:
     """The paper's protocol selects by the penalty alone: the kept terms as the trials left them."""
     theta = tuple(s * x for s, x in zip(request.setting.scales, screened.phi, strict=True))
     return Coefficients(theta, None, tuple(trials), screened.failed, 0)
@@ -364,9 +361,7 @@ def _result(
 ) -> Result:
     pool, config = request.pool, request.config
     names = pool.names
-    support = (
-        elimination.support if elimination else request.setting.tell(screened.support)
-    )
+    support = elimination.support if elimination else request.setting.tell(screened.support)
     intervals = coefficients.intervals or ()
     messages = [*request.messages, screened.message]
     if elimination and elimination.verdict != "eliminated":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Protocol
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.meta import Fit, FitPlan, MetaProtocol, lifetime_seeds
@@ -14,12 +13,9 @@ FitFunction = Callable[[FitPlan], Fit]
 """Runs a plan; see `rulesearch.meta.fit`."""
 
 
-class Measure(Protocol):
-    """Forward-only lifetimes of one rule; see `rulesearch.statistics.measure`."""
-
-    def __call__(self, label: str, theta: tuple[float, ...], seeds: tuple[int, ...]) -> Outcomes:
-        """Outcomes of raw coefficients [terms] on the lifetimes of the seeds."""
-        ...
+Measure = Callable[[str, tuple[float, ...], tuple[int, ...]], Outcomes]
+"""Forward-only lifetimes of one rule: label, raw coefficients [terms], seeds -> outcomes; see
+`rulesearch.statistics.measure`."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,13 @@ class Effort:
     evaluation_tasks: int = 400
 
     def __post_init__(self) -> None:
-        least = {"common_tasks": 2, "final_refits": 2, "evaluation_tasks": 2, "flat": 0, "mean_steps": 0}
+        least = {
+            "common_tasks": 2,
+            "final_refits": 2,
+            "evaluation_tasks": 2,
+            "flat": 0,
+            "mean_steps": 0,
+        }
         for name in (field.name for field in fields(self)):
             if getattr(self, name) < least.get(name, 1):
                 raise RuleSearchError(

@@ -51,8 +51,7 @@ def forward(s, at, order, x, labels, query_labels, keep, segment, out):
         f = frame(at, t, keep)
         b = at[0, SCRATCH] + (t & 1) * at[0, BLOCK]
         b_before = at[0, SCRATCH] + (1 - (t & 1)) * at[0, BLOCK]
-        pixels(s, at, f, x, t, BETA)
-        list_rows(s, at, order, f, before)
+        pixels(s, at, order, f, before, x, t, BETA)
         for l in range(depth):
             drive(s, at, l, before, b_before, f, order)
             if l < depth - 1:
@@ -63,7 +62,6 @@ def forward(s, at, order, x, labels, query_labels, keep, segment, out):
         output(s, at, f, labels[t])
         for l in range(depth - 1, -1, -1):
             error(s, at, l, f, b, order)
-        for l in range(depth):
 {step}
     f = frame(at, steps - 1, keep)
     b = at[0, SCRATCH] + ((steps - 1) & 1) * at[0, BLOCK]
@@ -95,7 +93,6 @@ def adjoint(s, at, order, x, labels, queries, segment):
         clear(s, b + at[0, ADJOINTS], at[0, BLOCK] - at[0, ADJOINTS])
         for l in range(depth):
 {step}
-        for l in range(depth):
             error_adjoint(s, at, l, f, b, order)
         output_adjoint(s, at, f, b, labels[t])
         for l in range(depth - 1, 0, -1):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 #: Vectors that a block of rows may keep in registers; of 32, some are needed for the rest.
-_REGISTERS = 26
+_REGISTERS = 50
 
 
 @dataclass(frozen=True)

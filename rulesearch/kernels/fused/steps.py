@@ -71,7 +71,7 @@ def copy(s, source, target, length):
 
 @compiled
 def softplus(s, n, z, y, slope, beta):
-    """y = log(1 + exp(βz))/β and its derivative 1/(1 + exp(-βz)), without overflow."""
+    """Y = log(1 + exp(βz))/β and its derivative 1/(1 + exp(-βz)), without overflow."""
     one = s.dtype.type(1)
     zero_ = s.dtype.type(0)
     for j in range(n):
@@ -83,17 +83,8 @@ def softplus(s, n, z, y, slope, beta):
 
 
 @compiled
-def pixel_slope(s, n, x, slope, beta):
-    """σ' of the pixels, from the same formula: 1 - exp(-βx); 0 where they are."""
-    zero_ = s.dtype.type(0)
-    for k in range(n):
-        pixel = s[x + k]
-        s[slope + k] = -math.expm1(-beta * pixel) if pixel != zero_ else zero_
-
-
-@compiled
 def softmax(s, n, z, y):
-    """y = softmax(z).
+    """Y = softmax(z).
 
     Returns:
         log Σ exp(z).
@@ -186,12 +177,16 @@ def frame(at, t, keep):
 
 
 @compiled
-def pixels(s, at, f, x, t, beta):
-    """Put the image of step t into its frame."""
-    y = f + at[0, Y]
+def pixels(s, at, order, f, before, x, t, beta):
+    """Put the image of step t into its frame: pixels, their σ' = 1 - exp(-βx), lists of rows."""
+    y, slope = f + at[0, Y], f + at[0, SLOPE]
     for k in range(at[0, SIZE]):
         s[y + k] = x[t, k]
-    pixel_slope(s, at[0, SIZE], y, f + at[0, SLOPE], beta)
+    list_rows(s, at, order, f, before)
+    clear(s, slope, at[0, ROWS])
+    for i in range(at[0, LIT], at[0, LIT_END]):
+        k = order[i]
+        s[slope + k] = -math.expm1(-beta * s[y + k])
 
 
 @compiled
@@ -199,16 +194,15 @@ def list_rows(s, at, order, f, other):
     """List the rows of pixels that are lit in a frame, and of those lit in it or the other."""
     dark = s.dtype.type(0)
     y, y_other = f + at[0, Y], other + at[0, Y]
-    size = at[0, SIZE]
+    size, every = at[0, SIZE], at[0, SKIPS] == 0
     lit, touched = at[0, LIT], at[0, TOUCHED]
     for k in range(size):
-        now = s[y + k] != dark or at[0, SKIPS] == 0
-        if now:
-            order[lit] = k
-            lit += 1
-        if now or s[y_other + k] != dark:
-            order[touched] = k
-            touched += 1
+        # Written always and kept by counting: which pixels are lit cannot be predicted.
+        now = (s[y + k] != dark) | every
+        order[lit] = k
+        order[touched] = k
+        lit += now
+        touched += now | (s[y_other + k] != dark)
     # Filled up to whole blocks with the row of zeros after the last.
     while (lit - at[0, LIT]) % ROW_BLOCK:
         order[lit] = size

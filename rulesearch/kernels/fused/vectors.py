@@ -144,7 +144,7 @@ def mul(typingctx, a, b):
 
 @intrinsic
 def add(typingctx, a, b):
-    """a + b, lane by lane."""
+    """A + b, lane by lane."""
 
     def codegen(context, builder, signature, arguments):
         return builder.fadd(*arguments)

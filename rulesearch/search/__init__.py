@@ -1,0 +1,23 @@
+"""The search from Python, `search(pool, data, config)`, and the command line around it."""
+
+import sys
+from types import ModuleType
+from typing import Any
+
+from rulesearch.result import Result
+from rulesearch.search.config import Config as Config
+from rulesearch.search.engine import Request as Request
+from rulesearch.search.engine import Stages as Stages
+from rulesearch.search.engine import carry_out as carry_out
+from rulesearch.search.engine import prepare as prepare
+from rulesearch.search.engine import search as search
+
+
+class _Callable(ModuleType):
+    # `from rulesearch import search` finds this package once anything has imported it; calling
+    # it is then the same as calling the function of its name.
+    def __call__(self, *arguments: Any, **options: Any) -> Result:
+        return search(*arguments, **options)
+
+
+sys.modules[__name__].__class__ = _Callable

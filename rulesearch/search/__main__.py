@@ -1,0 +1,166 @@
+"""`python -m rulesearch.search GRAMMAR`: the whole road from a grammar file to a rule."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from rulesearch.data import input_and_output, load_data
+from rulesearch.errors import RuleSearchError
+from rulesearch.figures import figures
+from rulesearch.locality import classify, parse_needs, within
+from rulesearch.lowering import lower
+from rulesearch.notation import Pool, load_pool, pool_from_plain, pool_from_text, pool_to_plain
+from rulesearch.report import latex, print_pool, progress, result_text, trial_means
+from rulesearch.result import Result
+from rulesearch.runs import (
+    RunConfig,
+    create_run,
+    default_directory,
+    open_run,
+    read_history,
+    versions,
+    write_result,
+)
+from rulesearch.search.arguments import Command, read
+from rulesearch.search.config import Config, check, from_options, to_options
+from rulesearch.search.engine import Request, Stages, carry_out, prepare
+
+DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code.
+
+    0 done, 1 the run failed (its state is kept), 2 the request cannot be met (nothing was
+    written), 130 interrupted (its state is kept).
+    """
+    console, errors = Console(), Console(stderr=True)
+    try:
+        command = read(sys.argv[1:] if arguments is None else arguments)
+        pool, config, run = _asked(command)
+        check(config)
+        if command.explain:
+            explain(console, pool, config, command)
+            return DONE
+        data = load_data(config.dataset, config.data_root, shape=config.shape)
+        request = prepare(pool, data, config)
+        if run is None:
+            run = command.out or default_directory(_stem(command), _plain(config), config.seed)
+            create_run(
+                run,
+                RunConfig(
+                    pool=pool_to_plain(pool), options=to_options(config), versions=versions()
+                ),
+            )
+    except RuleSearchError as error:
+        _complain(errors, error)
+        return REFUSED
+    except KeyboardInterrupt:
+        _say(errors, "interrupted before anything was written")
+        return INTERRUPTED
+    return _run(console, errors, request, run, command.quiet)
+
+
+def _run(console: Console, errors: Console, request: Request, run: Path, quiet: bool) -> int:
+    try:
+        with progress(console, quiet) as update:
+            for message in request.messages:
+                update(message)
+            result = carry_out(request, Stages(run, update, update))
+        _write(run, result)
+    except RuleSearchError as error:
+        _complain(errors, error)
+        return FAILED
+    except KeyboardInterrupt:
+        _say(errors, f"interrupted; go on with --resume {run}")
+        return INTERRUPTED
+    console.print(result_text(result, run))
+    if request.config.protocol == "paper" and (line := trial_means(read_history(run))):
+        _say(console, line)
+    return DONE
+
+
+def _write(run: Path, result: Result) -> None:
+    figures(read_history(run), result, run)
+    (run / "rule.tex").write_text(latex(result), encoding="utf-8")
+    write_result(run, result)  # last: where it is, the run is complete
+
+
+def _asked(command: Command) -> tuple[Pool, Config, Path | None]:
+    """Pool, configuration, and the run to go on with."""
+    if command.resume:
+        kept = open_run(command.resume)
+        if (command.resume / "result.json").exists():
+            raise RuleSearchError(
+                f"--resume {command.resume}: is finished; its result is in result.json"
+            )
+        try:
+            return pool_from_plain(kept.pool), from_options(kept.options), command.resume
+        except (RuleSearchError, TypeError, LookupError) as error:
+            raise RuleSearchError(
+                f"--resume {command.resume}: config.json does not fit ({error}); begin a new run"
+            ) from None
+    pool = load_pool(command.grammar) if command.grammar else pool_from_text(command.terms)
+    return pool, command.config, None
+
+
+def _stem(command: Command) -> str:
+    return Path(command.grammar).stem if command.grammar else "terms"
+
+
+def _plain(config: Config) -> str:
+    return Path(config.dataset).stem
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(Text(line), soft_wrap=True)
+
+
+def _complain(errors: Console, error: RuleSearchError) -> None:
+    for line in error.lines:
+        _say(errors, line)
+
+
+def explain(console: Console, pool: Pool, config: Config, command: Command) -> None:
+    """Print the pool as a table, its plan, and what a step costs; runs nothing.
+
+    With a kernel named, its generated source too.
+    """
+    within(pool, parse_needs(config.locality), config.neurons)
+    plan = lower(pool)
+    print_pool(
+        console,
+        [
+            (term.name, term.text, str(classify(term, config.neurons)), plan.how(i))
+            for i, term in enumerate(pool)
+        ],
+    )
+    console.print()
+    _say(console, str(plan))
+    inputs, outputs = input_and_output(config.dataset)
+    sizes = config.sizes(inputs, outputs)
+    layers = list(pairwise(sizes))
+    adds = [plan.multiply_adds(post, pre) for pre, post in layers]
+    console.print()
+    _say(
+        console,
+        f"about {sum(adds):,} multiply-adds a step for the update of "
+        f"{'-'.join(map(str, sizes))}, {sum(a * b for a, b in layers):,} synapses",
+    )
+    if "kernel" in command.given and config.kernel != "auto":
+        from rulesearch.lifetime import compiled
+        from rulesearch.pathways import pathway
+
+        kernel = compiled(config.kernel, plan, sizes, pathway(config.pathway, len(layers)))
+        console.print()
+        console.print(Text(kernel.source), soft_wrap=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,170 @@
+"""What every term and every lifetime must give: literal, per synapse, in float64, slow on purpose.
+
+Nothing here is shared with the package. An expression is walked as it is written, sums are loops
+over their bound index, and every operator has its meaning spelled out once more.
+"""
+
+import math
+
+import numpy as np
+
+BETA = 10.0
+
+_OF_ONE = {
+    "tanh": math.tanh,
+    "sin": math.sin,
+    "cos": math.cos,
+    "erf": math.erf,
+    "atan": math.atan,
+    "exp": math.exp,
+    "log": math.log,
+    "Abs": abs,
+    "sign": lambda x: (x > 0) - (x < 0),
+    "Heaviside": lambda x: 1.0 if x > 0 else 0.0 if x < 0 else 0.5,
+}
+
+
+def update(expression, layer, j, k):
+    """The value of an expression at the synapse from pre-neuron k to post-neuron j.
+
+    Args:
+        expression: SymPy, as written.
+        layer: W [post, pre]; y_pre, e_pre, z_pre [pre]; y_post, e_post, z_post [post]; L.
+        j: post-neuron.
+        k: pre-neuron.
+
+    Raises:
+        ValueError: outside the domain of an operator.
+    """
+    kind = type(expression).__name__
+    post, pre = layer["W"].shape
+    if kind == "Symbol":
+        return float(_quantity(expression.name, layer, j, k))
+    if kind == "sum_pre":
+        return sum(update(expression.args[0], layer, j, other) for other in range(pre))
+    if kind == "sum_post":
+        return sum(update(expression.args[0], layer, other, k) for other in range(post))
+    if not expression.args:
+        return float(expression)
+    values = [update(a, layer, j, k) for a in expression.args]
+    if kind == "Add":
+        return math.fsum(values)
+    if kind == "Mul":
+        return math.prod(values)
+    if kind == "Pow":
+        base, exponent = values
+        if base < 0 and exponent != int(exponent):
+            raise ValueError(f"{base} to the power {exponent}")
+        return math.pow(base, exponent)
+    if kind == "Max":
+        return max(values)
+    if kind == "Min":
+        return min(values)
+    return float(_OF_ONE[kind](values[0]))
+
+
+def _quantity(name, layer, j, k):
+    post, pre = layer["W"].shape
+    if name == "W":
+        return layer["W"][j, k]
+    if name in ("n_pre", "n_post"):
+        return pre if name == "n_pre" else post
+    if name == "L":
+        return layer["L"]
+    return layer[name][k if name.endswith("_pre") else j]
+
+
+def update_matrix(expression, layer):
+    """The update of every synapse, [post, pre]."""
+    post, pre = layer["W"].shape
+    return np.array([[update(expression, layer, j, k) for k in range(pre)] for j in range(post)])
+
+
+# --- a lifetime -------------------------------------------------------------------------------
+
+
+def _softplus(z):
+    return max(z, 0.0) + math.log1p(math.exp(-abs(BETA * z))) / BETA
+
+
+def _potentials(weight, activity):
+    post, pre = weight.shape
+    return np.array([sum(weight[j, k] * activity[k] for k in range(pre)) for j in range(post)])
+
+
+def _log_softmax(logits):
+    highest = max(logits)
+    total = sum(math.exp(z - highest) for z in logits)
+    return np.array([z - highest - math.log(total) for z in logits])
+
+
+def _forward(weights, image):
+    """Activities and potentials of every layer, input to output; a pixel's potential is itself."""
+    y, z = [np.array(image, dtype=float)], [np.array(image, dtype=float)]
+    for depth, weight in enumerate(weights):
+        z.append(_potentials(weight, y[-1]))
+        last = depth == len(weights) - 1
+        y.append(np.exp(_log_softmax(z[-1])) if last else np.array([_softplus(v) for v in z[-1]]))
+    return y, z
+
+
+def _errors(weights, feedback, pathway, y, label):
+    """Errors of every layer, input to output."""
+    errors = [np.zeros_like(activity) for activity in y]
+    errors[-1] = np.array([p - (c == label) for c, p in enumerate(y[-1])])
+    for target in reversed(range(len(weights))):
+        source = errors[-1] if pathway == "direct" else errors[target + 1]
+        matrix = weights[target].T if pathway == "symmetric" else feedback[target]
+        for k in range(len(y[target])):
+            arriving = sum(matrix[k, j] * source[j] for j in range(len(source)))
+            errors[target][k] = arriving * (1.0 - math.exp(-BETA * y[target][k]))
+    return errors
+
+
+def lifetime(expressions, theta, weights, feedback, x, labels, pathway):
+    """The weights after one online pass: one example a step, all layers updated at once.
+
+    Args:
+        expressions: one SymPy expression a term, as written.
+        theta: [terms] or [layers, terms].
+        weights: list over layers of [post, pre].
+        feedback: list over target layers of [pre, source]; source is the layer above (random) or
+            the output layer (direct); not used where the pathway is symmetric.
+        x: [steps, inputs].
+        labels: [steps].
+        pathway: random, symmetric or direct.
+    """
+    theta = np.broadcast_to(np.asarray(theta, dtype=float), (len(weights), len(expressions)))
+    weights = [np.array(w, dtype=float) for w in weights]
+    for image, label in zip(x, labels, strict=True):
+        y, z = _forward(weights, image)
+        e = _errors(weights, feedback, pathway, y, label)
+        loss = -_log_softmax(z[-1])[label]
+        changed = []
+        for depth, weight in enumerate(weights):
+            layer = {
+                "W": weight,
+                "y_pre": y[depth],
+                "z_pre": z[depth],
+                "e_pre": e[depth],
+                "y_post": y[depth + 1],
+                "z_post": z[depth + 1],
+                "e_post": e[depth + 1],
+                "L": loss,
+            }
+            change = sum(
+                coefficient * update_matrix(expression, layer)
+                for coefficient, expression in zip(theta[depth], expressions, strict=True)
+            )
+            changed.append(weight + change)
+        weights = changed
+    return weights
+
+
+def query_loss(weights, x, labels):
+    """Mean cross-entropy over the query examples."""
+    losses = [
+        -_log_softmax(_forward(weights, image)[1][-1])[label]
+        for image, label in zip(x, labels, strict=True)
+    ]
+    return sum(losses) / len(losses)
