@@ -43,7 +43,7 @@ class Lifetimes:
     accuracy: Float[Tensor, " lifetimes"]
     initial_loss: Float[Tensor, " lifetimes"]
     gradient: Tensor | None = None
-    weights: list[Float[Tensor, "lifetimes post pre"]] | None = None
+    weights: list[Float[Tensor, "lifetimes _post _pre"]] | None = None
     observed: Mapping[str, Tensor] = field(default_factory=dict)
     note: str = ""
 
@@ -96,6 +96,8 @@ def run_lifetimes(
         >>> out.gradient.shape
         torch.Size([1, 1])
     """
+    if not weights:
+        raise RuleSearchError("weights: empty; give one tensor for each layer")
     name = feedback if isinstance(feedback, str) else (pathway or "random")
     path = pathway_of(name, len(weights))
     if isinstance(feedback, str) and pathway not in (None, feedback):
@@ -208,6 +210,11 @@ def _check(
     first = weights[0]
     if first.dtype not in (torch.float32, torch.float64):
         raise RuleSearchError(f"weights[0]: dtype {first.dtype}; give float32 or float64")
+    for i, w in enumerate(weights):
+        if w.ndim != 3:
+            raise RuleSearchError(
+                f"weights[{i}]: shape {list(w.shape)}; give [lifetimes, post, pre]"
+            )
     n = first.shape[0]
     sizes = (first.shape[-1], *(w.shape[-2] for w in weights))
     expected: list[tuple[str, Tensor, tuple[int | None, ...], bool]] = [
@@ -255,9 +262,9 @@ def _check(
 
 
 def alignment_angles(
-    weights: Sequence[Float[Tensor, "lifetimes post pre"]],
+    weights: Sequence[Float[Tensor, "lifetimes _post _pre"]],
     path: Pathway,
-    feedback: Sequence[Float[Tensor, "lifetimes pre source"]] | None,
+    feedback: Sequence[Float[Tensor, "lifetimes _pre _source"]] | None,
     query: tuple[Tensor, Tensor],
 ) -> Float[Tensor, "lifetimes layers"]:
     """Angle in degrees between each layer's error and backprop's, after the last step.

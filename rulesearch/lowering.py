@@ -19,7 +19,7 @@ import networkx as nx
 import sympy
 from sympy import Expr, Mul, Symbol
 
-from rulesearch.notation import Pool, Term, canonical
+from rulesearch.notation import Pool, Term, canonical, factors_of
 from rulesearch.operators import (
     POST,
     PRE,
@@ -209,9 +209,7 @@ class Plan:
         lines = [str(node) for node in self.nodes]
         for i, group in enumerate(self.groups):
             names = [self.terms[p.term].name for p in group.parts]
-            inner = " + ".join(
-                f"{n}·({p})" for n, p in zip(names, group.parts, strict=True)
-            )
+            inner = " + ".join(f"{n}·({p})" for n, p in zip(names, group.parts, strict=True))
             outer = f"{group.post or 1} ⊗ [{inner}]"
             lead = "ΔW = " if i == 0 else "   + "
             lines.append(lead + (f"{group.matrix} ⊙ ({outer})" if group.matrix else outer))
@@ -290,7 +288,7 @@ def _by_index(product: Expr, sums: _Sums) -> dict[Index, Expr]:
     """The factors of a product, multiplied up by index set."""
     known = sums.index()
     gathered: dict[Index, list[Expr]] = {SCALAR: [], PRE: [], POST: [], SYNAPSE: []}
-    for factor in Mul.make_args(product):
+    for factor in factors_of(product):
         gathered[index_of(factor, known)].append(factor)
     return {index: Mul(*factors) for index, factors in gathered.items()}
 
@@ -313,9 +311,7 @@ def _name_sums(expression: Expr, sums: _Sums) -> Expr:
 # --- sharing and placing -----------------------------------------------------------------------
 
 
-def _share(
-    factors: list[Expr], sums: _Sums
-) -> tuple[tuple[Node, ...], Mapping[Expr, str | None]]:
+def _share(factors: list[Expr], sums: _Sums) -> tuple[tuple[Node, ...], Mapping[Expr, str | None]]:
     """Nodes for these expressions and for the sums, in topological order.
 
     Returns:

@@ -5,6 +5,7 @@ Sizes, equations and constants are the paper's (Eqs. 1, 2, 11; section 4.1).
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -31,9 +32,9 @@ def slope(y: Float[Tensor, ...]) -> Float[Tensor, ...]:
 
 
 def forward(
-    weights: Sequence[Float[Tensor, "lifetimes post pre"]],
+    weights: Sequence[Float[Tensor, "lifetimes _post _pre"]],
     x: Float[Tensor, "lifetimes examples inputs"],
-) -> list[Float[Tensor, "lifetimes examples neurons"]]:
+) -> list[Float[Tensor, "lifetimes examples _neurons"]]:
     """Potentials of all layers, the last are the logits: z_l = W y_{l-1} (Eq. 1).
 
     Args:
@@ -50,7 +51,7 @@ def forward(
 
 
 def query_loss(
-    weights: Sequence[Float[Tensor, "lifetimes post pre"]],
+    weights: Sequence[Float[Tensor, "lifetimes _post _pre"]],
     x: Float[Tensor, "lifetimes queries inputs"],
     labels: Int[Tensor, "lifetimes queries"],
 ) -> tuple[Float[Tensor, " lifetimes"], Float[Tensor, " lifetimes"]]:
@@ -76,10 +77,9 @@ def xavier_uniform(
 
 def initial_weights(
     sizes: Sequence[int], seed: int, dtype: torch.dtype = torch.float32
-) -> list[Float[Tensor, "post pre"]]:
+) -> list[Float[Tensor, "_post _pre"]]:
     """Xavier-uniform weights of one network, list over layers of [post, pre], from a seed."""
     generator = torch.Generator().manual_seed(seed)
     return [
-        xavier_uniform((post, pre), generator, dtype)
-        for pre, post in zip(sizes[:-1], sizes[1:], strict=True)
+        xavier_uniform((post, pre), generator, dtype) for pre, post in itertools.pairwise(sizes)
     ]

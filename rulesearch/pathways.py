@@ -108,7 +108,7 @@ def feedback_shapes(path: Pathway, sizes: Sequence[int]) -> list[tuple[int, int]
 
 def initial_feedback(
     path: Pathway, sizes: Sequence[int], seed: int, dtype: torch.dtype = torch.float32
-) -> list[Float[Tensor, "pre source"]] | None:
+) -> list[Float[Tensor, "_pre _source"]] | None:
     """Xavier-uniform feedback of one network, list over target layers; None where all is tied."""
     if path.tied:
         return None

@@ -42,6 +42,7 @@ class Population:
         device: `cpu` or `cuda`.
         dtype: of the lifetimes; coefficients and gradients are float64 outside.
         executor: processes that share the work, or None.
+        place: its position among the populations that those processes have.
     """
 
     pool: Pool
@@ -53,6 +54,7 @@ class Population:
     device: str = "cpu"
     dtype: torch.dtype = torch.float32
     executor: ProcessPoolExecutor | None = None
+    place: int = 0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -86,7 +88,7 @@ class Population:
         starts = range(0, len(seeds), CHUNK)
         parts = self.executor.map(
             _run_in_worker,
-            [_key(self)] * len(starts),
+            [self.place] * len(starts),
             [rows[i : i + CHUNK] for i in starts],
             [tuple(seeds[i : i + CHUNK]) for i in starts],
             [tuple(gradient) for _ in starts],
@@ -178,27 +180,23 @@ def _joined(parts: list[Lifetimes]) -> Lifetimes:
 
 # --- worker processes ----------------------------------------------------------------------------
 
-_Key = tuple[str, str, tuple[str, ...]]
-_populations: dict[_Key, Population] = {}
+#: What this process was started with; empty but in workers.
+_populations: list[Population] = []
 
 
 def _start_worker(populations: Sequence[Population]) -> None:
     torch.set_num_threads(1)
-    _populations.update({_key(p): p for p in populations})
-
-
-def _key(population: Population) -> _Key:
-    return population.images.source, population.pathway, population.pool.names
+    _populations.extend(populations)
 
 
 def _run_in_worker(
-    key: _Key,
+    place: int,
     theta: Tensor,
     seeds: tuple[int, ...],
     gradient: tuple[int, ...],
     observe: tuple[str, ...],
 ) -> Lifetimes:
-    return _populations[key](theta, seeds, gradient=gradient, observe=observe)
+    return _populations[place](theta, seeds, gradient=gradient, observe=observe)
 
 
 @contextmanager
@@ -215,4 +213,4 @@ def shared_by_workers(
         initializer=_start_worker,
         initargs=(list(populations),),
     ) as executor:
-        yield [replace(p, executor=executor) for p in populations]
+        yield [replace(p, executor=executor, place=i) for i, p in enumerate(populations)]

@@ -9,6 +9,7 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
+import oracle
 import sympy
 from hypothesis import assume
 from hypothesis import strategies as st
@@ -183,6 +184,22 @@ def broadcastable(values):
         name: at[name.partition("_")[2]](value) if "_" in name else np.asarray(value)
         for name, value in values.items()
     }
+
+
+def counts(values):
+    """The sizes of a layer, as quantities that a term may read."""
+    post, pre = values["W"].shape
+    return {"n_pre": float(pre), "n_post": float(post)}
+
+
+def matrix_or_reject(expression, values):
+    """The oracle's update matrix; rejects what is outside a domain, or too large to compare."""
+    try:
+        matrix = oracle.update_matrix(expression, values)
+    except (OverflowError, ValueError):
+        assume(False)
+    assume(np.abs(matrix).max() < LARGEST)
+    return matrix
 
 
 @dataclass(frozen=True)

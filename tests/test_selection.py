@@ -462,13 +462,13 @@ def test_final_coefficients(planted):
     assert len(final.refits) == 8
     assert len({refit.theta for refit in final.refits}) == 8
     assert final.intervals is not None
-    # 8 refits of 80 steps on the mean of 8 lifetimes, each a JITTER away: 4 standard errors of
+    # 8 refits of 40 steps on the mean of 8 lifetimes, each a JITTER away: 4 standard errors of
     # 2 % allow for Adam weighing the last steps most. D and E are gone, and are uncorrelated.
     for term in range(3):
         assert final.theta[term] == pytest.approx(PLANTED.best[term], rel=0.08)
         assert final.intervals[term][0] < final.theta[term] < final.intervals[term][1]
     assert final.theta[3:] == (0.0, 0.0)
-    assert final.lifetimes == 8 * 160 * 8
+    assert final.lifetimes == 8 * 80 * 8
 
 
 @pytest.mark.parametrize(("ended", "theta"), [(0, (1.0, 1.0, 0.0)), (1, (7.0, 1.0, 0.0))])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -25,7 +25,8 @@ class Batch:
     Attributes:
         theta: raw coefficients, [lifetimes, layers, terms].
         weights: list over layers of [lifetimes, post, pre].
-        feedback: list over target layers of [lifetimes, pre, source]; None where all edges are tied.
+        feedback: list over target layers of [lifetimes, pre, source]; None where all edges are
+            tied.
         x: [lifetimes, steps, inputs].
         labels: [lifetimes, steps], class numbers.
         query_x: [lifetimes, queries, inputs].
@@ -33,8 +34,8 @@ class Batch:
     """
 
     theta: Float[Tensor, "lifetimes layers terms"]
-    weights: Sequence[Float[Tensor, "lifetimes post pre"]]
-    feedback: Sequence[Float[Tensor, "lifetimes pre source"]] | None
+    weights: Sequence[Float[Tensor, "lifetimes _post _pre"]]
+    feedback: Sequence[Float[Tensor, "lifetimes _pre _source"]] | None
     x: Float[Tensor, "lifetimes steps inputs"]
     labels: Int[Tensor, "lifetimes steps"]
     query_x: Float[Tensor, "lifetimes queries inputs"]
@@ -57,13 +58,14 @@ class Outcome:
     accuracy: Float[Tensor, " lifetimes"]
     initial_loss: Float[Tensor, " lifetimes"]
     gradient: Float[Tensor, "lifetimes layers terms"] | None
-    weights: list[Float[Tensor, "lifetimes post pre"]] | None
+    weights: list[Float[Tensor, "lifetimes _post _pre"]] | None
 
 
 class Unsupported(Exception):  # noqa: N818, it is an answer rather than an error
     """A plan or a batch that a kernel cannot take; the text says why. `einsum` takes all."""
 
 
+@runtime_checkable
 class Kernel(Protocol):
     """A compiled plan."""
 

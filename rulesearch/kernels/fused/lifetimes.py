@@ -32,6 +32,7 @@ from rulesearch.kernels.fused.layout import (
     Layout,
     W,
 )
+from rulesearch.kernels.fused.vectors import BYTES
 
 Array = NDArray[Any]
 
@@ -118,7 +119,11 @@ def _space(where: Layout, dtype: np.dtype[Any]) -> Array:
         layout, s = before
         if s.dtype == dtype and np.array_equal(layout.table, where.table):
             return s
-    s = np.zeros(where.length, dtype)
+    # A vector that straddles two cache lines costs two accesses.
+    spare = BYTES // dtype.itemsize
+    whole = np.zeros(where.length + spare, dtype)
+    first = -whole.ctypes.data % BYTES // dtype.itemsize
+    s = whole[first : first + where.length]
     _own.space = (where, s) if s.nbytes <= KEPT_BYTES else None
     return s
 

@@ -1,0 +1,283 @@
+"""Whole lifetimes in batched torch, and their adjoint by checkpointed replay."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from rulesearch.kernels import Batch, Outcome
+from rulesearch.kernels.einsum.forms import Applied, Form, Values, apply, pull_form, updated
+from rulesearch.lowering import Plan
+from rulesearch.network import BETA, query_loss, slope, softplus
+from rulesearch.operators import QUANTITIES
+from rulesearch.pathways import Pathway
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What one step computed: enough for its adjoint.
+
+    Attributes:
+        W: weights before the step, by layer.
+        y: activities of layers 0 … L, rows.
+        e: errors of layers 0 … L, rows; absent where nothing reads them.
+        b: errors before they are gated by σ', by target layer.
+        values: quantities and nodes of each weight layer.
+        applied: the update's forms of each weight layer.
+    """
+
+    W: list[Tensor]
+    y: list[Tensor]
+    e: list[Tensor | None]
+    b: list[Tensor | None]
+    values: list[Values]
+    applied: list[list[Applied]]
+
+
+@dataclass(frozen=True)
+class EinsumKernel:
+    """A plan for one network and pathway, in torch."""
+
+    plan: Plan
+    sizes: tuple[int, ...]
+    path: Pathway
+    source: str
+    forms: tuple[Form, ...]
+    values: Callable[[Values], Values]
+    pull: Callable[[Values, Values, list[tuple[Tensor, Tensor]]], Values]
+
+    def __call__(
+        self, batch: Batch, *, gradient: Sequence[int] = (), keep_weights: bool = False
+    ) -> Outcome:
+        """See `rulesearch.kernels.Kernel`."""
+        with torch.no_grad():
+            initial_loss, _ = query_loss(batch.weights, batch.query_x, batch.query_labels)
+            K = [
+                [form.coefficients(batch.theta[:, layer]) for form in self.forms]
+                for layer in range(self._depth)
+            ]
+            steps = batch.x.shape[1]
+            stretch = max(1, math.isqrt(steps))
+            W = list(batch.weights)
+            checkpoints = []
+            for t in range(steps):
+                if gradient and t % stretch == 0:
+                    checkpoints.append(W)
+                W, _ = self._step(batch, K, W, t)
+        if not gradient:
+            with torch.no_grad():
+                loss, accuracy = query_loss(W, batch.query_x, batch.query_labels)
+            return Outcome(loss, accuracy, initial_loss, None, W if keep_weights else None)
+
+        loss, accuracy, Lambda = _query_adjoint(W, batch)
+        with torch.no_grad():
+            bar_k = [[[torch.zeros_like(k) for k in form] for form in layer] for layer in K]
+            for start, begin in reversed(list(enumerate(checkpoints))):
+                replayed = []
+                V = begin
+                for t in range(start * stretch, min(steps, (start + 1) * stretch)):
+                    V, record = self._step(batch, K, V, t)
+                    replayed.append(record)
+                for record in reversed(replayed):
+                    Lambda = self._adjoint(batch, K, record, Lambda, bar_k)
+            theta_bar = self._gradient(bar_k, gradient)
+        return Outcome(loss, accuracy, initial_loss, theta_bar, W if keep_weights else None)
+
+    @property
+    def _depth(self) -> int:
+        return len(self.sizes) - 1
+
+    @cached_property
+    def _needed_errors(self) -> set[int]:
+        """Layers whose error some term reads, or which pass one on."""
+        read = self.plan.quantities
+        needed = set()
+        if "e_pre" in read:
+            needed |= set(range(self._depth))
+        if "e_post" in read:
+            needed |= set(range(1, self._depth + 1))
+        for edge in reversed(self.path.edges):
+            if edge.target in needed:
+                needed.add(edge.source)
+        return needed
+
+    def _step(
+        self, batch: Batch, K: list[list[list[Tensor]]], W: list[Tensor], t: int
+    ) -> tuple[list[Tensor], _Step]:
+        y = [batch.x[:, t : t + 1]]
+        z = [y[0]]  # the potential of a pixel is the pixel
+        for weight in W:
+            z.append(torch.bmm(y[-1], weight.mT))
+            y.append(softplus(z[-1]))
+        y[-1] = torch.softmax(z[-1], dim=-1)
+        label = batch.labels[:, t, None, None]
+        e: list[Tensor | None] = [None] * len(y)
+        b: list[Tensor | None] = [None] * len(y)
+        e[-1] = y[-1].scatter_add(-1, label, -torch.ones_like(y[-1][..., :1]))
+        needed = self._needed_errors
+        for edge in self.path.edges:
+            source = e[edge.source]
+            if edge.target in needed and source is not None:
+                b[edge.target] = torch.bmm(
+                    source, self._carrier(batch, W, edge.target, edge.tied).mT
+                )
+                e[edge.target] = b[edge.target] * slope(y[edge.target])  # type: ignore[operator]
+        L = None
+        if "L" in self.plan.quantities:
+            L = -torch.log_softmax(z[-1], dim=-1).gather(-1, label)
+        new, values, applied = [], [], []
+        for layer, weight in enumerate(W):
+            v = self._quantities(layer, weight, y, z, e, L)
+            v = self.values(v)
+            forms = [
+                apply(form, k, v, weight) for form, k in zip(self.forms, K[layer], strict=True)
+            ]
+            new.append(updated(weight, forms, v))
+            values.append(v)
+            applied.append(forms)
+        return new, _Step(W, y, e, b, values, applied)
+
+    def _carrier(self, batch: Batch, W: list[Tensor], target: int, tied: bool) -> Tensor:
+        """The matrix B [lifetimes, target, source] of the edge into a layer."""
+        if tied:
+            return W[target].mT
+        assert batch.feedback is not None
+        return batch.feedback[target]
+
+    def _quantities(
+        self,
+        layer: int,
+        weight: Tensor,
+        y: list[Tensor],
+        z: list[Tensor],
+        e: list[Tensor | None],
+        L: Tensor | None,
+    ) -> Values:
+        every: dict[str, Tensor | int | None] = {
+            "W": weight,
+            "y_pre": y[layer],
+            "y_post": y[layer + 1],
+            "z_pre": z[layer],
+            "z_post": z[layer + 1],
+            "e_pre": e[layer],
+            "e_post": e[layer + 1],
+            "n_pre": self.sizes[layer],
+            "n_post": self.sizes[layer + 1],
+            "L": L,
+        }
+        assert every.keys() == QUANTITIES.keys()
+        return {
+            name: value if isinstance(value, Tensor) else weight.new_tensor(value)
+            for name, value in every.items()
+            if name in self.plan.quantities and value is not None
+        }
+
+    def _adjoint(
+        self,
+        batch: Batch,
+        K: list[list[list[Tensor]]],
+        record: _Step,
+        Lambda: list[Tensor],
+        bar_k: list[list[list[Tensor]]],
+    ) -> list[Tensor]:
+        """Λ before the step, from Λ after it; adds to the adjoints of the coefficients."""
+        depth = self._depth
+        zero: list[Tensor | None] = [None] * (depth + 1)
+        bar_y, bar_z, bar_e, bar_l = list(zero), list(zero), list(zero), None
+        pairs: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(depth)]
+        full: list[Tensor | None] = [None] * depth
+        for layer in range(depth):
+            bar: Values = {}
+            v = record.values[layer]
+            for a, k, bk in zip(record.applied[layer], K[layer], bar_k[layer], strict=True):
+                pull_form(a, k, v, Lambda[layer], bar, bk)
+            bar = self.pull(v, bar, pairs[layer])
+            full[layer] = bar.get("W")
+            bar_l = _plus(bar_l, bar.get("L"))
+            for side, at in (("pre", layer), ("post", layer + 1)):
+                bar_y[at] = _plus(bar_y[at], bar.get(f"y_{side}"))
+                bar_z[at] = _plus(bar_z[at], bar.get(f"z_{side}"))
+                bar_e[at] = _plus(bar_e[at], bar.get(f"e_{side}"))
+
+        for edge in reversed(self.path.edges):
+            source, target = edge.source, edge.target
+            error, back = bar_e[target], record.b[target]
+            if error is None or back is None:
+                continue
+            gate = slope(record.y[target])
+            bar_y[target] = _plus(bar_y[target], error * back * (BETA * (1.0 - gate)))
+            bar_b = error * gate
+            carrier = self._carrier(batch, record.W, target, edge.tied)
+            bar_e[source] = _plus(bar_e[source], torch.bmm(bar_b, carrier))
+            if edge.tied:
+                pairs[target].append((_known(record.e[source]), bar_b))
+
+        out = record.y[-1]
+        bar_out = _plus(bar_y[-1], bar_e[-1])  # e_L = softmax - onehot
+        if bar_out is not None:
+            through = out * (bar_out - (bar_out * out).sum(-1, keepdim=True))
+            bar_z[-1] = _plus(bar_z[-1], through)
+        if bar_l is not None:
+            bar_z[-1] = _plus(bar_z[-1], bar_l * _known(record.e[-1]))
+        for layer in reversed(range(depth)):
+            potential = bar_z[layer + 1]
+            if layer + 1 < depth and bar_y[layer + 1] is not None:
+                through = _known(bar_y[layer + 1]) * slope(record.y[layer + 1])
+                potential = _plus(potential, through)
+            if potential is None:
+                continue
+            pairs[layer].append((potential, record.y[layer]))
+            if layer > 0:
+                below = torch.bmm(potential, record.W[layer])
+                bar_y[layer] = _plus(bar_y[layer], below)
+        return [_with_pairs(Lambda[layer], full[layer], pairs[layer]) for layer in range(depth)]
+
+    def _gradient(self, bar_k: list[list[list[Tensor]]], wanted: Sequence[int]) -> Tensor:
+        """[lifetimes, layers, terms] from the adjoints of the coefficients; zero if not wanted."""
+        layers = []
+        for layer in bar_k:
+            total = torch.zeros((), dtype=layer[0][0].dtype, device=layer[0][0].device)
+            for form, bars in zip(self.forms, layer, strict=True):
+                stacked = torch.stack(bars, dim=1)
+                weight = form.weight.to(stacked)
+                total = total + torch.einsum("nsgp,stgp->nt", stacked, weight)
+            layers.append(total)
+        gradient = torch.stack(layers, dim=1)
+        mask = torch.zeros(gradient.shape[-1], dtype=torch.bool, device=gradient.device)
+        mask[list(wanted)] = True
+        return torch.where(mask, gradient, torch.zeros_like(gradient))
+
+
+def _known(value: Tensor | None) -> Tensor:
+    assert value is not None
+    return value
+
+
+def _plus(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    if a is None or b is None:
+        return b if a is None else a
+    return a + b
+
+
+def _with_pairs(Lambda: Tensor, full: Tensor | None, pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
+    if full is not None:
+        Lambda = Lambda + full
+    if not pairs:
+        return Lambda
+    post = torch.cat([p for p, _ in pairs], dim=1)
+    pre = torch.cat([p for _, p in pairs], dim=1)
+    return torch.baddbmm(Lambda, post.mT, pre)
+
+
+def _query_adjoint(W: list[Tensor], batch: Batch) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Query loss and accuracy, and the derivative of the loss with respect to the weights."""
+    with torch.enable_grad():
+        final = [w.detach().requires_grad_() for w in W]
+        loss, accuracy = query_loss(final, batch.query_x, batch.query_labels)
+        Lambda = list(torch.autograd.grad(loss.sum(), final))
+    return loss.detach(), accuracy.detach(), Lambda

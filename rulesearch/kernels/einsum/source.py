@@ -1,0 +1,101 @@
+"""Generated source: the values of a plan's nodes, and their adjoint, in batched torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from rulesearch.lowering import Elementwise, Plan, Sum
+from rulesearch.operators import POST, PRE, SCALAR, SYNAPSE, Index, spell
+
+
+def _read(plan: Plan, name: str, loop: Index) -> str:
+    """A value as it is read inside a loop: post-side rows stand as columns beside synapses."""
+    return f"{name}.mT" if loop == SYNAPSE and plan.index[name] == POST else name
+
+
+def _node_source(plan: Plan, node: Elementwise | Sum) -> str:
+    if isinstance(node, Elementwise):
+        rename = {r: _read(plan, r, node.index) for r in node.reads}
+        return spell(node.expression, "torch", rename)
+    if node.matrix is None:
+        return f"{node.vector}.sum(-1, keepdim=True)"
+    if node.axis == "pre":
+        if node.vector is None:
+            return f"{node.matrix}.sum(-1)[:, None, :]"
+        return f"torch.bmm({node.vector}, {node.matrix}.mT)"
+    if node.vector is None:
+        return f"{node.matrix}.sum(-2, keepdim=True)"
+    return f"torch.bmm({node.vector}, {node.matrix})"
+
+
+def _unpack(names: Sequence[str], source: str) -> list[str]:
+    return [f"    {name} = {source}[{name!r}]" for name in names]
+
+
+def forward_source(plan: Plan) -> str:
+    """Source of `values(v)`: adds the value of every node to the quantities `v` of a layer."""
+    quantities = sorted(plan.quantities)
+    lines = ["def values(v):", *_unpack(quantities, "v")]
+    lines += [f"    {node.name} = {_node_source(plan, node)}" for node in plan.nodes]
+    lines += [f"    v[{node.name!r}] = {node.name}" for node in plan.nodes]
+    return "\n".join([*lines, "    return v"])
+
+
+_REDUCE: Mapping[tuple[Index, Index], str] = {
+    (SYNAPSE, PRE): ".sum(-2, keepdim=True)",
+    (SYNAPSE, POST): ".sum(-1)[:, None, :]",
+    (SYNAPSE, SCALAR): ".sum((-1, -2), keepdim=True)",
+    (PRE, SCALAR): ".sum(-1, keepdim=True)",
+    (POST, SCALAR): ".sum(-1, keepdim=True)",
+}
+
+
+def _pull_elementwise(plan: Plan, node: Elementwise) -> Iterator[str]:
+    for read, partial in node.partials.items():
+        if read in ("n_pre", "n_post") or partial == 0:
+            continue
+        rename = {s.name: _read(plan, s.name, node.index) for s in partial.free_symbols}
+        contribution = f"(bar_{node.name} * ({spell(partial, 'torch', rename)}))"
+        contribution += _REDUCE.get((node.index, plan.index[read]), "")
+        yield f"    add({read!r}, {contribution})"
+
+
+def _pull_sum(node: Sum) -> Iterator[str]:
+    bar = f"bar_{node.name}"
+    if node.matrix is None:
+        yield f"    add({node.vector!r}, {bar}.expand_as({node.vector}))"
+        return
+    side = node.matrix + (".mT" if node.axis == "post" else "")
+    vector = node.vector or f"torch.ones_like({side}[:, :1, :])"
+    if node.vector:
+        yield f"    add({node.vector!r}, torch.bmm({bar}, {side}))"
+    pair = f"{bar}, {vector}" if node.axis == "pre" else f"{vector}, {bar}"
+    if node.matrix == "W":
+        yield f"    pairs.append(({pair}))"
+    else:
+        yield "    post_row, pre_row = " + pair
+        yield f"    add({node.matrix!r}, post_row.mT * pre_row)"
+
+
+def adjoint_source(plan: Plan) -> str:
+    """Source of `pull(v, bar, pairs)`: from the adjoints of nodes to those of quantities.
+
+    `bar` maps names to adjoints and is completed; what reaches W through a matrix-vector product
+    is left as an outer product in `pairs`, a (post row, pre row) each.
+    """
+    names = [*sorted(plan.quantities), *(n.name for n in plan.nodes)]
+    lines = [
+        "def pull(v, bar, pairs):",
+        *_unpack(names, "v"),
+        "    def add(name, value):",
+        "        bar[name] = bar[name] + value if name in bar else value",
+    ]
+    for node in reversed(plan.nodes):
+        lines.append(f"    bar_{node.name} = bar.get({node.name!r})")
+        body = list(
+            _pull_elementwise(plan, node) if isinstance(node, Elementwise) else _pull_sum(node)
+        )
+        if body:
+            lines.append(f"    if bar_{node.name} is not None:")
+            lines += ["    " + line for line in body]
+    return "\n".join([*lines, "    return bar"])

@@ -1,0 +1,399 @@
+"""The command and the search: exit codes, messages, what is written, and that runs repeat."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import rulesearch
+from rulesearch.data import load_data
+from rulesearch.notation import Pool, load_pool
+from rulesearch.result import Result
+from rulesearch.search import Config, prepare, search
+from rulesearch.search import config as config_module
+from rulesearch.search.__main__ import main
+from rulesearch.selection import Effort
+
+ROOT = Path(__file__).parents[1]
+PAPER = str(ROOT / "grammar" / "paper_pool.py")
+
+TINY = Effort(
+    common_tasks=4,
+    ranking_tasks=2,
+    full_steps=2,
+    full_rounds=2,
+    refit_steps=2,
+    final_refits=2,
+    final_steps=1,
+    mean_steps=1,
+    baseline_steps=2,
+    baseline_tasks=2,
+    evaluation_tasks=4,
+)
+SMALL = Config(
+    layers=(6,),
+    ways=2,
+    shots=3,
+    queries=2,
+    meta_steps=3,
+    meta_batch=2,
+    trials=2,
+    kernel="einsum",
+    effort=TINY,
+)
+SMALL_FLAGS = (
+    "--layers 6 --ways 2 --shots 3 --queries 2 --meta-steps 3 --meta-batch 2 --kernel einsum"
+).split()
+POOL = Pool(F0="-e_post*y_pre", F2="-e_post*e_pre", F3="-W")
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """The command's own defaults for digits, made tiny."""
+    monkeypatch.setitem(config_module.EASIER, "digits", (3, TINY))
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_data("digits", shape=SMALL.shape)
+
+
+# --- bad input -----------------------------------------------------------------------------------
+
+BAD = {
+    "no pool": (
+        "",
+        "no pool; give a grammar file such as grammar/paper_pool.py, or --term TEXT",
+    ),
+    "unknown symbol": (
+        "--term -e_post*y_psot",
+        "term T0: unknown symbol y_psot in -e_post*y_psot; did you mean y_post? (a term may use "
+        "y_pre, e_pre, y_post, e_post, W, z_pre, z_post, n_pre, n_post, L)",
+    ),
+    "syntax error": (
+        "--term -e_post*",
+        "term T0: syntax error in -e_post*; write one expression, such as -e_post*y_pre",
+    ),
+    "outside the table": (
+        "--term gamma(y_pre)",
+        "term T0: unknown operator gamma in gamma(y_pre) (a term may call tanh, sin, cos, erf, "
+        "atan, exp, log, sqrt, Abs, sign, Heaviside, Max, Min, sum_pre, sum_post)",
+    ),
+    "wrong arity": (
+        "--term tanh(y_pre,W)",
+        "term T0: tanh takes 1 argument, not 2, in tanh(y_pre,W)",
+    ),
+    "missing grammar file": (
+        "nowhere.py",
+        "nowhere.py: no such file; give a grammar file such as grammar/paper_pool.py",
+    ),
+    "not a grammar file": ("pool.txt", "pool.txt: not a grammar file; give a .py or a .toml file"),
+    "zero": ("--term W-W", "term T0: W-W is zero; leave it out, or mend it"),
+    "not real": (
+        "--term sqrt(-1)*W",
+        "term T0: sqrt(-1)*W is not real; use only what is real for real quantities",
+    ),
+    "not finite on the data": (
+        "--term -e_post*y_pre --term 1/y_pre",
+        "term T1, 1/y_pre: not finite at initialisation; rewrite it, or leave it out of the pool",
+    ),
+    "unknown data set": (
+        f"{PAPER} --dataset mnst",
+        "--dataset mnst: unknown data set; did you mean mnist? (digits, emnist, mnist, "
+        "fashion-mnist, or a file FILE.npz)",
+    ),
+    "data root without it": (
+        f"{PAPER} --dataset emnist --data-root .",
+        "--dataset emnist: no EMNIST/raw/emnist-balanced-train-images-idx3-ubyte under "
+        "--data-root .; point --data-root at a folder in torchvision's layout, or use --dataset "
+        "digits, which needs no files",
+    ),
+    "more ways than classes": (
+        f"{PAPER} --ways 11",
+        "--ways 11: digits has 10 classes; at most 10",
+    ),
+    "locality excludes a term": (
+        "--term -e_post*y_pre --term y_post*sum_post(y_post*W) --locality synaptic",
+        "term T1: needs retrograde, not in --locality synaptic: sum_post(y_post*W) reads every "
+        "outgoing synapse of the pre-cell; allow it with --locality retrograde or leave T1 out",
+    ),
+    "locality excludes all": (
+        "--term sum_post(y_post*W) --locality synaptic",
+        "term T0: needs retrograde, not in --locality synaptic: sum_post(y_post*W) reads every "
+        "outgoing synapse of the pre-cell; allow it with --locality retrograde or leave T0 out",
+        "--locality synaptic: excludes all 1 terms; allow more needs",
+    ),
+    "foreign": (
+        "--term -e_post*y_pre --locality synaptic --neurons separate",
+        "term T0: needs foreign, not in --locality synaptic: e_post reads a cell of another "
+        "population; allow it with --locality foreign or leave T0 out",
+        "--locality synaptic: excludes all 1 terms; allow more needs",
+    ),
+    "unknown need": (
+        f"{PAPER} --locality dentritic",
+        "--locality dentritic: unknown need dentritic; did you mean dendritic? (give synaptic for "
+        "none, all, or any of dendritic, retrograde, global, foreign, with commas)",
+    ),
+    "several options at once": (
+        f"{PAPER} --pathway up --trials 0 --parsimony 2",
+        "--pathway up: unknown; give one of random, symmetric, direct",
+        "--trials 0: must be at least 1",
+        "--parsimony 2: must be at least 0 and below 1",
+    ),
+    "unknown option": (
+        f"{PAPER} --foo",
+        "unrecognized arguments: --foo; python -m rulesearch.search --help lists the options",
+    ),
+    "layers": (
+        f"{PAPER} --layers a,b",
+        "argument --layers: a,b: give sizes with commas, as in 170,130; python -m "
+        "rulesearch.search --help lists the options",
+    ),
+    "grammar and terms": (
+        f"{PAPER} --term W",
+        f"--term: beside {PAPER}; give a grammar file or terms, not both",
+    ),
+    "resume nothing": (
+        "--resume nowhere",
+        "--resume nowhere: no such directory; give the directory that --out named",
+    ),
+    "resume and options": (
+        "--resume nowhere --seed 1",
+        "--resume nowhere: goes on as it began; leave out --seed",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_each_and_writes_nothing(case, tmp_path, monkeypatch, capsys):
+    arguments, *lines = BAD[case]
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments.split()) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.splitlines()) == ("", lines)
+    assert not list(tmp_path.iterdir())
+
+
+def test_more_shots_than_examples(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main([PAPER, "--shots", "500"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("--shots 500: ")
+    assert "at most 77" in line  # of 174 images, half of them, less 10 queries
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("a.py", "x = 1", "a.py: defines no pool; add pool = Pool(F0=-e_post*y_pre, ...)"),
+        ("b.py", "pool = Pool(", "b.py, line 1: syntax error"),
+        ("c.py", "1/0", "c.py, line 1: ZeroDivisionError, division by zero; mend the line"),
+        ("d.toml", "[terms", "d.toml: not TOML"),
+        ("e.toml", "[start]\nF0 = 1", "e.toml: no table [terms]"),
+        ("f.toml", '[terms]\nF0 = "y_psot"', "f.toml, term F0: unknown symbol y_psot in y_psot"),
+    ],
+)
+def test_broken_files(name, text, line, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text(text)
+    assert main([name]) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 1
+    assert errors[0].startswith(line)
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_a_run_that_exists_is_left_alone(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.json").write_text("{}")
+    assert main([*"--term -e_post*y_pre --out run".split(), *SMALL_FLAGS]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("--out run: already holds a run")
+    assert line.endswith("or choose another --out; nothing was changed")
+    assert [(p.name, p.read_text()) for p in run.iterdir()] == [("config.json", "{}")]
+
+
+def test_no_traceback_from_a_real_process(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "rulesearch.search", "--term", "-e_post*"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+
+
+# --- the whole road ------------------------------------------------------------------------------
+
+
+def test_the_command_keeps_and_prints_a_run(tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    terms = ["--term", "-e_post*y_pre", "--term", "-e_post*e_pre"]
+    assert main([*terms, *SMALL_FLAGS]) == 0
+    out = capsys.readouterr().out
+    run = tmp_path / "runs" / "terms-digits-seed0-1"
+    result = Result.load(run)
+    assert "dW = " in out
+    assert "feedback alignment" in out
+    assert "runs/terms-digits-seed0-1" in out
+    names = {p.name for p in run.iterdir()}
+    assert {"config.json", "history.jsonl", "result.json", "rule.tex"} <= names
+    for figure in ("accuracy", "coefficients", "alignment"):
+        assert any(n.startswith(figure) and n.endswith(".pdf") for n in names), (figure, names)
+    assert set(result.evaluation) == {"rule", "backprop", "feedback_alignment"}
+    assert all(result.theta[n] == 0 for n in result.theta if n not in result.support)
+    raw = json.loads((run / "result.json").read_text())
+    contract = "schema_version pool support theta theta_interval trials elimination evaluation"
+    assert set(f"{contract} config versions seconds".split()) <= set(raw)
+
+
+def test_an_interrupted_run_goes_on_to_the_same_result(tiny, tmp_path, monkeypatch, capsys):
+    """Interrupted after every so many meta-steps, the result is that of an unbroken run."""
+    monkeypatch.chdir(tmp_path)
+    terms = ["--term", "-e_post*y_pre", "--term", "-e_post*e_pre", "--term", "-W"]
+    assert main([*terms, *SMALL_FLAGS, "--out", "whole", "--quiet"]) == 0
+
+    from rulesearch.search import engine
+
+    append, left = engine.append_history, [5]
+
+    def interrupted(run, row):
+        append(run, row)
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "append_history", interrupted)
+    monkeypatch.setattr(engine, "CHECKPOINT_EVERY", 1)
+    code = main([*terms, *SMALL_FLAGS, "--out", "broken", "--quiet"])
+    assert code == 130
+    assert "interrupted; go on with --resume broken" in capsys.readouterr().err
+    for _ in range(30):
+        left[0] = 7
+        code = main(["--resume", "broken", "--quiet"])
+        if code == 0:
+            break
+        assert code == 130
+    assert code == 0
+    whole, broken = (json.loads(Path(n, "result.json").read_text()) for n in ("whole", "broken"))
+    for result in (whole, broken):
+        del result["seconds"]
+    assert whole == broken
+
+
+def test_the_same_seed_gives_the_same_result(digits):
+    first, again, other = (
+        search(POOL, digits, SMALL),
+        search(POOL, digits, SMALL),
+        search(POOL, digits, Config(**{**vars(SMALL), "seed": 1})),
+    )
+    assert (first.theta, first.elimination) == (again.theta, again.elimination)
+    assert first.theta != other.theta
+
+
+def test_search_prints_nothing_unless_asked(digits, capsys):
+    steps = []
+    result = search(POOL, digits, SMALL, on_step=steps.append)
+    assert capsys.readouterr() == ("", "")
+    assert {s.label.split("/")[0].split(" ")[0] for s in steps} >= {"trial", "backprop", "final"}
+    assert str(result).startswith("dW = ")
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        Pool(only="-e_post*y_pre"),
+        Pool(hebb="y_post*y_pre - y_post**2*W", decay="-W"),
+        Pool(weird="tanh(W*y_pre)*L"),
+    ],
+    ids=["one term", "no pseudo-gradient", "one term that is not it"],
+)
+def test_any_pool_has_an_answer(pool, digits):
+    result = search(pool, digits, SMALL)
+    assert result.support
+    assert set(result.support) <= set(pool.names)
+    assert all(np.isfinite(v) for v in result.theta.values())
+
+
+@pytest.mark.parametrize("pathway", ["symmetric", "direct"])
+def test_other_pathways(pathway, digits):
+    result = search(POOL, digits, Config(**{**vars(SMALL), "pathway": pathway}))
+    assert result.config["pathway"] == pathway
+
+
+def test_the_paper_protocol_selects_by_the_penalty_alone(digits):
+    options = {**vars(SMALL), "protocol": "paper", "meta_batch": None, "trials": 1}
+    result = search(POOL, digits, Config(**options))
+    assert result.elimination == ()
+    assert result.config["meta_batch"] == 1
+    (trial,) = result.trials
+    assert result.theta == {n: v if n in trial.support else 0 for n, v in trial.theta.items()}
+
+
+def test_terms_are_never_known_by_their_names(digits):
+    """The same expressions under other names, in the same order, give the same coefficients."""
+    named = search(POOL, digits, SMALL)
+    renamed = Pool(zeta="-e_post*y_pre", F0="-e_post*e_pre", F9="-W")
+    result = search(renamed, digits, SMALL)
+    assert list(named.theta.values()) == list(result.theta.values())
+
+
+def test_units_make_every_term_as_large_as_the_reference(digits):
+    request = prepare(POOL, digits, SMALL)
+    assert request.setting.scales[0] == 1.0
+    assert all(0 < s <= 1 for s in request.setting.scales)
+
+
+@pytest.mark.parametrize("name", ["paper_pool.py", "paper_pool.toml", "hebbian.py"])
+def test_every_grammar_file_can_be_searched(name, digits):
+    pool = load_pool(ROOT / "grammar" / name)
+    request = prepare(pool, digits, SMALL)
+    assert request.messages == ()
+
+
+def test_explain_runs_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("rulesearch.population.run_lifetimes", None)
+    assert main([PAPER, "--explain"]) == 0
+    out = capsys.readouterr().out
+    assert "e_post ⊗ [F0·(-y_pre)" in out
+    assert "multiply-adds a step" in out
+    assert not list(tmp_path.iterdir())
+
+
+# --- the public surface --------------------------------------------------------------------------
+
+
+def test_the_root_exports_the_contract_and_the_notation():
+    assert sorted(rulesearch.__all__) == rulesearch.__all__
+    for name in rulesearch.__all__:
+        assert getattr(rulesearch, name) is not None
+    assert {"load_pool", "run_lifetimes", "search", "Result", "Config"} <= set(rulesearch.__all__)
+
+
+def test_reading_a_pool_needs_no_torch():
+    code = "import sys, rulesearch; rulesearch.load_pool(sys.argv[1]); print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, PAPER],
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "False"
+
+
+def test_search_is_callable_however_it_was_imported(digits):
+    from rulesearch import search as from_root
+
+    assert callable(from_root)
