@@ -19,6 +19,8 @@ from rulesearch.notation import Pool
 from rulesearch.pathways import Pathway, feedback_shapes
 from rulesearch.pathways import pathway as pathway_of
 
+_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
 KernelName = Literal["auto", "einsum", "fused"]
 PathwayName = str
 
@@ -70,7 +72,8 @@ def run_lifetimes(
         weights: initial weights, list over layers of [lifetimes, post, pre].
         feedback: list over layers of [lifetimes, pre, post] (`e_{l-1} = B e_l ⊙ σ'`; the first is
             for the synthetic error of the input layer), for a direct pathway
-            [lifetimes, pre, outputs]; or the name of a pathway that needs none, "symmetric".
+            [lifetimes, pre, outputs]; or the name of a pathway that needs none, "symmetric". Not
+            read where `pathway` is one that needs none.
         train: x [lifetimes, steps, inputs] and labels [lifetimes, steps], integers.
         query: x [lifetimes, queries, inputs] and labels [lifetimes, queries].
         kernel: `einsum`, `fused`, or `auto`: fused on a CPU where it can.
@@ -119,7 +122,13 @@ def run_lifetimes(
     active = sorted({*wanted, *_nonzero(everywhere)}) or [0]
     terms = tuple(pool.terms[i] for i in active)
     batch = Batch(
-        everywhere[..., active], list(weights), matrices, train[0], train[1], query[0], query[1]
+        everywhere[..., active],
+        list(weights),
+        matrices,
+        train[0],
+        train[1].long(),
+        query[0],
+        query[1].long(),
     )
     asked, keep = [active.index(i) for i in wanted], keep_weights or bool(observe)
     outcome, note = _run(kernel, lower_terms(terms), sizes, path, batch, asked, keep)
@@ -242,8 +251,8 @@ def _check(
             raise RuleSearchError(f"{label}: shape {list(tensor.shape)}; give [{shown}]")
         if floating and tensor.dtype != first.dtype:
             raise RuleSearchError(f"{label}: dtype {tensor.dtype}; give {first.dtype} throughout")
-        if not floating and tensor.dtype != torch.int64:
-            raise RuleSearchError(f"{label}: dtype {tensor.dtype}; give torch.int64")
+        if not floating and tensor.dtype not in _INTEGERS:
+            raise RuleSearchError(f"{label}: dtype {tensor.dtype}; give integers, class numbers")
         if tensor.device != first.device:
             raise RuleSearchError(f"{label}: on {tensor.device}; weights[0] is on {first.device}")
     for label, labels in (("train labels", train[1]), ("query labels", query[1])):

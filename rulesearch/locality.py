@@ -14,7 +14,7 @@ from typing import Literal
 from sympy import Expr, Symbol
 
 from rulesearch.errors import RuleSearchError
-from rulesearch.notation import Pool, Term, text_of
+from rulesearch.notation import Pool, Term, canonical, text_of
 from rulesearch.notation.vocabulary import closest
 from rulesearch.operators import QUANTITIES, SCALAR, Index, NeuronSum, without_definitions
 
@@ -60,7 +60,14 @@ class Read:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The needs of a term, each with its evidence, and all that its update reads."""
+    """The needs of a term, each with its evidence, and all that its update reads.
+
+    Attributes:
+        needs: beyond the synapse and its two cells; empty for a synaptic term.
+        evidence: one for each need, in the order of NEEDS.
+        reads: the update depends on nothing else. What two reads of a quantity have in common may
+            cancel, as in sum_pre(y_pre) - y_pre.
+    """
 
     needs: frozenset[Need]
     evidence: tuple[Evidence, ...]
@@ -84,7 +91,7 @@ def classify(term: Term, neurons: Neurons = "shared") -> Verdict:
         >>> print(verdict, "|", verdict.evidence[0])
         retrograde | sum_post(y_post*W) reads every outgoing synapse of the pre-cell
     """
-    form = without_definitions(term.expression)
+    form = canonical(without_definitions(term.expression))
     evidence = [*_sums(form), *_scalars(form)]
     if neurons == "separate":
         evidence.extend(_foreign(form))

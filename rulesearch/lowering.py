@@ -19,7 +19,7 @@ import networkx as nx
 import sympy
 from sympy import Expr, Mul, Symbol
 
-from rulesearch.notation import Pool, Term, canonical, factors_of
+from rulesearch.notation import Pool, Term, canonical
 from rulesearch.operators import (
     POST,
     PRE,
@@ -288,7 +288,7 @@ def _by_index(product: Expr, sums: _Sums) -> dict[Index, Expr]:
     """The factors of a product, multiplied up by index set."""
     known = sums.index()
     gathered: dict[Index, list[Expr]] = {SCALAR: [], PRE: [], POST: [], SYNAPSE: []}
-    for factor in factors_of(product):
+    for factor in Mul.make_args(product):
         gathered[index_of(factor, known)].append(factor)
     return {index: Mul(*factors) for index, factors in gathered.items()}
 

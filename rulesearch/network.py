@@ -9,6 +9,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -17,7 +18,7 @@ from torch import Tensor
 BETA = 10.0
 
 
-def softplus(z: Float[Tensor, ...]) -> Float[Tensor, ...]:
+def softplus(z: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
     """σ(z) = log(1 + exp(βz))/β, Eq. 11.
 
     torch's own switches to the identity above a threshold, which breaks finite differences.
@@ -26,9 +27,14 @@ def softplus(z: Float[Tensor, ...]) -> Float[Tensor, ...]:
     return torch.logaddexp(scaled, torch.zeros_like(scaled)) / BETA
 
 
-def slope(y: Float[Tensor, ...]) -> Float[Tensor, ...]:
+def slope(y: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
     """σ'(z) = 1 - exp(-βy), from the activity y = σ(z); also of the pixels, section 4.2."""
     return -torch.expm1(-BETA * y)
+
+
+def slope_derivative(y: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
+    """dσ'/dy = β exp(-βy): how the gate of an error changes with the activity."""
+    return BETA * torch.exp(-BETA * y)
 
 
 def forward(
@@ -65,21 +71,33 @@ def query_loss(
     return -picked.mean(-1), correct.mean(-1)
 
 
-def xavier_uniform(
-    shape: tuple[int, int], generator: torch.Generator, dtype: torch.dtype
-) -> Float[Tensor, "rows columns"]:
-    """A matrix with entries uniform in ±sqrt(6/(rows + columns)) (Glorot and Bengio 2010)."""
-    bound = math.sqrt(6.0 / (shape[0] + shape[1]))
-    # Drawn in float64 whatever the dtype, so that precision does not change the experiment.
-    draw = torch.rand(shape, generator=generator, dtype=torch.float64)
-    return ((2.0 * draw - 1.0) * bound).to(dtype)
+def draw_xavier(matrices: Sequence[Float[Tensor, "_rows _columns"]], seed: int) -> None:
+    """Fill matrices with entries uniform in ±sqrt(6/(rows + columns)) (Glorot and Bengio 2010).
+
+    Drawn in float32 whatever the dtype, so that precision does not change the experiment; into
+    memory that is there already, because a lifetime's random numbers would otherwise cost as much
+    as the lifetime: fresh pages are slow.
+
+    Args:
+        matrices: float32 or float64, contiguous, on the CPU; overwritten one after the other.
+        seed: of all of them.
+    """
+    generator = np.random.Generator(np.random.SFC64(seed))
+    for matrix in matrices:
+        bound = math.sqrt(6.0 / sum(matrix.shape))
+        into = matrix.numpy()
+        single = into.dtype == np.float32
+        draw = generator.random(into.shape, dtype=np.float32, out=into if single else None)
+        draw *= np.float32(2.0 * bound)
+        draw -= np.float32(bound)
+        if not single:
+            into[...] = draw
 
 
 def initial_weights(
     sizes: Sequence[int], seed: int, dtype: torch.dtype = torch.float32
 ) -> list[Float[Tensor, "_post _pre"]]:
     """Xavier-uniform weights of one network, list over layers of [post, pre], from a seed."""
-    generator = torch.Generator().manual_seed(seed)
-    return [
-        xavier_uniform((post, pre), generator, dtype) for pre, post in itertools.pairwise(sizes)
-    ]
+    weights = [torch.empty(post, pre, dtype=dtype) for pre, post in itertools.pairwise(sizes)]
+    draw_xavier(weights, seed)
+    return weights

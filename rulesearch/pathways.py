@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rulesearch.errors import RuleSearchError
-from rulesearch.network import xavier_uniform
+from rulesearch.network import draw_xavier
 
 
 @dataclass(frozen=True)
@@ -112,5 +112,6 @@ def initial_feedback(
     """Xavier-uniform feedback of one network, list over target layers; None where all is tied."""
     if path.tied:
         return None
-    generator = torch.Generator().manual_seed(seed)
-    return [xavier_uniform(shape, generator, dtype) for shape in feedback_shapes(path, sizes)]
+    matrices = [torch.empty(shape, dtype=dtype) for shape in feedback_shapes(path, sizes)]
+    draw_xavier(matrices, seed)
+    return matrices

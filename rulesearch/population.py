@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -19,9 +21,9 @@ from torch import Tensor
 
 from rulesearch.data import ImageSet, TaskShape, draw_tasks
 from rulesearch.lifetime import KernelName, Lifetimes, run_lifetimes
-from rulesearch.network import initial_weights
+from rulesearch.network import draw_xavier
 from rulesearch.notation import Pool
-from rulesearch.pathways import initial_feedback
+from rulesearch.pathways import feedback_shapes
 from rulesearch.pathways import pathway as pathway_of
 
 #: Lifetimes handed to a worker at once. Fixed, so that results do not depend on their number.
@@ -78,23 +80,22 @@ class Population:
 
         Args:
             theta: raw coefficients, float64, [terms] or [lifetimes, terms].
-            seeds: one integer a lifetime.
+            seeds: one integer a lifetime, at least one.
             gradient: indices of the terms to differentiate.
             observe: names of the observables wanted.
         """
         rows = theta.expand(len(seeds), theta.shape[-1])
+        # Torch rounds a batch by its size. In chunks here as well, workers change no result.
+        chunked = self.executor or (self.kernel == "einsum" and self.device == "cpu")
+        size = CHUNK if chunked else len(seeds)
+        chunks = [
+            (rows[i : i + size], tuple(seeds[i : i + size]), tuple(gradient), tuple(observe))
+            for i in range(0, len(seeds), size)
+        ]
         if self.executor is None:
-            return self._run(rows, seeds, gradient, observe)
-        starts = range(0, len(seeds), CHUNK)
-        parts = self.executor.map(
-            _run_in_worker,
-            [self.place] * len(starts),
-            [rows[i : i + CHUNK] for i in starts],
-            [tuple(seeds[i : i + CHUNK]) for i in starts],
-            [tuple(gradient) for _ in starts],
-            [tuple(observe) for _ in starts],
-        )
-        return _joined(list(parts))
+            return _joined([self._run(*chunk) for chunk in chunks])
+        places = [self.place] * len(chunks)
+        return _joined(list(self.executor.map(_run_in_worker, places, *zip(*chunks, strict=True))))
 
     def _run(
         self, theta: Tensor, seeds: Sequence[int], gradient: Sequence[int], observe: Sequence[str]
@@ -122,16 +123,20 @@ class Population:
         return replace(lived, gradient=lived.gradient.sum(1))
 
     def networks(self, seeds: Sequence[int]) -> tuple[list[Tensor], list[Tensor] | str]:
-        """Initial weights and feedback of the lifetimes, lists over layers; or the pathway."""
+        """Initial weights and feedback of the lifetimes, lists over layers; or the pathway.
+
+        Valid until the next call: the memory is used again.
+        """
         path = pathway_of(self.pathway, len(self.sizes) - 1)
-        drawn = [np.random.SeedSequence(seed).generate_state(2, np.uint64) for seed in seeds]
-        weights = [initial_weights(self.sizes, int(a) >> 1, self.dtype) for a, _ in drawn]
-        stacked = [torch.stack(layer).to(self.device) for layer in zip(*weights, strict=True)]
-        feedback = [initial_feedback(path, self.sizes, int(b) >> 1, self.dtype) for _, b in drawn]
-        if path.tied:
-            return stacked, self.pathway
-        given = [f for f in feedback if f is not None]
-        return stacked, [torch.stack(layer).to(self.device) for layer in zip(*given, strict=True)]
+        weights = _memory("weights", _weight_shapes(self.sizes), len(seeds), self.dtype)
+        shapes = () if path.tied else tuple(feedback_shapes(path, self.sizes))
+        feedback = _memory("feedback", shapes, len(seeds), self.dtype)
+        for i, seed in enumerate(seeds):
+            a, b = np.random.SeedSequence(seed).generate_state(2, np.uint64)
+            draw_xavier([w[i] for w in weights], int(a) >> 1)
+            draw_xavier([f[i] for f in feedback], int(b) >> 1)
+        weights, feedback = ([t.to(self.device) for t in ts] for ts in (weights, feedback))
+        return weights, self.pathway if path.tied else feedback
 
     def norms(self, seeds: Sequence[int]) -> tuple[float, ...]:
         """Mean Frobenius norm of each term at initialisation, summed over layers, [terms].
@@ -164,6 +169,21 @@ class Population:
             ]
             norms.append(float(torch.stack(changes).sum(0).mean()))
         return tuple(norms)
+
+
+def _weight_shapes(sizes: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    return tuple((post, pre) for pre, post in pairwise(sizes))
+
+
+@lru_cache(maxsize=4)
+def _memory(
+    use: str, shapes: tuple[tuple[int, int], ...], lifetimes: int, dtype: torch.dtype
+) -> list[Tensor]:
+    """[lifetimes, rows, columns] for each shape, the same memory at every call: see `draw_xavier`.
+
+    `use` keeps apart what is needed at the same time.
+    """
+    return [torch.empty(lifetimes, *shape, dtype=dtype) for shape in shapes]
 
 
 def _joined(parts: list[Lifetimes]) -> Lifetimes:

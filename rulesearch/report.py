@@ -214,6 +214,7 @@ def _evaluation(result: Result) -> Table:
             "loss": "number",
             "lifetimes": "number",
             "diverged": "number",
+            "rate": "number",
         },
         "Intervals are over tasks, conditional on these images; "
         "a diverged lifetime counts as chance.",
@@ -227,6 +228,7 @@ def _evaluation(result: Result) -> Table:
             significant(entry.loss),
             str(entry.lifetimes),
             str(entry.diverged),
+            "" if entry.rate is None else significant(entry.rate),
         )
     return table
 

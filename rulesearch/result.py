@@ -196,6 +196,7 @@ class EvaluationRecord(Record):
         loss: mean query loss, nats.
         lifetimes: how many were run.
         diverged: how many of them diverged.
+        rate: for a baseline, its coefficient of -e_post*y_pre; None for the rule.
     """
 
     accuracy: Number
@@ -203,6 +204,7 @@ class EvaluationRecord(Record):
     loss: Number
     lifetimes: int
     diverged: int
+    rate: Number = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,7 +83,7 @@ def measure(
     seeds: Sequence[int],
     outputs: int,
     *,
-    batch: int = 64,
+    batch: int = 16,
 ) -> Outcomes:
     """Run lifetimes forward only.
 
@@ -131,7 +131,7 @@ def evaluate(
     seeds: Sequence[int],
     outputs: int,
     *,
-    batch: int = 64,
+    batch: int = 16,
 ) -> Evaluation:
     """Accuracy and loss of a rule on the tasks of the seeds: `measure`, then `summarise`."""
     return summarise(measure(population, theta, seeds, outputs, batch=batch))

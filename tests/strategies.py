@@ -79,8 +79,12 @@ def expressions(
             st.builds(lambda a, b: a - b, children, mixed),
             st.builds(lambda a, n: a**n, children, st.sampled_from([2, 3])),
         ]
-        # Sums get a choice of their own: most of what can go wrong is about them.
-        choices += [_calls(some, children) for some in (rows, sums) if some]
+        if rows:
+            choices.append(_calls(rows, children))
+        if sums:
+            # A choice of their own, and of products: most of what can go wrong is about them.
+            total = st.sampled_from(sums)
+            choices.append(st.builds(lambda s, a, b: s.function(a * b), total, children, mixed))
         if not polynomial:
             # Bounded away from 0, as a denominator must be.
             choices.append(st.builds(lambda a, b: a / (1 + b**2), mixed, children))
@@ -179,11 +183,13 @@ layers = st.builds(layer, seeds, sizes, sizes)
 
 def broadcastable(values):
     """A layer of the oracle as `values_of` takes it."""
-    at = {"pre": lambda v: v[None, :], "post": lambda v: v[:, None]}
-    return {
-        name: at[name.partition("_")[2]](value) if "_" in name else np.asarray(value)
-        for name, value in values.items()
-    }
+
+    def shaped(name, value):
+        if np.ndim(value) != 1:
+            return np.asarray(value)
+        return value[None, :] if name.endswith("_pre") else value[:, None]
+
+    return {name: shaped(name, value) for name, value in values.items()}
 
 
 def counts(values):

@@ -11,7 +11,7 @@ import oracle
 import pytest
 import strategies
 import sympy
-from hypothesis import assume, given, settings
+from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from rulesearch.errors import RuleSearchError
@@ -28,14 +28,15 @@ from rulesearch.notation import (
     e_post,
     e_pre,
     exp,
-    factors_of,
     latex_of,
     load_pool,
     n_post,
     n_pre,
     operator,
     parse,
+    pool_from_plain,
     pool_from_text,
+    pool_to_plain,
     sum_post,
     sum_pre,
     tanh,
@@ -71,9 +72,15 @@ def message_of(call, *arguments, **more):
 def falsified(claim, *drawn):
     """Whether hypothesis finds a counterexample: what each claim must do to a broken version."""
 
-    @settings(max_examples=300, database=None, derandomize=True, report_multiple_bugs=False)
-    @given(*drawn)
-    def attempt(*values):
+    @settings(
+        max_examples=2_000,
+        database=None,
+        derandomize=True,
+        report_multiple_bugs=False,
+        phases=[Phase.generate],  # there is nobody to shrink it for
+    )
+    @given(st.tuples(*drawn))
+    def attempt(values):
         claim(*values)
 
     with pytest.raises(AssertionError):
@@ -83,17 +90,16 @@ def falsified(claim, *drawn):
 # --- the strategies themselves ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", OPERATORS)
-def test_every_row_is_reachable(name):
-    seen = []
+def test_every_row_is_reachable():
+    unseen = set(OPERATORS)
 
-    @settings(max_examples=400, database=None, derandomize=True)
+    @settings(max_examples=600, database=None, derandomize=True)
     @given(strategies.expressions())
     def walk(expression):
-        seen.append(strategies.calls(expression, name))
+        unseen.difference_update([n for n in unseen if strategies.calls(expression, n)])
 
     walk()
-    assert any(seen)
+    assert not unseen
 
 
 @given(strategies.polynomials())
@@ -110,18 +116,25 @@ def test_smooth_expressions_do_not_jump(expression):
 
 POINT = {"y_pre": Fraction(3, 7), "W": Fraction(-5, 3), "e_post": Fraction(2, 5)}
 
+FORMS = (
+    "{} + {}",
+    "{} - {}",
+    "{}*{}",
+    "{}/{}",
+    "-{}",
+    "({})",
+    "({})**2",
+    "({})**-1",
+    "-({})**2",
+    "({})**-1**2",
+    "({})**+3",
+)
+
 #: Text as a person may write it, with # before each number.
 written = st.recursive(
     st.sampled_from([*POINT, "#1", "#2", "#0.5"]),
-    lambda inner: st.one_of(
-        st.builds("{} + {}".format, inner, inner),
-        st.builds("{} - {}".format, inner, inner),
-        st.builds("{}*{}".format, inner, inner),
-        st.builds("{}/{}".format, inner, inner),
-        st.builds("-{}".format, inner),
-        st.builds("({})".format, inner),
-        st.builds("({})**{}".format, inner, st.sampled_from([2, 3, -1])),
-        st.builds("({})**-{}**{}".format, inner, st.just(1), st.just(2)),
+    lambda inner: st.sampled_from(FORMS).flatmap(
+        lambda form: st.tuples(*form.count("{}") * [inner]).map(lambda parts: form.format(*parts))
     ),
     max_leaves=8,
 )
@@ -201,7 +214,7 @@ def test_parse_with_own_operators():
             "syntax error at column 4 in W +* 2; write one expression, such as -e_post*y_pre",
         ),
         ("(W", "syntax error at column 1 in (W; write one expression, such as -e_post*y_pre"),
-        ("W = 2", "syntax error at column 1 in W = 2; write one expression, such as -e_post*y_pre"),
+        ("W = 2", "syntax error at column 3 in W = 2; write one expression, such as -e_post*y_pre"),
         ("W\ny_pre", "W... goes on; write it on one line"),
         (
             "W if y_pre else 1",
@@ -224,6 +237,23 @@ def test_parse_with_own_operators():
             "__import__('os').system('true') is not something a term can say; "
             "use + - * / ** and calls",
         ),
+        (
+            "Max(sqrt(-1 - W**2), 0)",
+            "Max(sqrt(-1 - W**2), 0) is not real; use only what is real for real quantities",
+        ),
+        (
+            "Heaviside(log(-2))*W",
+            "Heaviside(log(-2))*W is not real; use only what is real for real quantities",
+        ),
+        (
+            "exp(999*log(2*W/y_pre))",
+            "a power of 999 in exp(999*log(2*W/y_pre)); at most 32",
+        ),
+        ("sin(exp(1e30))*W", "a number too long in sin(exp(1e30))*W; at most 300 digits"),
+        (
+            "W**Heaviside(1/0)",
+            "W**Heaviside(1/0) is not finite; take the division by zero out of it",
+        ),
         ("1e999*W", "a number too large in 1e999*W; use a smaller one"),
         ("1e-301*W", "a number too long in 1e-301*W; at most 300 digits"),
         ("W**64", "a power of 64 in W**64; at most 32"),
@@ -243,7 +273,7 @@ def test_parse_with_own_operators():
         (f"{'-' * 61}W", f"{'-' * 61}W is nested too deep; at most 60 levels"),
         (
             f"{'(' * 90}W{')' * 90} + 1 + y",
-            f"unknown symbol y in {'(' * 90}W{')' * 66}...; did you mean y_pre? {VOCABULARY}",
+            f"unknown symbol y in {'(' * 90}W{')' * 66}... {VOCABULARY}",
         ),
         (f"{'W+' * 9_999}W", f"{'W+' * 78}W... has too many parts; make it shorter"),
         (f"{'W' * 20_001}", f"20001 characters in {'W' * 157}...; at most 20000"),
@@ -299,9 +329,9 @@ def test_a_printer_that_drops_a_sign_is_caught():
         (-W + y_post * y_pre, "y_post*y_pre - W"),
         (sum_post(W * y_post) * e_pre * y_post / 2, "y_post*e_pre*sum_post(y_post*W)/2"),
         (exp(1) * W, "E*W"),
-        (sympy.pi * sympy.sqrt(2) * W, "sqrt(2)*pi*W"),
+        (sympy.pi * sympy.sqrt(2) * W, "pi*sqrt(2)*W"),
         (1 / (1 + y_pre) ** 2, "(y_pre + 1)**(-2)"),
-        (W * tanh(y_pre + y_post), "tanh(y_post + y_pre)*W"),
+        (W * tanh(y_pre + y_post), "W*tanh(y_post + y_pre)"),
         (tanh(y_pre + y_post), "tanh(y_post + y_pre)"),
         (Heaviside(W), "Heaviside(W)"),
         (gate(W, y_pre), "gate(W, y_pre)"),
@@ -333,14 +363,14 @@ def test_an_own_operator_with_a_name_of_sympys_own_is_printed_by_its_name():
         ("y_post*(y_pre - W)", "y_post*y_pre - y_post*W"),
         ("(W + 1)**2", "W**2 + 2*W + 1"),
         ("(W + 1)**2*(W - 1)", "W**3 + W**2 - W - 1"),
-        ("tanh(W*(y_pre + 1))", "tanh(W + W*y_pre)"),
+        ("tanh(W*(y_pre + 1))", "tanh(W*y_pre + W)"),
         # denominators stay apart, so that they separate
         ("1/((1 + Abs(y_pre))*(1 + Abs(e_post)))", "1/((Abs(e_post) + 1)*(Abs(y_pre) + 1))"),
         ("1/(2*y_pre + 2)", "1/(2*(y_pre + 1))"),
         ("1/(-y_pre - 1)", "-1/(y_pre + 1)"),
         ("(y_pre + 1)**-2", "(y_pre + 1)**(-2)"),
         # sums
-        ("sum_post(y_post + W)", "sum_post(y_post) + sum_post(W)"),
+        ("sum_post(y_post + W)", "sum_post(W) + sum_post(y_post)"),
         ("sum_post(2*y_post)", "2*sum_post(y_post)"),
         ("sum_post(y_pre*W)", "y_pre*sum_post(W)"),
         ("sum_post(y_pre/(1 + y_pre))", "n_post*y_pre/(y_pre + 1)"),
@@ -358,8 +388,13 @@ def test_an_own_operator_with_a_name_of_sympys_own_is_printed_by_its_name():
         ("sum_pre(y_pre*sum_post(W*y_post))", "sum_post(y_post*z_post)"),
         ("sum_pre(W*sum_post(W*y_post))", "sum_pre(W*sum_post(y_post*W))"),
         ("sum_pre(y_pre*tanh(sum_post(W)))", "sum_pre(y_pre*tanh(sum_post(W)))"),
-        # SymPy joins exponentials; sums take them apart
-        ("exp(y_pre)*exp(W)", "exp(W + y_pre)"),
+        # exponentials come apart
+        ("exp(y_post + y_pre)", "exp(y_post)*exp(y_pre)"),
+        ("exp(W - 1)", "exp(-1)*exp(W)"),
+        ("exp(2*W)*exp(-W + y_pre)", "exp(W)*exp(y_pre)"),
+        ("2**(y_pre + 1)", "2*2**y_pre"),
+        ("2**(W + y_pre)/4", "2**W*2**y_pre/4"),
+        ("(y_pre**2 + 1)**(W + y_post)", "(y_pre**2 + 1)**W*(y_pre**2 + 1)**y_post"),
         ("sum_pre(exp(y_pre)*exp(z_post))", "exp(z_post)*sum_pre(exp(y_pre))"),
         ("sum_pre(2**(y_pre + z_post + 1))", "2*2**z_post*sum_pre(2**y_pre)"),
         # magnitude and sign of products
@@ -373,7 +408,6 @@ def test_an_own_operator_with_a_name_of_sympys_own_is_printed_by_its_name():
         # the rest
         ("Max(1, y_pre, 2)", "Max(2, y_pre)"),
         ("Max(Max(W, y_pre), y_post)", "Max(W, y_post, y_pre)"),
-        ("2**y_pre*2", "2**(y_pre + 1)"),
         ("log(exp(y_pre))", "y_pre"),
         ("softsign(2*(W + 1))", "softsign(2*W + 2)"),
     ],
@@ -381,7 +415,7 @@ def test_an_own_operator_with_a_name_of_sympys_own_is_printed_by_its_name():
 def test_canonical(text, expected):
     form = canonical(parse(text, OWN))
     assert form == canonical(parse(expected, OWN))
-    assert text_of(form) == expected or "2**" in text
+    assert text_of(form) == expected
 
 
 @given(strategies.expressions(own=OWN_ROWS))
@@ -455,23 +489,17 @@ def counts_the_other_side(part):
     return {n_pre: n_post, n_post: n_pre}.get(part, part)
 
 
-def splits_roots_of_products(part):
-    if isinstance(part, sympy.Pow) and not part.exp.is_Integer and part.base.is_Mul:
-        return sympy.Mul(*(Abs(f) ** part.exp for f in part.base.args))
-    return part
-
-
 @pytest.mark.parametrize(
-    "change",
+    ("change", "symbols"),
     [
-        pulls_out_a_bound_factor,
-        takes_every_weighted_sum_for_the_potential,
-        exchanges_a_sum_that_captures,
-        counts_the_other_side,
+        (pulls_out_a_bound_factor, ("y_post", "W")),
+        (takes_every_weighted_sum_for_the_potential, ("y_pre", "W")),
+        (exchanges_a_sum_that_captures, ("W",)),
+        (counts_the_other_side, ("y_pre", "W")),
     ],
 )
-def test_broken_canonical_forms_are_caught(change):
-    sums = strategies.polynomials(symbols=("W", "y_pre", "y_post"), leaves=10)
+def test_broken_canonical_forms_are_caught(change, symbols):
+    sums = strategies.polynomials(symbols=symbols)
     falsified(lambda e, layer: value_is_kept(e, layer, everywhere(change)), sums, strategies.layers)
 
 
@@ -486,6 +514,8 @@ def test_broken_canonical_forms_are_caught(change):
         ("(-2)**(1/3)*W", "{} is not real; use only what is real for real quantities"),
         ("sqrt(-W**2)", "sqrt(-W**2) is not real; use only what is real for real quantities"),
         ("exp(1000)*W", "a number too long in exp(1000)*W; at most 300 digits"),
+        ("3**(W + 1e30)", "{} has a power of 1000000000000000000000000000000; at most 32"),
+        ("2**((W + 2)**6)", "2**((W + 2)**6) has a power of 64; at most 32"),
         (
             "(y_pre + W)**30*(e_pre + 1)**30",
             "{} would expand to 961 parts, at most 500; make it shorter",
@@ -495,6 +525,8 @@ def test_broken_canonical_forms_are_caught(change):
             "{} would expand to 680 parts, at most 500; make it shorter",
         ),
         (sympy.gamma(W), f"unknown operator gamma in gamma(W) {CALLS}"),
+        (sympy.zeta(3) * W, f"unknown operator zeta in zeta(3)*W {CALLS}"),
+        (sympy.GoldenRatio * W, f"unknown operator GoldenRatio in GoldenRatio*W {CALLS}"),
         (
             sympy.Heaviside(W, 0) * y_pre,
             "Heaviside(W, 0) in Heaviside(W, 0)*y_pre: Heaviside is 1/2 at 0 here; "
@@ -531,18 +563,6 @@ def test_a_term_that_could_not_be_read_back_is_refused():
         r"term G: .{157}\.\.\. is \d{5} characters when expanded; at most 20000; make it shorter",
         message,
     )
-
-
-def test_factors_of_exponentials_are_apart():
-    assert factors_of(-exp(y_post + y_pre) * 2 ** (W + 1)) == (
-        -1,
-        2,
-        2**W,
-        exp(y_post),
-        exp(y_pre),
-    ) or sympy.Mul(*factors_of(-exp(y_post + y_pre) * 2 ** (W + 1))) == -exp(
-        y_post + y_pre
-    ) * 2 ** (W + 1)
 
 
 @pytest.mark.parametrize(
@@ -699,7 +719,7 @@ def test_a_term_may_have_any_name_but_the_pools_own_words():
             ["term B: the same as A, z_post; leave out one of A, B"],
         ),
         (
-            {"A": sympy.sin(W) ** 2 + sympy.cos(W) ** 2 - 1},
+            {"A": Max(0, tanh(W) - 2)},
             {},
             ["term A: is zero wherever tried; leave it out"],
         ),
@@ -788,6 +808,7 @@ def test_grammar_files_load(file):
     assert pool.pseudo_gradient is not None
     assert all(Term.of(t.name, t.text, t.operators) == t for t in pool)
     assert load_pool(GRAMMAR / file) == pool
+    assert pool_from_plain(pool_to_plain(pool)) == pool
 
 
 def test_toml_and_python_give_the_same_pool():
@@ -833,12 +854,8 @@ def test_the_papers_pool_has_the_papers_matrix_form(layer):
     }
     for term in PAPER:
         # A few dozen sums and products of values of order one.
-        np.testing.assert_allclose(
-            oracle.update_matrix(term.expression, layer),
-            matrices[term.name],
-            rtol=1e-12,
-            atol=1e-13,
-        )
+        update = oracle.update_matrix(term.expression, layer)
+        np.testing.assert_allclose(update, matrices[term.name], rtol=1e-12, atol=1e-13)
 
 
 def test_terms_from_the_command_line_are_named_in_order():
@@ -919,7 +936,7 @@ def test_terms_from_the_command_line_are_named_in_order():
         (
             "bad.py",
             "from rulesearch.notation import operator\nf = operator('tanh', lambda x: x)\n",
-            ["bad.py: operator tanh: the name is taken; choose another"],
+            ["bad.py, operator tanh: the name is taken; choose another"],
         ),
         (
             "bad.toml",
@@ -938,7 +955,7 @@ def test_terms_from_the_command_line_are_named_in_order():
             "bad.toml",
             "terms = 3\n[extra]\n",
             [
-                "bad.toml: unknown table [extra]; a pool has [terms] and [start]",
+                "bad.toml: unknown table [extra]; a pool has [terms], [start] and [operators]",
                 'bad.toml: no table [terms]; write [terms] and lines such as F0 = "-e_post*y_pre"',
             ],
         ),
@@ -948,7 +965,7 @@ def test_terms_from_the_command_line_are_named_in_order():
             [
                 'bad.toml, term A: 1 is not text; write A = "expression"',
                 "bad.toml, term start: the name is taken; choose another",
-                "bad.toml: start is not a table; write [start] and lines such as F0 = 1e-3",
+                "bad.toml, start is not a table; write [start] and lines such as F0 = 1e-3",
             ],
         ),
         (

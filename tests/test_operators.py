@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rulesearch.errors import RuleSearchError
-from rulesearch.notation import W, e_post, n_pre, sum_post, sum_pre, y_post, y_pre, z_post
+from rulesearch.notation import W, e_post, e_pre, n_pre, sum_post, sum_pre, y_post, y_pre, z_post
 from rulesearch.operators import (
     OPERATORS,
     POST,
@@ -435,3 +435,45 @@ def test_strangers(call):
 def test_the_sum_of_a_number_is_no_number():
     assert not sum_pre(sympy.Integer(2)).is_number
     assert isinstance(sum_pre(sympy.Integer(2)), NeuronSum)
+
+
+# --- the oracle itself ------------------------------------------------------------------------
+
+
+@given(strategies.networks.filter(lambda n: n.pathway == "symmetric"))
+def test_the_oracles_pseudo_gradient_is_the_gradient_where_the_pathway_is_symmetric(network):
+    image, label = network.x[:1], network.labels[:1]
+    rate = 1.0
+    after = oracle.lifetime(
+        [-e_post * y_pre], [rate], network.weights, None, image, label, "symmetric"
+    )
+    step = 1e-5
+    for depth, weight in enumerate(network.weights):
+        for at in np.ndindex(weight.shape):
+            losses = []
+            for shift in (step, -step):
+                moved = [w.copy() for w in network.weights]
+                moved[depth][at] += shift
+                losses.append(oracle.query_loss(moved, image, label))
+            slope = (losses[0] - losses[1]) / (2 * step)
+            # A softplus of sharpness 10 has third derivatives of order 100, times step**2.
+            assert after[depth][at] - weight[at] == pytest.approx(-rate * slope, abs=1e-6)
+
+
+def test_the_oracles_pathways_differ_by_their_matrices_alone():
+    network = strategies.network(7, (3, 4, 2), "random")
+    rule = ([-e_post * y_pre, y_post * e_pre], [[0.1, 0.2], [0.3, -0.1]])
+    step = (network.x[:1], network.labels[:1])
+    transposed = [w.T for w in network.weights]
+    symmetric = oracle.lifetime(*rule, network.weights, None, *step, "symmetric")
+    random = oracle.lifetime(*rule, network.weights, transposed, *step, "random")
+    jumped = [transposed[0] @ np.diag(slope_of(network)) @ transposed[1], transposed[1]]
+    direct = oracle.lifetime(*rule, network.weights, jumped, *step, "direct")
+    for s, r, d in zip(symmetric, random, direct, strict=True):
+        np.testing.assert_array_equal(s, r)
+        np.testing.assert_allclose(s, d, rtol=1e-12)
+
+
+def slope_of(network):
+    """Derivative of the hidden layer's softplus of sharpness 10, at the first image."""
+    return 1 / (1 + np.exp(-10 * network.weights[0] @ network.x[0]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import sympy
 from sympy import Abs, Add, Expr, Float, Integer, Mul, Pow, Rational, Symbol, exp, sign
@@ -28,6 +28,10 @@ HIGHEST_POWER = 32
 #: Digits of a numerator or denominator: what a float64 holds.
 MOST_DIGITS = 300
 
+_NOT_FINITE = (sympy.nan, sympy.zoo, sympy.oo, -sympy.oo)
+_WITHOUT_LIMIT = "is not finite; take the division by zero out of it"
+NOT_REAL = "is not real; use only what is real for real quantities"
+
 _POTENTIAL = QUANTITIES["W"].symbol * QUANTITIES["y_pre"].symbol
 _Z_POST = QUANTITIES["z_post"].symbol
 
@@ -36,9 +40,11 @@ def canonical(expression: Expr, written: str = "") -> Expr:
     """The canonical form (design, section 3).
 
     Floats become rational; products and powers are distributed over `+`, but for denominators,
-    which would no longer separate into post and pre; so are sums, and factors without the bound
-    index leave them; the sum of a constant is `n_pre` or `n_post` times it; where both sides are
-    summed over, `sum_post` stands outside; `sum_pre(W*y_pre)` is `z_post`.
+    which would no longer separate into post and pre; `exp(a + b)` is `exp(a)*exp(b)`, and the Abs
+    or sign of a product that of its factors, so that they do separate; sums are distributed, and
+    factors without the bound index leave them; the sum of a constant is `n_pre` or `n_post` times
+    it; where both sides are summed over, `sum_post` stands outside; `sum_pre(W*y_pre)` is
+    `z_post`.
 
     Args:
         expression: over local quantities and the table of operators.
@@ -130,17 +136,28 @@ def _digits(number: Rational) -> float:
 def _check_value(form: Expr, written: str) -> None:
     if form == 0:
         raise RuleSearchError(f"{written} is zero; leave it out, or mend it")
-    if form.has(sympy.nan, sympy.zoo, sympy.oo, -sympy.oo):
-        raise RuleSearchError(f"{written} is not finite; take the division by zero out of it")
+    if form.has(*_NOT_FINITE):
+        raise RuleSearchError(f"{written} {_WITHOUT_LIMIT}")
     if form.is_real is False or any(number.is_real is False for number in _numbers(form)):
-        raise RuleSearchError(f"{written} is not real; use only what is real for real quantities")
+        raise RuleSearchError(f"{written} {NOT_REAL}")
     for number in _numbers(form):
-        if number.is_Rational:
-            large = _digits(number) > MOST_DIGITS
-        else:
-            large = bool(abs(number.evalf(5)) > Integer(10) ** MOST_DIGITS)
-        if large:
-            raise RuleSearchError(f"a number too long in {written}; at most {MOST_DIGITS} digits")
+        check_number(number, written)
+
+
+def check_number(number: Expr, written: str) -> None:
+    """Refuse a number that float64 cannot hold, or that SymPy would not come back from.
+
+    Raises:
+        RuleSearchError: not finite, or too many digits.
+    """
+    if number.has(*_NOT_FINITE):
+        raise RuleSearchError(f"{written} {_WITHOUT_LIMIT}")
+    if number.is_Rational:
+        large = _digits(number) > MOST_DIGITS
+    else:
+        large = bool(abs(number.evalf(5)) > Integer(10) ** MOST_DIGITS)
+    if large:
+        raise RuleSearchError(f"a number too long in {written}; at most {MOST_DIGITS} digits")
 
 
 def _numbers(form: Expr) -> Iterator[Expr]:
@@ -160,12 +177,29 @@ def _canonical(expression: Expr) -> Expr:
         return Rational(repr(float(expression)))
     if not expression.args:
         return expression
-    form = expression.func(*(_canonical(a) for a in expression.args))
-    if form.has(sympy.nan, sympy.zoo, sympy.oo, -sympy.oo):
+    form = built(expression.func, *(_canonical(a) for a in expression.args))
+    if form.has(*_NOT_FINITE):
         return form
+    if isinstance(form, Pow) and not form.exp.is_number:
+        # 3**(x + 1e9) is 3**x times a number that would not come back.
+        power = form.exp.as_coeff_Add()[0]
+        if abs(power) > HIGHEST_POWER:
+            raise RuleSearchError(f"has a power of {echo(str(power))}; at most {HIGHEST_POWER}")
     if isinstance(form, NeuronSum):
         return _add(_summed(form.func, part) for part in Add.make_args(form.args[0]))
     return _expanded(form)
+
+
+def built(function: Callable[..., Expr], *arguments: Expr) -> Expr:
+    """The call or operation, where SymPy may refuse: it has no Max of what is never real.
+
+    Raises:
+        RuleSearchError: the end of a message; what was written goes in front.
+    """
+    try:
+        return function(*arguments)
+    except ValueError:
+        raise RuleSearchError(NOT_REAL) from None
 
 
 def _add(parts: Iterable[Expr]) -> Expr:
@@ -196,6 +230,8 @@ def _expanded(form: Expr) -> Expr:
 
 def _factor(form: Expr) -> Expr:
     """A factor that is no product, rewritten so that equal ones look alike."""
+    if len(apart := factors_of(form)) > 1:
+        return Mul(*apart)
     if isinstance(form, Pow) and form.base.is_Add:
         base, exponent = form.args
         if exponent.is_Integer and exponent > 0:
@@ -227,8 +263,6 @@ def _by_factor(form: Expr) -> Expr:
 def factors_of(product: Expr) -> tuple[Expr, ...]:
     """The factors of a product, those of exp(a + b) and 2**(a + b) apart.
 
-    SymPy joins them wherever they meet, so that they hide what separates.
-
     Example:
         >>> from rulesearch.notation import exp, y_post, y_pre
         >>> factors_of(-exp(y_post + y_pre))
@@ -249,7 +283,7 @@ def _summed(total: type[NeuronSum], part: Expr) -> Expr:
     """The sum of one part; what does not carry the bound index stands in front."""
     inner: list[Expr] = []
     outer: list[Expr] = []
-    for factor in factors_of(part):
+    for factor in Mul.make_args(part):
         (inner if total.axis in index_of(factor) else outer).append(factor)
     front, summand = Mul(*outer), Mul(*inner)
     if not inner:

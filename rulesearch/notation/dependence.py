@@ -69,9 +69,10 @@ def dependence(names: Sequence[str], expressions: Sequence[Expr]) -> str | None:
     names = [names[int(i)] for i in tried]
     if len(values) < 4 * len(names):
         return None
-    scale = np.linalg.norm(values, axis=0)
-    if not scale.all():
-        return f"term {names[int(np.argmin(scale))]}: is zero wherever tried; leave it out"
+    largest = np.abs(values).max(axis=0)
+    if not largest.all():
+        return f"term {names[int(np.argmin(largest))]}: is zero wherever tried; leave it out"
+    scale = largest * np.linalg.norm(values / largest, axis=0)  # squares might overflow
     scaled = values / scale
     if _null_vector(scaled) is None:
         return None

@@ -8,11 +8,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from sympy import Symbol
+
 from rulesearch.errors import RuleSearchError
+from rulesearch.notation.parsing import parse
 from rulesearch.notation.pool import Pool
 from rulesearch.notation.printing import text_of
 from rulesearch.notation.vocabulary import unknown_symbol
-from rulesearch.operators import OPERATORS, QUANTITIES, without_definitions
+from rulesearch.operators import OPERATORS, QUANTITIES, check_name, defined, definitions_of
 
 
 def load_pool(path: str | Path) -> Pool:
@@ -20,7 +23,8 @@ def load_pool(path: str | Path) -> Pool:
 
     Args:
         path: a `.py` file with a module-level `pool`, or a `.toml` file with a table `[terms]`
-            (name = "expression") and an optional table `[start]`.
+            (name = "expression") and, if wanted, `[start]` (name = number) and `[operators]`
+            (name = {arguments = ["x"], definition = "expression"}).
 
     Raises:
         RuleSearchError: a missing or broken file or pool; each line starts with the path.
@@ -54,7 +58,7 @@ def pool_from_text(terms: Sequence[str]) -> Pool:
 def _in_file(path: str, error: RuleSearchError) -> RuleSearchError:
     return RuleSearchError(
         *(
-            f"{path}, {s}" if s.startswith(("term ", "start")) else f"{path}: {s}"
+            f"{path}, {s}" if s.startswith(("term ", "start ", "operator ")) else f"{path}: {s}"
             for s in error.lines
         )
     )
@@ -110,45 +114,111 @@ def _from_toml(path: str, text: str) -> Pool:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RuleSearchError(f"{path}: not TOML, {error}; mend the line") from None
-    faults = [
-        f"{path}: unknown table [{name}]; a pool has [terms] and [start]"
-        for name in content
-        if name not in ("terms", "start")
-    ]
-    terms, start = content.get("terms"), content.get("start", {})
-    if not isinstance(terms, Mapping) or not terms:
-        faults.append(
-            f'{path}: no table [terms]; write [terms] and lines such as F0 = "-e_post*y_pre"'
-        )
-        raise RuleSearchError(*faults)
-    faults.extend(
-        f'{path}, term {name}: {value!r} is not text; write {name} = "expression"'
-        for name, value in terms.items()
-        if not isinstance(value, str)
-    )
-    faults.extend(
-        f"{path}, term {name}: the name is taken; choose another"
-        for name in terms
-        if name in ("start", "operators")
-    )
-    if not isinstance(start, Mapping):
-        faults.append(f"{path}: start is not a table; write [start] and lines such as F0 = 1e-3")
-    if faults:
-        raise RuleSearchError(*faults)
     try:
-        return Pool(start=start or None, **terms)
+        return pool_from_plain(content)
     except RuleSearchError as error:
         raise _in_file(path, error) from None
 
 
+# --- a pool as plain data -----------------------------------------------------------------------
+
+_TABLES = ("terms", "start", "operators")
+_DEFINITION = '{arguments = ["x"], definition = "x/(1 + Abs(x))"}'
+
+
 def pool_to_plain(pool: Pool) -> dict[str, Any]:
-    """The pool as text, for a run directory."""
+    """The pool as text and numbers: what a run directory keeps, and what a TOML file says.
+
+    Returns:
+        `terms`, name -> expression; `start`, name -> number; and `operators`, the pool's own,
+        name -> `{"arguments": [name, ...], "definition": expression}`, each after those it calls.
+
+    Example:
+        >>> from rulesearch.notation import Pool
+        >>> pool_to_plain(Pool(F0="-e_post*y_pre"))
+        {'terms': {'F0': '-e_post*y_pre'}, 'start': {'F0': 0.001}, 'operators': {}}
+    """
+    own = definitions_of(term.expression for term in pool)
     return {
-        "terms": {t.name: text_of(without_definitions(t.expression)) for t in pool},
+        "terms": {term.name: term.text for term in pool},
         "start": dict(pool.start),
+        "operators": {
+            name: {"arguments": [a.name for a in arguments], "definition": text_of(body)}
+            for name, (arguments, body) in own.items()
+        },
     }
 
 
 def pool_from_plain(plain: Mapping[str, Any]) -> Pool:
-    """The pool that `pool_to_plain` wrote."""
-    return Pool(start=plain["start"], **plain["terms"])
+    """The pool that plain data says; `pool_from_plain(pool_to_plain(pool)) == pool`.
+
+    Args:
+        plain: as `pool_to_plain` gives it; `start` and `operators` may be left out, and an
+            operator may call those before it.
+
+    Raises:
+        RuleSearchError: a missing or unknown table, a wrong kind of value, a bad operator, or
+            what `Pool` refuses; one line each.
+    """
+    faults = [
+        f"unknown table [{name}]; a pool has [terms], [start] and [operators]"
+        for name in plain
+        if name not in _TABLES
+    ]
+    terms, start, own = plain.get("terms"), plain.get("start", {}), plain.get("operators", {})
+    if not isinstance(terms, Mapping) or not terms:
+        faults.append('no table [terms]; write [terms] and lines such as F0 = "-e_post*y_pre"')
+        raise RuleSearchError(*faults)
+    for name, value in terms.items():
+        if not isinstance(value, str):
+            faults.append(f'term {name}: {value!r} is not text; write {name} = "expression"')
+        elif name in ("start", "operators"):
+            faults.append(f"term {name}: the name is taken; choose another")
+    if not isinstance(start, Mapping):
+        faults.append("start is not a table; write [start] and lines such as F0 = 1e-3")
+    if not isinstance(own, Mapping):
+        faults.append(
+            "operators is not a table; write [operators] and lines such as "
+            f"softsign = {_DEFINITION}"
+        )
+    if faults:
+        raise RuleSearchError(*faults)
+    return Pool(start=start or None, operators=_operators(own), **terms)
+
+
+def _operators(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """The classes of operators given as text, by name."""
+    made: dict[str, Any] = {}
+    faults: list[str] = []
+    for name, row in plain.items():
+        try:
+            check_name(name)
+            made[name] = _operator(name, row, made)
+        except RuleSearchError as error:
+            faults.extend(error.lines)
+    if faults:
+        raise RuleSearchError(*faults)
+    return made
+
+
+def _operator(name: str, row: Any, before: Mapping[str, Any]) -> Any:
+    match row:
+        case {"arguments": [*names], "definition": str(text)} if len(row) == 2 and names:
+            pass
+        case _:
+            raise RuleSearchError(f"operator {name}: write {name} = {_DEFINITION}")
+    for argument in names:
+        if not isinstance(argument, str) or not argument.isidentifier():
+            raise RuleSearchError(
+                f"operator {name}: argument {argument!r} is not a name; use letters, digits and _"
+            )
+    if len(set(names)) < len(names):
+        raise RuleSearchError(
+            f"operator {name}: two arguments of one name in {', '.join(names)}; rename one"
+        )
+    arguments = {argument: Symbol(argument, real=True) for argument in names}
+    try:
+        body = parse(text, before, arguments)
+    except RuleSearchError as error:
+        raise error.located(f"operator {name}") from None
+    return defined(name, list(arguments.values()), body)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import sympy
-from sympy import Expr, Integer, Rational
+from sympy import Expr, Integer, Rational, Symbol
 
 from rulesearch.errors import RuleSearchError
-from rulesearch.notation.canonical import MOST_DIGITS, check_power
+from rulesearch.notation.canonical import MOST_DIGITS, built, check_number, check_power
 from rulesearch.notation.vocabulary import echo, unknown_operator, unknown_symbol
 from rulesearch.operators import OPERATORS, QUANTITIES, Operator, operator_of
 
@@ -28,12 +28,18 @@ _CHAINED: Mapping[type[ast.operator], Callable[[Expr, Expr], Expr]] = {
 }
 
 
-def parse(text: str, operators: Mapping[str, Any] | None = None) -> Expr:
+def parse(
+    text: str,
+    operators: Mapping[str, Any] | None = None,
+    arguments: Mapping[str, Symbol] | None = None,
+) -> Expr:
     """The SymPy expression that a text term says, as written (not yet canonical).
 
     Args:
         text: one expression in the notation of a term.
         operators: a grammar's own operators by name, beside those of the table.
+        arguments: the symbols that the definition of an operator reads, by name; a term, without
+            them, reads the local quantities.
 
     Raises:
         RuleSearchError: a syntax error, an unknown symbol or operator, a wrong number of
@@ -61,7 +67,7 @@ def parse(text: str, operators: Mapping[str, Any] | None = None) -> Expr:
         raise RuleSearchError(f"{echo(text)} has too many parts; make it shorter") from None
     own = {name: operator_of(function) for name, function in (operators or {}).items()}
     table = {**OPERATORS, **{name: row for name, row in own.items() if row}}
-    return _Walk(text, table).value(tree.body)
+    return _Walk(text, table, arguments or {}).value(tree.body)
 
 
 def _too_deep(text: str) -> RuleSearchError:
@@ -74,8 +80,16 @@ class _Walk:
 
     text: str
     table: Mapping[str, Operator]
+    arguments: Mapping[str, Symbol]
 
     def value(self, node: ast.expr, depth: int = 0) -> Expr:
+        value = self._value(node, depth)
+        if value.is_number:
+            # From the inside out: SymPy would not come back from sin(exp(1e30)).
+            check_number(value, echo(self.text))
+        return value
+
+    def _value(self, node: ast.expr, depth: int) -> Expr:
         if depth > DEEPEST:
             raise _too_deep(self.text)
         match node:
@@ -90,7 +104,9 @@ class _Walk:
             case ast.BinOp(left=left, op=ast.Pow(), right=right):
                 base, exponent = self.value(left, depth + 1), self.value(right, depth + 1)
                 # Before SymPy works it out: W**9**9 would, and a larger tower not come back.
-                check_power(base, exponent, echo(self.text))
+                # A definition may raise an argument to another: the term that calls it is checked.
+                if exponent.is_number or not self.arguments:
+                    check_power(base, exponent, echo(self.text))
                 return base**exponent
             case ast.BinOp(op=ast.BitXor()):
                 raise RuleSearchError(f"^ in {echo(self.text)} is not a power; write **")
@@ -126,7 +142,9 @@ class _Walk:
         return exact
 
     def _name(self, name: str) -> Expr:
-        if name in QUANTITIES:
+        if name in self.arguments:
+            return self.arguments[name]
+        if name in QUANTITIES and not self.arguments:
             return QUANTITIES[name].symbol
         if name in _CONSTANTS:
             return _CONSTANTS[name]
@@ -134,7 +152,7 @@ class _Walk:
             raise RuleSearchError(
                 f"operator {name} without arguments in {echo(self.text)}; write {name}(...)"
             )
-        raise RuleSearchError(unknown_symbol(name, self.text))
+        raise RuleSearchError(unknown_symbol(name, self.text, self.arguments))
 
     def _call(self, name: str, arguments: list[Expr]) -> Expr:
         row = self.table.get(name)
@@ -146,4 +164,11 @@ class _Walk:
             raise RuleSearchError(
                 f"{name} takes {row.arity_text()}, not {len(arguments)}, in {echo(self.text)}"
             )
-        return row.function(*arguments)
+        if row.function is sympy.exp and arguments[0].has(sympy.log):
+            # SymPy makes a**9 of exp(9*log(a)) at once.
+            for part in sympy.Add.make_args(arguments[0]):
+                check_power(sympy.E, part.as_coeff_Mul()[0], echo(self.text))
+        try:
+            return built(row.function, *arguments)
+        except RuleSearchError as error:
+            raise RuleSearchError(f"{echo(self.text)} {error}") from None

@@ -17,7 +17,14 @@ from rulesearch.notation.dependence import dependence
 from rulesearch.notation.parsing import MOST_CHARACTERS, parse
 from rulesearch.notation.printing import latex_of, text_of
 from rulesearch.notation.vocabulary import closest, echo
-from rulesearch.operators import OPERATORS, QUANTITIES, Index, index_of, without_definitions
+from rulesearch.operators import (
+    OPERATORS,
+    QUANTITIES,
+    Index,
+    definitions_of,
+    index_of,
+    without_definitions,
+)
 
 PSEUDO_GRADIENT: Expr = -QUANTITIES["e_post"].symbol * QUANTITIES["y_pre"].symbol
 START = 1e-3
@@ -88,7 +95,7 @@ class Term:
     def operators(self) -> Mapping[str, Any]:
         """The operators of its own that the term calls, by name."""
         calls = {call.func for call in self.expression.atoms(Function)}
-        return {f.__name__: f for f in calls if f.__name__ not in OPERATORS}
+        return {f.__name__: f for f in sorted(calls, key=str) if f.__name__ not in OPERATORS}
 
 
 @dataclass(frozen=True, init=False)
@@ -132,6 +139,7 @@ class Pool:
                 faults.extend(error.lines)
         faults.extend(_start_faults(start or {}, list(terms)))
         faults.extend(_repeated(made))
+        faults.extend(_ambiguous(made))
         if not faults and (fault := dependence(list(terms), [t.expression for t in made])):
             faults.append(fault)
         if faults:
@@ -202,6 +210,15 @@ def _start_faults(start: Mapping[str, Any], names: list[str]) -> Iterator[str]:
             yield f"start {name}: {value} is not finite; write a number such as 1e-3"
     if start and not any(isinstance(v, Real) and v for v in start.values()):
         yield "start: every coefficient is zero; give at least one, such as 1e-3"
+
+
+def _ambiguous(terms: list[Term]) -> tuple[str, ...]:
+    """One name for two operators would be one operator in a run's record."""
+    try:
+        definitions_of(term.expression for term in terms)
+    except RuleSearchError as error:
+        return error.lines
+    return ()
 
 
 def _repeated(terms: list[Term]) -> Iterator[str]:

@@ -32,14 +32,15 @@ def closest(word: str, choices: Collection[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def unknown_symbol(name: str, written: str = "") -> str:
-    """What is said of a symbol that is not a local quantity."""
+def unknown_symbol(name: str, written: str = "", arguments: Collection[str] = ()) -> str:
+    """What is said of a symbol that is not a local quantity, or not an argument of a definition."""
     place = f" in {echo(written)}" if written else ""
     if name in OPERATORS:
         return f"operator {name} without arguments{place}; write {name}(...)"
+    choices = arguments or QUANTITIES
+    who = "this definition" if arguments else "a term"
     return (
-        f"unknown symbol {name}{place}{closest(name, QUANTITIES)} "
-        f"(a term may use {', '.join(QUANTITIES)})"
+        f"unknown symbol {name}{place}{closest(name, choices)} ({who} may use {', '.join(choices)})"
     )
 
 

@@ -9,6 +9,9 @@ from rulesearch.operators.calculus import derivative as derivative
 from rulesearch.operators.calculus import index_of as index_of
 from rulesearch.operators.calculus import stranger as stranger
 from rulesearch.operators.calculus import without_definitions as without_definitions
+from rulesearch.operators.definition import check_name as check_name
+from rulesearch.operators.definition import defined as defined
+from rulesearch.operators.definition import definitions_of as definitions_of
 from rulesearch.operators.definition import operator as operator
 from rulesearch.operators.quantities import POST as POST
 from rulesearch.operators.quantities import PRE as PRE

@@ -20,11 +20,13 @@ def stranger(expression: Expr) -> Expr | None:
         >>> stranger(tanh(y_pre) + gamma(y_pre))
         gamma(y_pre)
     """
-    if expression.is_Symbol or expression.is_Number or expression.is_NumberSymbol:
+    if expression.is_Symbol or expression in (sympy.pi, sympy.E):
         return None
+    if expression.is_Atom and expression.is_number and not expression.is_NumberSymbol:
+        return None  # infinities and I as well; `canonical` says what is wrong with them
     row = operator_of(expression.func)
     known = row or expression.is_Add or expression.is_Mul or isinstance(expression, Pow)
-    if not known and not expression.is_number:
+    if not known:
         return expression
     if row and not row.plain(expression):
         return expression

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import inspect
 import keyword
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import sympy
-from sympy import Expr, Function, Symbol
+from sympy import Expr, Float, Function, Rational, Symbol
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.operators.calculus import derivative, stranger
 from rulesearch.operators.quantities import QUANTITIES
-from rulesearch.operators.table import OPERATORS, NeuronSum, Operator
+from rulesearch.operators.table import OPERATORS, NeuronSum, Operator, operator_of
 
 _CONSTANTS = ("pi", "E")
 
@@ -27,12 +27,11 @@ def operator(name: str, definition: Callable[..., Expr]) -> Any:
         definition: arguments -> expression, for one neuron or synapse.
 
     Returns:
-        A SymPy function class to be used in terms; the same one for the same name and definition.
+        A SymPy function class to be used in terms; the same one for the same name and definition,
+        whatever the arguments are called.
 
     Raises:
-        RuleSearchError: the name is taken or not an identifier, the definition takes no argument
-            or any number of them, calls what is not in the table, reads more than its arguments,
-            or sums over neurons.
+        RuleSearchError: the definition takes no argument or any number of them; and see `defined`.
 
     Example:
         >>> from rulesearch.notation import Abs, operator, y_pre
@@ -40,10 +39,7 @@ def operator(name: str, definition: Callable[..., Expr]) -> Any:
         >>> softsign(y_pre)
         softsign(y_pre)
     """
-    if not name.isidentifier() or keyword.iskeyword(name):
-        raise RuleSearchError(f"operator {name!r}: not a name; use letters, digits and _")
-    if name in OPERATORS or name in QUANTITIES or name in _CONSTANTS:
-        raise RuleSearchError(f"operator {name}: the name is taken; choose another")
+    check_name(name)
     parameters = inspect.signature(definition).parameters.values()
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     if not parameters or any(p.kind not in positional for p in parameters):
@@ -51,8 +47,30 @@ def operator(name: str, definition: Callable[..., Expr]) -> Any:
             f"operator {name}: the definition must take a fixed number of arguments, as in "
             f"operator({name!r}, lambda x: x/(1 + Abs(x)))"
         )
-    arguments = tuple(Symbol(p.name, real=True) for p in parameters)
-    body = sympy.sympify(definition(*arguments))
+    arguments = [Symbol(p.name, real=True) for p in parameters]
+    return defined(name, arguments, definition(*arguments))
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot be an operator's name.
+
+    Raises:
+        RuleSearchError: not an identifier, or a name in the tables.
+    """
+    if not name.isidentifier() or keyword.iskeyword(name):
+        raise RuleSearchError(f"operator {name!r}: not a name; use letters, digits and _")
+    if name in OPERATORS or name in QUANTITIES or name in _CONSTANTS:
+        raise RuleSearchError(f"operator {name}: the name is taken; choose another")
+
+
+def defined(name: str, arguments: Sequence[Symbol], body: Expr) -> Any:
+    """The operator of this name whose value is `body`, an expression of its arguments.
+
+    Raises:
+        RuleSearchError: the definition calls what is not in the table, reads more than its
+            arguments, or sums over neurons.
+    """
+    body = sympy.sympify(body)
     if not isinstance(body, Expr):
         raise RuleSearchError(
             f"operator {name}: the definition gives {body}, not an expression; write one such as "
@@ -72,7 +90,47 @@ def operator(name: str, definition: Callable[..., Expr]) -> Any:
             f"operator {name}: unknown operator {call.func.__name__} in {body}; use "
             f"{', '.join(n for n, row in OPERATORS.items() if not row.drops)}"
         )
-    return _class_of(name, arguments, body)
+    # Exact numbers and arguments without names: the same operator from Python and from text.
+    exact: dict[Expr, Expr] = {f: Rational(repr(float(f))) for f in body.atoms(Float)}
+    places = _places(len(arguments))
+    body = body.xreplace({**exact, **dict(zip(arguments, places, strict=True))})
+    # Multiplied out, as 1/(2*(x + 1)) would come back from its text as 1/(2*x + 2).
+    return _class_of(name, places, sympy.expand_mul(body))
+
+
+def _places(count: int) -> tuple[Symbol, ...]:
+    return tuple(Symbol(f"x{i}", real=True) for i in range(count))
+
+
+def definitions_of(expressions: Iterable[Expr]) -> Mapping[str, tuple[tuple[Symbol, ...], Expr]]:
+    """The operators of one's own that expressions call: name -> arguments and body.
+
+    Those that a definition calls stand before it.
+
+    Raises:
+        RuleSearchError: two operators of the same name.
+
+    Example:
+        >>> from rulesearch.notation import Abs, operator, y_pre
+        >>> softsign = operator("softsign", lambda x: x / (1 + Abs(x)))
+        >>> dict(definitions_of([softsign(y_pre)]))
+        {'softsign': ((x0,), x0/(Abs(x0) + 1))}
+    """
+    found: dict[str, tuple[tuple[Symbol, ...], Expr]] = {}
+    for expression in expressions:
+        for call in sorted(expression.atoms(Function), key=str):
+            row = operator_of(call.func)
+            if row is None or row.definition is None:
+                continue
+            arguments = _places(len(call.args))
+            body = row.definition(*arguments)
+            for name, inner in (*definitions_of([body]).items(), (row.name, (arguments, body))):
+                if found.setdefault(name, inner) != inner:
+                    raise RuleSearchError(
+                        f"operator {name}: has two definitions, {found[name][1]} and {inner[1]}; "
+                        "give each a name of its own"
+                    )
+    return found
 
 
 @cache

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import torch
+
 from rulesearch.data import Data
 from rulesearch.errors import RuleSearchError
 from rulesearch.locality import classify, parse_needs, within
@@ -241,6 +243,7 @@ def carry_out(request: Request, stages: Stages) -> Result:
         ),
     ]
     with shared_by_workers(populations, config.workers) as (main, final, *others):
+        request = replace(request, messages=(*request.messages, *_compile(request, stages, main)))
         backprop, alignment = (
             _baseline(request, stages, others[2 * i], label)
             for i, label in enumerate(("backprop", "feedback alignment"))
@@ -275,7 +278,21 @@ def carry_out(request: Request, stages: Stages) -> Result:
                 "evaluation/feedback alignment", alignment.theta, seeds
             ),
         }
-    return _result(request, trials, screened, elimination, coefficients, outcomes, began)
+    rates = {"backprop": backprop.rate, "feedback_alignment": alignment.rate}
+    evaluation = {name: _evaluation(outcome, rates.get(name)) for name, outcome in outcomes.items()}
+    return _result(request, trials, screened, elimination, coefficients, evaluation, began)
+
+
+def _compile(request: Request, stages: Stages, main: Population) -> tuple[str, ...]:
+    """Have the pool's kernel compiled by a first lifetime; what to say where it is another one."""
+    stages.on_stage("compiling the kernel")
+    setting = request.setting
+    start = torch.tensor(setting.start, dtype=torch.float64) * torch.tensor(setting.scales)
+    seeds = lifetime_seeds(setting.seed, "compiling", 0, 1)
+    note = main(start, seeds, gradient=range(len(setting.names))).note
+    if note:
+        stages.on_stage(note)
+    return (note,) if note else ()
 
 
 def _baseline(request: Request, stages: Stages, population: Population, label: str) -> Rate:
@@ -356,7 +373,7 @@ def _result(
     screened: Screen,
     elimination: Elimination | None,
     coefficients: Coefficients,
-    outcomes: dict[str, Outcomes],
+    evaluation: dict[str, EvaluationRecord],
     began: float,
 ) -> Result:
     pool, config = request.pool, request.config
@@ -400,7 +417,7 @@ def _result(
             )
             for s in (elimination.steps if elimination else ())
         ),
-        evaluation={name: _evaluation(outcome) for name, outcome in outcomes.items()},
+        evaluation=evaluation,
         message="; ".join(m for m in messages if m),
         images={
             "search": request.data.search.source,
@@ -412,7 +429,7 @@ def _result(
     )
 
 
-def _evaluation(outcomes: Outcomes) -> EvaluationRecord:
+def _evaluation(outcomes: Outcomes, rate: float | None) -> EvaluationRecord:
     summary = summarise(outcomes)
     return EvaluationRecord(
         accuracy=summary.accuracy,
@@ -420,4 +437,5 @@ def _evaluation(outcomes: Outcomes) -> EvaluationRecord:
         loss=summary.loss,
         lifetimes=summary.lifetimes,
         diverged=summary.diverged,
+        rate=rate,
     )

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from rulesearch.kernels import Batch, Outcome
 from rulesearch.kernels.einsum.forms import Applied, Form, Values, apply, pull_form, updated
 from rulesearch.lowering import Plan
-from rulesearch.network import BETA, query_loss, slope, softplus
+from rulesearch.network import query_loss, slope, slope_derivative, softplus
 from rulesearch.operators import QUANTITIES
 from rulesearch.pathways import Pathway
 
+#: [lifetimes, post rows, pre rows] for every layer, form and scalar of the form.
+Coefficients = list[list[list[Tensor]]]
+
 
 @dataclass(frozen=True)
-class _Step:
+class Step:
     """What one step computed: enough for its adjoint.
 
     Attributes:
@@ -57,10 +61,7 @@ class EinsumKernel:
         """See `rulesearch.kernels.Kernel`."""
         with torch.no_grad():
             initial_loss, _ = query_loss(batch.weights, batch.query_x, batch.query_labels)
-            K = [
-                [form.coefficients(batch.theta[:, layer]) for form in self.forms]
-                for layer in range(self._depth)
-            ]
+            K = self.coefficients(batch.theta)
             steps = batch.x.shape[1]
             stretch = max(1, math.isqrt(steps))
             W = list(batch.weights)
@@ -68,7 +69,7 @@ class EinsumKernel:
             for t in range(steps):
                 if gradient and t % stretch == 0:
                     checkpoints.append(W)
-                W, _ = self._step(batch, K, W, t)
+                W, _ = self.step(batch, K, W, t)
         if not gradient:
             with torch.no_grad():
                 loss, accuracy = query_loss(W, batch.query_x, batch.query_labels)
@@ -76,17 +77,30 @@ class EinsumKernel:
 
         loss, accuracy, Lambda = _query_adjoint(W, batch)
         with torch.no_grad():
-            bar_k = [[[torch.zeros_like(k) for k in form] for form in layer] for layer in K]
-            for start, begin in reversed(list(enumerate(checkpoints))):
-                replayed = []
-                V = begin
-                for t in range(start * stretch, min(steps, (start + 1) * stretch)):
-                    V, record = self._step(batch, K, V, t)
-                    replayed.append(record)
-                for record in reversed(replayed):
-                    Lambda = self._adjoint(batch, K, record, Lambda, bar_k)
-            theta_bar = self._gradient(bar_k, gradient)
+            bar_k = zeros_like(K)
+            for number, begin in reversed(list(enumerate(checkpoints))):
+                times = range(number * stretch, min(steps, (number + 1) * stretch))
+                for record in reversed(self.replay(batch, K, begin, times)):
+                    Lambda = self.adjoint(batch, K, record, Lambda, bar_k)
+            theta_bar = self.theta_gradient(bar_k, gradient)
         return Outcome(loss, accuracy, initial_loss, theta_bar, W if keep_weights else None)
+
+    def coefficients(self, theta: Float[Tensor, "lifetimes layers terms"]) -> Coefficients:
+        """K of every layer, form and scalar."""
+        return [
+            [form.coefficients(theta[:, layer]) for form in self.forms]
+            for layer in range(self._depth)
+        ]
+
+    def replay(
+        self, batch: Batch, K: Coefficients, W: list[Tensor], times: Iterable[int]
+    ) -> list[Step]:
+        """The steps at these times once more, from the weights at a checkpoint."""
+        records = []
+        for t in times:
+            W, record = self.step(batch, K, W, t)
+            records.append(record)
+        return records
 
     @property
     def _depth(self) -> int:
@@ -106,9 +120,10 @@ class EinsumKernel:
                 needed.add(edge.source)
         return needed
 
-    def _step(
-        self, batch: Batch, K: list[list[list[Tensor]]], W: list[Tensor], t: int
-    ) -> tuple[list[Tensor], _Step]:
+    def step(
+        self, batch: Batch, K: Coefficients, W: list[Tensor], t: int
+    ) -> tuple[list[Tensor], Step]:
+        """The weights after step `t` from those before it, and what the adjoint needs of it."""
         y = [batch.x[:, t : t + 1]]
         z = [y[0]]  # the potential of a pixel is the pixel
         for weight in W:
@@ -140,7 +155,7 @@ class EinsumKernel:
             new.append(updated(weight, forms, v))
             values.append(v)
             applied.append(forms)
-        return new, _Step(W, y, e, b, values, applied)
+        return new, Step(W, y, e, b, values, applied)
 
     def _carrier(self, batch: Batch, W: list[Tensor], target: int, tied: bool) -> Tensor:
         """The matrix B [lifetimes, target, source] of the edge into a layer."""
@@ -177,13 +192,13 @@ class EinsumKernel:
             if name in self.plan.quantities and value is not None
         }
 
-    def _adjoint(
+    def adjoint(
         self,
         batch: Batch,
-        K: list[list[list[Tensor]]],
-        record: _Step,
+        K: Coefficients,
+        record: Step,
         Lambda: list[Tensor],
-        bar_k: list[list[list[Tensor]]],
+        bar_k: Coefficients,
     ) -> list[Tensor]:
         """Λ before the step, from Λ after it; adds to the adjoints of the coefficients."""
         depth = self._depth
@@ -210,7 +225,7 @@ class EinsumKernel:
             if error is None or back is None:
                 continue
             gate = slope(record.y[target])
-            bar_y[target] = _plus(bar_y[target], error * back * (BETA * (1.0 - gate)))
+            bar_y[target] = _plus(bar_y[target], error * back * slope_derivative(record.y[target]))
             bar_b = error * gate
             carrier = self._carrier(batch, record.W, target, edge.tied)
             bar_e[source] = _plus(bar_e[source], torch.bmm(bar_b, carrier))
@@ -237,7 +252,7 @@ class EinsumKernel:
                 bar_y[layer] = _plus(bar_y[layer], below)
         return [_with_pairs(Lambda[layer], full[layer], pairs[layer]) for layer in range(depth)]
 
-    def _gradient(self, bar_k: list[list[list[Tensor]]], wanted: Sequence[int]) -> Tensor:
+    def theta_gradient(self, bar_k: Coefficients, wanted: Sequence[int]) -> Tensor:
         """[lifetimes, layers, terms] from the adjoints of the coefficients; zero if not wanted."""
         layers = []
         for layer in bar_k:
@@ -251,6 +266,11 @@ class EinsumKernel:
         mask = torch.zeros(gradient.shape[-1], dtype=torch.bool, device=gradient.device)
         mask[list(wanted)] = True
         return torch.where(mask, gradient, torch.zeros_like(gradient))
+
+
+def zeros_like(K: Coefficients) -> Coefficients:
+    """Adjoints of coefficients to begin with."""
+    return [[[torch.zeros_like(k) for k in form] for form in layer] for layer in K]
 
 
 def _known(value: Tensor | None) -> Tensor:

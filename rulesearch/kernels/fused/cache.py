@@ -77,7 +77,8 @@ def load(source: str) -> ModuleType:
     if not path.exists() or path.read_text(encoding="utf-8") != source:
         _write(path, source)
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None, "a path ending in .py has a loader"
+    assert spec is not None, "a path ending in .py has a specification"
+    assert spec.loader is not None, "and that a loader"
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

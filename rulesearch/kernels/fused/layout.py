@@ -39,7 +39,16 @@ FIXED = (
     # absolute, of a layer
     *("ONES", "W", "LAMBDA", "B", "THETA", "A_THETA", "Q_Y", "Q_SLOPE", "Q_A"),
     # in row 0 only: blocks and their sizes
-    *("FRAMES", "FRAME", "SCRATCH", "BLOCK", "ADJOINTS", "WEIGHTS", "CHECKPOINTS", "SLOTS"),
+    *(
+        "FRAMES",
+        "FRAME",
+        "SCRATCH",
+        "BLOCK",
+        "ADJOINTS",
+        "WEIGHTS",
+        "CHECKPOINTS",
+        "SLOTS",
+    ),
     *("ZEROS", "SKIPS"),
 )
 # fmt: off
@@ -130,7 +139,12 @@ def layout(
     vector = [padded(n + ROW_BLOCK, step) for n in sizes]
     width = [padded(n, step) for n in sizes]
     rows = [padded(n + 1, ROW_BLOCK) for n in sizes]
-    table[:, SIZE], table[:, FAN], table[:, WIDTH], table[:, ROWS] = sizes, fans, width, rows
+    table[:, SIZE], table[:, FAN], table[:, WIDTH], table[:, ROWS] = (
+        sizes,
+        fans,
+        width,
+        rows,
+    )
     table[:depth, SOURCE] = sources
     table[:, LIT_END] = table[:, TOUCHED_END] = rows
     table[0, SKIPS] = skips
@@ -208,5 +222,9 @@ def layout(
     scratched += [column[n.upper()] for n, i in named if i == PRE]
     places = table[0].tolist()
     return Layout(
-        table, end, frames_end, tuple(places[c] for c in taped), tuple(places[c] for c in scratched)
+        table,
+        end,
+        frames_end,
+        tuple(places[c] for c in taped),
+        tuple(places[c] for c in scratched),
     )

@@ -33,6 +33,7 @@ from rulesearch.kernels.fused.layout import (
     W,
 )
 from rulesearch.kernels.fused.vectors import BYTES
+from rulesearch.network import BETA
 
 Array = NDArray[Any]
 
@@ -117,8 +118,9 @@ def _space(where: Layout, dtype: np.dtype[Any]) -> Array:
     before = getattr(_own, "space", None)
     if before is not None:
         layout, s = before
-        if s.dtype == dtype and np.array_equal(layout.table, where.table):
-            return s
+        same = s.dtype == dtype and len(s) == where.length
+        if same and np.array_equal(layout.table, where.table):
+            return np.asarray(s)
     # A vector that straddles two cache lines costs two accesses.
     spare = BYTES // dtype.itemsize
     whole = np.zeros(where.length + spare, dtype)
@@ -142,18 +144,20 @@ def _lifetime(
     data, results, kept = job.data, job.results, job.kept[b]
     _put(job, b, s, table)
     x = np.ascontiguousarray(data.x[b][:, kept])
+    slopes = -np.expm1(-BETA * x)  # σ' of pixels, section 4.2
     labels, query_labels = data.labels[b], data.query_labels[b]
     out = np.empty(3, s.dtype)
     gradient = results.gradient is not None
     forward, adjoint = job.module.forward, job.module.adjoint
-    forward(s, table, order, x, labels, query_labels, gradient, max(job.segment, 1), out)
+    segment = max(job.segment, 1)
+    forward(s, table, order, x, slopes, labels, query_labels, gradient, segment, out)
     results.numbers[b] = out
     if results.weights is not None:
         for weights, stored in zip(results.weights, _matrices(s, table, W), strict=True):
             post, pre = weights.shape[1:]
             weights[b] = stored[:pre, :post].T
     if results.gradient is not None:
-        adjoint(s, table, order, x, labels, len(query_labels), job.segment)
+        adjoint(s, table, order, labels, len(query_labels), segment)
         for i, found in enumerate(results.gradient[b]):
             found[:] = s[table[i, A_THETA] :][: len(found)]
 
@@ -161,7 +165,10 @@ def _lifetime(
 def _put(job: Job, b: int, s: Array, table: NDArray[np.int64]) -> None:
     """Write what a lifetime starts from; padding is zero."""
     data, kept = job.data, job.kept[b]
-    table[0, SIZE], table[0, ROWS] = len(kept), -(-(len(kept) + 1) // ROW_BLOCK) * ROW_BLOCK
+    table[0, SIZE], table[0, ROWS] = (
+        len(kept),
+        -(-(len(kept) + 1) // ROW_BLOCK) * ROW_BLOCK,
+    )
     for i, size in enumerate(table[:, SIZE]):
         s[table[i, ONES] :][: table[i, ROWS]] = 0
         s[table[i, ONES] :][:size] = 1

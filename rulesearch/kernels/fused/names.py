@@ -9,7 +9,7 @@ from rulesearch.kernels.fused.schedule import Schedule
 from rulesearch.operators import POST, PRE, QUANTITIES, SYNAPSE, Index
 
 _LOCAL = {"L": "loss", "W": "w"}
-_SIZES: Mapping[str, str] = {
+_COUNTS: Mapping[str, str] = {
     "n_pre": "F(at[l, FAN])",
     "n_post": "F(at[l + 1, FAN])",
     "size_pre": "at[l, SIZE]",
@@ -20,7 +20,11 @@ _SIZES: Mapping[str, str] = {
     "lit_end": "at[l, LIT_END]",
     "touched": "at[l, TOUCHED]",
     "touched_end": "at[l, TOUCHED_END]",
+    "source_width": "at[at[l, SOURCE], WIDTH]",
+}
+_PLACES: Mapping[str, str] = {
     "zeros": "at[0, ZEROS]",
+    "back": "at[l, B]",
     "w": "at[l, W]",
     "lam": "at[l, LAMBDA]",
     "theta": "at[l, THETA]",
@@ -31,7 +35,7 @@ _SIZES: Mapping[str, str] = {
 
 
 def local(name: str) -> str:
-    """The local variable of a quantity or node: its offset, or its value for sizes."""
+    """The local variable of a quantity or node: a pointer to it, or its value for sizes."""
     return _LOCAL.get(name, name)
 
 
@@ -58,9 +62,9 @@ def read(name: str, index: Index) -> str:
     if is_number(name):
         return name
     if index == PRE:
-        return f"s[{local(name)} + k]"
+        return f"{local(name)}[k]"
     if index == POST:
-        return f"s[{local(name)} + j]"
+        return f"{local(name)}[j]"
     return f"{local(name)}_"
 
 
@@ -73,7 +77,7 @@ def bind_scalars(order: Schedule, names: Iterable[str]) -> list[str]:
     """Lines that read layer-wide values into locals."""
     index = order.plan.index
     return [
-        f"{local(n)}_ = s[{local(n)}]"
+        f"{local(n)}_ = {local(n)}[0]"
         for n in dict.fromkeys(names)
         if not index[n] and not is_number(n)
     ]
@@ -87,14 +91,14 @@ def _quantity(name: str, base: str, stem: str) -> str:
 
 
 def offsets(order: Schedule, frame: str = "f", scratch: str = "b") -> dict[str, str]:
-    """Local -> the source of its offset (or value), for one layer `l`.
+    """Local -> the source of its offset, for one layer `l`.
 
     Args:
         order: the schedule.
         frame: the local that holds the beginning of the step's frame.
         scratch: the one of the step's scratch block.
     """
-    where = dict(_SIZES)
+    where = dict(_PLACES)
     for name, index in order.plan.index.items():
         if is_number(name) or index == SYNAPSE:
             continue
@@ -109,18 +113,27 @@ def offsets(order: Schedule, frame: str = "f", scratch: str = "b") -> dict[str, 
         where[f"v{g}"] = f"{scratch} + at[l, V{g}]"
         where[f"a_v{g}"] = f"{scratch} + at[l, A_V{g}]"
     where["c"] = f"{scratch} + at[l, C]"
+    where["r"] = f"{frame} + at[l, R]"
+    where["slope"] = f"{frame} + at[l, SLOPE]"
     where["e_source"] = f"{frame} + at[at[l, SOURCE], E]"
+    where["a_e_source"] = f"{scratch} + at[at[l, SOURCE], A_E]"
     return where
 
 
 def unpack(body: Sequence[str], where: Mapping[str, str]) -> list[str]:
     """Lines that define those locals that the body uses."""
     used = set(re.findall(r"[A-Za-z_]\w*", "\n".join(body)))
-    return [f"{name} = {text}" for name, text in where.items() if name in used]
+    counts = [f"{name} = {text}" for name, text in _COUNTS.items() if name in used]
+    places = [f"{name} = pointer(s, {text})" for name, text in where.items() if name in used]
+    return counts + places
 
 
 def function(
-    name: str, doc: str, body: Sequence[str], where: Mapping[str, str], arguments: str = ""
+    name: str,
+    doc: str,
+    body: Sequence[str],
+    where: Mapping[str, str],
+    arguments: str = "",
 ) -> list[str]:
     """A compiled function over one layer, its locals unpacked from the table."""
     lines = [*unpack(body, where), *body] or ["pass"]

@@ -44,7 +44,10 @@ class RowPass:
     def name(self) -> str:
         """The function's name: what it does, and to how many operands."""
         parts = [
-            ("undo" if self.undo else "update", str(self.updates) if self.changes else ""),
+            (
+                "undo" if self.undo else "update",
+                str(self.updates) if self.changes else "",
+            ),
             ("scale", "".join("01"[has] for has in self.scalings)),
             ("dot", "".join("=+"[adds] for adds in self.dots)),
             ("gather", str(self.gathers) if self.gathers else ""),
@@ -80,7 +83,7 @@ class RowPass:
 
     @property
     def arguments(self) -> list[str]:
-        """Names of the arguments, all but `s` offsets or counts."""
+        """Names of the arguments, pointers, counts and the list of rows."""
         names = ["order", "first", "last", "width", "a"]
         names += [n for i in range(self.updates) for n in (f"v{i}", f"u{i}")]
         for i, has in enumerate(self.scalings):
@@ -98,7 +101,7 @@ class RowPass:
     def source(self) -> list[str]:
         """The function's source, line by line."""
         rows = range(self.block)
-        out = ["@compiled", f"def {self.name}(s, {', '.join(self.arguments)}):"]
+        out = ["@compiled", f"def {self.name}({', '.join(self.arguments)}):"]
         out += ["    one = F(1.0)"] if self.scalings or self.partner_undo else []
         out.append(f"    for i in range(first, last, {self.block}):")
         for r in rows:
@@ -111,33 +114,36 @@ class RowPass:
         return out
 
     def _begin_row(self, r: int) -> list[str]:
-        out = [f"k{r} = order[i + {r}]" if r else "k0 = order[i]", f"a{r} = a + k{r} * width"]
+        out = [
+            f"k{r} = order[i + {r}]" if r else "k0 = order[i]",
+            f"a{r} = pointer(a, k{r} * width)",
+        ]
         if self.partner:
-            out.append(f"b{r} = b + k{r} * width")
+            out.append(f"b{r} = pointer(b, k{r} * width)")
         sign = "-" if self.undo else ""
-        out += [f"v{i}_{r} = splat({sign}s[v{i} + k{r}])" for i in range(self.updates)]
-        plain = [f"s[f{i} + k{r}]" for i, has in enumerate(self.scalings) if not has]
+        out += [f"v{i}_{r} = splat({sign}v{i}[k{r}])" for i in range(self.updates)]
+        plain = [f"f{i}[k{r}]" for i, has in enumerate(self.scalings) if not has]
         if self.scalings:
             factor = " + ".join(["one", *plain])
             out.append(f"f_{r} = splat({f'one / ({factor})' if self.undo else factor})")
-        out += [f"f{i}_{r} = splat(s[f{i} + k{r}])" for i, has in enumerate(self.scalings) if has]
-        out += [f"d{i}_{r} = zero(s)" for i in range(len(self.dots))]
-        out += [f"pd{i}_{r} = zero(s)" for i in range(len(self.partner_dots))]
-        out += [f"g{i}_{r} = splat(s[g{i} + k{r}])" for i in range(self.gathers)]
-        out += [f"pg{i}_{r} = splat(s[pg{i} + k{r}])" for i in range(self.partner_gathers)]
-        out += [f"n{i}_{r} = splat(-s[n{i} + k{r}])" for i in self._undone]
+        out += [f"f{i}_{r} = splat(f{i}[k{r}])" for i, has in enumerate(self.scalings) if has]
+        out += [f"d{i}_{r} = zero(a)" for i in range(len(self.dots))]
+        out += [f"pd{i}_{r} = zero(a)" for i in range(len(self.partner_dots))]
+        out += [f"g{i}_{r} = splat(g{i}[k{r}])" for i in range(self.gathers)]
+        out += [f"pg{i}_{r} = splat(pg{i}[k{r}])" for i in range(self.partner_gathers)]
+        out += [f"n{i}_{r} = splat(-n{i}[k{r}])" for i in self._undone]
         if self.partner_undo:
-            factor = " + ".join(["one", *(f"s[m{i} + k{r}]" for i in range(self.partner_undo))])
+            factor = " + ".join(["one", *(f"m{i}[k{r}]" for i in range(self.partner_undo))])
             out.append(f"m_{r} = splat(one / ({factor}))")
         return ["        " + line for line in out]
 
     def _change(self) -> list[str]:
         rows = range(self.block)
-        out = [f"u{i}_ = load(s, u{i} + j)" for i in range(self.updates)]
+        out = [f"u{i}_ = load(u{i}, j)" for i in range(self.updates)]
         weighted = [i for i, has in enumerate(self.scalings) if has]
-        out += [f"h{i}_ = load(s, h{i} + j)" for i in weighted]
+        out += [f"h{i}_ = load(h{i}, j)" for i in weighted]
         for r in rows:
-            out.append(f"row{r} = load(s, a{r} + j)")
+            out.append(f"row{r} = load(a{r}, j)")
             factor = f"f_{r}"
             for i in weighted:
                 factor = f"fma(f{i}_{r}, h{i}_, {factor})"
@@ -145,43 +151,43 @@ class RowPass:
             added = [f"row{r} = fma(v{i}_{r}, u{i}_, row{r})" for i in range(self.updates)]
             out += added + scaled if self.undo else scaled + added
             if self.changes:
-                out.append(f"store(s, a{r} + j, row{r})")
+                out.append(f"store(a{r}, j, row{r})")
         return ["            " + line for line in out]
 
     def _take(self) -> list[str]:
         rows = range(self.block)
-        out = [f"other{r} = load(s, b{r} + j)" for r in rows if self.partner]
+        out = [f"other{r} = load(b{r}, j)" for r in rows if self.partner]
         for i in range(len(self.dots)):
-            out.append(f"d{i}_ = load(s, d{i} + j)")
+            out.append(f"d{i}_ = load(d{i}, j)")
             out += [f"d{i}_{r} = fma(row{r}, d{i}_, d{i}_{r})" for r in rows]
             if i in self._undone:
                 out += [f"other{r} = fma(n{i}_{r}, d{i}_, other{r})" for r in rows]
         for i in range(self.gathers):
-            out.append(f"t{i}_ = load(s, t{i} + j)")
+            out.append(f"t{i}_ = load(t{i}, j)")
             out += [f"t{i}_ = fma(g{i}_{r}, row{r}, t{i}_)" for r in rows]
-            out.append(f"store(s, t{i} + j, t{i}_)")
+            out.append(f"store(t{i}, j, t{i}_)")
         if self.partner_undo:
             out += [f"other{r} = mul(other{r}, m_{r})" for r in rows]
         if self.partner_undo is not None:
-            out += [f"store(s, b{r} + j, other{r})" for r in rows]
+            out += [f"store(b{r}, j, other{r})" for r in rows]
         if self.partner:
             out += [f"pair{r} = mul(row{r}, other{r})" for r in rows]
         for i, has in enumerate(self.partner_dots):
             if has:
-                out.append(f"pd{i}_ = load(s, pd{i} + j)")
+                out.append(f"pd{i}_ = load(pd{i}, j)")
                 out += [f"pd{i}_{r} = fma(pair{r}, pd{i}_, pd{i}_{r})" for r in rows]
             else:
                 out += [f"pd{i}_{r} = add(pair{r}, pd{i}_{r})" for r in rows]
         for i in range(self.partner_gathers):
-            out.append(f"pt{i}_ = load(s, pt{i} + j)")
+            out.append(f"pt{i}_ = load(pt{i}, j)")
             out += [f"pt{i}_ = fma(pg{i}_{r}, pair{r}, pt{i}_)" for r in rows]
-            out.append(f"store(s, pt{i} + j, pt{i}_)")
+            out.append(f"store(pt{i}, j, pt{i}_)")
         return ["            " + line for line in out]
 
     def _end_row(self, r: int) -> list[str]:
         out = [
-            f"s[o{i} + k{r}] {'+=' if adds else '='} total(d{i}_{r})"
+            f"o{i}[k{r}] {'+=' if adds else '='} total(d{i}_{r})"
             for i, adds in enumerate(self.dots)
         ]
-        out += [f"s[po{i} + k{r}] = total(pd{i}_{r})" for i in range(len(self.partner_dots))]
+        out += [f"po{i}[k{r}] = total(pd{i}_{r})" for i in range(len(self.partner_dots))]
         return ["        " + line for line in out]

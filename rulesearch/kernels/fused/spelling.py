@@ -7,7 +7,7 @@ from typing import Any
 
 from sympy import Expr, Pow, Rational, Symbol
 
-from rulesearch.operators import OPERATORS, QUANTITIES, TargetPrinter
+from rulesearch.operators import OPERATORS, TargetPrinter
 
 
 class TypedPrinter(TargetPrinter):
@@ -42,8 +42,8 @@ def spell(expression: Expr, rename: Mapping[str, str]) -> str:
 
     Example:
         >>> from rulesearch.notation import exp, y_pre
-        >>> spell(y_pre**2 / 3 - exp(y_pre), {"y_pre": "s[y + k]"})
-        'F(0.3333333333333333)*((s[y + k])**2) - math.exp(s[y + k])'
+        >>> spell(y_pre**2 / 3 - exp(y_pre), {"y_pre": "y[k]"})
+        '(F(0.3333333333333333))*((y[k])**2) - math.exp(y[k])'
     """
     return str(TypedPrinter("numba", rename).doprint(expression))
 
@@ -51,11 +51,6 @@ def spell(expression: Expr, rename: Mapping[str, str]) -> str:
 def number(value: Expr) -> str:
     """A number as source in the working dtype."""
     return f"F({float(value)!r})"
-
-
-def is_constant(name: str) -> bool:
-    """Whether a name is a quantity that nothing is differentiated by: the sizes of a layer."""
-    return name in ("n_pre", "n_post") and name in QUANTITIES
 
 
 def symbol(name: str) -> Symbol:

@@ -1,12 +1,12 @@
 """The compiled pieces of a lifetime that no plan changes: activations, output, query.
 
-All work on one flat array `s` and offsets into it, in its dtype. Vectors are padded with zeros to
-whole cache lines, and matrices to rows of whole lines; the padding stays zero.
+Vectors lie in one flat array `s`, at the offsets of the table `at`, padded with zeros to whole
+cache lines; matrices have rows of whole lines. The padding stays zero.
 """
 
 # Numba infers the types of these functions.
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
-# ruff: noqa: ANN001, ANN201
+# ruff: noqa: ANN001, ANN201, ANN202, E741
 
 from __future__ import annotations
 
@@ -16,8 +16,44 @@ from typing import Any
 
 from numba import njit
 
-from rulesearch.kernels.fused.layout import *  # noqa: F403, a column for every name
-from rulesearch.kernels.fused.vectors import fma, load, splat, store, total, zero
+from rulesearch.kernels.fused.layout import (
+    A_E,
+    A_L,
+    A_Y,
+    A_Z,
+    FRAME,
+    FRAMES,
+    LAMBDA,
+    LIT,
+    LIT_END,
+    Q_A,
+    Q_SLOPE,
+    Q_Y,
+    QUERY_BLOCK,
+    ROW_BLOCK,
+    ROWS,
+    SIZE,
+    SKIPS,
+    SLOPE,
+    TOUCHED,
+    TOUCHED_END,
+    WIDTH,
+    E,
+    L,
+    W,
+    Y,
+    Z,
+)
+from rulesearch.kernels.fused.vectors import (
+    BYTES,
+    fma,
+    load,
+    pointer,
+    splat,
+    store,
+    total,
+    zero,
+)
 
 #: Never `nnan` or `ninf`: they let the compiler assume that nothing diverges.
 FLAGS: dict[str, Any] = {
@@ -46,128 +82,62 @@ def heaviside(x):
 @compiled
 def maximum(x, y):
     """The larger; NaN if either is."""
-    return x if x > y or x != x else y
+    return x if x > y or math.isnan(x) else y
 
 
 @compiled
 def minimum(x, y):
     """The smaller; NaN if either is."""
-    return x if x < y or x != x else y
+    return x if x < y or math.isnan(x) else y
 
 
 @compiled
-def clear(s, start, length):
+def clear(target, length):
     """Set a stretch to zero."""
-    for i in range(start, start + length):
-        s[i] = s.dtype.type(0)
+    for i in range(length):
+        target[i] = 0
 
 
 @compiled
-def copy(s, source, target, length):
+def copy(source, target, length):
     """Copy a stretch."""
     for i in range(length):
-        s[target + i] = s[source + i]
+        target[i] = source[i]
 
 
 @compiled
-def softplus(s, n, z, y, slope, beta):
-    """Y = log(1 + exp(βz))/β and its derivative 1/(1 + exp(-βz)), without overflow."""
-    one = s.dtype.type(1)
-    zero_ = s.dtype.type(0)
+def softplus(n, z, y, slope, beta):
+    """Softplus y = log(1 + exp(βz))/β and its slope 1/(1 + exp(-βz)), without overflow."""
+    one, nothing = type(beta)(1), type(beta)(0)
     for j in range(n):
-        scaled = beta * s[z + j]
+        scaled = beta * z[j]
         small = math.exp(-abs(scaled))
-        positive = scaled if scaled > zero_ else zero_
-        s[y + j] = (positive + math.log1p(small)) / beta
-        s[slope + j] = (one if scaled >= zero_ else small) / (one + small)
+        positive = scaled if scaled > nothing else nothing
+        y[j] = (positive + math.log1p(small)) / beta
+        slope[j] = (one if scaled >= nothing else small) / (one + small)
 
 
 @compiled
-def softmax(s, n, z, y):
-    """Y = softmax(z).
+def softmax(n, z, y):
+    """The softmax y of z.
 
     Returns:
         log Σ exp(z).
     """
-    top = s[z]
+    top = z[0]
     for j in range(1, n):
-        if s[z + j] > top:
-            top = s[z + j]
-    mass = s.dtype.type(0)
+        if z[j] > top:
+            top = z[j]
+    mass = top - top
     for j in range(n):
-        s[y + j] = math.exp(s[z + j] - top)
-        mass += s[y + j]
+        y[j] = math.exp(z[j] - top)
+        mass += y[j]
     for j in range(n):
-        s[y + j] /= mass
+        y[j] /= mass
     return top + math.log(mass)
 
 
-@compiled
-def softmax_adjoint(s, n, y, a_y, a_z):
-    """Add to a_z what a_y says through y = softmax(z)."""
-    inner = s.dtype.type(0)
-    for j in range(n):
-        inner += s[y + j] * s[a_y + j]
-    for j in range(n):
-        s[a_z + j] += s[y + j] * (s[a_y + j] - inner)
-
-
-@compiled
-def query_layer(s, queries, rows, row_stride, width, w, x, z):
-    """z[q, :] = Σ_k x[q, k]·w[k, :], eight queries at a time; `queries` is a multiple of 8."""
-    lanes = 64 // s.itemsize
-    for q in range(0, queries, 8):
-        for j in range(0, width, lanes):
-            t0, t1, t2, t3 = zero(s), zero(s), zero(s), zero(s)
-            t4, t5, t6, t7 = zero(s), zero(s), zero(s), zero(s)
-            for k in range(rows):
-                row = load(s, w + k * width + j)
-                i = x + q * row_stride + k
-                t0 = fma(splat(s[i]), row, t0)
-                t1 = fma(splat(s[i + row_stride]), row, t1)
-                t2 = fma(splat(s[i + 2 * row_stride]), row, t2)
-                t3 = fma(splat(s[i + 3 * row_stride]), row, t3)
-                t4 = fma(splat(s[i + 4 * row_stride]), row, t4)
-                t5 = fma(splat(s[i + 5 * row_stride]), row, t5)
-                t6 = fma(splat(s[i + 6 * row_stride]), row, t6)
-                t7 = fma(splat(s[i + 7 * row_stride]), row, t7)
-            i = z + q * width + j
-            store(s, i, t0)
-            store(s, i + width, t1)
-            store(s, i + 2 * width, t2)
-            store(s, i + 3 * width, t3)
-            store(s, i + 4 * width, t4)
-            store(s, i + 5 * width, t5)
-            store(s, i + 6 * width, t6)
-            store(s, i + 7 * width, t7)
-
-
-@compiled
-def query_weights(s, queries, rows, row_stride, width, a_z, x, a_w):
-    """The adjoint of the weights: a_w[k, :] = Σ_q x[q, k]·a_z[q, :]."""
-    lanes = 64 // s.itemsize
-    for k in range(rows):
-        for j in range(0, width, lanes):
-            row = zero(s)
-            for q in range(queries):
-                row = fma(splat(s[x + q * row_stride + k]), load(s, a_z + q * width + j), row)
-            store(s, a_w + k * width + j, row)
-
-
-@compiled
-def query_activities(s, queries, rows, row_stride, width, w, a_z, slope, a_x):
-    """The adjoint of the potentials below: a_x[q, k] = slope[q, k]·(w[k, :]·a_z[q, :])."""
-    lanes = 64 // s.itemsize
-    for k in range(rows):
-        for q in range(queries):
-            inner = zero(s)
-            for j in range(0, width, lanes):
-                inner = fma(load(s, w + k * width + j), load(s, a_z + q * width + j), inner)
-            i = q * row_stride + k
-            s[a_x + i] = s[slope + i] * total(inner)
-
-
-# --- one step, by the table of offsets -----------------------------------------------------------
+# --- one step ------------------------------------------------------------------------------------
 
 
 @compiled
@@ -177,32 +147,27 @@ def frame(at, t, keep):
 
 
 @compiled
-def pixels(s, at, order, f, before, x, t, beta):
-    """Put the image of step t into its frame: pixels, their σ' = 1 - exp(-βx), lists of rows."""
-    y, slope = f + at[0, Y], f + at[0, SLOPE]
+def pixels(s, at, f, x, slopes, t):
+    """Put the image of step t into its frame, and σ' of its pixels."""
+    y, slope = pointer(s, f + at[0, Y]), pointer(s, f + at[0, SLOPE])
     for k in range(at[0, SIZE]):
-        s[y + k] = x[t, k]
-    list_rows(s, at, order, f, before)
-    clear(s, slope, at[0, ROWS])
-    for i in range(at[0, LIT], at[0, LIT_END]):
-        k = order[i]
-        s[slope + k] = -math.expm1(-beta * s[y + k])
+        y[k] = x[t, k]
+        slope[k] = slopes[t, k]
 
 
 @compiled
 def list_rows(s, at, order, f, other):
     """List the rows of pixels that are lit in a frame, and of those lit in it or the other."""
-    dark = s.dtype.type(0)
-    y, y_other = f + at[0, Y], other + at[0, Y]
+    y, y_other = pointer(s, f + at[0, Y]), pointer(s, other + at[0, Y])
     size, every = at[0, SIZE], at[0, SKIPS] == 0
     lit, touched = at[0, LIT], at[0, TOUCHED]
     for k in range(size):
         # Written always and kept by counting: which pixels are lit cannot be predicted.
-        now = (s[y + k] != dark) | every
+        now = (y[k] != 0) | every
         order[lit] = k
         order[touched] = k
         lit += now
-        touched += now | (s[y_other + k] != dark)
+        touched += now | (y_other[k] != 0)
     # Filled up to whole blocks with the row of zeros after the last.
     while (lit - at[0, LIT]) % ROW_BLOCK:
         order[lit] = size
@@ -216,38 +181,51 @@ def list_rows(s, at, order, f, other):
 @compiled
 def hidden(s, at, l, f, beta):
     """Activity and σ' of a hidden layer."""
-    softplus(s, at[l, SIZE], f + at[l, Z], f + at[l, Y], f + at[l, SLOPE], beta)
+    z, y = pointer(s, f + at[l, Z]), pointer(s, f + at[l, Y])
+    softplus(at[l, SIZE], z, y, pointer(s, f + at[l, SLOPE]), beta)
 
 
 @compiled
 def hidden_adjoint(s, at, l, f, b):
     """From the adjoint of a hidden layer's activity to that of its potential."""
+    a_z, a_y = pointer(s, b + at[l, A_Z]), pointer(s, b + at[l, A_Y])
+    slope = pointer(s, f + at[l, SLOPE])
     for j in range(at[l, SIZE]):
-        s[b + at[l, A_Z] + j] += s[b + at[l, A_Y] + j] * s[f + at[l, SLOPE] + j]
+        a_z[j] += a_y[j] * slope[j]
 
 
 @compiled
 def output(s, at, f, label):
     """Softmax, loss and error of the output layer."""
     last = len(at) - 1
-    z, y, e = f + at[last, Z], f + at[last, Y], f + at[last, E]
-    s[f + at[0, L]] = softmax(s, at[last, SIZE], z, y) - s[z + label]
+    z, y = pointer(s, f + at[last, Z]), pointer(s, f + at[last, Y])
+    e = pointer(s, f + at[last, E])
+    s[f + at[0, L]] = softmax(at[last, SIZE], z, y) - z[label]
     for j in range(at[last, SIZE]):
-        s[e + j] = s[y + j]
-    s[e + label] -= s.dtype.type(1)
+        e[j] = y[j]
+    e[label] -= 1
 
 
 @compiled
-def output_adjoint(s, at, f, b, label):
+def output_adjoint(s, at, f, b):
     """From the adjoints of the output's activity, error and loss to that of its potential."""
     last = len(at) - 1
-    n = at[last, SIZE]
-    y, a_y, a_z = f + at[last, Y], b + at[last, A_Y], b + at[last, A_Z]
-    a_loss = s[b + at[0, A_L]]
-    for j in range(n):
-        s[a_y + j] += s[b + at[last, A_E] + j]
-        s[a_z + j] += a_loss * s[f + at[last, E] + j]
-    softmax_adjoint(s, n, y, a_y, a_z)
+    y, e = pointer(s, f + at[last, Y]), pointer(s, f + at[last, E])
+    a_y, a_e = pointer(s, b + at[last, A_Y]), pointer(s, b + at[last, A_E])
+    a_z, a_loss = pointer(s, b + at[last, A_Z]), s[b + at[0, A_L]]
+    inner = a_loss - a_loss
+    for j in range(at[last, SIZE]):
+        inner += y[j] * (a_y[j] + a_e[j])
+    for j in range(at[last, SIZE]):
+        a_z[j] += y[j] * (a_y[j] + a_e[j] - inner) + a_loss * e[j]
+
+
+@compiled
+def use_weights(at, start):
+    """Let the weights of all layers be those that begin at `start`."""
+    shift = start - at[0, W]
+    for l in range(len(at) - 1):
+        at[l, W] += shift
 
 
 # --- the query -----------------------------------------------------------------------------------
@@ -260,55 +238,106 @@ def query(s, at, labels, beta, keep):
     queries = len(labels)
     padded = -(-queries // QUERY_BLOCK) * QUERY_BLOCK
     for l in range(depth):
-        stride, width = at[l, WIDTH], at[l + 1, WIDTH]
-        y = at[l + 1, Q_Y]
-        query_layer(s, padded, at[l, SIZE], stride, width, at[l, W], at[l, Q_Y], y)
+        size, width = at[l + 1, SIZE], at[l + 1, WIDTH]
+        x, y = pointer(s, at[l, Q_Y]), pointer(s, at[l + 1, Q_Y])
+        _query_layer(padded, at[l, SIZE], at[l, WIDTH], width, pointer(s, at[l, W]), x, y, s)
         if l < depth - 1:
+            slopes = pointer(s, at[l + 1, Q_SLOPE])
             for q in range(queries):
-                slope = at[l + 1, Q_SLOPE] + (q * width if keep else 0)
-                softplus(s, at[l + 1, SIZE], y + q * width, y + q * width, slope, beta)
-    one = s.dtype.type(1)
-    loss = s.dtype.type(0)
-    correct = s.dtype.type(0)
+                one = pointer(y, q * width)
+                softplus(size, one, one, pointer(slopes, q * width if keep else 0), beta)
+    loss, correct, count = type(beta)(0), type(beta)(0), type(beta)(queries)
     n = at[depth, SIZE]
     for q in range(queries):
-        z = at[depth, Q_Y] + q * at[depth, WIDTH]
-        best = 0
-        finite = True
+        z = pointer(s, at[depth, Q_Y] + q * at[depth, WIDTH])
+        best, finite = 0, True
         for j in range(n):
-            if s[z + j] > s[z + best]:
+            if z[j] > z[best]:
                 best = j
-            finite = finite and math.isfinite(s[z + j])
+            finite = finite and math.isfinite(z[j])
         if finite and best == labels[q]:
-            correct += one
-        picked = s[z + labels[q]]
-        loss += softmax(s, n, z, z) - picked
-        s[z + labels[q]] -= one
-    count = s.dtype.type(queries)
+            correct += type(beta)(1)
+        picked = z[labels[q]]
+        loss += softmax(n, z, z) - picked
+        z[labels[q]] -= 1
     return loss / count, correct / count
 
 
 @compiled
 def query_adjoint(s, at, queries):
-    """Λ after the last step, from a `query` that kept its slopes."""
+    """Λ after the last step, from a `query` that kept its slopes and left softmax − onehot."""
     depth = len(at) - 1
     padded = -(-queries // QUERY_BLOCK) * QUERY_BLOCK
     count = s.dtype.type(queries)
+    error, above = pointer(s, at[depth, Q_Y]), pointer(s, at[depth, Q_A])
     for i in range(queries * at[depth, WIDTH]):
-        s[at[depth, Q_A] + i] = s[at[depth, Q_Y] + i] / count
+        above[i] = error[i] / count
     for l in range(depth - 1, -1, -1):
-        stride, width = at[l, WIDTH], at[l + 1, WIDTH]
-        a_z, x = at[l + 1, Q_A], at[l, Q_Y]
-        query_weights(s, queries, at[l, SIZE], stride, width, a_z, x, at[l, LAMBDA])
-        clear(s, at[l, LAMBDA] + at[l, SIZE] * width, (at[l, ROWS] - at[l, SIZE]) * width)
+        size, stride, width = at[l, SIZE], at[l, WIDTH], at[l + 1, WIDTH]
+        a_z, x = pointer(s, at[l + 1, Q_A]), pointer(s, at[l, Q_Y])
+        a_w = pointer(s, at[l, LAMBDA])
+        _query_weights(queries, size, stride, width, a_z, x, a_w, s)
+        clear(pointer(a_w, size * width), (at[l, ROWS] - size) * width)
         if l > 0:
-            a_x, slope = at[l, Q_A], at[l, Q_SLOPE]
-            query_activities(s, padded, at[l, SIZE], stride, width, at[l, W], a_z, slope, a_x)
+            a_x, slope = pointer(s, at[l, Q_A]), pointer(s, at[l, Q_SLOPE])
+            w = pointer(s, at[l, W])
+            _query_activities(padded, size, stride, width, w, a_z, slope, a_x, s)
 
 
 @compiled
-def use_weights(at, start):
-    """Let the weights of all layers be those that begin at `start`."""
-    shift = start - at[0, W]
-    for l in range(len(at) - 1):
-        at[l, W] += shift
+def _query_layer(queries, rows, stride, width, w, x, z, s):
+    """z[q, :] = Σ_k x[q, k]·w[k, :], eight queries at a time; `queries` is a multiple of 8."""
+    for q in range(0, queries, 8):
+        x0 = pointer(x, q * stride)
+        x1, x2, x3 = (
+            pointer(x0, stride),
+            pointer(x0, 2 * stride),
+            pointer(x0, 3 * stride),
+        )
+        x4, x5 = pointer(x0, 4 * stride), pointer(x0, 5 * stride)
+        x6, x7 = pointer(x0, 6 * stride), pointer(x0, 7 * stride)
+        for j in range(0, width, BYTES // s.itemsize):
+            t0, t1, t2, t3 = zero(w), zero(w), zero(w), zero(w)
+            t4, t5, t6, t7 = zero(w), zero(w), zero(w), zero(w)
+            for k in range(rows):
+                row = load(w, k * width + j)
+                t0 = fma(splat(x0[k]), row, t0)
+                t1 = fma(splat(x1[k]), row, t1)
+                t2 = fma(splat(x2[k]), row, t2)
+                t3 = fma(splat(x3[k]), row, t3)
+                t4 = fma(splat(x4[k]), row, t4)
+                t5 = fma(splat(x5[k]), row, t5)
+                t6 = fma(splat(x6[k]), row, t6)
+                t7 = fma(splat(x7[k]), row, t7)
+            i = q * width + j
+            store(z, i, t0)
+            store(z, i + width, t1)
+            store(z, i + 2 * width, t2)
+            store(z, i + 3 * width, t3)
+            store(z, i + 4 * width, t4)
+            store(z, i + 5 * width, t5)
+            store(z, i + 6 * width, t6)
+            store(z, i + 7 * width, t7)
+
+
+@compiled
+def _query_weights(queries, rows, stride, width, a_z, x, a_w, s):
+    """The adjoint of the weights: a_w[k, :] = Σ_q x[q, k]·a_z[q, :]."""
+    for k in range(rows):
+        for j in range(0, width, BYTES // s.itemsize):
+            row = zero(a_w)
+            for q in range(queries):
+                row = fma(splat(x[q * stride + k]), load(a_z, q * width + j), row)
+            store(a_w, k * width + j, row)
+
+
+@compiled
+def _query_activities(queries, rows, stride, width, w, a_z, slope, a_x, s):
+    """The adjoint of the potentials below: a_x[q, k] = slope[q, k]·(w[k, :]·a_z[q, :])."""
+    for k in range(rows):
+        for q in range(queries):
+            inner = zero(w)
+            for j in range(0, width, BYTES // s.itemsize):
+                inner = fma(load(w, k * width + j), load(a_z, q * width + j), inner)
+            i = q * stride + k
+            a_x[i] = slope[i] * total(inner)

@@ -30,10 +30,10 @@ def sums_source(order: Schedule, level: int) -> list[str]:
         if node.axis == "post":
             row.append(f"sum_{node.name} = F(0.0)")
             inside.append(f"sum_{node.name} += {_times(value, _vector(node))}")
-            after.append(f"s[{node.name} + k] = sum_{node.name}")
+            after.append(f"{node.name}[k] = sum_{node.name}")
         else:
-            before.append(f"clear(s, {node.name}, width)")
-            inside.append(f"s[{node.name} + j] += {_times(value, _vector(node))}")
+            before.append(f"clear({node.name}, width)")
+            inside.append(f"{node.name}[j] += {_times(value, _vector(node))}")
     body = _loops(order, [n.matrix for n in sums], before, row, inside, after)
     doc = "; ".join(str(node) for node in sums)
     return function(f"synapses_{level}", doc, body, offsets(order))
@@ -45,7 +45,7 @@ def sums_adjoint_source(order: Schedule, level: int) -> list[str]:
     shares: list[tuple[str, str]] = []
     for node in sums:
         assert node.matrix, "a sum over synapses"
-        above = f"s[{adjoint(node.name)} + {'k' if node.axis == 'post' else 'j'}]"
+        above = f"{adjoint(node.name)}[{'k' if node.axis == 'post' else 'j'}]"
         shares.append((node.matrix, _times(above, _vector(node))))
         if node.vector:
             shares.append((node.vector, f"{above} * {_at(order, node.matrix)}"))
@@ -59,9 +59,9 @@ def rest_source(order: Schedule) -> list[str]:
     first = len(order.groups) - len(order.rest)
     terms = []
     for g, group in enumerate(order.rest, first):
-        post = f"s[{or_ones(group.post, 'post')} + j]"
-        terms.append(f"{_at(order, group.matrix)} * s[v{g} + k] * {post}")
-    inside = [f"s[w + row + j] = w_ + {' + '.join(terms)}"]
+        post = f"{or_ones(group.post, 'post')}[j]"
+        terms.append(f"{_at(order, group.matrix)} * v{g}[k] * {post}")
+    inside = [f"w[row + j] = w_ + {' + '.join(terms)}"]
     body = _loops(order, [g.matrix for g in order.rest], [], [], inside, [])
     return function("rest", "W += Σ matrix ⊙ (u ⊗ v).", body, offsets(order))
 
@@ -70,16 +70,16 @@ def rest_adjoint_source(order: Schedule) -> list[str]:
     """The function `rest_adjoint`; changes Λ in place."""
     first = len(order.groups) - len(order.rest)
     shares: list[tuple[str, str]] = []
-    row, inside, after = [], ["lam_ = s[lam + row + j]"], []
+    row, inside, after = [], ["lam_ = lam[row + j]"], []
     for g, group in enumerate(order.rest, first):
         assert group.matrix, "a group of the rest has a matrix"
-        value, post = _at(order, group.matrix), f"s[{or_ones(group.post, 'post')} + j]"
-        shares.append((group.matrix, f"lam_ * s[v{g} + k] * {post}"))
+        value, post = _at(order, group.matrix), f"{or_ones(group.post, 'post')}[j]"
+        shares.append((group.matrix, f"lam_ * v{g}[k] * {post}"))
         row.append(f"sum_v{g} = F(0.0)")
         inside.append(f"sum_v{g} += lam_ * {value} * {post}")
-        after.append(f"s[a_v{g} + k] = sum_v{g}")
+        after.append(f"a_v{g}[k] = sum_v{g}")
         if group.post:
-            shares.append((group.post, f"lam_ * s[v{g} + k] * {value}"))
+            shares.append((group.post, f"lam_ * v{g}[k] * {value}"))
     body = _adjoint_loops(order, [g.matrix for g in order.rest], shares, inside, row, after)
     return function("rest_adjoint", "Adjoint of `rest`.", body, offsets(order))
 
@@ -102,7 +102,7 @@ def _loops(
         "for k in range(size_pre):",
         *indented(["row = k * width", *row]),
         "    for j in range(size_post):",
-        *indented(["w_ = s[w + row + j]", *values, *inside], 2),
+        *indented(["w_ = w[row + j]", *values, *inside], 2),
         *indented(after),
     ]
 
@@ -134,17 +134,17 @@ def _adjoint_loops(
     for name, texts in pending.items():
         share = " + ".join(texts)
         if index[name] == SYNAPSE:
-            chain.append(f"s[lam + row + j] += {share}")
+            chain.append(f"lam[row + j] += {share}")
         elif index[name] == POST:
-            chain.append(f"s[{adjoint(name)} + j] += {share}")
+            chain.append(f"{adjoint(name)}[j] += {share}")
         elif index[name] == PRE:
             rows.append(f"sum_{local(name)} = F(0.0)")
             chain.append(f"sum_{local(name)} += {share}")
-            ends.append(f"s[{adjoint(name)} + k] += sum_{local(name)}")
+            ends.append(f"{adjoint(name)}[k] += sum_{local(name)}")
         else:
             before.append(f"sum_{local(name)} = F(0.0)")
             chain.append(f"sum_{local(name)} += {share}")
-            last.append(f"s[{adjoint(name)}] += sum_{local(name)}")
+            last.append(f"{adjoint(name)}[0] += sum_{local(name)}")
     return [*_loops(order, matrices, before, rows, [*inside, *chain], ends), *last]
 
 
@@ -161,10 +161,8 @@ def _at(order: Schedule, name: str | None) -> str:
 def _vector(node: Sum) -> str | None:
     if node.vector is None:
         return None
-    return f"s[{local(node.vector)} + {'j' if node.axis == 'post' else 'k'}]"
+    return f"{local(node.vector)}[{'j' if node.axis == 'post' else 'k'}]"
 
 
 def _times(value: str, other: str | None) -> str:
     return f"{value} * {other}" if other else value
-
-

@@ -51,12 +51,12 @@ def _value(order: Schedule, node: Node) -> list[str]:
             "total_ = F(0.0)",
             _LOOP[index],
             f"    total_ += {term}",
-            f"s[{node.name}] = total_",
+            f"{node.name}[0] = total_",
         ]
     text = spell(node.expression, reads(order, node.reads))
     scalars = bind_scalars(order, node.reads)
     if node.index == SCALAR:
-        return [*scalars, f"s[{node.name}] = {text}"]
+        return [*scalars, f"{node.name}[0] = {text}"]
     return [*scalars, _LOOP[node.index], f"    {read(node.name, node.index)} = {text}"]
 
 
@@ -65,7 +65,7 @@ def _value_adjoint(order: Schedule, node: Node) -> list[str]:
     if not isinstance(node, Elementwise):
         assert node.vector, "a sum over nothing is a number"
         return [
-            f"d = s[{adjoint(node.name)}]",
+            f"d = {adjoint(node.name)}[0]",
             _LOOP[index[node.vector]],
             f"    {_adjoint_at(node.vector, index[node.vector])} += d",
         ]
@@ -81,7 +81,7 @@ def _value_adjoint(order: Schedule, node: Node) -> list[str]:
         if index[name] == SCALAR != node.index:
             before.append(f"sum_{local(name)} = F(0.0)")
             inside.append(f"sum_{local(name)} += {share}")
-            after.append(f"s[{adjoint(name)}] += sum_{local(name)}")
+            after.append(f"{adjoint(name)}[0] += sum_{local(name)}")
         else:
             inside.append(f"{_adjoint_at(name, index[name])} += {share}")
     if node.index == SCALAR:
@@ -90,8 +90,8 @@ def _value_adjoint(order: Schedule, node: Node) -> list[str]:
 
 
 def _adjoint_at(name: str, index: Index) -> str:
-    place = {PRE: " + k", POST: " + j", SCALAR: ""}[index]
-    return f"s[{adjoint(name)}{place}]"
+    place = {PRE: "k", POST: "j", SCALAR: "0"}[index]
+    return f"{adjoint(name)}[{place}]"
 
 
 def vectors_source(order: Schedule) -> list[str]:
@@ -103,7 +103,7 @@ def vectors_source(order: Schedule) -> list[str]:
         for i, (pre, parts) in enumerate(sides):
             body.append(f"c{g}_{i} = {' + '.join(_share(order, p) for p in parts)}")
             terms.append(f"c{g}_{i} * {read(pre, PRE)}" if pre else f"c{g}_{i}")
-        body += [_LOOP[PRE], f"    s[v{g} + k] = {' + '.join(terms)}"]
+        body += [_LOOP[PRE], f"    v{g}[k] = {' + '.join(terms)}"]
     body = [*bind_scalars(order, _scalars(order)), *body]
     doc = "The vectors v of ΔW = Σ matrix ⊙ (u ⊗ v)."
     return function("vectors", doc, body, offsets(order))
@@ -113,7 +113,7 @@ def vectors_adjoint_source(order: Schedule) -> list[str]:
     """The function `vectors_adjoint`: from the adjoints of v to those of θ and of the parts."""
     body: list[str] = []
     for g, group in enumerate(order.groups):
-        inside, after = [f"d = s[a_v{g} + k]"], []
+        inside, after = [f"d = a_v{g}[k]"], []
         for i, (pre, parts) in enumerate(_by_pre(group)):
             body.append(f"i{g}_{i} = F(0.0)")
             inside.append(f"i{g}_{i} += d * {read(pre, PRE)}" if pre else f"i{g}_{i} += d")
@@ -124,10 +124,10 @@ def vectors_adjoint_source(order: Schedule) -> list[str]:
                 c = number(part.coefficient)
                 factor = f"{c} * {read(part.scalar, SCALAR)}" if part.scalar else c
                 name = order.plan.terms[part.term].name
-                after.append(f"s[a_theta + {part.term}] += {factor} * i{g}_{i}  # {name}")
+                after.append(f"a_theta[{part.term}] += {factor} * i{g}_{i}  # {name}")
                 if part.scalar and not is_number(part.scalar):
-                    share = f"s[theta + {part.term}] * {c} * i{g}_{i}"
-                    after.append(f"s[{adjoint(part.scalar)}] += {share}")
+                    share = f"theta[{part.term}] * {c} * i{g}_{i}"
+                    after.append(f"{adjoint(part.scalar)}[0] += {share}")
         body += [_LOOP[PRE], *indented(inside), *after]
     body = [*bind_scalars(order, _scalars(order)), *body]
     doc = "Adjoint of `vectors`; adds to the gradient of θ."
@@ -135,7 +135,7 @@ def vectors_adjoint_source(order: Schedule) -> list[str]:
 
 
 def _share(order: Schedule, part: Part) -> str:
-    factors = [f"s[theta + {part.term}]", number(part.coefficient)]
+    factors = [f"theta[{part.term}]", number(part.coefficient)]
     if part.scalar:
         factors.append(read(part.scalar, SCALAR))
     return " * ".join(factors)

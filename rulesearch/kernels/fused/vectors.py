@@ -5,8 +5,7 @@ overlap, and gives up vectorising just where it matters. These few operations sa
 64 bytes at a time, 16 values of float32 or 8 of float64. They exist only inside compiled code:
 
     for j in range(0, width, LANES):
-        row = fma(scale, load(s, u + j), load(s, w + j))
-        store(s, w + j, row)
+        store(w, j, fma(scale, load(u, j), load(w, j)))
 
 LLVM splits a vector where registers are narrower. Sums run in a fixed order, and nothing assumes
 that values are finite.
@@ -14,7 +13,7 @@ that values are finite.
 
 # Numba resolves the annotations of intrinsics itself, so theirs stay out of this module.
 # mypy: disable-error-code="no-untyped-def,no-untyped-call,misc,type-arg"
-# ruff: noqa: ANN001, ANN202
+# ruff: noqa: ANN001, ANN201, ANN202
 
 from __future__ import annotations
 
@@ -23,10 +22,14 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, models, register_model
+from numba.extending import intrinsic as _untyped
+from numba.extending import models, register_model
 
 #: Bytes of a vector: a cache line.
 BYTES = 64
+
+# Numba gives an intrinsic the arguments of the function that builds it, less the first.
+intrinsic: Any = _untyped
 
 
 def lanes(itemsize: int) -> int:
@@ -66,44 +69,60 @@ class _Model(models.PrimitiveModel):
         super().__init__(manager, kind, kind.llvm)
 
 
-def _address(context, builder, kind, array, index, vector):
-    data = context.make_array(kind)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [index]), vector.llvm.as_pointer())
+@intrinsic
+def pointer(typingctx, base, offset):
+    """The address of `base[offset]`, of an array or of another pointer.
+
+    Python's negative indices cost a comparison at every access of an array, and keep loops from
+    being vectorised; a pointer has none.
+    """
+
+    def codegen(context, builder, signature, arguments):
+        start, index = arguments
+        if isinstance(base, types.Array):
+            start = context.make_array(base)(context, builder, start).data
+        return builder.gep(start, [index])
+
+    return types.CPointer(base.dtype)(base, offset), codegen
+
+
+def _address(builder, start, index, vector):
+    return builder.bitcast(builder.gep(start, [index]), vector.llvm.as_pointer())
 
 
 @intrinsic
-def load(typingctx, array, index):
-    """The vector that begins at `array[index]`."""
-    vector = Vector(array.dtype)
+def load(typingctx, start, index):
+    """The vector that begins at `start[index]`, start a pointer."""
+    vector = Vector(start.dtype)
 
     def codegen(context, builder, signature, arguments):
-        address = _address(context, builder, signature.args[0], *arguments, vector)
-        return builder.load(address, align=array.dtype.bitwidth // 8)
+        address = _address(builder, arguments[0], arguments[1], vector)
+        return builder.load(address, align=start.dtype.bitwidth // 8)
 
-    return vector(array, index), codegen
+    return vector(start, index), codegen
 
 
 @intrinsic
-def store(typingctx, array, index, value):
-    """Write a vector from `array[index]` on."""
+def store(typingctx, start, index, value):
+    """Write a vector from `start[index]` on, start a pointer."""
 
     def codegen(context, builder, signature, arguments):
-        address = _address(context, builder, signature.args[0], *arguments[:2], value)
-        builder.store(arguments[2], address, align=array.dtype.bitwidth // 8)
+        address = _address(builder, arguments[0], arguments[1], value)
+        builder.store(arguments[2], address, align=start.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
-    return types.void(array, index, value), codegen
+    return types.void(start, index, value), codegen
 
 
 @intrinsic
-def zero(typingctx, array):
-    """A vector of zeros, of the array's dtype."""
-    vector = Vector(array.dtype)
+def zero(typingctx, start):
+    """A vector of zeros, of the dtype that a pointer points to."""
+    vector = Vector(start.dtype)
 
     def codegen(context, builder, signature, arguments):
         return ir.Constant(vector.llvm, [0.0] * vector.llvm.count)
 
-    return vector(array), codegen
+    return vector(start), codegen
 
 
 @intrinsic
@@ -115,16 +134,14 @@ def splat(typingctx, value):
         undefined = ir.Constant(vector.llvm, ir.Undefined)
         first = builder.insert_element(undefined, arguments[0], ir.Constant(ir.IntType(32), 0))
         lane = ir.VectorType(ir.IntType(32), vector.llvm.count)
-        return builder.shuffle_vector(
-            first, undefined, ir.Constant(lane, [0] * vector.llvm.count)
-        )
+        return builder.shuffle_vector(first, undefined, ir.Constant(lane, [0] * vector.llvm.count))
 
     return vector(value), codegen
 
 
 @intrinsic
 def fma(typingctx, a, b, c):
-    """a·b + c, lane by lane, in one rounding where the processor can."""
+    """Lane by lane, a·b + c, in one rounding where the processor can."""
 
     def codegen(context, builder, signature, arguments):
         return a.call(builder, "fmuladd", a.llvm, arguments)
@@ -134,7 +151,7 @@ def fma(typingctx, a, b, c):
 
 @intrinsic
 def mul(typingctx, a, b):
-    """a·b, lane by lane."""
+    """Lane by lane, a·b."""
 
     def codegen(context, builder, signature, arguments):
         return builder.fmul(*arguments)
@@ -144,7 +161,7 @@ def mul(typingctx, a, b):
 
 @intrinsic
 def add(typingctx, a, b):
-    """A + b, lane by lane."""
+    """Lane by lane, a + b."""
 
     def codegen(context, builder, signature, arguments):
         return builder.fadd(*arguments)

@@ -1,0 +1,236 @@
+"""Source of what a step does in one layer, as calls of row passes; and of the adjoints.
+
+Each function here writes one function of the generated module, and adds the passes that it calls
+to a list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rulesearch.kernels.fused.names import adjoint, function, local, offsets, or_ones
+from rulesearch.kernels.fused.rows import RowPass
+from rulesearch.kernels.fused.savings import group_is_dark, sum_is_dark
+from rulesearch.kernels.fused.schedule import Schedule
+
+
+def _call(
+    rows: RowPass,
+    operands: Sequence[str],
+    *,
+    which: str = "all",
+    matrix: str = "w",
+    width: str = "width",
+) -> list[str]:
+    """A call of a pass over rows of a layer, one group of operands to a line."""
+    listed = {
+        "all": "0, rows",
+        "lit": "lit, lit_end",
+        "touched": "touched, touched_end",
+    }[which]
+    head = f"{rows.name}(order, {listed}, {width}, {matrix}"
+    if not operands:
+        return [head + ")"]
+    return [
+        head + ",",
+        *("    " + o + "," for o in operands[:-1]),
+        f"    {operands[-1]})",
+    ]
+
+
+def _pending(order: Schedule, prefix: str = "") -> tuple[int, tuple[bool, ...], list[str]]:
+    """The update by outer products and scalings: numbers of operands, and their names."""
+    operands = [f"{prefix}v{g}, {or_ones(x.post, 'post')}" for g, x in enumerate(order.outer)]
+    for g, group in enumerate(order.scalings, len(order.outer)):
+        vector = f"{prefix}v{g}"
+        operands.append(f"{vector}, {local(group.post)}" if group.post else vector)
+    return len(order.outer), tuple(g.post is not None for g in order.scalings), operands
+
+
+def _update_is_dark(order: Schedule) -> bool:
+    return all(group_is_dark(order.plan, g) for g in order.outer + order.scalings)
+
+
+def _undo_vectors(order: Schedule) -> list[str]:
+    """Lines that put zeros in the place of the vectors where there is nothing to undo."""
+    count = len(order.outer) + len(order.scalings)
+    return [f"undo_v{g} = zeros if exact else v{g}" for g in range(count)]
+
+
+def drive_source(order: Schedule, passes: list[RowPass]) -> list[str]:
+    """The function `drive`: the pending update, and the potentials of a step."""
+    updates, scalings, operands = _pending(order)
+    rows = RowPass(updates, scalings, gathers=1)
+    passes.append(rows)
+    which = "touched" if _update_is_dark(order) else "all"
+    body = [
+        "clear(z_now, width)",
+        *_call(rows, [*operands, "y_now, z_now"], which=which),
+    ]
+    where = offsets(order) | {
+        "y_now": "f_now + at[l, Y]",
+        "z_now": "f_now + at[l + 1, Z]",
+    }
+    doc = "The update of the step before, and z = W y of this one, in one pass."
+    return function("drive", doc, body, where, ", f_now, order")
+
+
+def change_source(order: Schedule, passes: list[RowPass]) -> list[str]:
+    """The function `change`: an update alone."""
+    updates, scalings, operands = _pending(order)
+    rows = RowPass(updates, scalings)
+    doc = "The update by outer products and scalings alone."
+    if not rows.changes:
+        return function("change", doc, [], offsets(order), ", order")
+    passes.append(rows)
+    body = _call(rows, operands, which="lit" if _update_is_dark(order) else "all")
+    return function("change", doc, body, offsets(order), ", order")
+
+
+def undo_source(order: Schedule, passes: list[RowPass]) -> list[str]:
+    """The function `undo`: an update taken back alone."""
+    updates, scalings, operands = _pending(order, "undo_")
+    rows = RowPass(updates, scalings, undo=True)
+    doc = "From the weights after the step to those before it, unless these are at hand."
+    if not rows.changes:
+        return function("undo", doc, [], offsets(order), ", exact, order")
+    passes.append(rows)
+    body = _call(rows, operands, which="lit" if _update_is_dark(order) else "all")
+    body = [*_undo_vectors(order), *body]
+    return function("undo", doc, body, offsets(order), ", exact, order")
+
+
+def error_source(order: Schedule, tied: bool, passes: list[RowPass]) -> list[str]:
+    """The function `error`: errors of the layer below."""
+    rows = RowPass(dots=(False,))
+    passes.append(rows)
+    matrix = "w" if tied else "back"
+    body = [
+        "clear(r, rows)",
+        *_call(rows, ["e_source, r"], which="lit", matrix=matrix, width="source_width"),
+        "for k in range(size_pre):",
+        "    e_pre[k] = r[k] * slope[k]",
+    ]
+    doc = "Eq. 3: e = (B e_source) ⊙ σ'."
+    return function("error", doc, body, offsets(order), ", order")
+
+
+def error_adjoint_source(order: Schedule, tied: bool, passes: list[RowPass]) -> list[str]:
+    """The function `error_adjoint`."""
+    rows = RowPass(gathers=1)
+    passes.append(rows)
+    matrix = "w" if tied else "back"
+    body = [
+        "one = F(1.0)",
+        "for k in range(size_pre):",
+        "    c[k] = a_e_pre[k] * slope[k]",
+        "    a_y_pre[k] += a_e_pre[k] * r[k] * BETA * (one - slope[k])",
+        *_call(rows, ["c, a_e_source"], which="lit", matrix=matrix, width="source_width"),
+    ]
+    return function("error_adjoint", "Adjoint of `error`.", body, offsets(order), ", order")
+
+
+def drive_adjoint_source(order: Schedule, passes: list[RowPass]) -> list[str]:
+    """The function `drive_adjoint`: to the activities below."""
+    rows = RowPass(dots=(True,))
+    passes.append(rows)
+    body = _call(rows, ["a_z_post, a_y_pre"])
+    doc = "Adjoint of z = W y with respect to y."
+    return function("drive_adjoint", doc, body, offsets(order), ", order")
+
+
+def sums_source(order: Schedule, level: int, passes: list[RowPass]) -> list[str]:
+    """The function `sums_<level>`: the sums over W of a level."""
+    sums = order.levels[level].weight_sums
+    dots = [s for s in sums if s.axis == "post"]
+    gathers = [s for s in sums if s.axis == "pre"]
+    rows = RowPass(dots=(False,) * len(dots), gathers=len(gathers))
+    passes.append(rows)
+    dark = all(sum_is_dark(order.plan, s) for s in sums)
+    body = [f"clear({s.name}, rows)" for s in dots if dark]
+    body += [f"clear({s.name}, width)" for s in gathers]
+    operands = [f"{or_ones(s.vector, 'post')}, {s.name}" for s in dots]
+    operands += [f"{or_ones(s.vector, 'pre')}, {s.name}" for s in gathers]
+    body += _call(rows, operands, which="lit" if dark else "all")
+    doc = "; ".join(str(s) for s in sums)
+    return function(f"sums_{level}", doc, body, offsets(order), ", order")
+
+
+def sums_adjoint_source(order: Schedule, level: int, passes: list[RowPass]) -> list[str]:
+    """The function `sums_<level>_adjoint`; may take back the update on its way."""
+    sums = order.levels[level].weight_sums
+    dots = [s for s in sums if s.axis == "pre" and s.vector]
+    gathers = [s for s in sums if s.axis == "post" and s.vector]
+    undoes = order.undoes and order.undone_in == "sums" and level == order.last_sums
+    dark = all(sum_is_dark(order.plan, s) for s in sums)
+    rows = RowPass(dots=(True,) * len(dots), gathers=len(gathers))
+    body: list[str] = []
+    operands: list[str] = []
+    if undoes:
+        updates, _, operands = _pending(order, "undo_")
+        rows = replace(rows, updates=updates, undo=True)
+        body += _undo_vectors(order)
+        dark = dark and _update_is_dark(order)
+    if dots or gathers:
+        passes.append(rows)
+        operands += [f"{adjoint(s.name)}, {adjoint(s.vector)}" for s in dots + gathers if s.vector]
+        body += _call(rows, operands, which="lit" if dark else "all")
+    doc = "Adjoint, but for the weights' own, of " + "; ".join(str(s) for s in sums)
+    arguments = ", exact, order" if undoes else ", order"
+    return function(f"sums_{level}_adjoint", doc, body, offsets(order), arguments)
+
+
+def groups_adjoint_source(order: Schedule, tied: bool, passes: list[RowPass]) -> list[str]:
+    """The function `groups_adjoint`: Λ brought to this step, and its products."""
+    now, then = offsets(order), offsets(order, "f_after", "b_after")
+    where = dict(now)
+
+    def late(name: str) -> str:
+        where[f"after_{name}"] = then[name]
+        return f"after_{name}"
+
+    outer = [f"{late('y_pre')}, {late('a_z_post')}"]
+    if tied:
+        outer.append(f"{late('c')}, {late('e_source')}")
+    sums = [s for level in order.levels for s in level.weight_sums]
+    for node in sums:
+        vector = or_ones(node.vector, "pre" if node.axis == "pre" else "post")
+        pair = [late(vector), late(adjoint(node.name))]
+        outer.append(", ".join(pair if node.axis == "pre" else reversed(pair)))
+    scale, dots, gathers, pairs, pair_gathers = [], [], [], [], []
+    for g, group in enumerate(order.outer):
+        dots.append(f"{or_ones(group.post, 'post')}, a_v{g}")
+        if group.post:
+            gathers.append(f"v{g}, {adjoint(group.post)}")
+    for g, group in enumerate(order.scalings, len(order.outer)):
+        if group.post:
+            scale.append(f"{late(f'v{g}')}, {late(local(group.post))}")
+            pairs.append(f"{local(group.post)}, a_v{g}")
+            pair_gathers.append(f"v{g}, {adjoint(group.post)}")
+        else:
+            scale.append(late(f"v{g}"))
+            pairs.append(f"a_v{g}")
+    weighted = tuple(g.post is not None for g in order.scalings)
+    undoes = order.undoes and order.undone_in == "groups"
+    rows = RowPass(
+        len(outer),
+        weighted,
+        dots=(False,) * len(dots),
+        gathers=len(gathers),
+        partner_dots=weighted,
+        partner_gathers=len(pair_gathers),
+        partner_undo=len(weighted) if undoes else None,
+    )
+    passes.append(rows)
+    operands = [*outer, *scale, *dots, *gathers]
+    body = _undo_vectors(order) if undoes else []
+    if rows.partner:
+        operands += ["w", *pairs, *pair_gathers]
+    if undoes:
+        operands += [f"undo_v{g}" for g in range(len(order.groups))]
+    dark = _update_is_dark(order) and all(sum_is_dark(order.plan, s) for s in sums)
+    body += _call(rows, operands, which="touched" if dark else "all", matrix="lam")
+    doc = "Λ of this step, and its products with the vectors of every group."
+    arguments = ", f_after, b_after, " + ("exact, " if undoes else "") + "order"
+    return function("groups_adjoint", doc, body, where, arguments)

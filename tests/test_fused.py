@@ -1,0 +1,509 @@
+"""The fused kernel: the same lifetimes as `einsum`, whatever it leaves out, whoever runs it."""
+
+import ast
+import dataclasses
+import os
+import stat
+import subprocess
+import sys
+import textwrap
+
+import hypothesis
+import numpy as np
+import oracle
+import pytest
+import strategies
+import sympy
+import torch
+from numba import njit
+
+from rulesearch.kernels import Batch, Unsupported
+from rulesearch.kernels.einsum import build as build_einsum
+from rulesearch.kernels.fused import build, cache, kernel, steps
+from rulesearch.kernels.fused.layout import layout
+from rulesearch.kernels.fused.savings import drops_columns, needed, vanishing
+from rulesearch.kernels.fused.schedule import schedule
+from rulesearch.lowering import lower
+from rulesearch.notation import Pool, load_pool
+from rulesearch.pathways import pathway
+
+SIZES = (21, 9, 17, 4)
+PAPER = load_pool("grammar/paper_pool.py")
+# Every kind of node: sums over either side, with W, with another value on synapses and without;
+# sums of sums; scalars; groups with and without a matrix; every quantity.
+EVERYTHING = Pool(
+    A="-e_post*y_pre",
+    B="-y_post*e_pre*sum_post(y_post*sum_pre(W*e_pre))",
+    C="-tanh(W*y_pre)*L",
+    D="-e_post*y_pre*sum_pre(W**2*y_pre)",
+    E="y_post*sum_post(Abs(W)*z_post)/n_pre",
+    F="Max(z_pre, e_pre)*Heaviside(z_post)*sqrt(y_post)/n_post",
+    G="-W*y_post**2",
+    H="sum_pre(y_pre**2)*sign(e_post)*Min(y_pre, y_post)",
+    I="cos(y_pre)*erf(z_post)*sum_pre(exp(e_pre))",
+    J="atan(sum_post(W*y_post))*sum_pre(W)",
+)
+# Nothing of it survives where a pixel is dark, so that its passes take the lit rows alone.
+SPARSE = Pool(
+    F0="-e_post*y_pre", F6="-y_post*e_pre*sum_post(y_post*sum_pre(W*e_pre))", G="e_post*tanh(e_pre)"
+)
+# Scales the weights by neuron, so that an update cannot be undone.
+SCALING = Pool(F0="-e_post*y_pre", oja="y_post*y_pre - y_post**2*W", F3="-W")
+
+
+def batch_of(pool, path="random", *, count=3, steps=12, scale=1e-2, dtype=torch.float64, seed=0):
+    """Some lifetimes of the small network; θ differs by lifetime and layer."""
+    nets = [strategies.network(seed + i, SIZES, path, steps, queries=5) for i in range(count)]
+    rng = np.random.default_rng(seed)
+    theta = scale * rng.normal(size=(count, len(SIZES) - 1, len(pool.terms)))
+
+    def stacked(name):
+        layers = zip(*(getattr(net, name) for net in nets), strict=True)
+        return [torch.tensor(np.stack(layer), dtype=dtype) for layer in layers]
+
+    def together(name):
+        return np.stack([getattr(net, name) for net in nets])
+
+    x, query_x = together("x"), together("query_x")
+    # Some pixels are dark throughout, another number of them in every lifetime.
+    for i in range(count):
+        x[i, :, : 2 * i + 1] = query_x[i, :, : 2 * i + 1] = 0
+    return Batch(
+        theta=torch.tensor(theta, dtype=dtype),
+        weights=stacked("weights"),
+        feedback=None if path == "symmetric" else stacked("feedback"),
+        x=torch.tensor(x, dtype=dtype),
+        labels=torch.tensor(together("labels")),
+        query_x=torch.tensor(query_x, dtype=dtype),
+        query_labels=torch.tensor(together("query_labels")),
+    )
+
+
+def to(batch, dtype):
+    """The batch in another dtype."""
+    return Batch(
+        batch.theta.to(dtype),
+        [w.to(dtype) for w in batch.weights],
+        None if batch.feedback is None else [b.to(dtype) for b in batch.feedback],
+        batch.x.to(dtype),
+        batch.labels,
+        batch.query_x.to(dtype),
+        batch.query_labels,
+    )
+
+
+def only(batch, i):
+    """Lifetime i of the batch, alone."""
+    return Batch(
+        batch.theta[i : i + 1],
+        [w[i : i + 1] for w in batch.weights],
+        None if batch.feedback is None else [b[i : i + 1] for b in batch.feedback],
+        batch.x[i : i + 1],
+        batch.labels[i : i + 1],
+        batch.query_x[i : i + 1],
+        batch.query_labels[i : i + 1],
+    )
+
+
+def kernels(pool, path="random"):
+    plan, way = lower(pool), pathway(path, len(SIZES) - 1)
+    return build(plan, SIZES, way), build_einsum(plan, SIZES, way)
+
+
+def relative(found, expected):
+    """The largest error, relative to the largest value."""
+    return float((found - expected).abs().max() / expected.abs().max())
+
+
+def assert_close(found, expected, tolerance):
+    """Two outcomes, term by term and layer by layer."""
+    assert relative(found.loss, expected.loss) < tolerance
+    assert relative(found.initial_loss, expected.initial_loss) < tolerance
+    assert float((found.accuracy - expected.accuracy).abs().max()) < tolerance
+    for term in range(expected.gradient.shape[-1]):
+        assert relative(found.gradient[..., term], expected.gradient[..., term]) < tolerance
+    for mine, other in zip(found.weights or [], expected.weights or [], strict=True):
+        assert relative(mine, other) < tolerance
+
+
+def assert_equal(found, expected):
+    """Two outcomes, to the bit."""
+    for name in ("loss", "accuracy", "initial_loss", "gradient"):
+        assert torch.equal(getattr(found, name), getattr(expected, name)), name
+
+
+# --- the same results as einsum -----------------------------------------------------------------
+
+
+# 60 steps reach over a checkpoint, which comes after 50.
+@pytest.mark.parametrize("path", ["random", "direct"])
+@pytest.mark.parametrize(
+    ("pool", "steps", "scale"),
+    [(PAPER, 60, 1e-2), (EVERYTHING, 12, 1e-3)],
+    ids=["paper", "all"],
+)
+def test_equals_einsum(pool, steps, scale, path):
+    fused, einsum = kernels(pool, path)
+    batch, terms = batch_of(pool, path, steps=steps, scale=scale), range(len(pool.terms))
+    expected = einsum(batch, gradient=terms, keep_weights=True)
+    assert_close(fused(batch, gradient=terms, keep_weights=True), expected, 1e-10)
+    # Pixels are left out where the weights are not wanted.
+    without = fused(batch, gradient=terms)
+    assert without.weights is None
+    assert_close(without, dataclasses.replace(expected, weights=None), 1e-10)
+    forward_only = fused(batch)
+    assert forward_only.gradient is None
+    assert torch.equal(forward_only.loss, without.loss)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", strategies.PATHWAYS)
+@pytest.mark.parametrize(
+    "pool",
+    [PAPER, EVERYTHING, SPARSE, SCALING, load_pool("grammar/hebbian.py")],
+    ids=["paper", "all", "sparse", "scaling", "hebbian"],
+)
+@pytest.mark.parametrize("count", [1, 3])
+def test_equals_einsum_everywhere(pool, path, count):
+    fused, einsum = kernels(pool, path)
+    batch, terms = batch_of(pool, path, count=count, scale=1e-3), range(len(pool.terms))
+    expected = einsum(batch, gradient=terms, keep_weights=True)
+    assert_close(fused(batch, gradient=terms, keep_weights=True), expected, 1e-10)
+
+
+@pytest.mark.slow
+@hypothesis.settings(max_examples=15, derandomize=True)
+@hypothesis.given(strategies.pools(most=3, smooth=True), strategies.seeds)
+def test_random_pools_equal_einsum(pool, seed):
+    fused, einsum = kernels(pool)
+    batch, terms = batch_of(pool, seed=seed, steps=3, scale=1e-3), range(len(pool.terms))
+    expected = einsum(batch, gradient=terms, keep_weights=True)
+    hypothesis.assume(bool(torch.isfinite(expected.gradient).all()))
+    hypothesis.assume(float(expected.gradient.abs().amax((0, 1)).min()) > 0)
+    hypothesis.assume(max(float(w.abs().max()) for w in expected.weights) < strategies.LARGEST)
+    assert_close(fused(batch, gradient=terms, keep_weights=True), expected, 1e-8)
+
+
+def test_weights_are_those_of_the_oracle():
+    fused, _ = kernels(PAPER)
+    batch = batch_of(PAPER, count=1, steps=3)
+    literal = oracle.lifetime(
+        [term.expression for term in PAPER.terms],
+        batch.theta[0].numpy(),
+        [w[0].numpy() for w in batch.weights],
+        [b[0].numpy() for b in batch.feedback],
+        batch.x[0].numpy(),
+        batch.labels[0].numpy(),
+        "random",
+    )
+    found = fused(batch, keep_weights=True)
+    for mine, other in zip(found.weights, literal, strict=True):
+        assert relative(mine[0], torch.tensor(other)) < 1e-12
+    loss = oracle.query_loss(literal, batch.query_x[0].numpy(), batch.query_labels[0].numpy())
+    assert float(found.loss) == pytest.approx(loss, rel=1e-12)
+
+
+def test_terms_not_asked_for_have_no_gradient():
+    fused, _ = kernels(PAPER)
+    batch = batch_of(PAPER)
+    every = fused(batch, gradient=range(10)).gradient
+    some = fused(batch, gradient=[0, 7]).gradient
+    assert torch.equal(some[..., [0, 7]], every[..., [0, 7]])
+    assert not some[..., [1, 2, 3, 4, 5, 6, 8, 9]].any()
+
+
+@pytest.mark.parametrize("decay", [0.05, 0.5, 1.0])
+def test_decay_is_undone_as_exactly_as_it_can_be(decay):
+    # 1 - θ is divided out; at θ = 1 nothing of the weights is left to undo from.
+    fused, einsum = kernels(PAPER)
+    batch = batch_of(PAPER, steps=60)
+    batch.theta[..., 3] = decay
+    expected = einsum(batch, gradient=range(10))
+    assert_close(fused(batch, gradient=range(10)), expected, 1e-10)
+
+
+def test_float32_errs_as_float32_must():
+    # A step commits a relative error of at most ε times the longest sum; later steps magnify it as
+    # they magnify a change of the initial weights, which is measured. Errors add up over steps.
+    fused, _ = kernels(PAPER)
+    batch, terms = batch_of(PAPER, steps=12), range(10)
+    exact = fused(batch, gradient=terms)
+    small = 1e-7
+    generator = torch.Generator().manual_seed(1)
+    moved = dataclasses.replace(
+        batch,
+        weights=[
+            w * (1 + small * (2 * torch.rand(w.shape, generator=generator, dtype=w.dtype) - 1))
+            for w in batch.weights
+        ],
+    )
+    disturbed = fused(moved, gradient=terms)
+    single = fused(to(batch, torch.float32), gradient=terms)
+    assert single.gradient.dtype == torch.float32
+    epsilon = torch.finfo(torch.float32).eps
+    for name in ("loss", "gradient"):
+        before, after = getattr(exact, name), getattr(disturbed, name)
+        magnified = max(1.0, relative(after, before) / small)
+        bound = magnified * epsilon * max(SIZES) * 12
+        assert relative(getattr(single, name).double(), before) < bound
+
+
+# --- exact savings ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pool", [PAPER, SPARSE], ids=["paper", "sparse"])
+def test_leaving_out_dark_pixels_changes_nothing(pool):
+    fused, einsum = kernels(pool)
+    batch, terms = batch_of(pool, steps=60), range(len(pool.terms))
+    full = dataclasses.replace(fused, skips=False)
+    expected = full(batch, gradient=terms, keep_weights=True)
+    assert_close(fused(batch, gradient=terms, keep_weights=True), expected, 1e-12)
+    assert_close(expected, einsum(batch, gradient=terms, keep_weights=True), 1e-10)
+    nothing_kept = dataclasses.replace(expected, weights=None)
+    assert_close(fused(batch, gradient=terms), nothing_kept, 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("term", "drops", "dark"),
+    [
+        ("-e_post*y_pre", True, True),
+        ("e_post*tanh(z_pre*W)", True, True),
+        ("-y_post*sum_post(y_post*W)", True, False),
+        ("-e_post*y_pre*sum_pre(W*y_pre**2)", True, True),
+        ("-e_post*y_pre*sum_pre(W)", False, True),
+        ("e_post*cos(y_pre)", True, False),
+        ("y_post*y_pre*sum_pre(exp(e_pre))", False, True),
+        ("-W", True, False),
+        ("-W*e_pre**2", True, True),
+    ],
+)
+def test_what_vanishes_with_a_pixel(term, drops, dark):
+    plan = lower(Pool(T=term))
+    assert drops_columns(plan) is drops
+    gone = vanishing(plan)
+    assert all(g.matrix in gone or all(p.pre in gone for p in g.parts) for g in plan.groups) is dark
+
+
+def test_a_sum_is_needed_at_dark_pixels_only_where_it_is_used_there():
+    used = lower(Pool(T="y_post*sum_post(W*y_post)"))
+    gated = lower(Pool(T="y_post*y_pre*sum_post(W*y_post)"))
+    assert needed(used) == {"p0"}
+    assert needed(gated) == set()
+
+
+# --- one lifetime, whoever runs it --------------------------------------------------------------
+
+
+def test_result_does_not_depend_on_threads_or_company():
+    fused, _ = kernels(PAPER)
+    batch = batch_of(PAPER, count=5)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = fused(batch, gradient=range(10))
+        torch.set_num_threads(3)
+        together = fused(batch, gradient=range(10))
+    finally:
+        torch.set_num_threads(threads)
+    assert_equal(together, alone)
+    for i in range(5):
+        single = fused(only(batch, i), gradient=range(10))
+        assert torch.equal(single.loss, together.loss[i : i + 1])
+        assert torch.equal(single.gradient, together.gradient[i : i + 1])
+
+
+def test_a_diverged_lifetime_ends_and_harms_no_other():
+    fused, einsum = kernels(PAPER)
+    batch = batch_of(PAPER, count=3, steps=60)
+    batch.theta[1] = 30.0
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        out = fused(batch, gradient=range(10), keep_weights=True)
+    finally:
+        torch.set_num_threads(threads)
+    assert not out.loss[1].isfinite()
+    assert not einsum(batch).loss[1].isfinite()
+    # One thread has run all three, in the same array.
+    again = fused(only(batch, 2), gradient=range(10), keep_weights=True)
+    assert torch.equal(again.loss, out.loss[2:])
+    assert torch.equal(again.gradient, out.gradient[2:])
+
+
+def test_nothing_given_is_changed():
+    fused, _ = kernels(PAPER)
+    batch = batch_of(PAPER)
+    before = to(batch, torch.float64)
+    copies = [t.clone() for t in (before.theta, before.x, *before.weights, *before.feedback)]
+    fused(batch, gradient=range(10), keep_weights=True)
+    after = (batch.theta, batch.x, *batch.weights, *batch.feedback)
+    assert all(torch.equal(a, b) for a, b in zip(after, copies, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("steps", "most"), [(250, 32e6), (10_000, 1e9)], ids=["paper", "long lifetime"]
+)
+def test_memory_of_the_paper_s_network(steps, most):
+    sizes = (784, 170, 130, 100, 70, 47)
+    place = layout(
+        schedule(lower(PAPER)),
+        sizes,
+        range(1, 6),
+        fans=sizes,
+        itemsize=4,
+        steps=steps,
+        queries=50,
+        segment=50,
+        skips=True,
+    )
+    assert 4 * place.length < most
+
+
+# --- what it cannot take ------------------------------------------------------------------------
+
+
+def test_refuses_other_dtypes():
+    fused, _ = kernels(PAPER)
+    with pytest.raises(Unsupported, match=r"dtype torch\.float16"):
+        fused(to(batch_of(PAPER), torch.float16))
+
+
+def test_refuses_an_operator_without_spelling(monkeypatch):
+    plan = lower(Pool(T="tanh(y_post)*y_pre"))
+    spelling = {"torch": "torch.tanh({0})", "numpy": "numpy.tanh({0})"}
+    row = kernel.operator_of(sympy.tanh)
+    without = dataclasses.replace(row, spelling=spelling)
+    monkeypatch.setattr(kernel, "operator_of", lambda call: without)
+    with pytest.raises(Unsupported, match="operator tanh has no Numba spelling"):
+        build(plan, SIZES, pathway("random", 3))
+
+
+# --- generated source ---------------------------------------------------------------------------
+
+
+def test_source_is_python_that_names_its_terms():
+    fused, _ = kernels(PAPER)
+    tree = ast.parse(fused.source)
+    functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    assert {"forward", "adjoint", "drive", "groups_adjoint"} <= functions
+    for term in PAPER.terms:
+        assert f"# {term.name}\n" in fused.source
+
+
+def test_loops_stay_in_the_working_dtype():
+    # A number without F(…) is float64 to Numba, and would take float32 with it.
+    fused, _ = kernels(EVERYTHING)
+    compiled = [n for n in ast.parse(fused.source).body if isinstance(n, ast.FunctionDef)]
+    cast = {
+        id(argument)
+        for function in compiled
+        for call in ast.walk(function)
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "F"
+        for argument in ast.walk(call)
+    }
+    bare = [
+        node.value
+        for function in compiled
+        for node in ast.walk(function)
+        if isinstance(node, ast.Constant) and isinstance(node.value, float) and id(node) not in cast
+    ]
+    assert bare == []
+
+
+@pytest.mark.parametrize(
+    ("function", "other"),
+    [
+        (steps.maximum, torch.maximum),
+        (steps.minimum, torch.minimum),
+    ],
+)
+def test_binary_functions_are_torch_s(function, other):
+    call = njit(lambda a, b: function(a, b))
+    values = [-1.0, 0.0, 2.0, float("nan"), float("inf")]
+    for a in values:
+        for b in values:
+            expected = other(torch.tensor(a), torch.tensor(b)).item()
+            np.testing.assert_equal(call(a, b), expected)
+
+
+def test_jumps_are_as_stated():
+    sign, heaviside = njit(lambda a: steps.sign(a)), njit(lambda a: steps.heaviside(a))
+    for value in (-3.0, -0.0, 0.0, 0.5, float("inf")):
+        assert sign(value) == torch.sign(torch.tensor(value)).item()
+        assert heaviside(value) == 0.5 * (1 + torch.sign(torch.tensor(value)).item())
+
+
+# --- the cache ----------------------------------------------------------------------------------
+
+
+def test_cache_folder_is_the_user_s_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("RULESEARCH_CACHE", str(tmp_path / "mine"))
+    folder = cache.cache_folder()
+    assert folder == tmp_path / "mine"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    monkeypatch.delenv("RULESEARCH_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache.cache_folder() == tmp_path / "xdg" / "rulesearch" / "kernels"
+
+
+def test_a_folder_that_others_can_write_is_not_used(tmp_path, monkeypatch):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    monkeypatch.setenv("RULESEARCH_CACHE", str(shared))
+    assert cache.cache_folder() != shared
+
+
+def test_a_folder_that_cannot_be_made_is_replaced(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("RULESEARCH_CACHE", str(tmp_path / "file" / "kernels"))
+    folder = cache.cache_folder()
+    assert folder.is_dir()
+    assert os.access(folder, os.W_OK)
+
+
+def test_modules_are_kept_by_content(tmp_path, monkeypatch):
+    monkeypatch.setenv("RULESEARCH_CACHE", str(tmp_path))
+    text = f"VALUE = {tmp_path.name!r}\n"
+    first = cache.load(text)
+    assert tmp_path.name == first.VALUE
+    assert cache.load(text) is first
+    assert cache.load(text + "OTHER = 1\n") is not first
+    assert len(list(tmp_path.glob("*.py"))) == 2
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_a_damaged_module_is_written_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("RULESEARCH_CACHE", str(tmp_path))
+    text = f"WHOLE = {tmp_path.name!r}\n"
+    path = tmp_path / f"{cache.load(text).__name__}.py"
+    path.write_text("WH")
+    monkeypatch.delitem(sys.modules, path.stem)
+    assert tmp_path.name == cache.load(text).WHOLE
+
+
+@pytest.mark.slow
+def test_a_second_process_compiles_nothing(tmp_path):
+    script = textwrap.dedent("""
+        import sys
+        import test_fused as t
+        from rulesearch.kernels.fused import cache, kernel
+        pool = t.Pool(F0="-e_post*y_pre")
+        fused, _ = t.kernels(pool)
+        fused(t.batch_of(pool), gradient=[0])
+        module = cache.load(kernel._source(fused.order, False, "float64"))
+        for function in (module.forward, module.adjoint):
+            print(sum(function.stats.cache_hits.values()), end=" ")
+    """)
+    environment = os.environ | {"RULESEARCH_CACHE": str(tmp_path), "PYTHONPATH": "tests:."}
+    hits = [
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        for _ in range(2)
+    ]
+    assert hits == [["0", "0"], ["1", "1"]]

@@ -1,0 +1,108 @@
+import math
+
+import batches
+import jaxtyping
+import numpy as np
+import oracle
+import pytest
+import strategies
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rulesearch import network
+
+EPS = float(np.finfo(float).eps)
+
+potentials = st.floats(-50, 50)
+
+
+@given(potentials)
+def test_softplus_is_the_papers(z):
+    y = float(network.softplus(torch.tensor(z, dtype=torch.float64)))
+    # By hand: log(1 + exp(βz))/β, in the form that does not overflow.
+    expected = max(z, 0.0) + math.log1p(math.exp(-10 * abs(z))) / 10
+    # exp(-10|z|) has the relative error of its argument, up to 500 roundings.
+    assert y == pytest.approx(expected, rel=500 * EPS)
+
+
+def test_softplus_has_no_threshold():
+    """torch's own is the identity from βz = 20 on, which a central difference would see."""
+    z = torch.tensor([2.0], dtype=torch.float64)
+    assert float(network.softplus(z) - z) == pytest.approx(math.exp(-20) / 10, rel=1e-6)
+
+
+@given(st.floats(-5, 5))
+def test_slope_and_its_derivative_are_softplus_s(z):
+    point = torch.tensor(z, dtype=torch.float64, requires_grad=True)
+    (first,) = torch.autograd.grad(network.softplus(point), point, create_graph=True)
+    (second,) = torch.autograd.grad(first, point)
+    y = network.softplus(point.detach())
+    gate = network.slope(y)
+    assert float(gate) == pytest.approx(
+        float(first.detach()), rel=1e-12
+    )  # 50 roundings, times β|z|
+    # σ'' = dσ'/dy σ'
+    by_chain = float(network.slope_derivative(y) * gate)
+    assert by_chain == pytest.approx(float(second), rel=1e-11, abs=1e-15)
+
+
+def test_slope_of_a_dark_pixel_is_exactly_zero():
+    assert float(network.slope(torch.zeros(1))) == 0.0
+
+
+@given(strategies.networks)
+def test_forward_and_query_loss_are_the_oracles(drawn):
+    start = batches.stacked([drawn])
+    loss, accuracy = network.query_loss(start.weights, *start.query)
+    expected = oracle.query_loss(drawn.weights, drawn.query_x, drawn.query_labels)
+    # A thousand roundings of values of order one to ten.
+    assert float(loss) == pytest.approx(expected, abs=1e4 * EPS)
+    logits = network.forward(start.weights, start.query[0])
+    assert [tuple(z.shape[1:]) for z in logits] == [(2, n) for n in drawn.sizes[1:]]
+    right = logits[-1][0].argmax(-1).numpy() == drawn.query_labels
+    assert float(accuracy) == right.mean()
+
+
+def test_what_is_not_finite_is_not_correct():
+    weights = [torch.tensor([[[math.nan], [1.0]], [[1.0], [0.0]]])]
+    x, labels = torch.ones(2, 3, 1), torch.zeros(2, 3, dtype=torch.int64)
+    loss, accuracy = network.query_loss(weights, x, labels)
+    assert loss.isnan().tolist() == [True, False]
+    assert accuracy.tolist() == [0.0, 1.0]
+
+
+def test_chance_of_an_untrained_network_without_weights():
+    weights = [torch.zeros(1, 47, 3)]
+    loss, _ = network.query_loss(weights, torch.rand(1, 5, 3), torch.arange(5)[None])
+    assert float(loss) == pytest.approx(math.log(47), rel=1e-6)
+
+
+def test_initial_weights_are_xavier_uniform():
+    weights = network.initial_weights((200, 100, 50), seed=3, dtype=torch.float64)
+    assert [tuple(w.shape) for w in weights] == [(100, 200), (50, 100)]
+    for w, fan in zip(weights, (300, 150), strict=True):
+        bound = math.sqrt(6 / fan)
+        # Drawn in float32, which may round the bound itself up.
+        assert bound / 2 < float(w.abs().max()) <= bound * (1 + 2**-23)
+        # Uniform in ±b: variance b²/3, that of the square 4b⁴/45; five standard errors.
+        error = 5 * math.sqrt(4 / 45 / w.numel()) * bound**2
+        assert float(w.square().mean()) == pytest.approx(bound**2 / 3, abs=error)
+        assert abs(float(w.mean())) <= 5 * bound / math.sqrt(3 * w.numel())
+
+
+def test_initial_weights_depend_on_the_seed_alone():
+    double = network.initial_weights((6, 5, 4), seed=1, dtype=torch.float64)
+    single = network.initial_weights((6, 5, 4), seed=1)
+    other = network.initial_weights((6, 5, 4), seed=2)
+    for d, s, o in zip(double, single, other, strict=True):
+        assert torch.equal(d.float(), s)
+        assert not torch.equal(s, o)
+
+
+def test_shapes_are_checked_while_tests_run():
+    """`conftest` promises it; a test that it does."""
+    with pytest.raises(jaxtyping.TypeCheckError):
+        network.forward([torch.zeros(4, 3)], torch.zeros(1, 2, 3))
+    with pytest.raises(jaxtyping.TypeCheckError):
+        network.query_loss([torch.zeros(2, 4, 3)], torch.zeros(2, 5, 3), torch.zeros(2, 6).long())

@@ -1,0 +1,175 @@
+from dataclasses import replace
+
+import numpy as np
+import oracle
+import pytest
+import torch
+from golden import GRAMMAR
+
+from rulesearch.data import ImageSet, TaskShape, draw_tasks
+from rulesearch.notation import load_pool
+from rulesearch.pathways import PATHWAYS
+from rulesearch.population import CHUNK, Population, shared_by_workers
+
+PAPER = load_pool(GRAMMAR / "paper_pool.py")
+SHAPE = TaskShape(ways=2, shots=3, queries=2)
+SIZES = (6, 5, 4, 3)
+SEEDS = (3, 1, 4, 15, 9, 2)
+THETA = torch.full((len(PAPER),), 0.01, dtype=torch.float64)
+
+
+def images(per_class=8, classes=3, inputs=6):
+    rng = np.random.default_rng(0)
+    count = per_class * classes
+    x = rng.uniform(0, 1, (count, inputs)) * (rng.uniform(size=(count, inputs)) > 0.3)
+    return ImageSet(
+        name="made up",
+        source="made up",
+        classes=classes,
+        x=x.astype(np.float32),
+        labels=np.repeat(np.arange(classes), per_class),
+        rows=np.arange(count),
+        starts=np.arange(classes + 1) * per_class,
+    )
+
+
+def population(**more):
+    made = Population(PAPER, images(), SHAPE, SIZES, kernel="einsum")
+    return replace(made, **more)
+
+
+def networks(some, seeds):
+    """Copies: the memory is used again at the next call."""
+    weights, feedback = some.networks(seeds)
+    tied = isinstance(feedback, str)
+    return [w.clone() for w in weights], feedback if tied else [b.clone() for b in feedback]
+
+
+def test_names_and_outputs():
+    assert population().names == PAPER.names
+    assert population().outputs == 3
+
+
+@pytest.mark.parametrize("pathway", PATHWAYS)
+def test_a_seed_is_a_lifetime_whatever_the_batch(pathway):
+    some = population(pathway=pathway)
+    every = tuple(range(len(PAPER)))
+    together = some(THETA, SEEDS, gradient=every, observe=("angle",))
+    for i, seed in enumerate(SEEDS):
+        alone = some(THETA, [seed], gradient=every, observe=("angle",))
+        # float32, 6 steps, some 30 operations a value; a batch may be summed in another order.
+        for a, b in [
+            (alone.loss[0], together.loss[i]),
+            (alone.initial_loss[0], together.initial_loss[i]),
+        ]:
+            assert float(a) == pytest.approx(float(b), rel=6 * 30 * 1.2e-7)
+        assert float(alone.accuracy[0]) == float(together.accuracy[i])
+        scale = float(together.gradient[i].abs().max())
+        assert float((alone.gradient[0] - together.gradient[i]).abs().max()) <= 1e-4 * scale
+
+
+def test_networks_are_those_of_their_seeds():
+    weights, feedback = networks(population(), SEEDS)
+    assert [tuple(w.shape) for w in weights] == [(6, 5, 6), (6, 4, 5), (6, 3, 4)]
+    assert [tuple(b.shape) for b in feedback] == [(6, 6, 5), (6, 5, 4), (6, 4, 3)]
+    backward, _ = networks(population(), SEEDS[::-1])
+    assert all(torch.equal(a, b.flip(0)) for a, b in zip(weights, backward, strict=True))
+    twice, _ = networks(population(), [3, 3])
+    assert torch.equal(twice[0][0], twice[0][1])
+    for w in weights:
+        assert len({float(v) for v in w[:, 0, 0]}) == len(SEEDS)
+
+
+def test_feedback_is_not_drawn_as_the_weights_are():
+    weights, feedback = networks(population(), SEEDS)
+    for w, b in zip(weights, feedback, strict=True):
+        assert not torch.isclose(w.flatten(1), b.flatten(1)).any()
+        assert not torch.isclose(w, b.mT).any()
+
+
+def test_a_symmetric_pathway_has_no_feedback():
+    _, feedback = networks(population(pathway="symmetric"), SEEDS)
+    assert feedback == "symmetric"
+
+
+def test_precision_does_not_change_the_experiment():
+    single, _ = networks(population(), SEEDS)
+    double, _ = networks(population(dtype=torch.float64), SEEDS)
+    assert all(torch.equal(a, b.float()) for a, b in zip(single, double, strict=True))
+    loss = population()(THETA, SEEDS).loss.double()
+    exact = population(dtype=torch.float64)(THETA, SEEDS).loss
+    # As above, 6 steps of some 30 operations.
+    assert torch.allclose(loss, exact, rtol=6 * 30 * 1.2e-7, atol=0)
+
+
+def test_gradient_of_some_terms_sums_over_layers():
+    some = population(dtype=torch.float64)
+    out = some(THETA, SEEDS, gradient=(0, 9))
+    assert out.gradient.shape == (len(SEEDS), len(PAPER))
+    assert not out.gradient[:, 1:9].any()
+    # By central differences of the losses; the error is of order h², and rounding over h.
+    h = 1e-5
+    for term in (0, 9):
+        shift = torch.zeros_like(THETA)
+        shift[term] = h
+        slope = (some(THETA + shift, SEEDS).loss - some(THETA - shift, SEEDS).loss) / (2 * h)
+        assert torch.allclose(out.gradient[:, term], slope, rtol=1e-5, atol=1e-7)
+    assert some(THETA, SEEDS).gradient is None
+
+
+def test_theta_of_each_lifetime():
+    some = population(dtype=torch.float64)
+    each = THETA * torch.arange(1.0, 7.0, dtype=torch.float64)[:, None]
+    losses = some(each, SEEDS).loss
+    for i in range(len(SEEDS)):
+        alone = some(each[i], SEEDS).loss
+        # 6 steps of some 100 operations in float64.
+        assert float(losses[i]) == pytest.approx(float(alone[i]), rel=600 * 2.3e-16)
+
+
+@pytest.mark.parametrize("pathway", PATHWAYS)
+def test_norms_are_the_oracles(pathway):
+    some = population(pathway=pathway)
+    seeds = SEEDS[:2]
+    weights, feedback = networks(replace(some, dtype=torch.float64), seeds)
+    tasks = draw_tasks(some.images, SHAPE, seeds)
+    expected = np.zeros(len(PAPER))
+    for i in range(len(seeds)):
+        before = [w[i].numpy() for w in weights]
+        for r, term in enumerate(PAPER):
+            after = oracle.lifetime(
+                [term.expression],
+                [1.0],
+                before,
+                None if pathway == "symmetric" else [b[i].numpy() for b in feedback],
+                tasks.x[i, :1].double().numpy(),
+                tasks.labels[i, :1].numpy(),
+                pathway,
+            )
+            changes = (np.linalg.norm(b - a) for a, b in zip(before, after, strict=True))
+            expected[r] += sum(changes) / len(seeds)
+    assert some.norms(seeds) == pytest.approx(expected.tolist(), rel=1e-12)
+
+
+def test_one_worker_is_this_process():
+    with shared_by_workers([population()], 1) as (same,):
+        assert same.executor is None
+
+
+@pytest.mark.slow
+def test_workers_change_no_bit():
+    """Two populations that differ in their images alone: neither may take the other's place."""
+    first = population()
+    second = replace(first, images=images(per_class=9))
+    assert len(SEEDS) > CHUNK
+    every = tuple(range(len(PAPER)))
+    alone = [p(THETA, SEEDS, gradient=every, observe=("angle",)) for p in (first, second)]
+    assert not torch.equal(alone[0].loss, alone[1].loss)
+    with shared_by_workers([first, second], 2) as shared:
+        together = [p(THETA, SEEDS, gradient=every, observe=("angle",)) for p in shared]
+    for one, two in zip(alone, together, strict=True):
+        assert torch.equal(one.loss, two.loss)
+        assert torch.equal(one.accuracy, two.accuracy)
+        assert torch.equal(one.initial_loss, two.initial_loss)
+        assert torch.equal(one.gradient, two.gradient)
+        assert torch.equal(one.observed["angle"], two.observed["angle"])
