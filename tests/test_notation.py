@@ -249,6 +249,15 @@ def test_parse_with_own_operators():
             "exp(999*log(2*W/y_pre))",
             "a power of 999 in exp(999*log(2*W/y_pre)); at most 32",
         ),
+        (
+            "W*Heaviside(tanh(1e30) - 1)",
+            f"Heaviside(-1 + tanh(1{'0' * 30})) in W*Heaviside(tanh(1e30) - 1) cannot be told; "
+            "write a number",
+        ),
+        (
+            "Abs((2 - (-1)**(1/3))**3)",
+            "Abs((2 - (-1)**(1/3))**3) is not real; use only what is real for real quantities",
+        ),
         ("sin(exp(1e30))*W", "a number too long in sin(exp(1e30))*W; at most 300 digits"),
         (
             "W**Heaviside(1/0)",

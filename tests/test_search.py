@@ -263,9 +263,9 @@ def test_an_interrupted_run_goes_on_to_the_same_result(tiny, tmp_path, monkeypat
     terms = ["--term", "-e_post*y_pre", "--term", "-e_post*e_pre", "--term", "-W"]
     assert main([*terms, *SMALL_FLAGS, "--out", "whole", "--quiet"]) == 0
 
-    from rulesearch.search import engine
+    from rulesearch.search import stages
 
-    append, left = engine.append_history, [5]
+    append, left = stages.append_history, [5]
 
     def interrupted(run, row):
         append(run, row)
@@ -273,8 +273,8 @@ def test_an_interrupted_run_goes_on_to_the_same_result(tiny, tmp_path, monkeypat
         if left[0] == 0:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(engine, "append_history", interrupted)
-    monkeypatch.setattr(engine, "CHECKPOINT_EVERY", 1)
+    monkeypatch.setattr(stages, "append_history", interrupted)
+    monkeypatch.setattr(stages, "CHECKPOINT_EVERY", 1)
     code = main([*terms, *SMALL_FLAGS, "--out", "broken", "--quiet"])
     assert code == 130
     assert "interrupted; go on with --resume broken" in capsys.readouterr().err
@@ -382,7 +382,9 @@ def test_the_root_exports_the_contract_and_the_notation():
 
 
 def test_reading_a_pool_needs_no_torch():
-    code = "import sys, rulesearch; rulesearch.load_pool(sys.argv[1]); print('torch' in sys.modules)"
+    code = (
+        "import sys, rulesearch; rulesearch.load_pool(sys.argv[1]); print('torch' in sys.modules)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, PAPER],
         env={"PYTHONPATH": str(ROOT), "PATH": ""},

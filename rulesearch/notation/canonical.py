@@ -148,14 +148,21 @@ def check_number(number: Expr, written: str) -> None:
     """Refuse a number that float64 cannot hold, or that SymPy would not come back from.
 
     Raises:
-        RuleSearchError: not finite, or too many digits.
+        RuleSearchError: not finite, not real, too many digits, or none that SymPy can tell.
     """
     if number.has(*_NOT_FINITE):
         raise RuleSearchError(f"{written} {_WITHOUT_LIMIT}")
+    if number.is_real is False:
+        raise RuleSearchError(f"{written} {NOT_REAL}")
     if number.is_Rational:
         large = _digits(number) > MOST_DIGITS
     else:
-        large = bool(abs(number.evalf(5)) > Integer(10) ** MOST_DIGITS)
+        size = abs(number.evalf(5))
+        if not size.is_Number:  # Heaviside of what may be 0 or only nearly
+            raise RuleSearchError(
+                f"{echo(str(number))} in {written} cannot be told; write a number"
+            )
+        large = bool(size > Integer(10) ** MOST_DIGITS)
     if large:
         raise RuleSearchError(f"a number too long in {written}; at most {MOST_DIGITS} digits")
 

@@ -7,10 +7,10 @@ from typing import Any
 from rulesearch.result import Result
 from rulesearch.search.config import Config as Config
 from rulesearch.search.engine import Request as Request
-from rulesearch.search.engine import Stages as Stages
 from rulesearch.search.engine import carry_out as carry_out
 from rulesearch.search.engine import prepare as prepare
 from rulesearch.search.engine import search as search
+from rulesearch.search.stages import Stages as Stages
 
 
 class _Callable(ModuleType):
