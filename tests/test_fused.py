@@ -171,17 +171,29 @@ def test_equals_einsum_everywhere(pool, path, count):
     assert_close(fused(batch, gradient=terms, keep_weights=True), expected, 1e-10)
 
 
+# Each example compiles for ten seconds, and shrinking would take a hundred of them.
 @pytest.mark.slow
-@hypothesis.settings(max_examples=15, derandomize=True)
+@hypothesis.settings(
+    max_examples=8,
+    derandomize=True,
+    phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+    suppress_health_check=[hypothesis.HealthCheck.filter_too_much, hypothesis.HealthCheck.too_slow],
+)
 @hypothesis.given(strategies.pools(most=3, smooth=True), strategies.seeds)
 def test_random_pools_equal_einsum(pool, seed):
     fused, einsum = kernels(pool)
     batch, terms = batch_of(pool, seed=seed, steps=3, scale=1e-3), range(len(pool.terms))
     expected = einsum(batch, gradient=terms, keep_weights=True)
     hypothesis.assume(bool(torch.isfinite(expected.gradient).all()))
-    hypothesis.assume(float(expected.gradient.abs().amax((0, 1)).min()) > 0)
-    hypothesis.assume(max(float(w.abs().max()) for w in expected.weights) < strategies.LARGEST)
-    assert_close(fused(batch, gradient=terms, keep_weights=True), expected, 1e-8)
+    # Beyond, the softmax is saturated, and its gradient is what cancellation has left.
+    hypothesis.assume(max(float(w.abs().max()) for w in expected.weights) < 10)
+    found = fused(batch, gradient=terms, keep_weights=True)
+    # A gradient may be zero but for rounding: errors are measured against at least 1e-3.
+    size = expected.gradient.abs().amax((0, 1)).clamp(min=1e-3)
+    assert float(((found.gradient - expected.gradient).abs() / size).max()) < 1e-8
+    assert relative(found.loss, expected.loss) < 1e-10
+    for mine, other in zip(found.weights, expected.weights, strict=True):
+        assert relative(mine, other) < 1e-10
 
 
 def test_weights_are_those_of_the_oracle():
