@@ -1,6 +1,6 @@
 """Speed and memory of the meta-gradient, against the loop that one would write by hand.
 
-    python -m benchmarks.meta_gradient [--data-root DIR] [--json FILE]
+    python -m benchmarks.meta_gradient [--data-root DIR] [--threads N] [--json FILE]
 
 The work: eight lifetimes of the paper's network (784-170-130-100-70-47, 250 steps of batch size
 one, random feedback), and the gradient of each one's query loss with respect to the coefficients
@@ -12,8 +12,12 @@ speed by a fifth and more; what counts is the ratio within a round.
   term, one lifetime after the other, the whole graph kept. It does two of the lifetimes in a
   round, in three of the rounds, and is reported by the lifetime like the others.
 
+All have one thread, unless `--threads` gives more: the matrices are small, a search has its own
+processes for the other cores, and on a shared machine torch's threads wait for one another (with
+two threads on two cores that others used as well, einsum took 20 to 40 times as long).
+
 Before anything is timed, the rivals must agree on the gradient. Peak memory is that of a process
-of its own, above what it held before its first lifetime.
+of its own, above what it held before its first lifetime; autograd's is that of one lifetime.
 """
 
 from __future__ import annotations
@@ -51,6 +55,7 @@ ROUNDS = 5
 AUTOGRAD_LIFETIMES = 2
 AUTOGRAD_ROUNDS = 3
 BETA = 10.0
+STATUS = Path("/proc/self/status")
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,14 +223,25 @@ def seconds_of(rival: Callable[[Work], Tensor], given: Work) -> tuple[float, Ten
     return time.perf_counter() - begin, gradient
 
 
-def highest_mb() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+def resident_mb(what: str) -> float:
+    """Memory of this process: VmRSS now, or VmHWM at its highest since `forget_highest`."""
+    if not STATUS.exists():
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+    (line,) = (s for s in STATUS.read_text().splitlines() if s.startswith(what))
+    return float(line.split()[1]) / 2**10
 
 
-def peak_mb(name: str, root: Path | None) -> float:
+def forget_highest() -> None:
+    """Linux hands ru_maxrss on to child processes, so it is not the one that is read there."""
+    if STATUS.exists():
+        STATUS.with_name("clear_refs").write_text("5")
+
+
+def peak_mb(name: str, root: Path | None, threads: int) -> float:
     """Megabytes that a rival takes, in a fresh process; compiled code is on disk by now."""
     command = [sys.executable, "-m", "benchmarks.meta_gradient", "--memory-of", name]
+    command += ["--threads", str(threads)]
     command += ["--data-root", str(root)] if root else []
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return float(done.stdout)
@@ -236,12 +252,13 @@ def memory_of(name: str, root: Path | None) -> float:
     given = work(root)
     if name == "fused":
         import rulesearch.kernels.fused  # noqa: F401, Numba is not what the lifetimes take
-    before = highest_mb()
+    forget_highest()
+    before = resident_mb("VmRSS")
     RIVALS[name][0](given)
-    return highest_mb() - before
+    return resident_mb("VmHWM") - before
 
 
-def measure(root: Path | None) -> tuple[dict[str, Measured], float]:
+def measure(root: Path | None, threads: int) -> tuple[dict[str, Measured], float]:
     """All rivals' numbers, and how far their gradients are apart."""
     given = work(root)
     firsts = {name: seconds_of(rival, given) for name, (rival, _, _) in RIVALS.items()}
@@ -252,7 +269,9 @@ def measure(root: Path | None) -> tuple[dict[str, Measured], float]:
             if round_ < rounds:
                 seconds[name].append(seconds_of(rival, given)[0] / lifetimes)
     measured = {
-        name: Measured(lifetimes, firsts[name][0], tuple(seconds[name]), peak_mb(name, root))
+        name: Measured(
+            lifetimes, firsts[name][0], tuple(seconds[name]), peak_mb(name, root, threads)
+        )
         for name, (_, lifetimes, _) in RIVALS.items()
     }
     return measured, apart
@@ -286,11 +305,12 @@ def machine() -> dict[str, str]:
 
 
 def show(measured: Mapping[str, Measured], apart: float, data: str) -> None:
-    console = Console()
+    # Where there is no terminal, rich assumes 80 columns.
+    console = Console(width=None if sys.stdout.isatty() else 110)
     console.print("  ".join(f"{name} {value}" for name, value in machine().items()))
     network = "-".join(map(str, SIZES))
     table = Table(
-        title=f"Meta-gradient of ten terms, {network}, {SHAPE.ways * SHAPE.shots} steps, {data}"
+        title=f"Meta-gradient of ten terms, {network}, {SHAPE.ways * SHAPE.shots} steps\n{data}"
     )
     for heading in ("", "s a lifetime", "least … largest", "rounds", "times fused", "peak MB"):
         table.add_column(heading, justify="left" if not heading else "right")
@@ -315,13 +335,15 @@ def show(measured: Mapping[str, Measured], apart: float, data: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data-root", type=Path, help="EMNIST, in torchvision's layout")
+    parser.add_argument("--threads", type=int, default=1, help="for all rivals (1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here too")
     parser.add_argument("--memory-of", choices=RIVALS, help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
     if asked.memory_of:
         print(memory_of(asked.memory_of, asked.data_root))
         return
-    measured, apart = measure(asked.data_root)
+    measured, apart = measure(asked.data_root, asked.threads)
     # float32 through 250 steps: what undoing and reordering may cost, and far below any mistake.
     if not apart < 1e-2:
         raise SystemExit(f"the gradients differ by {apart:.1e}: nothing here can be compared")

@@ -159,8 +159,9 @@ def test_one_worker_is_this_process():
 @pytest.mark.slow
 def test_workers_change_no_bit():
     """Two populations that differ in their images alone: neither may take the other's place."""
-    first = population()
-    second = replace(first, images=images(per_class=9))
+    # Layers large enough that torch rounds a batch of six and one of four differently.
+    first = population(images=images(inputs=64), sizes=(64, 170, 130, 100, 70, 3))
+    second = replace(first, images=images(per_class=9, inputs=64))
     assert len(SEEDS) > CHUNK
     every = tuple(range(len(PAPER)))
     alone = [p(THETA, SEEDS, gradient=every, observe=("angle",)) for p in (first, second)]

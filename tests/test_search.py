@@ -44,9 +44,10 @@ SMALL = Config(
     kernel="einsum",
     effort=TINY,
 )
-SMALL_FLAGS = (
-    "--layers 6 --ways 2 --shots 3 --queries 2 --meta-steps 3 --meta-batch 2 --kernel einsum"
-).split()
+SMALL_FLAGS = [
+    *("--layers", "6", "--ways", "2", "--shots", "3", "--queries", "2"),
+    *("--meta-steps", "3", "--meta-batch", "2", "--kernel", "einsum"),
+]
 POOL = Pool(F0="-e_post*y_pre", F2="-e_post*e_pre", F3="-W")
 
 
@@ -212,7 +213,7 @@ def test_a_run_that_exists_is_left_alone(tmp_path, monkeypatch, capsys):
     run = tmp_path / "run"
     run.mkdir()
     (run / "config.json").write_text("{}")
-    assert main([*"--term -e_post*y_pre --out run".split(), *SMALL_FLAGS]) == 2
+    assert main(["--term", "-e_post*y_pre", "--out", "run", *SMALL_FLAGS]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("--out run: already holds a run")
     assert line.endswith("or choose another --out; nothing was changed")
