@@ -1,15 +1,47 @@
-"""Small batches of lifetimes as `run_lifetimes` takes them."""
+"""Small batches of lifetimes as `run_lifetimes` takes them, and how far kernels may be apart.
+
+Tolerances. A lifetime of these tests is some 10^4 operations on values kept below 100, each with a
+relative error of epsilon, so 2e-16 * 1e4 * 100 = 2e-10 bounds what rounding does to values of
+order one; a factor of ten is left for what the steps after it make of an error.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 import strategies
 import sympy
 import torch
 import unrolled
+from golden import GRAMMAR
 from torch import Tensor
 
+from rulesearch.kernels import KERNELS
 from rulesearch.lifetime import run_lifetimes
+from rulesearch.notation import Pool, load_pool
+
+TOLERANCE = 2e-9
+
+PAPER = load_pool(GRAMMAR / "paper_pool.py")
+HEBBIAN = load_pool(GRAMMAR / "hebbian.py")
+
+# Operators that make kernels work: a matrix that does not separate, sums of it over either side,
+# over both, and inside one another; layer-wide values; numbers.
+WILD = Pool(
+    a="tanh(W*y_pre + tanh(z_post)**2*n_pre*L)*tanh(z_post)",
+    b="Max(W, y_post*2, e_post)*sum_pre(tanh(W*y_pre)*tanh(e_pre))",
+    c="sqrt(2)*W*sum_post(W*sum_pre(W*tanh(e_pre)))",
+    d="sum_pre(tanh(sum_post(W*sum_pre(y_pre))))",
+    e="3",
+    f="y_pre*sum_pre(e_pre**2)*sum_post(e_post**2)",
+    g="z_pre*n_post*W",
+    h="sum_post(W)*sum_pre(W)",
+    i="e_pre*L",
+    j="sum_pre(exp(-W**2))*y_post",
+)
+
+kernels = pytest.mark.parametrize("kernel", KERNELS)
+pathways = pytest.mark.parametrize("path", strategies.PATHWAYS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,3 +196,34 @@ def is_well_posed(expressions, theta, start, largest=100.0):
             expressions, theta, weights, start.feedback, x, labels, start.pathway
         )
     return all(bool((w.abs() < largest).all()) for w in weights)
+
+
+def as_written(pool):
+    """The expressions without what the pool defines itself: the reference knows those by name."""
+    return [t.expression for t in pool]
+
+
+def paper_theta(start, pool=PAPER):
+    return moderate(as_written(pool), start)
+
+
+def assert_close(got, expected, tolerance=TOLERANCE):
+    """Equal to so many digits of the largest entry, or of one."""
+    assert got.shape == expected.shape
+    assert got.dtype == expected.dtype
+    scale = max(1.0, float(expected.abs().max()))
+    assert float((got - expected).abs().max()) <= tolerance * scale
+
+
+def scaled(gradient, theta):
+    """Derivatives with respect to the coefficients in units of their own."""
+    return gradient * theta.abs()
+
+
+def gradient_error(pool, theta, start, kernel, **more):
+    """The largest difference from autograd, of loss, gradient and weights; units of order one."""
+    loss, gradient, weights = reference(as_written(pool), theta, start)
+    out = run(pool, spread(theta, start), start, kernel=kernel, gradient=True, **more)
+    pairs = [(out.loss, loss), (scaled(out.gradient, theta), scaled(gradient, theta))]
+    pairs += zip(out.weights, weights, strict=True)
+    return max(float((a - b).abs().max()) / max(1.0, float(b.abs().max())) for a, b in pairs)

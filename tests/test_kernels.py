@@ -1,12 +1,4 @@
-"""Every kernel gives what the oracle, autograd, differences, and the symmetries of the task say.
-
-Tolerances. A lifetime of these tests is some 10^4 operations on values kept below 100, each with a
-relative error of epsilon, so 2e-16 * 1e4 * 100 = 2e-10 bounds what rounding does to values of
-order one; a factor of ten is left for what the steps after it make of an error.
-"""
-
-import itertools
-from dataclasses import replace
+"""Every kernel gives what the oracle, autograd and differences say."""
 
 import batches
 import numpy as np
@@ -15,66 +7,31 @@ import pytest
 import strategies
 import torch
 import unrolled
+from batches import (
+    HEBBIAN,
+    PAPER,
+    TOLERANCE,
+    WILD,
+    as_written,
+    assert_close,
+    gradient_error,
+    kernels,
+    paper_theta,
+    pathways,
+    scaled,
+)
 from batches import given as lifetimes_of
-from golden import GRAMMAR
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from rulesearch.kernels import KERNELS, Batch, Kernel
+from rulesearch.kernels import Batch, Kernel
 from rulesearch.kernels.einsum import build
 from rulesearch.kernels.einsum import kernel as einsum_kernel
 from rulesearch.lifetime import compiled
 from rulesearch.lowering import lower
-from rulesearch.notation import Pool, load_pool
+from rulesearch.notation import Pool
 from rulesearch.operators import OPERATORS
 from rulesearch.pathways import pathway
-
-TOLERANCE = 2e-9
-
-PAPER = load_pool(GRAMMAR / "paper_pool.py")
-HEBBIAN = load_pool(GRAMMAR / "hebbian.py")
-POOLS = {"paper": PAPER, "hebbian": HEBBIAN}
-
-# Operators that make kernels work: a matrix that does not separate, sums of it over either side,
-# over both, and inside one another; layer-wide values; numbers.
-WILD = Pool(
-    a="tanh(W*y_pre + tanh(z_post)**2*n_pre*L)*tanh(z_post)",
-    b="Max(W, y_post*2, e_post)*sum_pre(tanh(W*y_pre)*tanh(e_pre))",
-    c="sqrt(2)*W*sum_post(W*sum_pre(W*tanh(e_pre)))",
-    d="sum_pre(tanh(sum_post(W*sum_pre(y_pre))))",
-    e="3",
-    f="y_pre*sum_pre(e_pre**2)*sum_post(e_post**2)",
-    g="z_pre*n_post*W",
-    h="sum_post(W)*sum_pre(W)",
-    i="e_pre*L",
-    j="sum_pre(exp(-W**2))*y_post",
-)
-
-kernels = pytest.mark.parametrize("kernel", KERNELS)
-pathways = pytest.mark.parametrize("path", strategies.PATHWAYS)
-
-
-def as_written(pool):
-    """The expressions without what the pool defines itself: the reference knows those by name."""
-    return [t.expression for t in pool]
-
-
-def paper_theta(start, pool=PAPER):
-    return batches.moderate(as_written(pool), start)
-
-
-def assert_close(got, expected, tolerance=TOLERANCE):
-    """Equal to so many digits of the largest entry, or of one."""
-    assert got.shape == expected.shape
-    assert got.dtype == expected.dtype
-    scale = max(1.0, float(expected.abs().max()))
-    assert float((got - expected).abs().max()) <= tolerance * scale
-
-
-def scaled(gradient, theta):
-    """Derivatives with respect to the coefficients in units of their own."""
-    return gradient * theta.abs()
-
 
 # --- against the oracle ---------------------------------------------------------------------------
 
@@ -144,17 +101,6 @@ def test_a_step_of_a_random_term_is_the_oracles(term, network):
 
 
 # --- the meta-gradient ----------------------------------------------------------------------------
-
-
-def gradient_error(pool, theta, start, kernel, **more):
-    """The largest difference from autograd, of loss, gradient and weights; units of order one."""
-    loss, gradient, weights = batches.reference(as_written(pool), theta, start)
-    out = batches.run(
-        pool, batches.spread(theta, start), start, kernel=kernel, gradient=True, **more
-    )
-    pairs = [(out.loss, loss), (scaled(out.gradient, theta), scaled(gradient, theta))]
-    pairs += zip(out.weights, weights, strict=True)
-    return max(float((a - b).abs().max()) / max(1.0, float(b.abs().max())) for a, b in pairs)
 
 
 @kernels
@@ -324,125 +270,6 @@ def test_gradient_at_a_coefficient_of_zero():
     assert_close(out.gradient[:, asked], gradient.sum(1)[:, asked])
 
 
-# --- symmetries -----------------------------------------------------------------------------------
-
-
-@kernels
-def test_lifetimes_do_not_know_of_each_other(kernel):
-    start = lifetimes_of(10, lifetimes=3)
-    theta = paper_theta(start)
-    together = batches.run(PAPER, theta, start, kernel=kernel, gradient=True)
-    for order in ([0], [1], [2], [2, 0, 1]):
-        apart = batches.run(PAPER, theta, start.at(order), kernel=kernel, gradient=True)
-        assert_close(apart.loss, together.loss[order])
-        assert_close(scaled(apart.gradient, theta), scaled(together.gradient[order], theta))
-        for a, b in zip(apart.weights, together.weights, strict=True):
-            assert_close(a, b[order])
-
-
-@kernels
-@pathways
-def test_permuting_hidden_neurons_permutes_the_weights(kernel, path):
-    start = lifetimes_of(11, pathway=path)
-    sizes = [start.weights[0].shape[2], *(w.shape[1] for w in start.weights)]
-    generator = torch.Generator().manual_seed(2)
-    order = [torch.randperm(n, generator=generator) for n in sizes[:-1]] + [torch.arange(sizes[-1])]
-    order[0] = torch.arange(sizes[0]).flip(0)
-
-    def permuted(weights):
-        return [
-            w[:, post][:, :, pre]
-            for w, (pre, post) in zip(weights, itertools.pairwise(order), strict=True)
-        ]
-
-    feedback = start.feedback and [
-        b[:, order[i]][:, :, order[-1] if path == "direct" else order[i + 1]]
-        for i, b in enumerate(start.feedback)
-    ]
-    other = replace(
-        start,
-        weights=permuted(start.weights),
-        feedback=feedback,
-        train=(start.train[0][..., order[0]], start.train[1]),
-        query=(start.query[0][..., order[0]], start.query[1]),
-    )
-    theta = paper_theta(start)
-    before = batches.run(PAPER, theta, start, kernel=kernel, gradient=True)
-    after = batches.run(PAPER, theta, other, kernel=kernel, gradient=True)
-    assert_close(after.loss, before.loss)
-    assert_close(scaled(after.gradient, theta), scaled(before.gradient, theta))
-    for a, b in zip(after.weights, permuted(before.weights), strict=True):
-        assert_close(a, b)
-
-
-def test_scaling_terms_and_theta_inversely_changes_nothing():
-    start = lifetimes_of(12)
-    theta = paper_theta(start)
-    # Powers of two, so that scaling rounds nothing; sums may still run in another order.
-    factors = torch.tensor([2.0 ** (i - 4) for i in range(len(PAPER))], dtype=torch.float64)
-    larger = Pool(**{t.name: t.expression * 2 ** (i - 4) for i, t in enumerate(PAPER.terms)})
-    plain = batches.run(PAPER, theta, start, kernel="einsum", gradient=True)
-    other = batches.run(larger, theta / factors, start, kernel="einsum", gradient=True)
-    assert_close(other.loss, plain.loss)
-    assert_close(scaled(other.gradient, theta / factors), scaled(plain.gradient, theta))
-
-
-def test_the_same_rule_as_one_term_or_as_many():
-    start = lifetimes_of(13)
-    theta = paper_theta(start)
-    as_one = Pool(A=sum(float(c) * t.expression for c, t in zip(theta, PAPER.terms, strict=True)))
-    many = batches.run(PAPER, theta, start, kernel="einsum", gradient=True)
-    one = batches.run(
-        as_one, torch.ones(1, dtype=torch.float64), start, kernel="einsum", gradient=True
-    )
-    assert_close(one.loss, many.loss)
-    # Euler: the derivative by a common factor of all coefficients.
-    assert_close(one.gradient[:, 0], (many.gradient * theta).sum(1))
-
-
-@kernels
-def test_pseudo_gradient_by_a_symmetric_pathway_is_gradient_descent(kernel):
-    start = lifetimes_of(14, pathway="symmetric", steps=1)
-    rate = 0.1
-    weights = [w.clone().requires_grad_() for w in start.weights]
-    x, labels = start.train
-    loss = unrolled.query_loss(weights, x, labels).sum()
-    gradients = torch.autograd.grad(loss, weights)
-    theta = torch.zeros(len(PAPER), dtype=torch.float64)
-    theta[0] = rate
-    out = batches.run(PAPER, theta, start, kernel=kernel, gradient=True)
-    for got, weight, slope in zip(out.weights, start.weights, gradients, strict=True):
-        assert_close(got, weight - rate * slope)
-
-
-@kernels
-def test_nothing_given_is_changed(kernel):
-    start = lifetimes_of(15)
-    theta = paper_theta(start)
-    before = [t.clone() for t in [theta, *start.tensors]]
-    out = batches.run(PAPER, theta, start, kernel=kernel, gradient=True)
-    assert all(torch.equal(a, b) for a, b in zip(before, [theta, *start.tensors], strict=True))
-    for got, given_ in zip(out.weights, start.weights, strict=True):
-        assert got.data_ptr() != given_.data_ptr()
-
-
-@kernels
-def test_threads_change_no_bit(kernel):
-    start = lifetimes_of(20, lifetimes=5)
-    theta = paper_theta(start)
-    outcomes = []
-    threads = torch.get_num_threads()
-    for count in (1, 3):
-        torch.set_num_threads(count)
-        try:
-            outcomes.append(batches.run(PAPER, theta, start, kernel=kernel, gradient=True))
-        finally:
-            torch.set_num_threads(threads)
-    one, three = outcomes
-    assert torch.equal(one.loss, three.loss)
-    assert torch.equal(one.gradient, three.gradient)
-
-
 # --- numbers at their limits ----------------------------------------------------------------------
 
 
@@ -487,83 +314,6 @@ def test_single_precision_agrees_with_double(kernel):
     assert_close(got, expected, bound)
     for a, b in zip(single.weights, double.weights, strict=True):
         assert_close(a.double(), b, bound)
-
-
-# --- the properties above catch kernels that are wrong --------------------------------------------
-
-
-def _flipped_group(plan, sizes, path):
-    first, *others = plan.groups
-    parts = tuple(replace(p, coefficient=-p.coefficient) for p in first.parts)
-    return build(replace(plan, groups=(replace(first, parts=parts), *others)), sizes, path)
-
-
-def _with_source(old, new, count=-1):
-    """A builder of kernels in whose source one text stands for another."""
-
-    def make(plan, sizes, path):
-        kernel = build(plan, sizes, path)
-        source = kernel.source.replace(old, new, count)
-        assert source != kernel.source
-        names = {"torch": torch}
-        exec(source, names)
-        return replace(kernel, source=source, values=names["values"], pull=names["pull"])
-
-    return make
-
-
-class _OffByOne(einsum_kernel.EinsumKernel):
-    def replay(self, batch, K, W, times):
-        steps = batch.x.shape[1]
-        return super().replay(batch, K, W, [min(t + 1, steps - 1) for t in times])
-
-
-def _replay_off_by_one(plan, sizes, path):
-    kernel = build(plan, sizes, path)
-    return _OffByOne(**{name: getattr(kernel, name) for name in kernel.__dataclass_fields__})
-
-
-DEFECTS = {
-    "one group with the other sign": _flipped_group,
-    "a sum over the wrong vector": _with_source("torch.bmm(e_pre, W.mT)", "torch.bmm(y_pre, W.mT)"),
-    "a sum whose weights are taken for constants": _with_source("pairs.append(", "len("),
-    "a function's derivative left out": _with_source(
-        "add('y_post', (bar_", "add('y_post', 2 * (bar_"
-    ),
-    "replay one step late": _replay_off_by_one,
-}
-
-
-def gradient_is_wrong(kernel, path="random"):
-    start = lifetimes_of(3, pathway=path, steps=5)
-    return gradient_error(PAPER, paper_theta(start), start, kernel) > 1e3 * TOLERANCE
-
-
-@pytest.mark.parametrize("defect", DEFECTS)
-def test_defect_is_caught(defect, monkeypatch):
-    monkeypatch.setitem(KERNELS, defect, DEFECTS[defect])
-    assert gradient_is_wrong(defect)
-
-
-def test_gate_taken_for_constant_is_caught(monkeypatch):
-    monkeypatch.setattr(einsum_kernel, "slope_derivative", torch.zeros_like)
-    assert gradient_is_wrong("einsum")
-
-
-def test_feedback_taken_for_constant_is_caught(monkeypatch):
-    """With a symmetric pathway the meta-gradient includes that B is Wᵀ."""
-    whole = einsum_kernel.EinsumKernel.adjoint
-
-    def without_ties(self, *arguments):
-        untied = replace(self.path, edges=tuple(replace(e, tied=False) for e in self.path.edges))
-        return whole(replace(self, path=untied), *arguments)
-
-    def fixed(self, batch, W, target, tied):
-        return W[target].mT
-
-    monkeypatch.setattr(einsum_kernel.EinsumKernel, "adjoint", without_ties)
-    monkeypatch.setattr(einsum_kernel.EinsumKernel, "_carrier", fixed)
-    assert gradient_is_wrong("einsum", "symmetric")
 
 
 # --- what a kernel shows of itself ----------------------------------------------------------------
