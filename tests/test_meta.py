@@ -308,6 +308,57 @@ def test_single_usable_steps_keep_a_fit_alive():
     assert done.left_out == 56 * 8
 
 
+@dataclass(frozen=True)
+class Cliff:
+    """A slope that leads down to a cliff: below `edge` no lifetime is finite."""
+
+    edge: float = -0.01
+
+    @property
+    def names(self):
+        return ("F0",)
+
+    def __call__(self, theta, seeds, *, gradient=(), observe=()):
+        over = float(theta[..., 0].max()) < self.edge
+        loss = torch.full((len(seeds),), NAN if over else 1.0)
+        return Lifetimes(
+            loss=loss,
+            accuracy=torch.full((len(seeds),), 0.5),
+            initial_loss=torch.full((len(seeds),), 2.0),
+            gradient=torch.ones(len(seeds), 1) * loss[:, None],
+        )
+
+
+def test_at_a_cliff_a_fit_goes_back_to_where_nothing_diverged():
+    cliff = Cliff()
+    states = []
+    plan = plan_of(cliff, meta_steps=60)
+    found = fit(cliff, plan, on_step=lambda record, state: states.append(state))
+    assert found.failed is None
+    assert found.retreats > 1
+    # On the edge: the last step may have been one over it.
+    assert abs(found.theta[0] - cliff.edge) < 2 * ROBUST.rate
+    fallen = next(i for i, state in enumerate(states) if state.phi[0] < cliff.edge)
+    assert states[fallen + 1].phi == states[fallen].safe == states[fallen - 1].phi
+    assert states[fallen + 1].m == (0.0,)
+
+
+def test_without_retreats_a_fit_ends_at_a_cliff():
+    cliff = Cliff()
+    stuck = replace(ROBUST, retreats=False)
+    assert fit(cliff, plan_of(cliff, meta_steps=60, protocol=stuck)).failed is not None
+    assert not PAPER.retreats  # as published
+
+
+def test_no_retreat_before_anything_was_safe_or_while_most_are_well():
+    diverging = Scripted(loss=(3.0,) * 8, gradient=((1.0,),) * 8)
+    assert fit(diverging, plan_of(diverging)).retreats == 0
+    some = Scripted(loss=(1.0,) * 5 + (3.0,) * 3, gradient=((1.0,),) * 8)
+    plan = plan_of(some)
+    _, state = meta_step(some, plan, replace(initial_state(plan), safe=(0.5,)))
+    assert (state.retreats, state.safe) == (0, (0.5,))
+
+
 def test_resumed_is_uninterrupted_to_the_bit():
     plan = plan_of(BOWL, meta_steps=12, mean_steps=8, l1=0.1, scales=(1.0, 0.3, 0.7))
     written, records = [], []

@@ -103,6 +103,8 @@ class MetaState:
         left_out: of these, the ones whose loss or gradient was not finite.
         diverged: of these, the ones that `diverged` names.
         silent: meta-steps in a row in which every lifetime was left out.
+        safe: the last phi at which no lifetime diverged, or None.
+        retreats: how often the coefficients went back there.
     """
 
     phi: tuple[float, ...]
@@ -114,6 +116,8 @@ class MetaState:
     left_out: int = 0
     diverged: int = 0
     silent: int = 0
+    safe: tuple[float, ...] | None = None
+    retreats: int = 0
 
 
 @dataclass(frozen=True)
@@ -158,6 +162,7 @@ class Fit:
         left_out: lifetimes without a finite loss and gradient.
         diverged: lifetimes that diverged.
         failed: why the fit was given up, or None.
+        retreats: how often its coefficients went back to the last at which none diverged.
     """
 
     label: str
@@ -170,6 +175,7 @@ class Fit:
     left_out: int
     diverged: int
     failed: str | None = None
+    retreats: int = 0
 
 
 def diverged(loss: Tensor, initial_loss: Tensor) -> Tensor:
@@ -217,7 +223,12 @@ def initial_state(plan: FitPlan) -> MetaState:
 def meta_step(
     population: Population, plan: FitPlan, state: MetaState
 ) -> tuple[StepRecord, MetaState]:
-    """One update of the coefficients; without a usable lifetime they stay and the step counts."""
+    """One update of the coefficients; without a usable lifetime they stay and the step counts.
+
+    Where the protocol retreats and at least half of the lifetimes diverge, the coefficients go
+    back to the last at which none did, and Adam's momentum is gone: lifetimes that do not end have
+    no vote, so momentum alone would carry them on over the cliff.
+    """
     if state.step == plan.meta_steps:
         # Means of unit votes say nothing about the size of raw gradients: Adam starts anew.
         zero = (0.0,) * len(state.phi)
@@ -239,7 +250,10 @@ def meta_step(
     left_out = len(seeds) - int(usable.sum())
     bad = int(diverged(loss, _plain(lived.initial_loss)).sum())
     updates = state.updates
-    if usable.any():
+    retreat = protocol.retreats and state.safe is not None and 2 * bad >= len(seeds)
+    if retreat:
+        phi, m = torch.tensor(state.safe, dtype=torch.float64), torch.zeros_like(m)
+    elif usable.any():
         phi, m, v = _update(plan, state, phi, m, v, gradients[usable])
         updates += 1
     finite = torch.isfinite(loss)
@@ -268,6 +282,8 @@ def meta_step(
         left_out=state.left_out + left_out,
         diverged=state.diverged + bad,
         silent=0 if usable.any() else state.silent + 1,
+        safe=state.phi if bad == 0 else state.safe,
+        retreats=state.retreats + retreat,
     )
 
 
@@ -328,6 +344,7 @@ def fit(
         left_out=state.left_out,
         diverged=state.diverged,
         failed=failed,
+        retreats=state.retreats,
     )
 
 

@@ -29,6 +29,8 @@ class MetaProtocol:
         meta_steps: length of a search.
         start: where the reference term begins, in the coefficients learned.
         zero_below: a coefficient is kept when its size is above this.
+        retreats: whether a meta-step in which at least half of the lifetimes diverge goes back to
+            the last coefficients at which none did, with Adam's momentum gone.
     """
 
     in_units: bool
@@ -44,6 +46,7 @@ class MetaProtocol:
     meta_steps: int
     start: float
     zero_below: float
+    retreats: bool
 
 
 ROBUST = MetaProtocol(
@@ -60,6 +63,8 @@ ROBUST = MetaProtocol(
     meta_steps=300,
     start=1e-3,
     zero_below=0.0,
+    # What does not end has no vote, so at the edge of a cliff momentum would decide alone.
+    retreats=True,
 )
 """Direction votes of eight lifetimes, coefficients in units, coefficients exactly zero."""
 
@@ -79,6 +84,7 @@ PAPER = MetaProtocol(
     start=1e-3,
     # A subgradient leaves no exact zeros: a penalised coefficient jitters by one step of Adam.
     zero_below=1e-3,
+    retreats=False,
 )
 """Shervani-Tabar & Rosenbaum (2023), Eq. 6: raw coefficients, one task a meta-step, Adam.
 
