@@ -187,6 +187,17 @@ def test_more_shots_than_examples(tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_refused_term_is_named_with_its_file(capsys):
+    assert main([PAPER, "--locality", "dendritic,retrograde"]) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert errors == [
+        f"{PAPER}, term {name}: needs global, not in --locality dendritic,retrograde: "
+        "sum_post(y_post*sum_pre(W*e_pre)) reads every synapse of the layer; allow it with "
+        f"--locality dendritic,retrograde,global or leave {name} out"
+        for name in ("F6", "F7")
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "line"),
     [

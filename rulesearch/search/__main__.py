@@ -42,8 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     written), 130 interrupted (its state is kept).
     """
     console, errors = Console(), Console(stderr=True)
+    grammar = ""
     try:
         command = read(sys.argv[1:] if arguments is None else arguments)
+        grammar = command.grammar or ""
         pool, config, run = _asked(command)
         check(config)
         if command.explain:
@@ -60,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 ),
             )
     except RuleSearchError as error:
-        _complain(errors, error)
+        _complain(errors, error, grammar)
         return REFUSED
     except KeyboardInterrupt:
         _say(errors, "interrupted before anything was written")
@@ -123,9 +125,10 @@ def _say(console: Console, line: str) -> None:
     console.print(Text(line), soft_wrap=True)
 
 
-def _complain(errors: Console, error: RuleSearchError) -> None:
+def _complain(errors: Console, error: RuleSearchError, grammar: str = "") -> None:
     for line in error.lines:
-        _say(errors, line)
+        # What is said of a term after the file was read: the file is named here.
+        _say(errors, f"{grammar}, {line}" if grammar and line.startswith("term ") else line)
 
 
 def explain(console: Console, pool: Pool, config: Config, command: Command) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 from rulesearch.data import Data
-from rulesearch.errors import RuleSearchError
 from rulesearch.locality import classify, parse_needs, within
 from rulesearch.meta import (
     Fit,
@@ -82,18 +81,7 @@ def prepare(pool: Pool, data: Data, config: Config) -> Request:
     protocol = config.meta_protocol()
     reference = pool.names.index(pool.reference)
     norms = population.norms(lifetime_seeds(config.seed, "units", 0, NORM_TASKS))
-    try:
-        scales, messages = units(norms, reference, pool.names)
-    except RuleSearchError as error:
-        shown = {t.name: f"term {t.name}, {t}" for t in pool}
-        raise RuleSearchError(
-            *(
-                line.replace(f"term {n}", shown[n], 1)
-                for line in error.lines
-                for n in pool.names
-                if line.startswith(f"term {n}:")
-            )
-        ) from None
+    scales, messages = units(norms, reference, [f"{t.name}, {t}" for t in pool])
     if not protocol.in_units:
         scales = tuple(1.0 if s else 0.0 for s in scales)
     start = tuple(
