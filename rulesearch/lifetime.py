@@ -63,6 +63,7 @@ def run_lifetimes(
     pathway: PathwayName | None = None,
     observe: Sequence[str] = (),
     keep_weights: bool = True,
+    compile_for: Sequence[str] = (),
 ) -> Lifetimes:
     """Run lifetimes of online learning, with the gradient of each with respect to theta.
 
@@ -81,6 +82,8 @@ def run_lifetimes(
         pathway: name of the feedback graph; "random" where matrices are given.
         observe: names of observables, see `OBSERVABLES`.
         keep_weights: whether the final weights are wanted; some work is saved without.
+        compile_for: terms that the kernel covers beside those it needs, at the price of their
+            share of the time; one kernel then serves many rules and is compiled once.
 
     Returns:
         Losses, accuracies, gradients, final weights and observables. Nothing given is changed.
@@ -119,7 +122,8 @@ def run_lifetimes(
     sizes = _check(pool, theta, weights, matrices, path, train, query)
     everywhere = _spread(theta, weights[0].shape[0], len(weights)).to(weights[0])
 
-    active = sorted({*wanted, *_nonzero(everywhere)}) or [0]
+    covered = _wanted(pool, compile_for)
+    active = sorted({*wanted, *covered, *_nonzero(everywhere)}) or [0]
     terms = tuple(pool.terms[i] for i in active)
     batch = Batch(
         everywhere[..., active],

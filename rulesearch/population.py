@@ -31,6 +31,17 @@ CHUNK = 4
 
 
 @dataclass(frozen=True, eq=False)
+class _Chunk:
+    """Some of the lifetimes of a call, as they are handed to a worker."""
+
+    theta: Tensor
+    seeds: tuple[int, ...]
+    gradient: tuple[int, ...]
+    observe: tuple[str, ...]
+    compile_for: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Population:
     """Networks of one kind that learn tasks from one set of images by rules of one pool.
 
@@ -43,6 +54,7 @@ class Population:
         kernel: see `run_lifetimes`.
         device: `cpu` or `cuda`.
         dtype: of the lifetimes; coefficients and gradients are float64 outside.
+        compile_for: indices of terms that every kernel covers, see `run_lifetimes`.
         executor: processes that share the work, or None.
         place: its position among the populations that those processes have.
     """
@@ -55,6 +67,7 @@ class Population:
     kernel: KernelName = "auto"
     device: str = "cpu"
     dtype: torch.dtype = torch.float32
+    compile_for: tuple[int, ...] = ()
     executor: ProcessPoolExecutor | None = None
     place: int = 0
 
@@ -89,35 +102,40 @@ class Population:
         chunked = self.executor or (self.kernel == "einsum" and self.device == "cpu")
         size = CHUNK if chunked else len(seeds)
         chunks = [
-            (rows[i : i + size], tuple(seeds[i : i + size]), tuple(gradient), tuple(observe))
+            _Chunk(
+                rows[i : i + size],
+                tuple(seeds[i : i + size]),
+                tuple(gradient),
+                tuple(observe),
+                self.compile_for,
+            )
             for i in range(0, len(seeds), size)
         ]
         if self.executor is None:
-            return _joined([self._run(*chunk) for chunk in chunks])
+            return _joined([self._run(chunk) for chunk in chunks])
         places = [self.place] * len(chunks)
-        return _joined(list(self.executor.map(_run_in_worker, places, *zip(*chunks, strict=True))))
+        return _joined(list(self.executor.map(_run_in_worker, places, chunks)))
 
-    def _run(
-        self, theta: Tensor, seeds: Sequence[int], gradient: Sequence[int], observe: Sequence[str]
-    ) -> Lifetimes:
-        tasks = draw_tasks(self.images, self.shape, seeds)
-        weights, feedback = self.networks(seeds)
+    def _run(self, chunk: _Chunk) -> Lifetimes:
+        tasks = draw_tasks(self.images, self.shape, chunk.seeds)
+        weights, feedback = self.networks(chunk.seeds)
         x, query_x = (t.to(self.device, self.dtype) for t in (tasks.x, tasks.query_x))
         labels, query_labels = (t.to(self.device) for t in (tasks.labels, tasks.query_labels))
         lived = run_lifetimes(
             self.pool,
-            theta[:, None, :].expand(-1, len(weights), -1).to(self.device),
+            chunk.theta[:, None, :].expand(-1, len(weights), -1).to(self.device),
             weights,
             feedback,
             train=(x, labels),
             query=(query_x, query_labels),
             kernel=self.kernel,
-            gradient=[self.names[i] for i in gradient],
+            gradient=[self.names[i] for i in chunk.gradient],
             pathway=self.pathway,
-            observe=observe,
+            observe=chunk.observe,
             keep_weights=False,
+            compile_for=[self.names[i] for i in chunk.compile_for],
         )
-        if lived.gradient is None or not gradient:
+        if lived.gradient is None:
             return lived
         # One coefficient for all layers: the derivatives of the layers add up.
         return replace(lived, gradient=lived.gradient.sum(1))
@@ -209,14 +227,8 @@ def _start_worker(populations: Sequence[Population]) -> None:
     _populations.extend(populations)
 
 
-def _run_in_worker(
-    place: int,
-    theta: Tensor,
-    seeds: tuple[int, ...],
-    gradient: tuple[int, ...],
-    observe: tuple[str, ...],
-) -> Lifetimes:
-    return _populations[place](theta, seeds, gradient=gradient, observe=observe)
+def _run_in_worker(place: int, chunk: _Chunk) -> Lifetimes:
+    return _populations[place]._run(chunk)
 
 
 @contextmanager

@@ -68,6 +68,18 @@ def test_a_seed_is_a_lifetime_whatever_the_batch(pathway):
         assert float((alone.gradient[0] - together.gradient[i]).abs().max()) <= 1e-4 * scale
 
 
+def test_terms_compiled_for_change_nothing_but_the_rounding():
+    plain, wide = (
+        population(dtype=torch.float64, compile_for=terms) for terms in ((), tuple(range(10)))
+    )
+    theta = torch.zeros_like(THETA)
+    theta[0], theta[9] = 0.02, 0.01
+    a, b = (some(theta, SEEDS, gradient=(0, 9)) for some in (plain, wide))
+    torch.testing.assert_close(a.loss, b.loss, rtol=1e-13, atol=0)
+    torch.testing.assert_close(a.gradient, b.gradient, rtol=1e-11, atol=1e-14)
+    assert not b.gradient[:, 1:9].any()
+
+
 def test_networks_are_those_of_their_seeds():
     weights, feedback = networks(population(), SEEDS)
     assert [tuple(w.shape) for w in weights] == [(6, 5, 6), (6, 4, 5), (6, 3, 4)]

@@ -177,6 +177,9 @@ def carry_out(request: Request, stages: Stages) -> Result:
             for number in range(config.trials)
         ]
         screened = screen(request.setting, trials)
+        # From here on one kernel serves every support: compiling one for each costs more than
+        # it saves.
+        main, final = (replace(p, compile_for=screened.support) for p in (main, final))
         if config.protocol == ROBUST:
             reference = _reference(request, stages, main, alignment)
             elimination, coefficients = _select(request, stages, main, screened, reference)
