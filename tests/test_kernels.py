@@ -75,7 +75,7 @@ def test_lifetimes_of_the_hebbian_pool_are_the_oracles(path):
         oja_cell="y_post*y_pre - y_post**2*W",
         saturating="tanh(y_post)*y_pre - W",
         magnitude="-Abs(W)*y_pre",
-        gated="-tanh(W*y_pre)",
+        gated="-W*y_pre/(1 + Abs(W*y_pre))",
         potential=f"-z_post/(1 + Abs(z_post))*{y}",
         third_factor=f"L*z_post/(1 + Abs(z_post))*{y}",
         hebb_error=f"-e_post*{e}",

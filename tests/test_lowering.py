@@ -431,7 +431,7 @@ def test_how_says_where_each_part_of_a_term_went():
     plan = lower(HEBBIAN)
     how = {t.name: plan.how(i) for i, t in enumerate(plan.terms)}
     assert how["oja_layer"] == "y_post ⊗ y_pre + y_post ⊗ -p0"
-    assert how["gated"] == "m1 ⊙ (1 ⊗ -1)"
+    assert how["gated"] == "m1 ⊙ (1 ⊗ -y_pre)"
 
 
 def test_terms_alone_lower_as_in_their_pool():
