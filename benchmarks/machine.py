@@ -37,7 +37,9 @@ def machine() -> dict[str, str]:
         named = [line for line in listing.read_text().splitlines() if line.startswith("model name")]
         model = named[0].partition(": ")[2] if named else model
     known = {d.metadata["Name"] for d in metadata.distributions()}
-    versions = {n: metadata.version(n) for n in ("numba", "numpy", "jax") if n in known}
+    versions: dict[str, str] = {
+        n: metadata.version(n) for n in ("numba", "numpy", "jax") if n in known
+    }
     return {
         "processor": model,
         "cores": str(cores()),

@@ -24,50 +24,29 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import resource
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from rulesearch import Pool, TaskShape, draw_tasks, load_data, load_pool, run_lifetimes
-from rulesearch.data import ImageSet
-from rulesearch.lifetime import KernelName
-from rulesearch.population import Population
+from benchmarks.machine import machine, peak_mb_of, ratios
+from benchmarks.rivals.in_torch import by_autograd, with_kernel
+from benchmarks.work import Setting, Work, work
 
-GRAMMAR = Path(__file__).parents[1] / "grammar" / "paper_pool.py"
-SIZES = (784, 170, 130, 100, 70, 47)
-SHAPE = TaskShape(ways=5, shots=50, queries=10)
-SEEDS = tuple(range(8))
+LIFETIMES = 8
 ROUNDS = 5
 #: Autograd is slow: it gets fewer lifetimes, and fewer rounds.
 AUTOGRAD_LIFETIMES = 2
 AUTOGRAD_ROUNDS = 3
-BETA = 10.0
-STATUS = Path("/proc/self/status")
-
-
-@dataclass(frozen=True, eq=False)
-class Work:
-    """What all rivals are given; tensors as `run_lifetimes` takes them."""
-
-    pool: Pool
-    theta: Tensor
-    weights: list[Tensor]
-    feedback: list[Tensor]
-    train: tuple[Tensor, Tensor]
-    query: tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -87,120 +66,18 @@ class Measured:
     peak_mb: float
 
 
-# --- the work -------------------------------------------------------------------------------------
-
-
-def made_up_images() -> ImageSet:
-    """Random images as sparse as EMNIST's: 664 pixels are ever lit, 260 of them in one image."""
-    rng = np.random.default_rng(0)
-    classes, each = SIZES[-1], SHAPE.per_class
-    ever = rng.permutation(SIZES[0])[:664]
-    x = np.zeros((classes * each, SIZES[0]), dtype=np.float32)
-    for image in x:
-        image[rng.choice(ever, 260, replace=False)] = rng.uniform(0, 1, 260)
-    labels = np.repeat(np.arange(classes), each)
-    starts = np.arange(classes + 1) * each
-    return ImageSet("random", "random", classes, x, labels, np.arange(len(x)), starts)
-
-
-def work(root: Path | None) -> Work:
-    """Tasks, weights and feedback from fixed seeds; coefficients that let nothing explode."""
-    images = load_data("emnist", root, shape=SHAPE).search if root else made_up_images()
-    pool = load_pool(GRAMMAR)
-    theta = torch.full((len(pool),), 1e-5)
-    theta[0] = 1e-3
-    weights, feedback = Population(pool, images, SHAPE, SIZES).networks(SEEDS)
-    assert not isinstance(feedback, str)
-    tasks = draw_tasks(images, SHAPE, SEEDS)
-    train, query = (tasks.x, tasks.labels), (tasks.query_x, tasks.query_labels)
-    return Work(pool, theta, weights, feedback, train, query)
-
-
 # --- the rivals -----------------------------------------------------------------------------------
-
-
-def with_kernel(kernel: KernelName) -> Callable[[Work], Tensor]:
-    """All lifetimes by one of the project's kernels."""
-
-    def gradients(given: Work) -> Tensor:
-        out = run_lifetimes(
-            given.pool,
-            given.theta,
-            given.weights,
-            given.feedback,
-            train=given.train,
-            query=given.query,
-            kernel=kernel,
-            gradient=True,
-            keep_weights=False,
-        )
-        assert out.gradient is not None
-        return out.gradient
-
-    return gradients
-
-
-def softplus(z: Tensor) -> Tensor:
-    return torch.logaddexp(BETA * z, torch.zeros_like(z)) / BETA
-
-
-def terms_by_hand(
-    W: Tensor, y_pre: Tensor, e_pre: Tensor, y_post: Tensor, e_post: Tensor
-) -> tuple[Tensor, ...]:
-    """The ten terms of the paper's section 4.2, a matrix [post, pre] each."""
-    feedback = y_post @ (W @ e_pre)
-    return (
-        -torch.outer(e_post, y_pre),
-        -torch.outer(y_post, e_pre),
-        -torch.outer(e_post, e_pre),
-        -W,
-        -torch.outer(torch.ones_like(e_post), e_pre),
-        -torch.outer(e_post * y_post.sum(), y_pre),
-        -torch.outer(y_post * feedback, e_pre),
-        -torch.outer(e_post * feedback, y_pre),
-        -torch.outer(y_post * (y_pre @ (W.T @ e_post)), e_pre),
-        torch.outer(y_post, y_pre) - torch.outer(y_post, y_post @ W),
-    )
-
-
-def one_lifetime(given: Work, lifetime: int) -> Tensor:
-    """The gradient of one lifetime [terms], by autograd through the unrolled loop."""
-    theta = given.theta.clone().requires_grad_()
-    weights = [w[lifetime] for w in given.weights]
-    feedback = [b[lifetime] for b in given.feedback]
-    for x, label in zip(given.train[0][lifetime], given.train[1][lifetime], strict=True):
-        y = [x]
-        for w in weights[:-1]:
-            y.append(softplus(w @ y[-1]))
-        y.append(torch.softmax(weights[-1] @ y[-1], 0))
-        e = [y[-1] - torch.nn.functional.one_hot(label, len(y[-1]))]
-        for b, activity in zip(reversed(feedback), reversed(y[:-1]), strict=True):
-            e.insert(0, (b @ e[0]) * (1 - torch.exp(-BETA * activity)))
-        new = []
-        for i, w in enumerate(weights):
-            for coefficient, term in zip(
-                theta, terms_by_hand(weights[i], y[i], e[i], y[i + 1], e[i + 1]), strict=True
-            ):
-                w = w + coefficient * term
-            new.append(w)
-        weights = new
-    activity = given.query[0][lifetime]
-    for w in weights[:-1]:
-        activity = softplus(activity @ w.T)
-    loss = torch.nn.functional.cross_entropy(activity @ weights[-1].T, given.query[1][lifetime])
-    (gradient,) = torch.autograd.grad(loss, theta)
-    return gradient
 
 
 def with_autograd(given: Work) -> Tensor:
     """The first lifetimes, one after the other."""
-    return torch.stack([one_lifetime(given, i) for i in range(AUTOGRAD_LIFETIMES)])
+    return by_autograd(given.lifetimes(slice(AUTOGRAD_LIFETIMES)), gradient=True)()
 
 
 RIVALS: Mapping[str, tuple[Callable[[Work], Tensor], int, int]] = {
     # name: function, lifetimes in a round, rounds
-    "fused": (with_kernel("fused"), len(SEEDS), ROUNDS),
-    "einsum": (with_kernel("einsum"), len(SEEDS), ROUNDS),
+    "fused": (partial(with_kernel, "fused", gradient=True), LIFETIMES, ROUNDS),
+    "einsum": (partial(with_kernel, "einsum", gradient=True), LIFETIMES, ROUNDS),
     "autograd": (with_autograd, AUTOGRAD_LIFETIMES, AUTOGRAD_ROUNDS),
 }
 
@@ -223,21 +100,6 @@ def seconds_of(rival: Callable[[Work], Tensor], given: Work) -> tuple[float, Ten
     return time.perf_counter() - begin, gradient
 
 
-def resident_mb(what: str) -> float:
-    """Memory of this process: VmRSS now, or VmHWM at its highest since `forget_highest`."""
-    if not STATUS.exists():
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
-    (line,) = (s for s in STATUS.read_text().splitlines() if s.startswith(what))
-    return float(line.split()[1]) / 2**10
-
-
-def forget_highest() -> None:
-    """Linux hands ru_maxrss on to child processes, so it is not the one that is read there."""
-    if STATUS.exists():
-        STATUS.with_name("clear_refs").write_text("5")
-
-
 def peak_mb(name: str, root: Path | None, threads: int) -> float:
     """Megabytes that a rival takes, in a fresh process; compiled code is on disk by now."""
     command = [sys.executable, "-m", "benchmarks.meta_gradient", "--memory-of", name]
@@ -249,18 +111,15 @@ def peak_mb(name: str, root: Path | None, threads: int) -> float:
 
 def memory_of(name: str, root: Path | None) -> float:
     """In this process, which must be fresh."""
-    given = work(root)
+    given = work(Setting(root), lifetimes=LIFETIMES)
     if name == "fused":
         import rulesearch.kernels.fused  # noqa: F401, Numba is not what the lifetimes take
-    forget_highest()
-    before = resident_mb("VmRSS")
-    RIVALS[name][0](given)
-    return resident_mb("VmHWM") - before
+    return peak_mb_of(lambda: RIVALS[name][0](given))
 
 
 def measure(root: Path | None, threads: int) -> tuple[dict[str, Measured], float]:
     """All rivals' numbers, and how far their gradients are apart."""
-    given = work(root)
+    given = work(Setting(root), lifetimes=LIFETIMES)
     firsts = {name: seconds_of(rival, given) for name, (rival, _, _) in RIVALS.items()}
     apart = disagreement({name: gradient for name, (_, gradient) in firsts.items()})
     seconds: dict[str, list[float]] = {name: [] for name in RIVALS}
@@ -277,41 +136,11 @@ def measure(root: Path | None, threads: int) -> tuple[dict[str, Measured], float
     return measured, apart
 
 
-def ratios(numbers: Sequence[float], base: Sequence[float]) -> tuple[float, float, float]:
-    """Median, least and largest of the ratios within a round."""
-    paired = [a / b for a, b in zip(numbers, base, strict=False)]
-    return statistics.median(paired), min(paired), max(paired)
-
-
-def machine() -> dict[str, str]:
-    """What the numbers depend on besides the code."""
-    import numba
-
-    model = platform.processor() or platform.machine()
-    listing = Path("/proc/cpuinfo")
-    if listing.exists():
-        named = [line for line in listing.read_text().splitlines() if line.startswith("model name")]
-        model = named[0].partition(": ")[2] if named else model
-    return {
-        "processor": model,
-        "cores": str(os.cpu_count()),
-        "threads": str(torch.get_num_threads()),
-        "load": f"{os.getloadavg()[0]:.1f}",
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numba": numba.__version__,
-        "numpy": np.__version__,
-    }
-
-
-def show(measured: Mapping[str, Measured], apart: float, data: str) -> None:
+def show(measured: Mapping[str, Measured], apart: float, setting: Setting) -> None:
     # Where there is no terminal, rich assumes 80 columns.
     console = Console(width=None if sys.stdout.isatty() else 110)
     console.print("  ".join(f"{name} {value}" for name, value in machine().items()))
-    network = "-".join(map(str, SIZES))
-    table = Table(
-        title=f"Meta-gradient of ten terms, {network}, {SHAPE.ways * SHAPE.shots} steps\n{data}"
-    )
+    table = Table(title=f"Meta-gradient of ten terms\n{setting}")
     for heading in ("", "s a lifetime", "least … largest", "rounds", "times fused", "peak MB"):
         table.add_column(heading, justify="left" if not heading else "right")
     base = measured["fused"].seconds
@@ -347,11 +176,16 @@ def main() -> None:
     # float32 through 250 steps: what undoing and reordering may cost, and far below any mistake.
     if not apart < 1e-2:
         raise SystemExit(f"the gradients differ by {apart:.1e}: nothing here can be compared")
-    data = "EMNIST" if asked.data_root else "random images as sparse as EMNIST's"
-    show(measured, apart, data)
+    setting = Setting(asked.data_root)
+    show(measured, apart, setting)
     if asked.json:
         numbers = {name: asdict(m) for name, m in measured.items()}
-        record = {"machine": machine(), "data": data, "disagreement": apart, "rivals": numbers}
+        record = {
+            "machine": machine(),
+            "setting": str(setting),
+            "disagreement": apart,
+            "rivals": numbers,
+        }
         asked.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 

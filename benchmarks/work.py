@@ -1,4 +1,4 @@
-"""What rivals are given: the same lifetimes from fixed seeds, and pools of one to a hundred terms."""
+"""What rivals are given: lifetimes from fixed seeds, and pools of one to a hundred terms."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from rulesearch import Pool, TaskShape, draw_tasks, load_data, load_pool
 from rulesearch.data import ImageSet
 from rulesearch.population import Population
 
+#: The paper's tasks, section 4.1.
+PAPER_SHAPE = TaskShape(ways=5, shots=50, queries=10)
 GRAMMAR = Path(__file__).parents[1] / "grammar" / "paper_pool.py"
 
 
@@ -31,7 +33,7 @@ class Setting:
 
     root: Path | None = None
     sizes: tuple[int, ...] = (784, 170, 130, 100, 70, 47)
-    shape: TaskShape = TaskShape(ways=5, shots=50, queries=10)
+    shape: TaskShape = PAPER_SHAPE
 
     def __str__(self) -> str:
         network, steps = "-".join(map(str, self.sizes)), self.shape.ways * self.shape.shots
@@ -128,7 +130,8 @@ def pool_of(terms: int) -> Pool:
     paper = {t.name: t.expression for t in load_pool(GRAMMAR).terms}
     names = FEW.get(terms, tuple(paper))
     extra = dict(itertools.islice(PRODUCTS.items(), max(0, terms - len(paper))))
-    return Pool(**{n: paper[n] for n in names}, **{n: str(p) for n, p in extra.items()})
+    every: dict[str, Any] = {n: paper[n] for n in names} | {n: str(p) for n, p in extra.items()}
+    return Pool(**every)
 
 
 # --- lifetimes ------------------------------------------------------------------------------------

@@ -22,7 +22,13 @@ def softplus(xp: Any, z: Array) -> Array:
 
 
 def terms_by_hand(
-    xp: Any, names: Sequence[str], W: Array, y_pre: Array, e_pre: Array, y_post: Array, e_post: Array
+    xp: Any,
+    names: Sequence[str],
+    W: Array,
+    y_pre: Array,
+    e_pre: Array,
+    y_post: Array,
+    e_post: Array,
 ) -> list[Array]:
     """The terms of the paper's section 4.2, and the benchmark's products.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,8 @@ def no_jax() -> str:
     return "" if found else "JAX: left out, it is not installed; pip install 'rulesearch[bench]'"
 
 
-def by_jax(given: Work, gradient: bool) -> Callable[[], Tensor]:
-    """All lifetimes at once by vmap; a single one without."""
+def by_jax(given: Work, gradient: bool, *, together: bool) -> Callable[[], Tensor]:
+    """All lifetimes at once by vmap, or one after the other."""
     import jax
     from jax import numpy as jnp
 
@@ -50,15 +51,17 @@ def by_jax(given: Work, gradient: bool) -> Callable[[], Tensor]:
         array(given.query[1].int()),
     )
     wanted = jax.grad(loss) if gradient else loss
-    alone = len(given) == 1
-    if alone:
-        batched = jax.tree.map(lambda a: a[0], batched)
-    function = wanted if alone else jax.vmap(wanted, in_axes=(None, *(0 for _ in batched)))
     theta = array(given.theta)
-    compiled = jax.jit(function).lower(theta, *batched).compile()
+    if together:
+        function = jax.vmap(wanted, in_axes=(None, *(0 for _ in batched)))
+        calls = [batched]
+    else:
+        function = wanted
+        calls = [jax.tree.map(itemgetter(i), batched) for i in range(len(given))]
+    compiled = jax.jit(function).lower(theta, *calls[0]).compile()
 
     def answer() -> Tensor:
-        found = torch.from_numpy(np.array(compiled(theta, *batched)))
-        return found[None] if alone else found
+        found = [torch.from_numpy(np.array(compiled(theta, *call))) for call in calls]
+        return found[0] if together else torch.stack(found)
 
     return answer

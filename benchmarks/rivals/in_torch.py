@@ -18,26 +18,27 @@ from rulesearch.lifetime import KernelName
 Answer = Callable[[], Tensor]
 
 
+def with_kernel(kernel: KernelName, given: Work, gradient: bool) -> Tensor:
+    """All lifetimes at once by one of the project's kernels."""
+    out = run_lifetimes(
+        given.pool,
+        given.theta,
+        given.weights,
+        given.feedback,
+        train=given.train,
+        query=given.query,
+        kernel=kernel,
+        gradient=gradient,
+        keep_weights=False,
+    )
+    assert not out.note, out.note
+    return out.loss if out.gradient is None else out.gradient
+
+
 def by_kernel(kernel: KernelName, given: Work, gradient: bool) -> Answer:
-    """One of the project's kernels, on all lifetimes at once."""
-
-    def answer(given: Work = given) -> Tensor:
-        out = run_lifetimes(
-            given.pool,
-            given.theta,
-            given.weights,
-            given.feedback,
-            train=given.train,
-            query=given.query,
-            kernel=kernel,
-            gradient=gradient,
-            keep_weights=False,
-        )
-        assert not out.note, out.note
-        return out.loss if out.gradient is None else out.gradient
-
-    answer(given.steps(2))  # compiles
-    return answer
+    """One of the project's kernels, compiled."""
+    with_kernel(kernel, given.steps(2), gradient)
+    return partial(with_kernel, kernel, given, gradient)
 
 
 def by_autograd(given: Work, gradient: bool) -> Answer:
@@ -74,7 +75,9 @@ def by_compile(given: Work, gradient: bool) -> Answer:
         theta = given.theta.expand(len(given), -1).clone().requires_grad_(gradient)
         weights = given.weights
         for t in range(given.train[0].shape[1]):
-            weights = one_step(theta, weights, given.feedback, given.train[0][:, t], onehot[:, t])
+            # Contiguous: the strides, which a compiled step hangs on, would tell the steps' number.
+            x, target = given.train[0][:, t].contiguous(), onehot[:, t].contiguous()
+            weights = one_step(theta, weights, given.feedback, x, target)
         guesses = forward(weights, given.query[0]).transpose(1, 2)
         loss = cross_entropy(guesses, given.query[1], reduction="none").mean(1)
         return torch.autograd.grad(loss.sum(), theta)[0] if gradient else loss
