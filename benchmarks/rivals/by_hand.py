@@ -119,9 +119,8 @@ def step(
     new = []
     for i, w in enumerate(weights):
         terms = terms_by_hand(xp, names, w, y[i], e[i], y[i + 1], e[i + 1])
-        for k, term in enumerate(terms):
-            w = w + theta[k] * term
-        new.append(w)
+        # Summed before they are added: one by one, small ones are lost in the rounding of w.
+        new.append(w + sum(theta[k] * term for k, term in enumerate(terms)))
     return new
 
 

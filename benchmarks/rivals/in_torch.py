@@ -37,7 +37,7 @@ def with_kernel(kernel: KernelName, given: Work, gradient: bool) -> Tensor:
 
 def by_kernel(kernel: KernelName, given: Work, gradient: bool) -> Answer:
     """One of the project's kernels, compiled."""
-    with_kernel(kernel, given.steps(2), gradient)
+    with_kernel(kernel, given.lifetimes(slice(1)).steps(2), gradient)
     return partial(with_kernel, kernel, given, gradient)
 
 
