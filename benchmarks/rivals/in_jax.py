@@ -29,12 +29,11 @@ def by_jax(given: Work, gradient: bool, *, together: bool) -> Callable[[], Tenso
     names = given.pool.names
 
     def loss(theta: Any, weights: Any, feedback: Any, x: Any, onehot: Any, xq: Any, lq: Any) -> Any:
-        # The step is computed anew on the way back: only the weights before it are kept.
-        @jax.checkpoint
         def one(weights: Any, example: Any) -> tuple[Any, None]:
             return step(jnp, names, theta, weights, feedback, *example), None
 
-        weights, _ = jax.lax.scan(one, weights, (x, onehot))
+        # The step is computed anew on the way back: only the weights before it are kept.
+        weights, _ = jax.lax.scan(jax.checkpoint(one), weights, (x, onehot))
         likelihood = jax.nn.log_softmax(logits(jnp, weights, xq))
         return -jnp.take_along_axis(likelihood, lq[:, None], axis=1).mean()
 
