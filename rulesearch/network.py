@@ -94,10 +94,20 @@ def draw_xavier(matrices: Sequence[Float[Tensor, "_rows _columns"]], seed: int) 
             into[...] = draw
 
 
+def weight_shapes(sizes: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """(post, pre) of every weight matrix of a network with these layer sizes.
+
+    Example:
+        >>> weight_shapes((4, 3, 2))
+        ((3, 4), (2, 3))
+    """
+    return tuple((post, pre) for pre, post in itertools.pairwise(sizes))
+
+
 def initial_weights(
     sizes: Sequence[int], seed: int, dtype: torch.dtype = torch.float32
 ) -> list[Float[Tensor, "_post _pre"]]:
     """Xavier-uniform weights of one network, list over layers of [post, pre], from a seed."""
-    weights = [torch.empty(post, pre, dtype=dtype) for pre, post in itertools.pairwise(sizes)]
+    weights = [torch.empty(shape, dtype=dtype) for shape in weight_shapes(sizes)]
     draw_xavier(weights, seed)
     return weights

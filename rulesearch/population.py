@@ -13,7 +13,6 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from torch import Tensor
 
 from rulesearch.data import ImageSet, TaskShape, draw_tasks
 from rulesearch.lifetime import KernelName, Lifetimes, run_lifetimes
-from rulesearch.network import draw_xavier
+from rulesearch.network import draw_xavier, weight_shapes
 from rulesearch.notation import Pool
 from rulesearch.pathways import feedback_shapes
 from rulesearch.pathways import pathway as pathway_of
@@ -146,7 +145,7 @@ class Population:
         Valid until the next call: the memory is used again.
         """
         path = pathway_of(self.pathway, len(self.sizes) - 1)
-        weights = _memory("weights", _weight_shapes(self.sizes), len(seeds), self.dtype)
+        weights = _memory("weights", weight_shapes(self.sizes), len(seeds), self.dtype)
         shapes = () if path.tied else tuple(feedback_shapes(path, self.sizes))
         feedback = _memory("feedback", shapes, len(seeds), self.dtype)
         for i, seed in enumerate(seeds):
@@ -187,10 +186,6 @@ class Population:
             ]
             norms.append(float(torch.stack(changes).sum(0).mean()))
         return tuple(norms)
-
-
-def _weight_shapes(sizes: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    return tuple((post, pre) for pre, post in pairwise(sizes))
 
 
 @lru_cache(maxsize=4)

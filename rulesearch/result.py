@@ -154,6 +154,7 @@ class TrialRecord(Record):
         theta: name -> raw coefficient at its end.
         diverged_lifetimes: how many of all its lifetimes diverged.
         meta_steps: how many it made.
+        retreats: how often it went back from where half of the lifetimes diverged.
     """
 
     seed: int
@@ -161,6 +162,7 @@ class TrialRecord(Record):
     theta: dict[str, Number]
     diverged_lifetimes: int
     meta_steps: int
+    retreats: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,6 +199,7 @@ class EvaluationRecord(Record):
         lifetimes: how many were run.
         diverged: how many of them diverged.
         rate: for a baseline, its coefficient of -e_post*y_pre; None for the rule.
+        loss_interval: the 95 % interval of the loss over tasks.
     """
 
     accuracy: Number
@@ -205,6 +208,7 @@ class EvaluationRecord(Record):
     lifetimes: int
     diverged: int
     rate: Number = None
+    loss_interval: Interval = (None, None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -125,18 +125,6 @@ def summarise(outcomes: Outcomes) -> Evaluation:
     )
 
 
-def evaluate(
-    population: Population,
-    theta: Sequence[float],
-    seeds: Sequence[int],
-    outputs: int,
-    *,
-    batch: int = 16,
-) -> Evaluation:
-    """Accuracy and loss of a rule on the tasks of the seeds: `measure`, then `summarise`."""
-    return summarise(measure(population, theta, seeds, outputs, batch=batch))
-
-
 def compare(
     first: Outcomes, second: Outcomes, of: Literal["loss", "accuracy"] = "loss"
 ) -> Difference:

@@ -16,11 +16,10 @@ from hypothesis import strategies as st
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation import Pool, Term
-from rulesearch.operators import OPERATORS, QUANTITIES, NeuronSum
+from rulesearch.operators import OPERATORS, QUANTITIES
 
 SYMBOLS = {name: row.symbol for name, row in QUANTITIES.items()}
 #: Quantities that a layer has an entry of its own for.
-ENTRIES = ("W", "y_pre", "e_pre", "z_pre", "y_post", "e_post", "z_post")
 
 #: Larger than what float64 still compares to twelve digits after a few sums.
 LARGEST = 1e6
@@ -139,11 +138,6 @@ def calls(expression, name):
     if name == "sqrt":
         return any(power.exp == sympy.Rational(1, 2) for power in expression.atoms(sympy.Pow))
     return expression.has(OPERATORS[name].function)
-
-
-def sums_in(expression):
-    """The sums over neurons in an expression."""
-    return expression.atoms(NeuronSum)
 
 
 # --- values -----------------------------------------------------------------------------------

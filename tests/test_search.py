@@ -341,6 +341,8 @@ def test_any_pool_has_an_answer(pool, digits):
 def test_other_pathways(pathway, digits):
     result = search(POOL, digits, Config(**{**vars(SMALL), "pathway": pathway}))
     assert result.config["pathway"] == pathway
+    first = {t.seed: t.theta for t in search(POOL, digits, SMALL).trials}
+    assert all(t.theta != first[t.seed] for t in result.trials)  # other errors, other gradients
 
 
 def test_the_paper_protocol_selects_by_the_penalty_alone(digits):
@@ -358,6 +360,13 @@ def test_terms_are_never_known_by_their_names(digits):
     renamed = Pool(zeta="-e_post*y_pre", F0="-e_post*e_pre", F9="-W")
     result = search(renamed, digits, SMALL)
     assert list(named.theta.values()) == list(result.theta.values())
+
+
+def test_a_trial_that_is_given_up_is_said(digits):
+    """Raw coefficients of this size explode at once: no lifetime of either trial is finite."""
+    pool = Pool(grow="W**3", start={"grow": 1e6})
+    result = search(pool, digits, SMALL)
+    assert "trial 0 was given up: no lifetime was finite" in result.message
 
 
 def test_units_make_every_term_as_large_as_the_reference(digits):

@@ -8,7 +8,7 @@ from scipy import stats
 
 from rulesearch import statistics
 from rulesearch.lifetime import Lifetimes
-from rulesearch.statistics import bootstrap_interval, compare, evaluate, measure, t_interval
+from rulesearch.statistics import bootstrap_interval, compare, measure, summarise, t_interval
 
 OUTPUTS = 20
 
@@ -30,7 +30,7 @@ def test_diverged_lifetimes_count_as_chance():
     outcomes = measure(odd, (0.0,), (1, 2, 3, 4), outputs=10)
     assert outcomes.loss == (math.log(10),) * 3 + (0.5,)
     assert outcomes.accuracy == (0.1, 0.1, 0.1, 0.5)
-    found = evaluate(odd, (0.0,), (1, 2, 3, 4), outputs=10)
+    found = summarise(measure(odd, (0.0,), (1, 2, 3, 4), outputs=10))
     assert (found.lifetimes, found.diverged) == (4, 3)
     assert found.accuracy == pytest.approx(0.2)
     assert found.accuracy_interval[0] >= 0.1

@@ -31,6 +31,8 @@ class MetaProtocol:
         zero_below: a coefficient is kept when its size is above this.
         retreats: whether a meta-step in which at least half of the lifetimes diverge goes back to
             the last coefficients at which none did, with Adam's momentum gone.
+        eliminates: whether terms are dropped one by one after the trials, or the penalty alone
+            selects.
     """
 
     in_units: bool
@@ -47,6 +49,7 @@ class MetaProtocol:
     start: float
     zero_below: float
     retreats: bool
+    eliminates: bool
 
 
 ROBUST = MetaProtocol(
@@ -65,6 +68,7 @@ ROBUST = MetaProtocol(
     zero_below=0.0,
     # What does not end has no vote, so at the edge of a cliff momentum would decide alone.
     retreats=True,
+    eliminates=True,
 )
 """Direction votes of eight lifetimes, coefficients in units, coefficients exactly zero."""
 
@@ -85,6 +89,7 @@ PAPER = MetaProtocol(
     # A subgradient leaves no exact zeros: a penalised coefficient jitters by one step of Adam.
     zero_below=1e-3,
     retreats=False,
+    eliminates=False,
 )
 """Shervani-Tabar & Rosenbaum (2023), Eq. 6: raw coefficients, one task a meta-step, Adam.
 

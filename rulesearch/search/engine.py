@@ -11,11 +11,7 @@ import torch
 
 from rulesearch.data import Data
 from rulesearch.locality import classify, parse_needs, within
-from rulesearch.meta import (
-    Fit,
-    lifetime_seeds,
-    units,
-)
+from rulesearch.meta import ROBUST, Fit, lifetime_seeds, units
 from rulesearch.notation import Pool
 from rulesearch.notation.pool import PSEUDO_GRADIENT
 from rulesearch.population import Population, shared_by_workers
@@ -26,9 +22,7 @@ from rulesearch.result import (
     Result,
     TrialRecord,
 )
-from rulesearch.runs import (
-    versions,
-)
+from rulesearch.runs import versions
 from rulesearch.search.config import Config, check, to_options
 from rulesearch.search.stages import OnStep, Stages
 from rulesearch.selection import (
@@ -46,7 +40,6 @@ from rulesearch.selection import (
 from rulesearch.statistics import Outcomes, summarise
 
 NORM_TASKS = 32
-ROBUST = "robust"
 
 
 @dataclass(frozen=True)
@@ -180,7 +173,7 @@ def carry_out(request: Request, stages: Stages) -> Result:
         # From here on one kernel serves every support: compiling one for each costs more than
         # it saves.
         main, final = (replace(p, compile_for=screened.support) for p in (main, final))
-        if config.protocol == ROBUST:
+        if request.setting.protocol.eliminates:
             reference = _reference(request, stages, main, alignment)
             elimination, coefficients = _select(request, stages, main, screened, reference)
         else:
@@ -220,9 +213,8 @@ def _baseline(request: Request, stages: Stages, population: Population, label: s
         scales=(1.0,),
         start=(request.setting.protocol.start,),
         reference=0,
-        protocol=replace(
-            Config(protocol=ROBUST).meta_protocol(), meta_batch=request.config.meta_batch or 1
-        ),
+        # Robust whatever the protocol: a baseline must not be handicapped.
+        protocol=replace(ROBUST, meta_batch=request.setting.protocol.meta_batch),
     )
     return fit_rate(setting, label, stages.fitter(population), stages.measurer(population))
 
@@ -297,7 +289,8 @@ def _result(
     names = pool.names
     support = elimination.support if elimination else request.setting.tell(screened.support)
     intervals = coefficients.intervals or ()
-    messages = [*request.messages, screened.message]
+    given_up = [f"{t.label} was given up: {t.failed}" for t in trials if t.failed]
+    messages = [*request.messages, *given_up, screened.message]
     if elimination and elimination.verdict != "eliminated":
         messages.append(elimination.message)
     if coefficients.failed:
@@ -319,6 +312,7 @@ def _result(
                 theta=dict(zip(names, t.theta, strict=True)),
                 diverged_lifetimes=t.diverged,
                 meta_steps=t.meta_steps,
+                retreats=t.retreats,
             )
             for t in trials
         ),
@@ -352,6 +346,7 @@ def _evaluation(outcomes: Outcomes, rate: float | None) -> EvaluationRecord:
         accuracy=summary.accuracy,
         accuracy_interval=summary.accuracy_interval,
         loss=summary.loss,
+        loss_interval=summary.loss_interval,
         lifetimes=summary.lifetimes,
         diverged=summary.diverged,
         rate=rate,
