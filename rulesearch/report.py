@@ -185,8 +185,8 @@ def _elimination(result: Result) -> Table:
             "95 % interval": "text",
             "of gain": "number",
         },
-        "Cost: the loss of what is left minus that of the full support, both refitted. "
-        "> marks the rule chosen.",
+        "Cost: the loss of what is left minus that of the full support, both refitted; "
+        "* dropped without a refit, so clearly cheap was it. > marks the rule chosen.",
     )
     kept = [step for step in result.elimination if step.kept]
     for step in result.elimination:
@@ -196,7 +196,7 @@ def _elimination(result: Result) -> Table:
             step.dropped,
             ", ".join(step.support),
             significant(step.loss),
-            significant(step.cost),
+            significant(step.cost) + ("" if step.refitted else " *"),
             interval_text(step.cost_interval),
             _percent(step.share_of_gain),
             style="" if step.kept else "dim",

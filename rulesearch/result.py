@@ -172,11 +172,12 @@ class EliminationRecord(Record):
     Attributes:
         dropped: the term tried.
         support: what is left without it.
-        loss: mean query loss of what is left after its refit, nats.
+        loss: mean query loss of what is left, after its refit if there was one, nats.
         cost: that loss minus the one of the full refitted support (cumulative), nats.
         cost_interval: 95 % interval of the cost, from paired tasks.
         share_of_gain: cost as a share of the gain of the full support over the reference.
         kept: whether the term was dropped in the end (the step was kept).
+        refitted: False where the drop was clearly cheap before any refit.
     """
 
     dropped: str
@@ -186,6 +187,7 @@ class EliminationRecord(Record):
     cost_interval: Interval
     share_of_gain: Number
     kept: bool
+    refitted: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,8 @@ Interval = tuple[float, float]
 """Lower and upper end of a 95 % confidence interval."""
 
 LEVEL = 0.95
+#: Of one-sided limits that end a comparison early.
+CERTAIN = 0.99
 RESAMPLES = 9999
 
 
@@ -137,6 +139,27 @@ def compare(
         raise ValueError("paired differences need the same seeds in the same order")
     differences = np.subtract(getattr(first, of), getattr(second, of))
     return Difference(float(differences.mean()), t_interval(differences.tolist()))
+
+
+def clearly_below(first: Outcomes, second: Outcomes, bound: float) -> bool:
+    """Whether first costs certainly less than `bound` more than second, by the mean loss.
+
+    One look at the paired differences: the upper Student limit at `CERTAIN` lies below the bound.
+    A rule that really costs as much as the bound passes one time in a hundred where differences
+    are normal or have a longer tail to the left, as those of real lifetimes do, and three in a
+    hundred where they are as skewed to the right as an exponential (from 50 tasks on). What no
+    look at a sample can exclude is a rare catastrophe that is not in it: with 2 % of the lifetimes
+    3 nats worse, 8 in a hundred pass at 200 tasks.
+
+    Raises:
+        ValueError: they did not run the same lifetimes, or fewer than two.
+    """
+    if first.seeds != second.seeds:
+        raise ValueError("paired differences need the same seeds in the same order")
+    _at_least_two(first.loss)
+    differences = np.subtract(first.loss, second.loss)
+    margin = stats.sem(differences) * stats.t.ppf(CERTAIN, len(differences) - 1)
+    return bool(differences.mean() + margin < bound)
 
 
 def t_interval(values: Sequence[float]) -> Interval:

@@ -416,6 +416,8 @@ def test_units_of_the_papers_pool():
     scales, messages = units(norms, 0, [f"F{r}" for r in range(10)])
     assert scales == pytest.approx([1, 1, 1, 6.7 / 56, 6.7 / 14, 6.7 / 116, 1, 1, 1, 6.7 / 63])
     assert messages == ()
+    uncapped, _ = units(norms, 0, [f"F{r}" for r in range(10)], math.inf)
+    assert uncapped == pytest.approx([6.7 / norm for norm in norms])
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from rulesearch.selection import (
     Rate,
     Screen,
     Setting,
+    best_rate,
     common_seeds,
     eliminate,
     fit_rate,
@@ -20,6 +21,7 @@ from rulesearch.selection import (
     screen,
     trial_plan,
 )
+from rulesearch.selection.dropping import Judge, Place, tried
 from rulesearch.statistics import Outcomes, measure
 
 OUTPUTS = 20
@@ -227,6 +229,18 @@ def test_one_term():
         assert found.theta[0] == pytest.approx(0.02, rel=4 * JITTER / 20 + 0.06)
 
 
+@pytest.mark.parametrize("best", [3e-4, 0.02, 0.9])
+def test_the_best_rate_needs_no_gradient(best):
+    """From a start of 1e-3: inside the first bracket, and on either side of it."""
+    alone = Planted(best=(best,), worth=(1.0,), present=(1.0,))
+    _, forward, _ = runners(alone)
+    found = best_rate(setting_of(alone), "alone", forward)
+    assert found.bracketed
+    # Within 4 standard errors of the mean minimum of 200 tasks, and one step of the search.
+    assert found.rate == pytest.approx(best, rel=4 * JITTER / math.sqrt(200) + 0.03)
+    assert found.lifetimes == 200 * len(found.curve)
+
+
 # Below, fits are scripted: the loss of every support is known exactly.
 
 TASKS = 50
@@ -249,7 +263,7 @@ def scripted(losses, spread=0.0):
     return run, forward
 
 
-def path(losses, *, parsimony=0.05, spread=0.0, support=(0, 1, 2), alone=True):
+def path(losses, *, parsimony=0.05, spread=0.0, support=(0, 1, 2), alone=True, **effort):
     setting = Setting(
         ("A", "B", "C"),
         (1.0, 0.5, 0.1),
@@ -257,7 +271,7 @@ def path(losses, *, parsimony=0.05, spread=0.0, support=(0, 1, 2), alone=True):
         0,
         ROBUST,
         0,
-        Effort(common_tasks=TASKS, ranking_tasks=TASKS),
+        Effort(common_tasks=TASKS, ranking_tasks=TASKS, **effort),
     )
     screened = Screen(support=support, frequencies={}, phi=(1e-3, 0.0, 0.0), failed=0)
     rate = Rate("A", 0.5, (0.5, 0.0, 0.0), 2.0, (), True, 0) if alone else None
@@ -291,6 +305,62 @@ def test_two_cheap_terms_may_be_too_dear_together():
     losses = {**LOSSES, "B": 1.06, "AB": 1.03}
     assert path(losses, parsimony=0.05).support == ("A", "B")
     assert path(losses, parsimony=0.07).support == ("B",)
+
+
+def test_a_clearly_cheap_term_goes_without_a_refit():
+    # 2 % of the gain, where half of 5 % is clear; A and B together are left to refits.
+    found = path({**LOSSES, "AB": 1.02})
+    assert [(step.dropped, step.kept, step.refitted) for step in found.steps] == [
+        ("C", True, False),
+        ("A", False, True),
+        ("B", False, True),
+    ]
+    assert found.steps[0].cost == pytest.approx(0.02)
+    assert (found.theta, found.phi) == ((1.0, 1.0, 0.0), (1.0, 1.0, 0.0))
+    # Two rounds of the whole, the reference, C as it stands, two refits, five rankings.
+    assert found.lifetimes == 2 * (8 + TASKS) + TASKS + TASKS + 2 * (8 + TASKS) + 5 * TASKS
+
+
+@pytest.mark.parametrize(
+    ("effort", "spread"),
+    [({"clear": 0.0}, 0.0), ({"clear": 0.35}, 0.0), ({}, 0.05)],
+    ids=["never", "dearer", "uncertain"],
+)
+def test_what_is_not_clearly_cheap_is_refitted(effort, spread):
+    found = path({**LOSSES, "AB": 1.02}, spread=spread, **effort)
+    assert [(step.dropped, step.kept) for step in found.steps[:2]] == [("C", True), ("A", False)]
+    assert all(step.refitted for step in found.steps)
+
+
+def test_terms_at_the_bound_seldom_go_without_a_refit():
+    """Every one of eight terms costs just what is clear; the cheapest on 50 tasks are looked at."""
+    rng = np.random.default_rng(0)
+    setting = replace(setting_of(replace(PLANTED, best=(1.0,) * 8)), effort=Effort())
+    setting = replace(setting, effort=Effort(common_tasks=200, ranking_tasks=50))
+    seeds = common_seeds(setting)
+    full = Outcomes(seeds, (1.0,) * 200, (0.5,) * 200, (3.0,) * 200, (False,) * 200)
+    repeats, hits = 300, 0
+    for _ in range(repeats):
+        losses = 1.025 + rng.normal(0, 0.12, (8, 200))  # as spread as on digits
+
+        def forward(label, theta, asked, losses=losses):
+            row = losses[theta.index(0.0)][: len(asked)]
+            count = len(asked)
+            return Outcomes(
+                asked, tuple(row.tolist()), (0.5,) * count, (3.0,) * count, (False,) * count
+            )
+
+        def run(plan):
+            return Fit(plan.label, 0, plan.support, zeroed(plan), zeroed(plan), 1, 8, 0, 0)
+
+        def zeroed(plan):
+            return tuple(float(term in plan.support) for term in range(8))
+
+        place = Place(tuple(range(8)), (1.0,) * 8, (1.0,) * 8, full)
+        tries, _ = tried(Judge(setting, full, 1.0, 0.05, run, forward), place)
+        hits += not tries[0][0].refitted
+    # Two looks at one in a hundred, each made likelier by the choice on a quarter of its tasks.
+    assert hits / repeats <= 0.08
 
 
 def test_the_reference_may_be_dropped():

@@ -8,7 +8,15 @@ from scipy import stats
 
 from rulesearch import statistics
 from rulesearch.lifetime import Lifetimes
-from rulesearch.statistics import bootstrap_interval, compare, measure, summarise, t_interval
+from rulesearch.statistics import (
+    Outcomes,
+    bootstrap_interval,
+    clearly_below,
+    compare,
+    measure,
+    summarise,
+    t_interval,
+)
 
 OUTPUTS = 20
 
@@ -81,3 +89,43 @@ def test_coverage_of_bootstrap_intervals(monkeypatch):
     hits = coverage(bootstrap_interval, lambda rng: rng.exponential(1.0, 80), 1.0, 200)
     # Not exact in a skewed sample of 80: between 0.90 and 0.98, each once in 10,000.
     assert stats.binom.ppf(1e-4, 200, 0.90) <= hits <= stats.binom.ppf(1 - 1e-4, 200, 0.98)
+
+
+@pytest.mark.parametrize("tasks", [50, 200])
+@pytest.mark.parametrize(
+    ("draw", "rate"),
+    [
+        (lambda rng, n: rng.normal(size=n), 0.01),
+        (lambda rng, n: 1 - rng.exponential(size=n), 0.01),
+        (lambda rng, n: rng.exponential(size=n) - 1, 0.033),
+        (lambda rng, n: rng.standard_t(3, size=n), 0.01),
+    ],
+    ids=["normal", "skewed left", "skewed right", "heavy tails"],
+)
+def test_what_costs_as_much_as_the_bound_is_seldom_called_below_it(draw, rate, tasks):
+    rng = np.random.default_rng(1)
+    seeds, repeats = tuple(range(tasks)), 2000
+    zero = outcomes_of(seeds, np.zeros(tasks))
+    hits = sum(
+        clearly_below(outcomes_of(seeds, 0.3 + draw(rng, tasks)), zero, 0.3) for _ in range(repeats)
+    )
+    # A binomial count, above this once in 10,000 if the rate is the one stated.
+    assert hits <= stats.binom.ppf(1 - 1e-4, repeats, rate)
+
+
+def outcomes_of(seeds, loss):
+    count = len(seeds)
+    return Outcomes(seeds, tuple(loss.tolist()), (0.5,) * count, (3.0,) * count, (False,) * count)
+
+
+def test_what_costs_much_less_than_the_bound_is_mostly_called_below_it():
+    rng = np.random.default_rng(2)
+    seeds = tuple(range(200))
+    zero = outcomes_of(seeds, np.zeros(200))
+    hits = sum(
+        clearly_below(outcomes_of(seeds, rng.normal(size=200)), zero, 0.3) for _ in range(1000)
+    )
+    # Power: the limit lies 2.34 standard errors above the mean, the bound 4.24 above zero.
+    expected = stats.nct.cdf(-stats.t.ppf(0.99, 199), 199, -0.3 * math.sqrt(200))
+    low, high = stats.binom.ppf([5e-5, 1 - 5e-5], 1000, expected)
+    assert low <= hits <= high

@@ -16,6 +16,7 @@ class MetaProtocol:
 
     Attributes:
         in_units: whether the coefficients learned are in units of each term (see `units`).
+        largest_scale: what the unit of a term is capped at (see `units`).
         meta_batch: lifetimes a meta-step.
         rate: Adam's step, in the coefficients learned.
         betas: decay of Adam's two running means.
@@ -36,6 +37,7 @@ class MetaProtocol:
     """
 
     in_units: bool
+    largest_scale: float
     meta_batch: int
     rate: float
     betas: tuple[float, float]
@@ -54,6 +56,8 @@ class MetaProtocol:
 
 ROBUST = MetaProtocol(
     in_units=True,
+    # A term far smaller than the reference would otherwise begin with steps of its own size.
+    largest_scale=1.0,
     meta_batch=8,
     rate=1e-3,
     betas=(0.9, 0.99),
@@ -74,6 +78,7 @@ ROBUST = MetaProtocol(
 
 PAPER = MetaProtocol(
     in_units=False,
+    largest_scale=1.0,
     meta_batch=1,
     rate=1e-3,
     betas=(0.9, 0.999),
@@ -100,17 +105,19 @@ PROTOCOLS: Mapping[str, MetaProtocol] = {"robust": ROBUST, "paper": PAPER}
 
 
 def units(
-    norms: Sequence[float], reference: int, names: Sequence[str]
+    norms: Sequence[float], reference: int, names: Sequence[str], largest: float = 1.0
 ) -> tuple[tuple[float, ...], tuple[str, ...]]:
-    """Scales that give every term the size of the reference: s_r = min(1, |F_ref| / |F_r|).
+    """Scales that give every term the size of the reference: s_r = min(largest, |F_ref| / |F_r|).
 
     Args:
         norms: mean Frobenius norm of each term at initialisation, summed over layers, [terms].
         reference: index of the term that the others are measured by.
         names: of the terms, for the messages.
+        largest: scales are capped here, so that a term much smaller than the reference is not
+            blown up to its size; above 0, inf for no cap.
 
     Returns:
-        The scales, [terms], in (0, 1], or 0 for a term to leave out because it is zero on the
+        The scales, [terms], in (0, largest], or 0 for a term to leave out because it is zero on the
         data at hand; and one message for each such term.
 
     Raises:
@@ -132,7 +139,7 @@ def units(
         )
     if faults:
         raise RuleSearchError(*faults)
-    scales = tuple(min(1.0, norms[reference] / norm) if norm else 0.0 for norm in norms)
+    scales = tuple(min(largest, norms[reference] / norm) if norm else 0.0 for norm in norms)
     left_out = tuple(
         f"term {name}: zero on these data at initialisation; left out"
         for name, norm in zip(names, norms, strict=True)

@@ -21,6 +21,7 @@ _HELP = {
     "queries": "query examples of each class",
     "protocol": "robust, or paper: as published",
     "l1": "strength of the penalty (the protocol's)",
+    "largest_scale": "cap of a term's unit, the reference's size over its own (the protocol's)",
     "meta_steps": "of a trial (the protocol's; fewer for digits)",
     "meta_batch": "lifetimes of a meta-step (the protocol's)",
     "trials": "independent searches that screen the terms",

@@ -50,6 +50,7 @@ class Config:
         ways, shots, queries: classes of a task, training and query examples of each.
         protocol: `robust` or `paper` (design, section 8).
         l1: strength of the penalty.
+        largest_scale: what the unit of a term is capped at, above 0; a large number for no cap.
         meta_steps: of a trial.
         meta_batch: lifetimes of a meta-step.
         trials: independent L1 searches.
@@ -72,6 +73,7 @@ class Config:
     queries: int = 10
     protocol: str = "robust"
     l1: float | None = None
+    largest_scale: float | None = None
     meta_steps: int | None = None
     meta_batch: int | None = None
     trials: int = 2
@@ -106,15 +108,24 @@ class Config:
         return replace(
             self,
             l1=protocol.l1 if self.l1 is None else self.l1,
+            largest_scale=(
+                protocol.largest_scale if self.largest_scale is None else self.largest_scale
+            ),
             meta_steps=steps if self.meta_steps is None else self.meta_steps,
             meta_batch=protocol.meta_batch if self.meta_batch is None else self.meta_batch,
             effort=effort if self.effort is None else self.effort,
         )
 
     def meta_protocol(self) -> MetaProtocol:
-        """The numbers of the protocol, with this meta-batch."""
-        protocol = PROTOCOLS[self.protocol]
-        return replace(protocol, meta_batch=self.meta_batch or protocol.meta_batch)
+        """The numbers of the protocol, with this meta-batch and cap."""
+        known = self.resolved()
+        assert known.meta_batch is not None
+        assert known.largest_scale is not None
+        return replace(
+            PROTOCOLS[self.protocol],
+            meta_batch=known.meta_batch,
+            largest_scale=known.largest_scale,
+        )
 
     def torch_dtype(self) -> torch.dtype:
         """The dtype of the lifetimes."""
@@ -154,6 +165,11 @@ def check(config: Config) -> None:
         )
     if config.l1 is not None and not 0 <= config.l1 < float("inf"):
         faults.append(f"--l1 {config.l1:g}: must be a finite number, 0 or more")
+    if config.largest_scale is not None and not 0 < config.largest_scale < float("inf"):
+        faults.append(
+            f"--largest-scale {config.largest_scale:g}: must be a finite number above 0; "
+            "1e9 is no cap at all"
+        )
     if not 0 <= config.parsimony < 1:
         faults.append(f"--parsimony {config.parsimony:g}: must be at least 0 and below 1")
     if config.device == "cuda" and not torch.cuda.is_available():

@@ -31,6 +31,7 @@ from rulesearch.selection import (
     Rate,
     Screen,
     Setting,
+    best_rate,
     eliminate,
     fit_rate,
     refit_coefficients,
@@ -74,7 +75,8 @@ def prepare(pool: Pool, data: Data, config: Config) -> Request:
     protocol = config.meta_protocol()
     reference = pool.names.index(pool.reference)
     norms = population.norms(lifetime_seeds(config.seed, "units", 0, NORM_TASKS))
-    scales, messages = units(norms, reference, [f"{t.name}, {t}" for t in pool])
+    labels = [f"{t.name}, {t}" for t in pool]
+    scales, messages = units(norms, reference, labels, protocol.largest_scale)
     if not protocol.in_units:
         scales = tuple(1.0 if s else 0.0 for s in scales)
     start = tuple(
@@ -170,9 +172,8 @@ def carry_out(request: Request, stages: Stages) -> Result:
             for number in range(config.trials)
         ]
         screened = screen(request.setting, trials)
-        # From here on one kernel serves every support: compiling one for each costs more than
-        # it saves.
-        main, final = (replace(p, compile_for=screened.support) for p in (main, final))
+        covered = _covered(screened.support, len(pool))
+        main, final = (replace(p, compile_for=covered) for p in (main, final))
         if request.setting.protocol.eliminates:
             reference = _reference(request, stages, main, alignment)
             elimination, coefficients = _select(request, stages, main, screened, reference)
@@ -205,6 +206,15 @@ def _compile(request: Request, stages: Stages, main: Population) -> tuple[str, .
     return (note,) if note else ()
 
 
+def _covered(support: tuple[int, ...], terms: int) -> tuple[int, ...]:
+    """The terms that kernels cover from here on: one kernel serves every support.
+
+    Compiling takes seconds. The one that the trials had is there already, and its terms without a
+    coefficient cost a few percent; a smaller one pays where most of the pool has gone.
+    """
+    return support if 2 * len(support) < terms else tuple(range(terms))
+
+
 def _baseline(request: Request, stages: Stages, population: Population, label: str) -> Rate:
     """The pseudo-gradient alone on a pathway, with its own best rate."""
     setting = replace(
@@ -213,10 +223,9 @@ def _baseline(request: Request, stages: Stages, population: Population, label: s
         scales=(1.0,),
         start=(request.setting.protocol.start,),
         reference=0,
-        # Robust whatever the protocol: a baseline must not be handicapped.
-        protocol=replace(ROBUST, meta_batch=request.setting.protocol.meta_batch),
+        protocol=ROBUST,
     )
-    return fit_rate(setting, label, stages.fitter(population), stages.measurer(population))
+    return best_rate(setting, label, stages.measurer(population))
 
 
 def _reference(request: Request, stages: Stages, main: Population, alignment: Rate) -> Rate | None:
@@ -325,6 +334,7 @@ def _result(
                 cost_interval=s.cost_interval,
                 share_of_gain=s.share_of_gain,
                 kept=s.kept,
+                refitted=s.refitted,
             )
             for s in (elimination.steps if elimination else ())
         ),

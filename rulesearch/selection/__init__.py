@@ -10,11 +10,12 @@ and answer from there when an interrupted search goes on.
 """
 
 from rulesearch.selection.baseline import Rate as Rate
+from rulesearch.selection.baseline import best_rate as best_rate
 from rulesearch.selection.baseline import fit_rate as fit_rate
 from rulesearch.selection.coefficients import Coefficients as Coefficients
 from rulesearch.selection.coefficients import refit_coefficients as refit_coefficients
+from rulesearch.selection.dropping import EliminationStep as EliminationStep
 from rulesearch.selection.elimination import Elimination as Elimination
-from rulesearch.selection.elimination import EliminationStep as EliminationStep
 from rulesearch.selection.elimination import Screen as Screen
 from rulesearch.selection.elimination import eliminate as eliminate
 from rulesearch.selection.elimination import screen as screen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scipy import optimize
 
@@ -11,6 +11,8 @@ from rulesearch.selection.setting import FitFunction, Measure, Setting, common_s
 
 WIDENINGS = 6
 """Octaves by which the search for a rate may leave its first bracket, in all."""
+OCTAVES = 6
+"""Width of the first bracket where nothing but the sign of the coefficient is known."""
 
 
 @dataclass(frozen=True)
@@ -36,19 +38,33 @@ class Rate:
     lifetimes: int
 
 
-def fit_rate(
-    setting: Setting, label: str, fit: FitFunction, measure: Measure, term: int | None = None
-) -> Rate:
-    """The best rule of one term: meta-learned, then searched on the true mean loss.
+def best_rate(setting: Setting, label: str, measure: Measure, term: int | None = None) -> Rate:
+    """The best rule of one term whose coefficient is known to be positive, as a baseline's is.
 
-    A baseline must not be handicapped: directions of gradients may balance beside the minimum of
-    the mean loss. So that loss is evaluated at the fitted coefficient times powers of two, further
-    out while the best is at the edge, then minimised between the neighbours of the best
-    (`scipy.optimize.minimize_scalar`, to 3 % of the coefficient).
+    A baseline must not be handicapped, so the true mean loss is searched, and no gradient is
+    needed: first at the protocol's start times powers of two, see `_search`.
 
     Args:
         setting: see `Setting`.
         label: for instance `backprop`; the calls are named after it.
+        measure: runs lifetimes forward.
+        term: index of the term, the reference if None.
+    """
+    term = setting.reference if term is None else term
+    first = setting.protocol.start * setting.scales[term]
+    return _search(setting, label, measure, term, first, (0, OCTAVES))
+
+
+def fit_rate(
+    setting: Setting, label: str, fit: FitFunction, measure: Measure, term: int | None = None
+) -> Rate:
+    """The best rule of one term of any sign: meta-learned, then searched on the true mean loss.
+
+    Directions of gradients may balance beside the minimum of the mean loss, hence the search.
+
+    Args:
+        setting: see `Setting`.
+        label: for instance `reference`; the calls are named after it.
         fit: runs a plan.
         measure: runs lifetimes forward.
         term: index of the term, the reference if None.
@@ -62,11 +78,28 @@ def fit_rate(
             setting.effort.baseline_steps,
         )
     )
-    seeds = common_seeds(setting)[: setting.effort.baseline_tasks]
     centre = fitted.theta[term]
     if fitted.failed is not None or centre == 0:
         centre = setting.protocol.start * setting.scales[term]
+    found = _search(setting, label, measure, term, centre, (-2, 2))
+    return replace(found, lifetimes=found.lifetimes + fitted.lifetimes)
 
+
+def _search(
+    setting: Setting,
+    label: str,
+    measure: Measure,
+    term: int,
+    centre: float,
+    bracket: tuple[int, int],
+) -> Rate:
+    """The least mean loss along one coefficient.
+
+    It is evaluated at the centre times powers of two, further out while the best is at the edge,
+    then minimised between the neighbours of the best (`scipy.optimize.minimize_scalar`, to 3 % of
+    the coefficient).
+    """
+    seeds = common_seeds(setting)[: setting.effort.baseline_tasks]
     curve: dict[float, float] = {}  # octaves from the centre: mean loss
 
     def loss_at(octaves: float) -> float:
@@ -75,7 +108,7 @@ def fit_rate(
             curve[octaves] = measure(f"{label}/rate {theta[term]!r}", theta, seeds).mean_loss
         return curve[octaves]
 
-    low, high = -2, 2
+    low, high = bracket
     best = min(range(low, high + 1), key=loss_at)
     for _ in range(WIDENINGS):
         if best not in (low, high):
@@ -97,5 +130,5 @@ def fit_rate(
         loss=curve[found],
         curve=tuple((centre * 2.0**octaves, curve[octaves]) for octaves in sorted(curve)),
         bracketed=low < best < high,
-        lifetimes=fitted.lifetimes + len(seeds) * len(curve),
+        lifetimes=len(seeds) * len(curve),
     )

@@ -11,6 +11,7 @@ import numpy as np
 from rulesearch.errors import RuleSearchError
 from rulesearch.meta import Fit
 from rulesearch.selection.baseline import Rate
+from rulesearch.selection.dropping import EliminationStep, Judge, Place, tried
 from rulesearch.selection.setting import FitFunction, Measure, Setting, common_seeds, learned
 from rulesearch.statistics import Interval, Outcomes, compare
 
@@ -32,34 +33,6 @@ class Screen:
     phi: tuple[float, ...]
     failed: int
     message: str = ""
-
-
-@dataclass(frozen=True)
-class EliminationStep:
-    """One try to drop a term.
-
-    Attributes:
-        dropped: the term.
-        support: what is left without it.
-        loss: mean query loss of what is left, after its refit.
-        cost: that minus the loss of the full support; cumulative, so earlier drops are in it.
-        cost_interval: 95 %, from the paired differences over the common tasks.
-        share_of_gain: cost divided by the gain.
-        kept: whether the term was dropped for good; the other tries show what another parsimony,
-            or another order, would have chosen.
-        diverged: lifetimes that count as chance in the loss.
-        failed: why the refit was given up, or None.
-    """
-
-    dropped: str
-    support: tuple[str, ...]
-    loss: float
-    cost: float
-    cost_interval: Interval
-    share_of_gain: float
-    kept: bool
-    diverged: int
-    failed: str | None = None
 
 
 @dataclass(frozen=True)
@@ -223,58 +196,28 @@ def _drop(
     parsimony: float,
 ) -> Elimination:
     """Drop the cheaper of the two most promising terms while the cumulative cost allows it."""
-    effort, seeds = setting.effort, common_seeds(setting)
-    ranking = seeds[: effort.ranking_tasks]
+    place = Place(support, full[0].phi, full[0].theta, full[1])
+    judge = Judge(setting, full[1], result.gain, parsimony, fit, measure)
     steps: list[EliminationStep] = []
     spent = result.lifetimes
-    now, outcomes = full
-    while len(support) > 1:
-        where = f"elimination/{len(support)} terms"
-        zeroed = {
-            term: measure(
-                f"{where}, {setting.names[term]} zero",
-                tuple(x if other != term else 0.0 for other, x in enumerate(now.theta)),
-                ranking,
-            ).mean_loss
-            for term in support
-        }
-        tries: list[tuple[EliminationStep, tuple[int, ...], Fit, Outcomes]] = []
-        for term in sorted(support, key=zeroed.__getitem__)[: effort.candidates]:
-            rest = tuple(other for other in support if other != term)
-            label = f"{where} without {setting.names[term]}"
-            fitted = fit(setting.plan(label, rest, now.phi, effort.refit_steps))
-            # Measured even if it exploded: then it costs what chance costs, and is not chosen.
-            measured = measure(f"{label}, measured", fitted.theta, seeds)
-            cost = compare(measured, full[1])
-            step = EliminationStep(
-                dropped=setting.names[term],
-                support=setting.tell(rest),
-                loss=measured.mean_loss,
-                cost=cost.mean,
-                cost_interval=cost.interval,
-                share_of_gain=cost.mean / result.gain,
-                kept=False,
-                diverged=sum(measured.diverged),
-                failed=fitted.failed,
-            )
-            tries.append((step, rest, fitted, measured))
-            spent += fitted.lifetimes + len(seeds)
-        spent += len(zeroed) * len(ranking)
-        cheapest = min(tries, key=lambda tried: tried[0].cost)
+    while len(place.support) > 1:
+        tries, lifetimes = tried(judge, place)
+        spent += lifetimes
+        cheapest = min(tries, key=lambda each: each[0].cost)
         accepted = cheapest[0].share_of_gain < parsimony
-        steps += [replace(step, kept=accepted and step is cheapest[0]) for step, *_ in tries]
+        steps += [replace(step, kept=accepted and step is cheapest[0]) for step, _ in tries]
         if not accepted:
             break
-        _, support, now, outcomes = cheapest
+        place = cheapest[1]
     dropped = [step.dropped for step in steps if step.kept]
-    left = ", ".join(setting.tell(support))
+    left = ", ".join(setting.tell(place.support))
     return replace(
         result,
         steps=tuple(steps),
-        support=setting.tell(support),
-        loss=outcomes.mean_loss,
-        theta=now.theta,
-        phi=now.phi,
+        support=setting.tell(place.support),
+        loss=place.outcomes.mean_loss,
+        theta=place.theta,
+        phi=place.phi,
         verdict="eliminated",
         message=(
             f"dropped {', '.join(dropped)}; {left} left"

@@ -29,11 +29,14 @@ class Effort:
         full_rounds: rounds of it at most.
         flat: the whole support is refitted until a round gains less than this share of the gain.
         candidates: terms whose dropping is tried with a refit, each time.
+        clear: a term whose dropping certainly costs less than this share of what parsimony
+            allows, before any refit, is dropped without one; 0 to 1, and 0 refits always.
         refit_steps: meta-steps of a warm refit.
         final_refits: refits of the final support, for the intervals of its coefficients.
         final_steps: meta-steps of each of those, before
         mean_steps: meta-steps on the plain mean of the gradients, which end it.
-        baseline_steps: meta-steps of a one-term rule, before the search for its best rate.
+        baseline_steps: meta-steps of a one-term rule whose coefficient is not known to be
+            positive, before the search for the best one.
         baseline_tasks: lifetimes for each rate in that search, of the common ones.
         evaluation_tasks: lifetimes of the final evaluation, on images set aside.
     """
@@ -44,6 +47,7 @@ class Effort:
     full_rounds: int = 6
     flat: float = 0.005
     candidates: int = 2
+    clear: float = 0.5
     refit_steps: int = 80
     final_refits: int = 8
     final_steps: int = 40
@@ -58,6 +62,7 @@ class Effort:
             "final_refits": 2,
             "evaluation_tasks": 2,
             "flat": 0,
+            "clear": 0,
             "mean_steps": 0,
         }
         for name in (field.name for field in fields(self)):
@@ -65,6 +70,8 @@ class Effort:
                 raise RuleSearchError(
                     f"{name} {getattr(self, name)}: must be at least {least.get(name, 1)}"
                 )
+        if self.clear > 1:
+            raise RuleSearchError(f"clear {self.clear:g}: must be at most 1")
 
 
 @dataclass(frozen=True)
