@@ -40,6 +40,8 @@ def machine() -> dict[str, str]:
     versions: dict[str, str] = {
         n: metadata.version(n) for n in ("numba", "numpy", "jax") if n in known
     }
+    if torch.cuda.is_available():
+        versions |= {"gpu": torch.cuda.get_device_name(), "cuda": str(torch.version.cuda)}
     return {
         "processor": model,
         "cores": str(cores()),

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -29,16 +29,24 @@ class Setting:
         root: of EMNIST in torchvision's layout; None for random images as sparse as EMNIST's.
         sizes: neurons of each layer, input first.
         shape: of a task.
+        dataset: `digits` needs no root.
     """
 
     root: Path | None = None
     sizes: tuple[int, ...] = (784, 170, 130, 100, 70, 47)
     shape: TaskShape = PAPER_SHAPE
+    dataset: Literal["emnist", "digits"] = "emnist"
 
     def __str__(self) -> str:
         network, steps = "-".join(map(str, self.sizes)), self.shape.ways * self.shape.shots
-        data = "EMNIST" if self.root else "random images as sparse as EMNIST's"
-        return f"{network}, {steps} steps, {data}"
+        return f"{network}, {steps} steps, {self.images}"
+
+    @property
+    def images(self) -> str:
+        """What the images are."""
+        if self.dataset == "digits":
+            return "scikit-learn's digits"
+        return "EMNIST" if self.root else "random images as sparse as EMNIST's"
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +63,8 @@ class Work:
     def __len__(self) -> int:
         return len(self.train[0])
 
-    def lifetimes(self, which: slice) -> Work:
-        """Some of the lifetimes."""
+    def lifetimes(self, which: slice | Tensor) -> Work:
+        """Some of the lifetimes: a slice of them, or positions, which may come again."""
         return replace(
             self,
             weights=[w[which] for w in self.weights],
@@ -68,6 +76,17 @@ class Work:
     def steps(self, count: int) -> Work:
         """The beginning of every lifetime, to compile what does not hang on its length."""
         return replace(self, train=(self.train[0][:, :count], self.train[1][:, :count]))
+
+    def on(self, device: str) -> Work:
+        """The same on another device."""
+        return replace(
+            self,
+            theta=self.theta.to(device),
+            weights=[w.to(device) for w in self.weights],
+            feedback=[b.to(device) for b in self.feedback],
+            train=(self.train[0].to(device), self.train[1].to(device)),
+            query=(self.query[0].to(device), self.query[1].to(device)),
+        )
 
 
 # --- pools ----------------------------------------------------------------------------------------
@@ -152,9 +171,9 @@ def made_up_images(setting: Setting) -> ImageSet:
 
 @lru_cache(maxsize=1)
 def _images(setting: Setting) -> ImageSet:
-    if setting.root is None:
+    if setting.dataset == "emnist" and setting.root is None:
         return made_up_images(setting)
-    return load_data("emnist", setting.root, shape=setting.shape).search
+    return load_data(setting.dataset, setting.root, shape=setting.shape).search
 
 
 def work(setting: Setting, terms: int = 10, lifetimes: int = 8) -> Work:

@@ -1,4 +1,4 @@
-"""What the benchmark of speed compares, and what it says; never how fast anything is."""
+"""What the benchmarks of speed compare, and what they say; never how fast anything is."""
 
 import dataclasses
 import json
@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import speed
+from benchmarks import cuda, savings, speed
 from benchmarks.machine import bandwidth, cores, peak_mb_of, ratios
 from benchmarks.rivals import RIVALS, Cell
 from benchmarks.rivals.by_hand import terms_by_hand
+from benchmarks.rivals.in_torch import with_kernel
 from benchmarks.speed import CELLS, QUICK, bytes_moved, disagreement, milliseconds
 from benchmarks.work import PRODUCTS, Setting, pool_of, work
 from rulesearch import TaskShape
+from rulesearch.kernels import Outcome
+from rulesearch.network import weight_shapes
 
 SMALL = Setting(sizes=(20, 6, 5, 4), shape=TaskShape(ways=2, shots=3, queries=2))
 JAX_MISSING = RIVALS["JAX"].missing()
@@ -152,3 +155,199 @@ def test_quick_run_prints_its_tables_and_writes_json(tmp_path, capsys):
     assert str(QUICK) in said
     for heading in ("With meta-gradient, batch 2", "Forward only, batch 1", "fraction reached"):
         assert heading in said
+
+
+# --- savings --------------------------------------------------------------------------------------
+
+
+def outcome(loss, gradient):
+    """One lifetime of one layer."""
+    one = torch.ones(1)
+    return Outcome(torch.tensor([loss]), one, one, torch.tensor([[gradient]]), None)
+
+
+def test_ways_differ_by_what_only_one_of_them_gets_wrong():
+    all_ten, three = savings.Way(savings.TEN, savings.TEN, savings.TEN), savings.THREE
+    saving = savings.Saving("", all_ten, savings.Way(three, three, three))
+    full = [float(i + 1) for i in range(10)]
+    few = [full[savings.TEN.index(name)] for name in three]
+    right = outcome(2.0, full)
+    assert savings.difference(saving, right, outcome(2.0, few)) == 0
+    assert savings.difference(saving, right, outcome(2.5, few)) == pytest.approx(0.25)
+    wrong = outcome(2.0, [few[0], 1.5 * few[1], few[2]])
+    assert savings.difference(saving, right, wrong) == pytest.approx(0.5)
+    assert math.isnan(savings.difference(saving, right, outcome(2.0, [math.nan, *few[1:]])))
+
+
+def test_a_saving_that_changes_numbers_is_not_timed(monkeypatch):
+    def broken(way, given):
+        found = outcome(2.0 if way.pixels == "all" else 3.0, [1.0] * len(way.plan))
+        return lambda: found
+
+    monkeypatch.setattr(savings, "prepared", broken)
+    with pytest.raises(SystemExit, match=r"skipped: changes numbers by 5\.0e-01"):
+        savings.measure_savings(SMALL, rounds=1, threads=1)
+
+
+def test_a_glimmer_lights_every_pixel_of_a_task_and_changes_no_training_image():
+    given = work(SMALL, 10, 2)
+    lit = savings._batch(savings.Way(savings.TEN, savings.TEN, (), "lit"), given)
+    fewest = savings._batch(savings.Way(savings.TEN, savings.TEN, ()), given)
+    assert torch.equal(fewest.query_x, given.query[0])
+    assert not (fewest.x.any(1) | fewest.query_x.any(1)).all()
+    assert (lit.x.any(1) | lit.query_x.any(1)).all()
+    assert torch.equal(lit.x, given.train[0])
+    assert (lit.query_x - given.query[0]).abs().max() <= 1e-12
+
+
+def test_a_rule_of_a_larger_plan_has_zeros_where_it_has_no_term():
+    given = work(SMALL, 10, 2)
+    batch = savings._batch(savings.Way(savings.TEN, savings.THREE, ()), given)
+    assert batch.theta.shape == (2, 3, 10)
+    kept = {n for n, c in zip(savings.TEN, batch.theta[0, 0].tolist(), strict=True) if c}
+    assert kept == set(savings.THREE)
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_every_matrix_of_a_widened_network_is_so_many_times_as_large(factor):
+    sizes = (784, 170, 130, 100, 70, 47)
+    wide = savings.widened_sizes(sizes, factor)
+    for one, other in zip(weight_shapes(sizes), weight_shapes(wide), strict=True):
+        assert math.prod(other) == factor * math.prod(one)
+    given = savings.widened(work(SMALL, 10, 2), factor)
+    shapes = [(6 * factor, 20), (5, 6 * factor), (4 * factor, 5)]
+    assert [tuple(w.shape[1:]) for w in given.weights] == shapes
+    assert [b.shape for b in given.feedback] == [w.mT.shape for w in given.weights]
+
+
+def test_long_lifetimes_have_the_steps_of_the_task_again_and_again():
+    given = work(SMALL, 10, 1)
+    long = savings.lengthened(given, 15)
+    assert torch.equal(long.train[0][:, 6:12], given.train[0])
+    assert torch.equal(long.train[1][:, 12:], given.train[1][:, :3])
+
+
+def test_forward_mode_is_said_to_win_only_where_its_bound_is_below_the_adjoint():
+    slower = savings.Modes(("F0",), 250, (1.0,), (1.9,), (2.0,))
+    faster = savings.Modes(("F0",), 5000, (1.0,), (4.0,), (2.0,))
+    assert savings.verdict([slower]).startswith("Forward mode: slower than the adjoint in every")
+    said = savings.verdict([slower, faster])
+    assert "F0 at 5000 steps (0.50 of" in said
+    assert "250" not in said
+
+
+@pytest.mark.slow  # starts processes and compiles
+def test_quick_run_of_savings_prints_its_tables_and_writes_json(tmp_path, capsys):
+    savings.main(["--quick", "--rounds", "2", "--json", str(tmp_path / "savings.json")])
+    said = capsys.readouterr().out
+    record = json.loads((tmp_path / "savings.json").read_text())
+    for saving in savings.SAVINGS:
+        assert saving.name in said
+    assert [len(pairs) for pairs in record["savings"].values()] == [len(savings.SAVINGS)] * 2
+    # Float32 and fewer than a hundred steps; the savings leave out zeros and reorder sums.
+    assert all(apart < 1e-4 for apart in record["disagreement"].values())
+    assert {(len(m["rule"]), m["steps"]) for m in record["modes"]} == {
+        (n, steps) for n in (1, 2) for steps in savings.QUICK_STEPS
+    }
+
+
+# --- on a GPU -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("gradient", [True, False])
+def test_graphs_give_what_einsum_gives_and_again_at_a_second_call(gradient):
+    given = work(SMALL, 10, 2)
+    expected = with_kernel("einsum", given, gradient)
+    answer = cuda.by_graphs(given, gradient)
+    for _ in range(2):
+        # float32 over six steps, the same operations; checkpoints stand elsewhere.
+        assert disagreement(answer(), expected) < 1e-4
+
+
+def test_stretches_cover_all_steps():
+    for steps in (1, 2, 6, 13, 250):
+        assert steps % cuda.stretch_of(steps) == 0
+
+
+def test_a_batch_that_does_not_fit_is_halved_until_it_does():
+    tried = []
+
+    def prepare(given, gradient):
+        tried.append(len(given))
+        if len(given) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return lambda: given.theta
+
+    given = work(SMALL, 3, 8)
+    _, _, piece = cuda.fitted(prepare, given, gradient=True, device="cpu")
+    assert (tried, piece) == ([8, 4, 2], 2)
+
+
+@pytest.mark.parametrize(
+    ("fault", "lifetimes"),
+    [(RuntimeError("shapes do not match"), 8), (torch.OutOfMemoryError("too little"), 1)],
+)
+def test_other_faults_and_a_lifetime_that_does_not_fit_are_not_hidden(fault, lifetimes):
+    def prepare(given, gradient):
+        raise fault
+
+    with pytest.raises(RuntimeError, match=str(fault)):
+        cuda.fitted(prepare, work(SMALL, 3, lifetimes), gradient=True, device="cpu")
+
+
+def test_the_time_of_a_batch_is_that_of_all_its_pieces():
+    found = cuda.Measured("einsum", 8, True, 2, (0.5, 0.25, 1.0), None)
+    assert found.whole == 2.0
+    assert found.a_lifetime == (0.25, 0.125, 0.5)
+
+
+def test_without_a_gpu_one_line_says_so_and_the_exit_code_is_2(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert cuda.main([]) == 2
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert error == (
+        "--device cuda: torch finds no CUDA GPU here; run this where there is one, or see it run "
+        "on a small network with --device cpu --batches 2\n"
+    )
+
+
+@pytest.mark.parametrize("batches", ["0", "64,-1", "many", ""])
+def test_batches_that_are_no_numbers_are_refused(batches, capsys):
+    with pytest.raises(SystemExit) as left:
+        cuda.main(["--batches", batches, "--device", "cpu"])
+    assert left.value.code == 2
+    assert "--batches" in capsys.readouterr().err
+
+
+def test_ways_on_the_cpu_are_compared_and_written_down(tmp_path, capsys, monkeypatch):
+    quick = {name: cuda.RIVALS[name] for name in ("einsum", "einsum, graphs")}
+    monkeypatch.setattr(cuda, "RIVALS", quick)
+    monkeypatch.setattr(cuda, "QUICK", SMALL)
+    written = tmp_path / "cuda.json"
+    arguments = ["--device", "cpu", "--batches", "2,4", "--rounds", "1", "--json", str(written)]
+    assert cuda.main(arguments) == 0
+    said = capsys.readouterr().out
+    for heading in ("2 lifetimes, with gradient", "4 lifetimes, forward only", "einsum, again"):
+        assert heading in said
+    measured = json.loads(written.read_text())["measured"]
+    assert len(measured) == 2 * 2 * 3
+    assert {m["piece"] for m in measured if m["batch"] == 4} == {4}
+
+
+def test_a_way_on_the_gpu_that_disagrees_is_not_reported(monkeypatch):
+    def broken(given, gradient):
+        return lambda: 1.1 * with_kernel("einsum", given, gradient)
+
+    rivals = {"einsum": cuda.RIVALS["einsum"], "broken": cuda.Rival(broken)}
+    monkeypatch.setattr(cuda, "RIVALS", rivals)
+    with pytest.raises(SystemExit, match=r"broken and einsum differ by 1\.0e-01 at 2"):
+        cuda.measure(SMALL, [2], ["einsum", "broken"], "cpu", rounds=1)
+
+
+@pytest.mark.slow  # compiles
+def test_every_way_at_hand_runs_on_the_cpu(capsys):
+    assert cuda.main(["--device", "cpu", "--batches", "2", "--rounds", "1"]) == 0
+    said = capsys.readouterr().out
+    for name, rival in cuda.RIVALS.items():
+        assert name in said or rival.missing("cpu")
