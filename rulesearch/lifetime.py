@@ -1,10 +1,11 @@
-"""One online pass and its meta-gradient: the kernels' public face, and observables."""
+"""One online pass and its meta-gradient: the kernels' public face."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from typing import Literal
 
 import torch
@@ -14,8 +15,8 @@ from torch import Tensor
 from rulesearch.errors import RuleSearchError
 from rulesearch.kernels import KERNELS, Batch, Kernel, Outcome, Unsupported
 from rulesearch.lowering import Plan, lower_terms
-from rulesearch.network import forward, slope, softplus
 from rulesearch.notation import Pool
+from rulesearch.observables import OBSERVABLES
 from rulesearch.pathways import Pathway, feedback_shapes
 from rulesearch.pathways import pathway as pathway_of
 
@@ -37,7 +38,8 @@ class Lifetimes:
             [lifetimes, *theta.shape] ([lifetimes, layers, terms] where theta has the lifetimes
             itself), or None.
         weights: the final weights, list over layers of [lifetimes, post, pre], or None.
-        observed: observables by name, e.g. "angle" in degrees, [lifetimes, layers].
+        observed: observables by name, e.g. "angle" in degrees, [lifetimes, layers]; with points in
+            time, [lifetimes, points, layers].
         note: what was done other than asked for, such as another kernel; "" if nothing.
     """
 
@@ -62,13 +64,15 @@ def run_lifetimes(
     gradient: bool | Sequence[str] = False,
     pathway: PathwayName | None = None,
     observe: Sequence[str] = (),
+    at: Sequence[int] = (),
+    probe: tuple[Tensor, Tensor] | None = None,
     keep_weights: bool = True,
     compile_for: Sequence[str] = (),
 ) -> Lifetimes:
     """Run lifetimes of online learning, with the gradient of each with respect to theta.
 
     Args:
-        pool: the terms.
+        pool: the terms, and where they act: elsewhere a coefficient is taken for zero.
         theta: raw coefficients, [terms], [layers, terms] or [lifetimes, layers, terms].
         weights: initial weights, list over layers of [lifetimes, post, pre].
         feedback: list over layers of [lifetimes, pre, post] (`e_{l-1} = B e_l ⊙ σ'`; the first is
@@ -78,9 +82,14 @@ def run_lifetimes(
         train: x [lifetimes, steps, inputs] and labels [lifetimes, steps], integers.
         query: x [lifetimes, queries, inputs] and labels [lifetimes, queries].
         kernel: `einsum`, `fused`, or `auto`: fused on a CPU where it can.
-        gradient: all terms, none, or the names of some (zero for the rest).
+        gradient: all terms, none, or the names of some (zero for the rest, and in layers where a
+            term does not act).
         pathway: name of the feedback graph; "random" where matrices are given.
         observe: names of observables, see `OBSERVABLES`.
+        at: numbers of steps after which to observe, ascending, 0 for before the first; with none,
+            after the last. The price is one more forward pass, up to the last point; the weights
+            of one point are held at a time.
+        probe: x and labels of the examples to observe on, like `query`, which it is by default.
         keep_weights: whether the final weights are wanted; some work is saved without.
         compile_for: terms that the kernel covers beside those it needs, at the price of their
             share of the time; one kernel then serves many rules and is compiled once.
@@ -119,14 +128,18 @@ def run_lifetimes(
             f"observe {unknown[0]}: unknown observable; give any of {', '.join(OBSERVABLES)}"
         )
     wanted = _wanted(pool, gradient)
-    sizes = _check(pool, theta, weights, matrices, path, train, query)
+    sets = {"train": train, "query": query} | ({} if probe is None else {"probe": probe})
+    sizes = _check(pool, theta, weights, matrices, path, sets)
+    _check_points(at, train[0].shape[1])
+    acts = torch.tensor(pool.mask(len(weights)), device=weights[0].device)
     everywhere = _spread(theta, weights[0].shape[0], len(weights)).to(weights[0])
+    everywhere = torch.where(acts, everywhere, 0.0)
 
-    covered = _wanted(pool, compile_for)
-    active = sorted({*wanted, *covered, *_nonzero(everywhere)}) or [0]
-    terms = tuple(pool.terms[i] for i in active)
+    needed = {*wanted, *_wanted(pool, compile_for), *_nonzero(everywhere)}
+    active = sorted({pool.places[i] for i in needed}) or [0]
+    terms = tuple(pool.distinct[place] for place in active)
     batch = Batch(
-        everywhere[..., active],
+        _by_expression(everywhere, pool)[..., active],
         list(weights),
         matrices,
         train[0],
@@ -134,13 +147,24 @@ def run_lifetimes(
         query[0],
         query[1].long(),
     )
-    asked, keep = [active.index(i) for i in wanted], keep_weights or bool(observe)
-    outcome, note = _run(kernel, lower_terms(terms), sizes, path, batch, asked, keep)
-    observed = {n: OBSERVABLES[n](_known(outcome.weights), path, matrices, query) for n in observe}
+    asked = sorted({active.index(pool.places[i]) for i in wanted})
+    plan = lower_terms(terms)
+    keep = keep_weights or (bool(observe) and not at)
+    outcome, note = _run(kernel, plan, sizes, path, batch, asked, keep)
+    observed: dict[str, Tensor] = {}
+    if observe:
+        x, labels = query if probe is None else probe
+        run = partial(_run, kernel, plan, sizes, path)
+        stands = _weights_at(at, batch, run) if at else [_known(outcome.weights)]
+        observed = _observed(observe, stands, path, matrices, (x, labels.long()))
+        if not at:
+            observed = {name: values[:, 0] for name, values in observed.items()}
     slopes = None
     if outcome.gradient is not None:
         slopes = everywhere.new_zeros(everywhere.shape)
-        slopes[..., active] = outcome.gradient
+        columns = [active.index(pool.places[i]) for i in wanted]
+        slopes[..., wanted] = outcome.gradient[..., columns]
+        slopes = torch.where(acts, slopes, 0.0)
         slopes = slopes.sum(1) if theta.ndim == 1 else slopes
     return Lifetimes(
         outcome.loss,
@@ -174,6 +198,13 @@ def _spread(theta: Tensor, lifetimes: int, layers: int) -> Tensor:
     return theta.expand(lifetimes, layers, theta.shape[-1])
 
 
+def _by_expression(theta: Tensor, pool: Pool) -> Tensor:
+    """Theta [..., terms] as [..., expressions]: what a kernel computes once under several names."""
+    places = torch.tensor(pool.places, device=theta.device)
+    gathered = theta.new_zeros(*theta.shape[:-1], len(pool.distinct))
+    return gathered.index_add(-1, places, theta)  # in a layer one of them at most is not zero
+
+
 def _known(matrices: Sequence[Tensor] | None) -> Sequence[Tensor]:
     assert matrices is not None
     return matrices
@@ -204,6 +235,49 @@ def _run(
         return kernel(batch, gradient=gradient, keep_weights=keep_weights), note
 
 
+def _weights_at(
+    at: Sequence[int],
+    batch: Batch,
+    run: Callable[[Batch, Sequence[int], bool], tuple[Outcome, str]],
+) -> Iterator[Sequence[Tensor]]:
+    """The weights after each of these numbers of steps.
+
+    A forward pass in stretches. Nothing but the weights goes from one step to the next, and a
+    kernel's stretches give the weights of its one pass to the bit.
+    """
+    weights = batch.weights
+    for begin, end in itertools.pairwise((0, *at)):
+        if end > begin:
+            stretch = replace(
+                batch,
+                weights=weights,
+                x=batch.x[:, begin:end],
+                labels=batch.labels[:, begin:end],
+                # Nobody reads its loss, so the least that there is.
+                query_x=batch.query_x[:, :1],
+                query_labels=batch.query_labels[:, :1],
+            )
+            outcome, _ = run(stretch, (), True)
+            weights = _known(outcome.weights)
+        yield weights
+
+
+@torch.no_grad()
+def _observed(
+    names: Sequence[str],
+    stands: Iterable[Sequence[Tensor]],
+    path: Pathway,
+    feedback: Sequence[Tensor] | None,
+    examples: tuple[Tensor, Tensor],
+) -> dict[str, Tensor]:
+    """Observables by name, [lifetimes, points, ...], where the weights stand at each point."""
+    values: dict[str, list[Tensor]] = {name: [] for name in names}
+    for weights in stands:
+        for name, seen in values.items():
+            seen.append(OBSERVABLES[name](weights, path, feedback, examples))
+    return {name: torch.stack(seen, dim=1) for name, seen in values.items()}
+
+
 @lru_cache(maxsize=256)
 def compiled(name: str, plan: Plan, sizes: tuple[int, ...], path: Pathway) -> Kernel:
     """A kernel for a plan, made once a process."""
@@ -216,10 +290,9 @@ def _check(
     weights: Sequence[Tensor],
     feedback: Sequence[Tensor] | None,
     path: Pathway,
-    train: tuple[Tensor, Tensor],
-    query: tuple[Tensor, Tensor],
+    sets: Mapping[str, tuple[Tensor, Tensor]],
 ) -> tuple[int, ...]:
-    """The layer sizes, once every shape, dtype and device fits."""
+    """The layer sizes, once every shape, dtype and device fits; `sets` of examples by name."""
     first = weights[0]
     if first.dtype not in (torch.float32, torch.float64):
         raise RuleSearchError(f"weights[0]: dtype {first.dtype}; give float32 or float64")
@@ -243,7 +316,7 @@ def _check(
             (f"feedback[{i}]", b, (n, *shape), True)
             for i, (b, shape) in enumerate(zip(feedback, shapes, strict=True))
         ]
-    for label, (x, labels) in (("train", train), ("query", query)):
+    for label, (x, labels) in sets.items():
         expected.append((f"{label} x", x, (n, None, sizes[0]), True))
         expected.append((f"{label} labels", labels, tuple(x.shape[:2]), False))
     for label, tensor, shape, floating in expected:
@@ -259,9 +332,9 @@ def _check(
             raise RuleSearchError(f"{label}: dtype {tensor.dtype}; give integers, class numbers")
         if tensor.device != first.device:
             raise RuleSearchError(f"{label}: on {tensor.device}; weights[0] is on {first.device}")
-    for label, labels in (("train labels", train[1]), ("query labels", query[1])):
+    for label, (_, labels) in sets.items():
         if labels.numel() and not (int(labels.min()) >= 0 and int(labels.max()) < sizes[-1]):
-            raise RuleSearchError(f"{label}: outside 0 to {sizes[-1] - 1}, the output units")
+            raise RuleSearchError(f"{label} labels: outside 0 to {sizes[-1] - 1}, the output units")
     allowed = [(len(pool),), (len(weights), len(pool)), (n, len(weights), len(pool))]
     if tuple(theta.shape) not in allowed:
         raise RuleSearchError(
@@ -271,47 +344,10 @@ def _check(
     return sizes
 
 
-# --- observables -------------------------------------------------------------------------------
-
-
-def alignment_angles(
-    weights: Sequence[Float[Tensor, "lifetimes _post _pre"]],
-    path: Pathway,
-    feedback: Sequence[Float[Tensor, "lifetimes _pre _source"]] | None,
-    query: tuple[Tensor, Tensor],
-) -> Float[Tensor, "lifetimes layers"]:
-    """Angle in degrees between each layer's error and backprop's, after the last step.
-
-    For layers 1 … L (the last is 0 by construction), between the means over the query set of the
-    error from the pathway and the error from the transposed weights; the paper's Fig. 3d, as its
-    authors' code computes it.
-    """
-    x, labels = query
-    potentials = forward(weights, x)
-    depth = len(weights)
-    gates = [slope(x), *(slope(softplus(z)) for z in potentials[:-1])]
-    output = torch.softmax(potentials[-1], dim=-1)
-    output = output - torch.nn.functional.one_hot(labels, output.shape[-1]).to(output)
-    errors: dict[int, Tensor] = {depth: output}
-    true: dict[int, Tensor] = {depth: output}
-    for edge in path.edges:
-        tied = edge.tied or feedback is None
-        carrier = weights[edge.target].mT if tied else _known(feedback)[edge.target]
-        errors[edge.target] = (errors[edge.source] @ carrier.mT) * gates[edge.target]
-    for layer in reversed(range(depth)):
-        true[layer] = (true[layer + 1] @ weights[layer]) * gates[layer]
-    angles = []
-    for layer in range(1, depth + 1):
-        a, b = errors[layer].mean(1).double(), true[layer].mean(1).double()
-        # atan2 rather than acos: exact at 0 and 180 degrees.
-        a, b = (v / v.norm(dim=-1, keepdim=True) for v in (a, b))
-        angles.append(2.0 * torch.atan2((a - b).norm(dim=-1), (a + b).norm(dim=-1)))
-    return torch.rad2deg(torch.stack(angles, dim=-1))
-
-
-Observable = Callable[
-    [Sequence[Tensor], Pathway, "Sequence[Tensor] | None", tuple[Tensor, Tensor]], Tensor
-]
-
-#: Name -> function of the final weights. They cost nothing where they are not asked for.
-OBSERVABLES: Mapping[str, Observable] = {"angle": alignment_angles}
+def _check_points(at: Sequence[int], steps: int) -> None:
+    way_out = f"give numbers of steps from 0 to {steps}, ascending"
+    if outside := [point for point in at if not 0 <= point <= steps]:
+        raise RuleSearchError(f"at {outside[0]}: outside the lifetime; {way_out}")
+    for before, after in itertools.pairwise(at):
+        if before >= after:
+            raise RuleSearchError(f"at {before}, {after}: not ascending; {way_out}")

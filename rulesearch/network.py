@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,6 +17,9 @@ from torch import Tensor
 
 #: Sharpness of the softplus, Eq. 11.
 BETA = 10.0
+
+#: Of the entries of a Xavier matrix; the variance is the same.
+Law = Literal["uniform", "normal"]
 
 
 def softplus(z: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
@@ -71,8 +75,12 @@ def query_loss(
     return -picked.mean(-1), correct.mean(-1)
 
 
-def draw_xavier(matrices: Sequence[Float[Tensor, "_rows _columns"]], seed: int) -> None:
-    """Fill matrices with entries uniform in ±sqrt(6/(rows + columns)) (Glorot and Bengio 2010).
+def draw_xavier(
+    matrices: Sequence[Float[Tensor, "_rows _columns"]], seed: int, law: Law = "uniform"
+) -> None:
+    """Fill matrices with entries of variance 2/(rows + columns) (Glorot and Bengio 2010).
+
+    Uniform in ±sqrt(6/(rows + columns)) (Eq. S.4), or normal (Eq. S.5).
 
     Drawn in float32 whatever the dtype, so that precision does not change the experiment; into
     memory that is there already, because a lifetime's random numbers would otherwise cost as much
@@ -81,15 +89,20 @@ def draw_xavier(matrices: Sequence[Float[Tensor, "_rows _columns"]], seed: int) 
     Args:
         matrices: float32 or float64, contiguous, on the CPU; overwritten one after the other.
         seed: of all of them.
+        law: of the entries.
     """
     generator = np.random.Generator(np.random.SFC64(seed))
     for matrix in matrices:
-        bound = math.sqrt(6.0 / sum(matrix.shape))
         into = matrix.numpy()
         single = into.dtype == np.float32
-        draw = generator.random(into.shape, dtype=np.float32, out=into if single else None)
-        draw *= np.float32(2.0 * bound)
-        draw -= np.float32(bound)
+        sample = generator.random if law == "uniform" else generator.standard_normal
+        draw = sample(into.shape, dtype=np.float32, out=into if single else None)
+        if law == "uniform":
+            bound = math.sqrt(6.0 / sum(matrix.shape))
+            draw *= np.float32(2.0 * bound)
+            draw -= np.float32(bound)
+        else:
+            draw *= np.float32(math.sqrt(2.0 / sum(matrix.shape)))
         if not single:
             into[...] = draw
 

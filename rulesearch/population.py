@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from rulesearch.data import ImageSet, TaskShape, draw_tasks
+from rulesearch.data.tasks import Sampling
 from rulesearch.lifetime import KernelName, Lifetimes, run_lifetimes
-from rulesearch.network import draw_xavier, weight_shapes
+from rulesearch.network import Law, draw_xavier, weight_shapes
 from rulesearch.notation import Pool
 from rulesearch.pathways import feedback_shapes
 from rulesearch.pathways import pathway as pathway_of
@@ -37,6 +38,7 @@ class _Chunk:
     seeds: tuple[int, ...]
     gradient: tuple[int, ...]
     observe: tuple[str, ...]
+    at: tuple[int, ...]
     compile_for: tuple[int, ...]
 
 
@@ -54,6 +56,8 @@ class Population:
         device: `cpu` or `cuda`.
         dtype: of the lifetimes; coefficients and gradients are float64 outside.
         compile_for: indices of terms that every kernel covers, see `run_lifetimes`.
+        feedback_init: of the entries of the feedback's own matrices, see `draw_xavier`.
+        sampling: how tasks are drawn, see `draw_task`.
         executor: processes that share the work, or None.
         place: its position among the populations that those processes have.
     """
@@ -67,6 +71,8 @@ class Population:
     device: str = "cpu"
     dtype: torch.dtype = torch.float32
     compile_for: tuple[int, ...] = ()
+    feedback_init: Law = "uniform"
+    sampling: Sampling = "afresh"
     executor: ProcessPoolExecutor | None = None
     place: int = 0
 
@@ -87,6 +93,7 @@ class Population:
         *,
         gradient: Sequence[int] = (),
         observe: Sequence[str] = (),
+        at: Sequence[int] = (),
     ) -> Lifetimes:
         """One lifetime for each seed.
 
@@ -95,6 +102,7 @@ class Population:
             seeds: one integer a lifetime, at least one.
             gradient: indices of the terms to differentiate.
             observe: names of the observables wanted.
+            at: numbers of steps after which they are, see `run_lifetimes`.
         """
         rows = theta.expand(len(seeds), theta.shape[-1])
         # Torch rounds a batch by its size. In chunks here as well, workers change no result.
@@ -106,6 +114,7 @@ class Population:
                 tuple(seeds[i : i + size]),
                 tuple(gradient),
                 tuple(observe),
+                tuple(at),
                 self.compile_for,
             )
             for i in range(0, len(seeds), size)
@@ -116,7 +125,7 @@ class Population:
         return _joined(list(self.executor.map(_run_in_worker, places, chunks)))
 
     def _run(self, chunk: _Chunk) -> Lifetimes:
-        tasks = draw_tasks(self.images, self.shape, chunk.seeds)
+        tasks = draw_tasks(self.images, self.shape, chunk.seeds, self.sampling)
         weights, feedback = self.networks(chunk.seeds)
         x, query_x = (t.to(self.device, self.dtype) for t in (tasks.x, tasks.query_x))
         labels, query_labels = (t.to(self.device) for t in (tasks.labels, tasks.query_labels))
@@ -131,6 +140,7 @@ class Population:
             gradient=[self.names[i] for i in chunk.gradient],
             pathway=self.pathway,
             observe=chunk.observe,
+            at=chunk.at,
             keep_weights=False,
             compile_for=[self.names[i] for i in chunk.compile_for],
         )
@@ -151,7 +161,7 @@ class Population:
         for i, seed in enumerate(seeds):
             a, b = np.random.SeedSequence(seed).generate_state(2, np.uint64)
             draw_xavier([w[i] for w in weights], int(a) >> 1)
-            draw_xavier([f[i] for f in feedback], int(b) >> 1)
+            draw_xavier([f[i] for f in feedback], int(b) >> 1, self.feedback_init)
         weights, feedback = ([t.to(self.device) for t in ts] for ts in (weights, feedback))
         return weights, self.pathway if path.tied else feedback
 
@@ -161,7 +171,7 @@ class Population:
         The update of a term is what one step changes with that term alone and coefficient 1, on
         the first example of each lifetime (design, section 8: the units).
         """
-        tasks = draw_tasks(self.images, self.shape, seeds)
+        tasks = draw_tasks(self.images, self.shape, seeds, self.sampling)
         exact = replace(self, dtype=torch.float64, device="cpu")
         weights, feedback = exact.networks(seeds)
         first = tasks.x[:, :1].double(), tasks.labels[:, :1]

@@ -23,9 +23,11 @@ from rich.text import Text
 from rulesearch.result import (
     EvaluationRecord,
     Number,
+    PoolEntry,
     Result,
     equation,
     interval_text,
+    layers_text,
     signed_terms,
     significant,
 )
@@ -111,23 +113,43 @@ def _row(table: Table, *cells: str | Expression, style: str = "") -> None:
     table.add_row(*shown, style=style)
 
 
-def pool_table(rows: Iterable[tuple[str, str, str, str]]) -> Table:
+def _layers_column(wanted: bool) -> dict[str, Kind]:
+    return {"layers": "text"} if wanted else {}
+
+
+def pool_table(
+    rows: Iterable[tuple[str, str, str, str]], layers: Mapping[str, Sequence[int]] | None = None
+) -> Table:
     """The pool before a search.
 
     Args:
         rows: name, expression, needs, and how it is lowered, all as text.
+        layers: those in which a term acts, by name; one that is not there acts in all. Without
+            any there is no such column.
     """
     table = _table(
-        "Pool", {"term": "text", "expression": "text", "needs": "text", "lowers to": "text"}
+        "Pool",
+        {
+            "term": "text",
+            "expression": "text",
+            **_layers_column(bool(layers)),
+            "needs": "text",
+            "lowers to": "text",
+        },
     )
     for name, expression, needs, lowering in rows:
-        _row(table, name, Expression(expression), needs or "-", Expression(lowering))
+        acts = [layers_text(layers.get(name, ()))] if layers else []
+        _row(table, name, Expression(expression), *acts, needs or "-", Expression(lowering))
     return table
 
 
-def print_pool(console: Console, rows: Iterable[tuple[str, str, str, str]]) -> None:
-    """Print `pool_table` of these rows."""
-    console.print(pool_table(rows))
+def print_pool(
+    console: Console,
+    rows: Iterable[tuple[str, str, str, str]],
+    layers: Mapping[str, Sequence[int]] | None = None,
+) -> None:
+    """Print `pool_table` of these."""
+    console.print(pool_table(rows, layers))
 
 
 def _percent(share: Number) -> str:
@@ -138,11 +160,13 @@ def _percent(share: Number) -> str:
 
 
 def _coefficients(result: Result) -> Table:
+    limited = any(entry.layers for entry in result.pool)
     table = _table(
         "Coefficients",
         {
             "term": "text",
             "expression": "text",
+            **_layers_column(limited),
             "needs": "text",
             "theta": "number",
             "95 % interval": "interval",
@@ -164,6 +188,7 @@ def _coefficients(result: Result) -> Table:
             table,
             entry.name,
             Expression(entry.expression),
+            *([layers_text(entry.layers)] if limited else []),
             ", ".join(entry.needs) or "-",
             significant(result.theta.get(entry.name, 0.0)),
             fate,
@@ -285,16 +310,30 @@ def result_text(result: Result, run_directory: Path) -> RenderableType:
 def latex(result: Result) -> str:
     r"""The rule as an `align*` of amsmath, a term a line, three significant figures.
 
-    Without terms it is `\Delta W ={}& 0`.
+    Without terms it is `\Delta W ={}& 0`. Where a term acts in some layers only, the rule is that
+    of W_{l-1,l}, and the term has an Iverson bracket: `[l \in \{2, 3\}]` is 1 in these layers and
+    0 in the others.
     """
+    terms = signed_terms(result)
+    matrix = r"W_{l-1,l}" if any(entry.layers for *_, entry in terms) else "W"
     lines = []
-    for index, (sign, size, entry) in enumerate(signed_terms(result)):
+    for index, (sign, size, entry) in enumerate(terms):
         mantissa, _, exponent = size.partition("e")
         number = rf"{mantissa} \times 10^{{{int(exponent)}}}" if exponent else mantissa
         shown_sign = f"{sign} " if index or sign == "-" else ""
-        lines.append(rf"{shown_sign}{number} \left({entry.latex}\right)")
+        lines.append(rf"{shown_sign}{number}{_bracket(entry)} \left({entry.latex}\right)")
     body = " \\\\\n  & ".join(lines or ["0"])
-    return f"\\begin{{align*}}\n  \\Delta W ={{}}& {body}\n\\end{{align*}}\n"
+    return f"\\begin{{align*}}\n  \\Delta {matrix} ={{}}& {body}\n\\end{{align*}}\n"
+
+
+def _bracket(entry: PoolEntry) -> str:
+    match entry.layers:
+        case ():
+            return ""
+        case (layer,):
+            return rf"\, [l = {layer}]"
+        case layers:
+            return rf"\, [l \in \{{{layers_text(layers)}\}}]"
 
 
 # Progress ----------------------------------------------------------------------------------------

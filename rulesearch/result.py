@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from numbers import Integral, Real
 from pathlib import Path
 from types import UnionType
@@ -66,10 +66,18 @@ def _convert(hint: Any, value: object, where: str) -> Any:
             return value
         entries = _expect(Mapping, value, where, "an object")
         hints = get_type_hints(hint)
-        for name in hints:
+        # A field that has a default may be newer than the record.
+        needed = [entry.name for entry in fields(hint) if entry.default is MISSING]
+        for name in needed:
             if name not in entries:
                 raise ValueError(f"{_inside(where, name)}: is missing")
-        return hint(**{n: _convert(h, entries[n], _inside(where, n)) for n, h in hints.items()})
+        return hint(
+            **{
+                name: _convert(kind, entries[name], _inside(where, name))
+                for name, kind in hints.items()
+                if name in entries
+            }
+        )
     if isinstance(hint, UnionType):  # the only union is Number
         if value is None or (isinstance(value, Real) and not math.isfinite(value)):
             return None
@@ -135,6 +143,7 @@ class PoolEntry(Record):
         latex: the same for LaTeX's math mode.
         needs: what it needs beyond its own synapse; empty for a synaptic term.
         evidence: need -> the smallest sub-expression that has it and what that reads.
+        layers: those that it acts in, from 1; empty for all.
     """
 
     name: str
@@ -142,6 +151,7 @@ class PoolEntry(Record):
     latex: str
     needs: tuple[str, ...]
     evidence: dict[str, str]
+    layers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -323,14 +333,34 @@ def signed_terms(result: Result) -> list[tuple[str, str, PoolEntry]]:
 def equation(result: Result, break_with: str = " ") -> str:
     """The rule as one line of the notation; `break_with` stands before each further term.
 
-    For F0 and F2 this reads `dW = 0.0112*(-e_post*y_pre) - 0.0510*(-e_post*e_pre)`.
+    For F0 and F2 this reads `dW = 0.0112*(-e_post*y_pre) - 0.0510*(-e_post*e_pre)`; a term that
+    acts in some layers only has them behind it, as in `[layers 2, 3]`.
     """
-    parts = [(sign, f"{size}*({entry.expression})") for sign, size, entry in signed_terms(result)]
+    parts = [
+        (sign, f"{size}*({entry.expression}){_layers_behind(entry)}")
+        for sign, size, entry in signed_terms(result)
+    ]
     if not parts:
         return "dW = 0"
     (sign, text), *others = parts
     start = f"dW = {'-' if sign == '-' else ''}{text}"
     return start + "".join(f"{break_with}{sign} {text}" for sign, text in others)
+
+
+def layers_text(layers: Sequence[int]) -> str:
+    """Layers as text: `2, 3`, or `all` where none is named.
+
+    Example:
+        >>> layers_text((2, 3)), layers_text(())
+        ('2, 3', 'all')
+    """
+    return ", ".join(map(str, layers)) or "all"
+
+
+def _layers_behind(entry: PoolEntry) -> str:
+    if not entry.layers:
+        return ""
+    return f" [layer{'s' if len(entry.layers) > 1 else ''} {layers_text(entry.layers)}]"
 
 
 def _record(kind: type[RecordType], text: str) -> RecordType:

@@ -116,7 +116,11 @@ def _errors(weights, feedback, pathway, y, label):
         source = errors[-1] if pathway == "direct" else errors[target + 1]
         matrix = weights[target].T if pathway == "symmetric" else feedback[target]
         for k in range(len(y[target])):
-            arriving = sum(matrix[k, j] * source[j] for j in range(len(source)))
+            row = [matrix[k, j] for j in range(len(source))]
+            if pathway == "sign-symmetric":
+                signs = [(w > 0) - (w < 0) for w in weights[target][:, k].tolist()]
+                row = [abs(b) * s for b, s in zip(row, signs, strict=True)]
+            arriving = sum(b * e for b, e in zip(row, source, strict=True))
             errors[target][k] = arriving * (1.0 - math.exp(-BETA * y[target][k]))
     return errors
 
@@ -128,11 +132,12 @@ def lifetime(expressions, theta, weights, feedback, x, labels, pathway):
         expressions: one SymPy expression a term, as written.
         theta: [terms] or [layers, terms].
         weights: list over layers of [post, pre].
-        feedback: list over target layers of [pre, source]; source is the layer above (random) or
-            the output layer (direct); not used where the pathway is symmetric.
+        feedback: list over target layers of [pre, source]; source is the layer above (random), for
+            its magnitudes alone (sign-symmetric), or the output layer (direct); not used where the
+            pathway is symmetric.
         x: [steps, inputs].
         labels: [steps].
-        pathway: random, symmetric or direct.
+        pathway: random, symmetric, direct or sign-symmetric.
     """
     theta = np.broadcast_to(np.asarray(theta, dtype=float), (len(weights), len(expressions)))
     weights = [np.array(w, dtype=float) for w in weights]

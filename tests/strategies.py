@@ -208,7 +208,7 @@ class Network:
 
     Attributes:
         sizes: neurons of each layer, input to output.
-        pathway: random, symmetric or direct.
+        pathway: random, symmetric, direct or sign-symmetric.
         weights: list over layers of [post, pre].
         feedback: list over target layers of [pre, source]; None for a symmetric pathway.
         x: [steps, inputs], some of them 0, as pixels are.
@@ -255,7 +255,7 @@ def network(seed, sizes, pathway, steps=3, queries=2):
     )
 
 
-PATHWAYS = ("random", "symmetric", "direct")
+PATHWAYS = ("random", "symmetric", "direct", "sign-symmetric")
 networks = st.builds(
     network,
     seeds,

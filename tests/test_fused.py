@@ -17,12 +17,12 @@ import sympy
 import torch
 from numba import njit
 
+from rulesearch.errors import RuleSearchError
 from rulesearch.kernels import Batch, Unsupported
 from rulesearch.kernels.einsum import build as build_einsum
 from rulesearch.kernels.fused import build, cache, kernel, steps
 from rulesearch.kernels.fused.layout import layout
 from rulesearch.kernels.fused.savings import drops_columns, needed, vanishing
-from rulesearch.kernels.fused.schedule import schedule
 from rulesearch.lowering import lower
 from rulesearch.notation import Pool, load_pool
 from rulesearch.pathways import pathway
@@ -190,7 +190,7 @@ def test_random_pools_equal_einsum(pool, seed):
     found = fused(batch, gradient=terms, keep_weights=True)
     # A gradient may be zero but for rounding: errors are measured against at least 1e-3.
     size = expected.gradient.abs().amax((0, 1)).clamp(min=1e-3)
-    assert float(((found.gradient - expected.gradient).abs() / size).max()) < 1e-8
+    assert float(((found.gradient - expected.gradient).abs() / size).max()) < 1e-10
     assert relative(found.loss, expected.loss) < 1e-10
     for mine, other in zip(found.weights, expected.weights, strict=True):
         assert relative(mine, other) < 1e-10
@@ -232,32 +232,6 @@ def test_decay_is_undone_as_exactly_as_it_can_be(decay):
     batch.theta[..., 3] = decay
     expected = einsum(batch, gradient=range(10))
     assert_close(fused(batch, gradient=range(10)), expected, 1e-10)
-
-
-def test_float32_errs_as_float32_must():
-    # A step commits a relative error of at most ε times the longest sum; later steps magnify it as
-    # they magnify a change of the initial weights, which is measured. Errors add up over steps.
-    fused, _ = kernels(PAPER)
-    batch, terms = batch_of(PAPER, steps=12), range(10)
-    exact = fused(batch, gradient=terms)
-    small = 1e-7
-    generator = torch.Generator().manual_seed(1)
-    moved = dataclasses.replace(
-        batch,
-        weights=[
-            w * (1 + small * (2 * torch.rand(w.shape, generator=generator, dtype=w.dtype) - 1))
-            for w in batch.weights
-        ],
-    )
-    disturbed = fused(moved, gradient=terms)
-    single = fused(to(batch, torch.float32), gradient=terms)
-    assert single.gradient.dtype == torch.float32
-    epsilon = torch.finfo(torch.float32).eps
-    for name in ("loss", "gradient"):
-        before, after = getattr(exact, name), getattr(disturbed, name)
-        magnified = max(1.0, relative(after, before) / small)
-        bound = magnified * epsilon * max(SIZES) * 12
-        assert relative(getattr(single, name).double(), before) < bound
 
 
 # --- exact savings ------------------------------------------------------------------------------
@@ -355,20 +329,43 @@ def test_nothing_given_is_changed():
 @pytest.mark.parametrize(
     ("steps", "most"), [(250, 32e6), (10_000, 1e9)], ids=["paper", "long lifetime"]
 )
-def test_memory_of_the_paper_s_network(steps, most):
+@pytest.mark.parametrize("pool", [PAPER, SCALING], ids=["undone", "replayed"])
+def test_memory_of_the_paper_s_network(pool, steps, most):
     sizes = (784, 170, 130, 100, 70, 47)
+    fused = build(lower(pool), sizes, pathway("random", 5))
     place = layout(
-        schedule(lower(PAPER)),
+        fused.order,
         sizes,
         range(1, 6),
         fans=sizes,
         itemsize=4,
         steps=steps,
         queries=50,
-        segment=50,
+        segment=fused._segment(np.full((1, 5, len(pool.terms)), 1e-3), steps),
         skips=True,
     )
     assert 4 * place.length < most
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 3, 7])
+def test_lifetimes_of_few_steps_are_replayed_too(steps):
+    # Checkpoints, slots and final weights share room, and there may be one of each, or none.
+    fused, einsum = kernels(SCALING)
+    batch, terms = batch_of(SCALING, steps=steps), range(len(SCALING.terms))
+    expected = einsum(batch, gradient=terms, keep_weights=True)
+    found = fused(batch, gradient=terms, keep_weights=True)
+    assert torch.allclose(found.gradient, expected.gradient, rtol=1e-10, atol=1e-14)
+    for mine, other in zip(found.weights, expected.weights, strict=True):
+        assert relative(mine, other) < 1e-10
+
+
+@pytest.mark.parametrize("segment", [1, 2, 3, 5, 12, 40])
+def test_any_segment_gives_the_same_gradient(segment, monkeypatch):
+    fused, _ = kernels(SCALING)
+    batch, terms = batch_of(SCALING, steps=12), range(len(SCALING.terms))
+    expected = fused(batch, gradient=terms)
+    monkeypatch.setattr(kernel.FusedKernel, "_segment", lambda *_: segment)
+    assert_equal(fused(batch, gradient=terms), expected)
 
 
 # --- what it cannot take ------------------------------------------------------------------------
@@ -386,7 +383,7 @@ def test_refuses_an_operator_without_spelling(monkeypatch):
     row = kernel.operator_of(sympy.tanh)
     without = dataclasses.replace(row, spelling=spelling)
     monkeypatch.setattr(kernel, "operator_of", lambda call: without)
-    with pytest.raises(Unsupported, match="operator tanh has no Numba spelling"):
+    with pytest.raises(Unsupported, match=r"^operator tanh, which has no Numba spelling$"):
         build(plan, SIZES, pathway("random", 3))
 
 
@@ -458,19 +455,43 @@ def test_cache_folder_is_the_user_s_own(tmp_path, monkeypatch):
     assert cache.cache_folder() == tmp_path / "xdg" / "rulesearch" / "kernels"
 
 
-def test_a_folder_that_others_can_write_is_not_used(tmp_path, monkeypatch):
-    shared = tmp_path / "shared"
-    shared.mkdir()
-    shared.chmod(0o777)
-    monkeypatch.setenv("RULESEARCH_CACHE", str(shared))
-    assert cache.cache_folder() != shared
+WAY_OUT = "; name a folder that you alone can write to, or leave the variable unset"
 
 
-def test_a_folder_that_cannot_be_made_is_replaced(tmp_path, monkeypatch):
+def test_a_folder_that_others_can_write_is_refused(tmp_path, monkeypatch):
+    tmp_path.chmod(0o777)
+    monkeypatch.setenv("RULESEARCH_CACHE", str(tmp_path))
+    with pytest.raises(RuleSearchError) as refused:
+        cache.cache_folder()
+    assert refused.value.lines == (f"RULESEARCH_CACHE {tmp_path}: others can write to it{WAY_OUT}",)
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
-    monkeypatch.setenv("RULESEARCH_CACHE", str(tmp_path / "file" / "kernels"))
+    named = tmp_path / "file" / "kernels"
+    monkeypatch.setenv("RULESEARCH_CACHE", str(named))
+    with pytest.raises(RuleSearchError) as refused:
+        cache.cache_folder()
+    assert refused.value.lines == (
+        f"RULESEARCH_CACHE {named}: cannot be written (Not a directory){WAY_OUT}",
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="folders have no owner here")
+def test_a_folder_of_somebody_else_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("RULESEARCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(os, "getuid", lambda: tmp_path.stat().st_uid + 1)
+    with pytest.raises(RuleSearchError, match="belongs to another user; name a folder"):
+        cache.cache_folder()
+
+
+def test_without_a_folder_of_one_s_own_there_is_a_temporary_one(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.delenv("RULESEARCH_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     folder = cache.cache_folder()
-    assert folder.is_dir()
+    assert tmp_path not in folder.parents
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert os.access(folder, os.W_OK)
 
 
@@ -503,7 +524,7 @@ def test_a_second_process_compiles_nothing(tmp_path):
         pool = t.Pool(F0="-e_post*y_pre")
         fused, _ = t.kernels(pool)
         fused(t.batch_of(pool), gradient=[0])
-        module = cache.load(kernel._source(fused.order, False, "float64"))
+        module = cache.load(kernel._source(fused.order, "fixed", "float64"))
         for function in (module.forward, module.adjoint):
             print(sum(function.stats.cache_hits.values()), end=" ")
     """)
@@ -519,3 +540,27 @@ def test_a_second_process_compiles_nothing(tmp_path):
         for _ in range(2)
     ]
     assert hits == [["0", "0"], ["1", "1"]]
+
+
+@pytest.mark.slow
+def test_no_c_compiler_is_needed(tmp_path):
+    script = textwrap.dedent("""
+        import os, shutil
+        import test_fused as t
+        pool = t.Pool(F0="-e_post*y_pre")
+        fused, einsum = t.kernels(pool)
+        batch = t.batch_of(pool)
+        expected = einsum(batch, gradient=[0], keep_weights=True)
+        t.assert_close(fused(batch, gradient=[0], keep_weights=True), expected, 1e-10)
+        assert not any(map(shutil.which, ("cc", "gcc", "clang"))) and "CC" not in os.environ
+    """)
+    # Nothing of this process's environment, and nothing kept from an earlier compilation.
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={"PATH": "", "RULESEARCH_CACHE": str(tmp_path), "PYTHONPATH": "tests:."},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(tmp_path.glob("kernel_*.py"))

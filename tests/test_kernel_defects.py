@@ -15,6 +15,7 @@ from batches import given as lifetimes_of
 from rulesearch.kernels import KERNELS
 from rulesearch.kernels.einsum import build
 from rulesearch.kernels.einsum import kernel as einsum_kernel
+from rulesearch.pathways import carrier
 
 
 def _flipped_group(plan, sizes, path):
@@ -75,17 +76,31 @@ def test_gate_taken_for_constant_is_caught(monkeypatch):
     assert gradient_is_wrong("einsum")
 
 
+def test_signs_of_the_first_step_throughout_are_caught(monkeypatch):
+    first = {}
+
+    def stale(edge, weights, feedback):
+        return carrier(edge, first.setdefault(edge.target, weights), feedback)
+
+    start = lifetimes_of(3, pathway="sign-symmetric", steps=8)
+    for weight in start.weights:
+        weight *= 0.1  # small beside what a step changes, so that signs change
+    monkeypatch.setattr(einsum_kernel, "carrier", stale)
+    assert gradient_error(PAPER, paper_theta(start), start, "einsum") > 1e3 * TOLERANCE
+
+
 def test_feedback_taken_for_constant_is_caught(monkeypatch):
     """With a symmetric pathway the meta-gradient includes that B is Wᵀ."""
     whole = einsum_kernel.EinsumKernel.adjoint
 
     def without_ties(self, *arguments):
-        untied = replace(self.path, edges=tuple(replace(e, tied=False) for e in self.path.edges))
+        edges = tuple(replace(e, carrier="fixed") for e in self.path.edges)
+        untied = replace(self.path, edges=edges)
         return whole(replace(self, path=untied), *arguments)
 
-    def fixed(self, batch, W, target, tied):
-        return W[target].mT
+    def fixed(edge, weights, feedback):
+        return weights[edge.target].mT
 
     monkeypatch.setattr(einsum_kernel.EinsumKernel, "adjoint", without_ties)
-    monkeypatch.setattr(einsum_kernel.EinsumKernel, "_carrier", fixed)
+    monkeypatch.setattr(einsum_kernel, "carrier", fixed)
     assert gradient_is_wrong("einsum", "symmetric")

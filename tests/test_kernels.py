@@ -1,6 +1,9 @@
 """Every kernel gives what the oracle, autograd and differences say."""
 
+from dataclasses import replace
+
 import batches
+import networkx as nx
 import numpy as np
 import oracle
 import pytest
@@ -31,7 +34,7 @@ from rulesearch.lifetime import compiled
 from rulesearch.lowering import lower
 from rulesearch.notation import Pool
 from rulesearch.operators import OPERATORS
-from rulesearch.pathways import pathway
+from rulesearch.pathways import PATHWAYS, pathway
 
 # --- against the oracle ---------------------------------------------------------------------------
 
@@ -66,6 +69,17 @@ def test_lifetimes_of_the_papers_pool_are_the_oracles(kernel, path):
     theta = paper_theta(start)
     out = batches.run(PAPER, theta, start, kernel=kernel, gradient=True)
     assert_gives_the_oracles_weights(out, as_written(PAPER), theta, start)
+
+
+@kernels
+def test_a_weight_of_zero_has_no_sign_to_carry_errors(kernel):
+    start = lifetimes_of(1, (4, 3, 3, 2), "sign-symmetric", steps=1)
+    start.weights[1][:, 1, 2] = 0.0
+    start.weights[2][0] = 0.0
+    pool = Pool(F0="-e_post*y_pre", F2="-e_post*e_pre")
+    theta = torch.tensor([0.1, 0.2], dtype=torch.float64)
+    out = batches.run(pool, theta, start, kernel=kernel)
+    assert_gives_the_oracles_weights(out, as_written(pool), theta, start)
 
 
 @pathways
@@ -110,6 +124,18 @@ def test_meta_gradient_of_the_papers_pool_is_autograds(kernel, path):
     assert gradient_error(PAPER, paper_theta(start), start, kernel) <= TOLERANCE
 
 
+@kernels
+def test_signs_that_carry_errors_are_those_of_the_step(kernel):
+    start = lifetimes_of(3, pathway="sign-symmetric", steps=8)
+    for weight in start.weights:
+        weight *= 0.1  # small beside what a step changes
+    theta = paper_theta(start)
+    final = batches.run(PAPER, theta, start, kernel=kernel).weights
+    for before, after in zip(start.weights, final, strict=True):
+        assert (before.sign() != after.sign()).any()
+    assert gradient_error(PAPER, theta, start, kernel) <= TOLERANCE
+
+
 @pathways
 @pytest.mark.parametrize("pool", [HEBBIAN, WILD], ids=["hebbian", "wild"])
 def test_meta_gradient_is_autograds(pool, path):
@@ -135,7 +161,7 @@ _ANALYTIC = tuple(
 @given(strategies.pools(most=2, operators=_ANALYTIC), strategies.seeds)
 @settings(max_examples=25)
 def test_meta_gradient_of_random_pools_is_central_differences(pool, seed):
-    path = strategies.PATHWAYS[seed % 3]
+    path = strategies.PATHWAYS[seed % len(strategies.PATHWAYS)]
     start = lifetimes_of(seed % 2**31, (4, 3, 2), path, lifetimes=1, steps=4)
     theta = batches.moderate(as_written(pool), start)
     assume(theta.isfinite().all() and batches.is_well_posed(as_written(pool), theta, start))
@@ -217,6 +243,27 @@ def test_adjoint_of_a_step_by_the_dot_product(pool, path):
     # Both are sums of fewer than 1e3 products, the largest of them bounded by these norms.
     size = dot(J_v, J_v) ** 0.5 * dot(lam, lam) ** 0.5 + dot([theta_bar], [theta_bar]) ** 0.5
     assert abs(left - right) <= 1e3 * np.finfo(float).eps * max(size, 1.0)
+
+
+def test_a_pathway_of_several_carriers_goes_to_einsum(monkeypatch):
+    def mixed_graph(depth):
+        graph = nx.DiGraph()
+        for target, kind in enumerate(("transpose", "fixed", "signs")):
+            graph.add_edge(target + 1, target, carrier=kind)
+        return graph
+
+    monkeypatch.setitem(PATHWAYS, "mixed", mixed_graph)
+    start = lifetimes_of(10, steps=5)
+    theta = paper_theta(start)
+    mixed = replace(start, pathway="mixed")
+    out = batches.run(PAPER, theta, mixed, kernel="fused", gradient=True)
+    assert out.note == (
+        "fused cannot take the mixed pathway, whose edges have carriers of several kinds; "
+        "using einsum"
+    )
+    alone = batches.run(PAPER, theta, mixed, kernel="einsum", gradient=True)
+    assert alone.note == ""
+    assert torch.equal(out.gradient, alone.gradient)
 
 
 # --- the forms that theta may have ----------------------------------------------------------------

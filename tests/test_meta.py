@@ -1,11 +1,14 @@
 import math
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rulesearch.data import ImageSet, TaskShape
 from rulesearch.errors import RuleSearchError
 from rulesearch.lifetime import Lifetimes
 from rulesearch.meta import (
@@ -18,6 +21,7 @@ from rulesearch.meta import (
     adam,
     diverged,
     fit,
+    fit_together,
     from_json,
     initial_state,
     lifetime_seeds,
@@ -28,6 +32,11 @@ from rulesearch.meta import (
     unit_votes,
     units,
 )
+from rulesearch.notation import Pool
+from rulesearch.population import CHUNK, Population
+from rulesearch.search.arguments import read
+from rulesearch.search.config import check
+from rulesearch.selection import Setting, trial_plan
 
 NAN, INF = math.nan, math.inf
 EPSILON = torch.finfo(torch.float64).eps
@@ -126,15 +135,17 @@ def test_adam_is_torchs():
     assert mine[3] == 0
 
 
-def test_the_paper_protocol_is_adam_on_the_penalised_loss_of_one_task():
-    plan = plan_of(BOWL, protocol=PAPER, meta_steps=40, l1=0.3)
+@pytest.mark.parametrize(("l1", "l2"), [(0.0, 0.0), (0.3, 0.0), (0.0, 70.0), (0.3, 70.0)])
+def test_the_paper_protocol_is_adam_on_the_penalised_loss_of_one_task(l1, l2):
+    plan = plan_of(BOWL, protocol=PAPER, meta_steps=40, l1=l1, l2=l2)
     theta = torch.tensor(plan.start, dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.Adam([theta], lr=1e-3)
     for step in range(40):
         (minimum,) = BOWL.minima(lifetime_seeds(0, "test", step, 1))
         h = torch.tensor(BOWL.curvature, dtype=torch.float64)
         optimiser.zero_grad()
-        ((h * (theta - minimum) ** 2).sum() / 2 + 0.3 * theta.abs().sum()).backward()
+        penalty = l1 * theta.abs().sum() + l2 * (theta**2).sum()
+        ((h * (theta - minimum) ** 2).sum() / 2 + penalty).backward()
         optimiser.step()
     # Gradients up to 30 are rounded at 1e-14, which Adam divides by their size before the rate;
     # 40 steps stay below 1e-15. The bound is far below one step of 1e-3 all the same.
@@ -183,6 +194,50 @@ def test_a_large_penalty_makes_everything_exactly_zero():
 def test_a_moderate_penalty_leaves_out_what_is_useless():
     done = fit(BOWL, plan_of(BOWL, meta_steps=300, l1=0.2))
     assert done.support == (0, 1)
+
+
+def test_l2_ends_at_the_penalised_minimum():
+    scales, l2 = (1.0, 0.5, 0.1), 200.0
+    exact = replace(BOWL, jitter=0.0)
+    done = fit(exact, plan_of(exact, protocol=PAPER, meta_steps=600, scales=scales, l2=l2))
+    # h (s phi - b)**2 / 2 + l2 phi**2 is least at s h b / (s**2 h + 2 l2): a third of the way off.
+    least = [
+        s * h * b / (s**2 * h + 2 * l2)
+        for s, h, b in zip(scales, exact.curvature, exact.best, strict=True)
+    ]
+    assert done.phi == pytest.approx(least, abs=PAPER.rate)
+
+
+def test_l2_holds_votes_within_a_ball():
+    # Equal votes g/|g| balance 2 l2 phi where |phi| = 1 / (2 l2); with equal curvatures, straight
+    # towards the minimum, which is at 0.05 from zero.
+    round_bowl = Bowl(best=(0.03, -0.04), curvature=(500.0, 500.0))
+    done = fit(round_bowl, plan_of(round_bowl, meta_steps=300, l2=25.0))
+    # The last steps are 5 % of the rate, so it circles within one full step.
+    assert done.phi == pytest.approx((0.012, -0.016), abs=ROBUST.rate)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
+def test_the_mean_stage_has_no_penalty(protocol):
+    free = plan_of(BOWL, protocol=protocol, meta_steps=0, mean_steps=20)
+    assert fit(BOWL, replace(free, l1=50.0, l2=1e4)) == fit(BOWL, free)
+
+
+@pytest.mark.parametrize("option", ["--l1", "--l2"])
+@pytest.mark.parametrize("strength", ["-1", "inf", "nan"])
+def test_a_strength_that_is_none_is_refused(option, strength):
+    with pytest.raises(RuleSearchError) as caught:
+        check(read(["--term", "-e_post*y_pre", option, strength]).config)
+    assert str(caught.value) == f"{option} {strength}: must be a finite number, 0 or more"
+
+
+def test_a_trial_has_the_penalties_asked_for():
+    config = read(["--term", "-e_post*y_pre", "--l2", "0.25"]).config
+    check(config)
+    setting = Setting(("F0",), (1.0,), (1e-3,), 0, ROBUST, 3)
+    plan = trial_plan(setting, 1, meta_steps=7, l1=0.5, l2=config.l2)
+    assert (plan.l1, plan.l2) == (0.5, 0.25)
+    assert trial_plan(setting, 1, meta_steps=7, l1=0.5).l2 == 0
 
 
 def test_papers_support_is_what_rises_above_one_step():
@@ -319,8 +374,8 @@ class Cliff:
         return ("F0",)
 
     def __call__(self, theta, seeds, *, gradient=(), observe=()):
-        over = float(theta[..., 0].max()) < self.edge
-        loss = torch.full((len(seeds),), NAN if over else 1.0)
+        over = (theta[..., 0] < self.edge).expand(len(seeds))
+        loss = torch.where(over, NAN, 1.0)
         return Lifetimes(
             loss=loss,
             accuracy=torch.full((len(seeds),), 0.5),
@@ -375,6 +430,134 @@ def test_resumed_is_uninterrupted_to_the_bit():
         assert resumed == whole
         assert again == records[cut:]
     assert from_json(type(whole), to_json(whole)) == whole
+
+
+@dataclass(frozen=True)
+class OneByOne:
+    """A bowl with an edge, and each lifetime by a call of its own: the same in any company."""
+
+    bowl: Bowl
+    edge: float = INF
+    calls: list = field(default_factory=list)
+
+    @property
+    def names(self):
+        return self.bowl.names
+
+    def __call__(self, theta, seeds, *, gradient=(), observe=()):
+        self.calls.append((tuple(seeds), tuple(gradient)))
+        lives = [
+            self.bowl(row, [seed], gradient=gradient, observe=observe)
+            for row, seed in zip(theta.expand(len(seeds), -1), seeds, strict=True)
+        ]
+        over = theta[..., 0] > self.edge
+        # Of its own for each seed, so that a share cut in the wrong place shows.
+        observed = torch.tensor([[float(seed % 1009), 1.0] for seed in seeds])
+        return Lifetimes(
+            loss=torch.where(over, NAN, torch.cat([life.loss for life in lives])),
+            accuracy=torch.cat([life.accuracy for life in lives]),
+            initial_loss=torch.cat([life.initial_loss for life in lives]),
+            gradient=torch.cat([life.gradient for life in lives]),
+            observed=dict.fromkeys(observe, observed),
+        )
+
+
+def told(collected):
+    """An `on_step` that keeps what it is told, as text, under the label."""
+
+    def keep(record, state):
+        collected[record.label].append((to_json(record), to_json(state)))
+
+    return keep
+
+
+def mixed_plans():
+    base = plan_of(BOWL, observe=("angle",))
+    stubborn = replace(ROBUST, retreats=False)
+    return [
+        replace(base, label="short", support=(0, 2), meta_steps=4, l1=0.1),
+        replace(base, label="few terms", support=(1, 2), seed=5, mean_steps=9, l2=3.0),
+        # Walks to 0.03 and over the edge at 0.01, a step of 1e-3 at a time.
+        replace(base, label="given up", support=(0,), meta_steps=90, protocol=stubborn),
+        replace(base, label="paper", meta_steps=35, protocol=PAPER, scales=(0.2, 1.0, 0.5)),
+        replace(base, label="retreats", support=(0, 2), meta_steps=25, scales=(1.0, 1.0, 0.3)),
+    ]
+
+
+def test_fits_together_are_fits_alone_to_the_bit():
+    population = OneByOne(BOWL, edge=0.01)
+    plans, alone, together = mixed_plans(), defaultdict(list), defaultdict(list)
+    separate = [fit(population, plan, on_step=told(alone)) for plan in plans]
+    population.calls.clear()
+    joint = fit_together(population, plans, on_step=told(together))
+    assert [to_json(done) for done in joint] == [to_json(done) for done in separate]
+    assert together == alone
+    assert joint[2].failed is not None
+    assert 9 + PATIENCE <= joint[2].meta_steps < 50
+    assert joint[4].retreats > 0
+    # One call a meta-step, for all that still go on, with the terms of all.
+    lengths = [done.meta_steps for done in joint]
+    batches = [plan.protocol.meta_batch for plan in plans]
+    assert [len(seeds) for seeds, _ in population.calls] == [
+        sum(batch for batch, length in zip(batches, lengths, strict=True) if step < length)
+        for step in range(max(lengths))
+    ]
+    assert {terms for _, terms in population.calls} == {(0, 1, 2)}
+
+
+@pytest.mark.parametrize("cuts", [(2, 2, 2, 2, 2), (0, 11, 25, 3, 8), (4, 19, 3, 35, 25)])
+def test_fits_together_resumed_are_uninterrupted_to_the_bit(cuts):
+    population = OneByOne(BOWL, edge=0.01)
+    plans, written, again = mixed_plans(), defaultdict(list), defaultdict(list)
+    whole = fit_together(population, plans, on_step=told(written))
+    states = [
+        from_json(MetaState, written[plan.label][cut - 1][1]) if cut else None
+        for plan, cut in zip(plans, cuts, strict=True)
+    ]
+    resumed = fit_together(population, plans, states, told(again))
+    assert [to_json(done) for done in resumed] == [to_json(done) for done in whole]
+    for plan, cut in zip(plans, cuts, strict=True):
+        assert again[plan.label] == written[plan.label][cut:]
+
+
+def test_terms_asked_for_by_others_have_no_say():
+    broken = Scripted(loss=(1.0,) * 8, gradient=((1.0, NAN),) * 8)
+    plan = plan_of(broken, support=(0,))
+    record, state = meta_step(broken, plan, initial_state(plan))
+    assert record.left_out == 0
+    assert state.m == pytest.approx((0.1, 0.0))  # the one vote is all of the first term's
+
+
+def test_fits_of_other_observables_share_no_batch():
+    plans = [plan_of(BOWL), plan_of(BOWL, label="other", observe=("angle",))]
+    with pytest.raises(ValueError, match="the same observables"):
+        fit_together(BOWL, plans)
+    assert fit_together(BOWL, []) == []
+
+
+@pytest.mark.parametrize("kernel", ["einsum", pytest.param("fused", marks=pytest.mark.slow)])
+def test_trials_of_networks_together_are_trials_alone_to_the_bit(kernel):
+    generator = np.random.default_rng(0)
+    images = ImageSet(
+        name="made up",
+        source="made up",
+        classes=3,
+        x=generator.uniform(0, 1, (24, 6)).astype(np.float32),
+        labels=np.repeat(np.arange(3), 8),
+        rows=np.arange(24),
+        starts=np.arange(4) * 8,
+    )
+    pool = Pool(F0="-e_post*y_pre", F2="-e_post*e_pre")
+    population = Population(pool, images, TaskShape(2, 3, 2), (6, 5, 4, 3), kernel=kernel)
+    # On the CPU einsum rounds by its batches, which are chunks of this size.
+    batch = replace(PAPER, meta_batch=1 if kernel == "fused" else CHUNK)
+    plans = [
+        plan_of(population, label=f"trial {n}", seed=n, protocol=batch, meta_steps=3 + n)
+        for n in range(3)
+    ]
+    separate = [fit(population, plan) for plan in plans]
+    assert fit_together(population, plans) == separate
+    assert len({done.theta for done in separate}) == 3
 
 
 def test_a_damaged_record_is_named_so():

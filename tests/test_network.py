@@ -91,6 +91,43 @@ def test_initial_weights_are_xavier_uniform():
         assert abs(float(w.mean())) <= 5 * bound / math.sqrt(3 * w.numel())
 
 
+def test_uniform_draws_stay_the_same_to_the_bit():
+    # Recorded: seeds of runs that are kept stand for these numbers.
+    recorded = [
+        [
+            *("0x1.0bf9f80000000p+0", "-0x1.ffab000000000p-1", "-0x1.13d4fe0000000p+0"),
+            *("0x1.8798500000000p-3", "-0x1.1e45d40000000p-1", "-0x1.257c580000000p-2"),
+        ],
+        ["-0x1.2cd6920000000p+0", "0x1.7d95780000000p-2", "-0x1.65dcfc0000000p-1"],
+    ]
+    for dtype in (torch.float32, torch.float64):
+        matrices = [torch.empty(2, 3, dtype=dtype), torch.empty(3, 1, dtype=dtype)]
+        network.draw_xavier(matrices, 7)
+        assert [[v.hex() for v in m.flatten().tolist()] for m in matrices] == recorded
+
+
+def test_normal_draws_have_the_moments_of_the_law():
+    matrix = torch.empty(400, 600, dtype=torch.float64)
+    network.draw_xavier([matrix], seed=3, law="normal")
+    n, variance = matrix.numel(), 2 / 1000  # Eq. S.5
+    # Five standard errors: of the mean, of the variance (kurtosis 3), of the fourth moment
+    # (E z^8 - 9 = 96).
+    assert abs(float(matrix.mean())) <= 5 * math.sqrt(variance / n)
+    assert float(matrix.var()) == pytest.approx(variance, rel=5 * math.sqrt(2 / n))
+    fourth = float((matrix**4).mean()) / variance**2
+    assert fourth == pytest.approx(3, abs=5 * math.sqrt(96 / n))
+
+
+def test_normal_draws_depend_on_the_seed_alone():
+    double, single, other = (
+        torch.empty(6, 5, dtype=d) for d in (torch.float64, *2 * (torch.float32,))
+    )
+    for matrix, seed in ((double, 1), (single, 1), (other, 2)):
+        network.draw_xavier([matrix], seed, "normal")
+    assert torch.equal(double.float(), single)
+    assert not torch.equal(single, other)
+
+
 def test_initial_weights_depend_on_the_seed_alone():
     double = network.initial_weights((6, 5, 4), seed=1, dtype=torch.float64)
     single = network.initial_weights((6, 5, 4), seed=1)

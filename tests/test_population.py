@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from golden import GRAMMAR
 
 from rulesearch.data import ImageSet, TaskShape, draw_tasks
+from rulesearch.lifetime import run_lifetimes
 from rulesearch.notation import load_pool
 from rulesearch.pathways import PATHWAYS
 from rulesearch.population import CHUNK, Population, shared_by_workers
@@ -102,6 +104,45 @@ def test_feedback_is_not_drawn_as_the_weights_are():
 def test_a_symmetric_pathway_has_no_feedback():
     _, feedback = networks(population(pathway="symmetric"), SEEDS)
     assert feedback == "symmetric"
+
+
+def test_feedback_of_a_sign_symmetric_pathway_is_that_of_the_random_one():
+    some, signs = (networks(population(pathway=p), SEEDS)[1] for p in ("random", "sign-symmetric"))
+    assert all(torch.equal(a, b) for a, b in zip(some, signs, strict=True))
+
+
+def test_normal_feedback_leaves_the_weights_alone():
+    weights, uniform = networks(population(), SEEDS)
+    same, normal = networks(population(feedback_init="normal"), SEEDS)
+    assert all(torch.equal(a, b) for a, b in zip(weights, same, strict=True))
+    for u, b in zip(uniform, normal, strict=True):
+        assert u.shape == b.shape
+        assert not torch.isclose(u, b).any()
+    wide = population(feedback_init="normal", sizes=(6, 170, 130, 3))
+    _, (_, b, _) = networks(wide, SEEDS[:1])
+    # None of 22,100 normal draws beyond √3 deviations, the uniform law's bound: 0.917^22100.
+    assert float(b.abs().max()) > math.sqrt(6 / 300)
+
+
+def test_published_tasks_reach_the_lifetimes_and_the_norms():
+    some = population(dtype=torch.float64)
+    published = replace(some, sampling="published")
+    # 3 classes with replacement, so that a task of two may have one of them twice.
+    tasks = draw_tasks(some.images, SHAPE, SEEDS, "published")
+    weights, feedback = networks(published, SEEDS)
+    lived = run_lifetimes(
+        PAPER,
+        THETA,
+        weights,
+        feedback,
+        train=(tasks.x.double(), tasks.labels),
+        query=(tasks.query_x.double(), tasks.query_labels),
+        kernel="einsum",
+    )
+    # 6 steps of some 100 operations in float64.
+    assert torch.allclose(published(THETA, SEEDS).loss, lived.loss, rtol=600 * 2.3e-16, atol=0)
+    assert not torch.isclose(some(THETA, SEEDS).loss, lived.loss).any()
+    assert published.norms(SEEDS)[0] != pytest.approx(some.norms(SEEDS)[0], rel=1e-6)
 
 
 def test_precision_does_not_change_the_experiment():

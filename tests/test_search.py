@@ -1,8 +1,10 @@
 """The command and the search: exit codes, messages, what is written, and that runs repeat."""
 
+import ast
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,10 @@ import pytest
 
 import rulesearch
 from rulesearch.data import load_data
+from rulesearch.kernels.fused import cache
+from rulesearch.kernels.fused import kernel as fused_kernel
 from rulesearch.notation import Pool, load_pool
+from rulesearch.operators import operator_of
 from rulesearch.result import Result
 from rulesearch.search import Config, prepare, search
 from rulesearch.search import config as config_module
@@ -140,7 +145,7 @@ BAD = {
     ),
     "several options at once": (
         f"{PAPER} --pathway up --trials 0 --largest-scale inf --parsimony 2",
-        "--pathway up: unknown; give one of random, symmetric, direct",
+        "--pathway up: unknown; give one of random, symmetric, direct, sign-symmetric",
         "--trials 0: must be at least 1",
         "--largest-scale inf: must be a finite number above 0; 1e9 is no cap at all",
         "--parsimony 2: must be at least 0 and below 1",
@@ -391,6 +396,55 @@ def test_explain_runs_nothing(tmp_path, monkeypatch, capsys):
     assert "e_post ⊗ [F0·(-y_pre)" in out
     assert "multiply-adds a step" in out
     assert not list(tmp_path.iterdir())
+
+
+def test_explain_shows_the_fused_kernel_and_compiles_nothing(tmp_path, monkeypatch, capsys):
+    def compiling(*arguments):
+        raise AssertionError("it is shown, and not run")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cache, "load", compiling)
+    monkeypatch.setattr(cache, "cache_folder", compiling)
+    assert main([PAPER, "--explain", "--kernel", "fused"]) == 0
+    out = capsys.readouterr().out
+    source = out[out.index('"""') :]
+    functions = {node.name for node in ast.parse(source).body if hasattr(node, "name")}
+    assert {"forward", "adjoint"} <= functions
+    for name in load_pool(PAPER).names:
+        assert f"  # {name}\n" in source
+    assert not list(tmp_path.iterdir())
+
+
+# --- the kernel ----------------------------------------------------------------------------------
+
+
+def test_a_pool_that_fused_cannot_take_goes_to_einsum_and_says_why(
+    tiny, tmp_path, monkeypatch, capsys
+):
+    def without_numba(call):
+        row = operator_of(call)
+        return row and replace(row, spelling={"torch": row.spelling.get("torch", "")})
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(fused_kernel, "operator_of", without_numba)
+    terms = ["--term", "-e_post*y_pre", "--term", "atan(y_post)*y_pre"]
+    assert main([*terms, *SMALL_FLAGS, "--kernel", "fused"]) == 0
+    out, err = capsys.readouterr()
+    line = "fused cannot take operator atan, which has no Numba spelling; using einsum"
+    assert " ".join(out.split()).count(line) == 1
+    assert err == ""
+
+
+def test_a_cache_folder_that_cannot_be_used_is_one_line(tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("in the way")
+    monkeypatch.setenv("RULESEARCH_CACHE", "file")
+    arguments = ["--term", "-e_post*y_pre", *SMALL_FLAGS, "--kernel", "fused", "--quiet"]
+    assert main(arguments) != 0
+    assert capsys.readouterr().err.splitlines() == [
+        "RULESEARCH_CACHE file: cannot be written (File exists); name a folder that you alone can "
+        "write to, or leave the variable unset"
+    ]
 
 
 # --- the public surface --------------------------------------------------------------------------

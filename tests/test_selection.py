@@ -79,8 +79,9 @@ class Planted:
         mask = torch.zeros(len(best), dtype=torch.float64)
         mask[list(gradient)] = 1
         slope = (x @ self.hessian) / best * mask
-        if self.explodes is not None and theta[self.explodes] == 0:
-            loss, slope = loss * math.nan, slope * math.nan
+        if self.explodes is not None:
+            fate = torch.where(theta[..., self.explodes] == 0, math.nan, 1.0)
+            loss, slope = loss * fate, slope * fate[..., None]
         return Lifetimes(
             loss=loss,
             accuracy=torch.exp(-loss),

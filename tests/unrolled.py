@@ -74,7 +74,7 @@ def states(weights, feedback, x, labels, pathway):
         feedback: list over target layers of [lifetimes, pre, source]; not read if symmetric.
         x: [lifetimes, inputs].
         labels: [lifetimes].
-        pathway: random, symmetric or direct.
+        pathway: random, symmetric, direct or sign-symmetric.
 
     Returns:
         List over layers of name -> [lifetimes, post or 1, pre or 1].
@@ -89,6 +89,9 @@ def states(weights, feedback, x, labels, pathway):
     for target in reversed(range(len(weights))):
         source = e[-1] if pathway == "direct" else e[target + 1]
         matrix = weights[target].mT if pathway == "symmetric" else feedback[target]
+        if pathway == "sign-symmetric":
+            # Autograd takes the derivative of sign for 0, as is stated.
+            matrix = matrix.abs() * torch.sign(weights[target]).mT
         e[target] = (matrix * source[:, None, :]).sum(-1) * (1 - torch.exp(-BETA * y[target]))
     return [
         {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,6 +17,10 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from rulesearch.errors import RuleSearchError
+
+#: How tasks are drawn: `afresh`, distinct classes with random images of each; or `published`, as in
+#: the code that the paper's authors have made public.
+Sampling = Literal["afresh", "published"]
 
 
 @dataclass(frozen=True)
@@ -94,11 +99,15 @@ class ImageSet:
     starts: Int64[np.ndarray, " starts"] = field(repr=False)
 
 
-def draw_task(images: ImageSet, shape: TaskShape, seed: int) -> Task:
+def draw_task(images: ImageSet, shape: TaskShape, seed: int, sampling: Sampling = "afresh") -> Task:
     """Draw one task: [steps, inputs], without a leading dimension.
 
     Classes are distinct, images too, so that none is both trained on and asked for; the training
     images come in random order. All of it depends on `seed` (0 or more) alone.
+
+    With `published`, classes are drawn with replacement, and a class drawn twice has its images in
+    the task twice. Of a class it is always the first `shots` images in file order that are trained
+    on, and the next `queries` that are asked for; the order of training is random here too.
 
     Raises:
         ValueError: `images` is too small for `shape`, which `load_data` with that shape excludes.
@@ -109,34 +118,42 @@ def draw_task(images: ImageSet, shape: TaskShape, seed: int) -> Task:
         >>> draw_task(images, TaskShape(ways=2, shots=3), seed=0).x.shape
         torch.Size([6, 64])
     """
-    train, query = _draw(images, shape, seed)
+    train, query = _draw(images, shape, seed, sampling)
     return _gather(images, train, query)
 
 
-def draw_tasks(images: ImageSet, shape: TaskShape, seeds: Sequence[int]) -> Task:
+def draw_tasks(
+    images: ImageSet, shape: TaskShape, seeds: Sequence[int], sampling: Sampling = "afresh"
+) -> Task:
     """Draw a task for each seed (one or more), stacked along a leading dimension `lifetimes`.
 
-    Entry i is exactly `draw_task(images, shape, seeds[i])`.
+    Entry i is exactly `draw_task(images, shape, seeds[i], sampling)`.
 
     Raises:
         ValueError: as for `draw_task`, or there is no seed.
     """
-    drawn = [_draw(images, shape, seed) for seed in seeds]
+    drawn = [_draw(images, shape, seed, sampling) for seed in seeds]
     train, query = (np.stack(part) for part in zip(*drawn, strict=True))
     return _gather(images, train, query)
 
 
-def _draw(images: ImageSet, shape: TaskShape, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _draw(
+    images: ImageSet, shape: TaskShape, seed: int, sampling: Sampling
+) -> tuple[np.ndarray, np.ndarray]:
     """The indices of a task's training [steps] and query [ways * queries] images."""
     rng = np.random.default_rng(seed)
-    sizes = np.diff(images.starts)
-    chosen = rng.choice(len(sizes), shape.ways, replace=False)
-    indices = np.stack(
-        [
-            images.starts[c] + rng.choice(sizes[c], shape.per_class, replace=False, shuffle=True)
-            for c in chosen
-        ]
-    )
+    sizes, count = np.diff(images.starts), shape.per_class
+
+    def members(size: int) -> np.ndarray:
+        if sampling == "afresh":
+            return rng.choice(size, count, replace=False, shuffle=True)
+        if count > size:
+            # They would be images of the next class.
+            raise ValueError(f"a task takes {count} images of each class, and one has {size}")
+        return np.arange(count)
+
+    chosen = rng.choice(len(sizes), shape.ways, replace=sampling == "published")
+    indices = np.stack([images.starts[c] + members(int(sizes[c])) for c in chosen])
     return rng.permutation(indices[:, : shape.shots].ravel()), indices[:, shape.shots :].ravel()
 
 

@@ -6,19 +6,14 @@ stopped anywhere goes on to the bit from the state it wrote last.
 """
 
 from rulesearch.meta.fitting import PATIENCE as PATIENCE
-from rulesearch.meta.fitting import Fit as Fit
-from rulesearch.meta.fitting import FitPlan as FitPlan
-from rulesearch.meta.fitting import MetaState as MetaState
 from rulesearch.meta.fitting import Population as Population
-from rulesearch.meta.fitting import StepRecord as StepRecord
 from rulesearch.meta.fitting import diverged as diverged
 from rulesearch.meta.fitting import fit as fit
-from rulesearch.meta.fitting import from_json as from_json
+from rulesearch.meta.fitting import fit_together as fit_together
 from rulesearch.meta.fitting import initial_state as initial_state
 from rulesearch.meta.fitting import lifetime_seeds as lifetime_seeds
 from rulesearch.meta.fitting import meta_step as meta_step
 from rulesearch.meta.fitting import rate_at as rate_at
-from rulesearch.meta.fitting import to_json as to_json
 from rulesearch.meta.optimiser import ZERO_NORM as ZERO_NORM
 from rulesearch.meta.optimiser import adam as adam
 from rulesearch.meta.optimiser import soft_threshold as soft_threshold
@@ -28,3 +23,9 @@ from rulesearch.meta.protocols import PROTOCOLS as PROTOCOLS
 from rulesearch.meta.protocols import ROBUST as ROBUST
 from rulesearch.meta.protocols import MetaProtocol as MetaProtocol
 from rulesearch.meta.protocols import units as units
+from rulesearch.meta.records import Fit as Fit
+from rulesearch.meta.records import FitPlan as FitPlan
+from rulesearch.meta.records import MetaState as MetaState
+from rulesearch.meta.records import StepRecord as StepRecord
+from rulesearch.meta.records import from_json as from_json
+from rulesearch.meta.records import to_json as to_json

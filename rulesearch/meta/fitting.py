@@ -1,26 +1,22 @@
-"""One meta-learning run: plan, state, record, and the loop over meta-steps."""
+"""The loop over meta-steps, for one fit or for several that share a batch."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rulesearch.errors import RuleSearchError
 from rulesearch.lifetime import Lifetimes
 from rulesearch.meta.optimiser import adam, soft_threshold, unit_votes
-from rulesearch.meta.protocols import MetaProtocol
+from rulesearch.meta.records import Fit, FitPlan, MetaState, StepRecord
 
 PATIENCE = 20
 """Meta-steps in a row without one usable lifetime after which a fit is given up."""
-
-_Record = TypeVar("_Record")
 
 
 class Population(Protocol):
@@ -48,134 +44,6 @@ class Population(Protocol):
             observe: names of the observables wanted.
         """
         ...
-
-
-@dataclass(frozen=True)
-class FitPlan:
-    """One meta-learning run; its result depends on this and on the population alone.
-
-    Attributes:
-        label: unique within a search; part of what the lifetimes' seeds are derived from.
-        support: indices of the terms that may move; the others stay at zero.
-        scales: `theta = scales * phi`, [terms].
-        start: the first phi, [terms]; read within the support only.
-        seed: of this run, not negative.
-        protocol: see `MetaProtocol`.
-        meta_steps: steps of the protocol.
-        l1: its penalty.
-        mean_steps: steps after those, on the plain mean of the gradients, without penalty, with
-            a rate that falls over the whole stage.
-        observe: observables wanted in the records.
-    """
-
-    label: str
-    support: tuple[int, ...]
-    scales: tuple[float, ...]
-    start: tuple[float, ...]
-    seed: int
-    protocol: MetaProtocol
-    meta_steps: int
-    l1: float = 0.0
-    mean_steps: int = 0
-    observe: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not self.support or any(self.scales[term] <= 0 for term in self.support):
-            raise ValueError("a fit needs a support, of terms with a scale above zero")
-
-    @property
-    def steps(self) -> int:
-        """Both stages together."""
-        return self.meta_steps + self.mean_steps
-
-
-@dataclass(frozen=True)
-class MetaState:
-    """All that a fit carries from one meta-step to the next; plain numbers, [terms] each.
-
-    Attributes:
-        phi: the coefficients learned, raw ones divided by the scales.
-        m: Adam's running mean of the gradient.
-        v: Adam's running mean of its square.
-        updates: Adam's count of steps taken, since the stage began.
-        step: meta-steps done, with or without an update.
-        lifetimes: lifetimes run.
-        left_out: of these, the ones whose loss or gradient was not finite.
-        diverged: of these, the ones that `diverged` names.
-        silent: meta-steps in a row in which every lifetime was left out.
-        safe: the last phi at which no lifetime diverged, or None.
-        retreats: how often the coefficients went back there.
-    """
-
-    phi: tuple[float, ...]
-    m: tuple[float, ...]
-    v: tuple[float, ...]
-    updates: int = 0
-    step: int = 0
-    lifetimes: int = 0
-    left_out: int = 0
-    diverged: int = 0
-    silent: int = 0
-    safe: tuple[float, ...] | None = None
-    retreats: int = 0
-
-
-@dataclass(frozen=True)
-class StepRecord:
-    """What one meta-step saw.
-
-    Attributes:
-        label: of the fit.
-        step: meta-steps done, this one included.
-        steps: of how many.
-        loss: mean query loss of the lifetimes with a finite one; None if there was none.
-        accuracy: mean query accuracy of the same lifetimes.
-        theta: raw coefficients with which they ran (before the update), by name of term.
-        diverged: lifetimes of this step that diverged.
-        left_out: lifetimes of this step whose loss or gradient was not finite.
-        observed: mean over the same lifetimes of each observable asked for, by layer.
-    """
-
-    label: str
-    step: int
-    steps: int
-    loss: float | None
-    accuracy: float | None
-    theta: Mapping[str, float]
-    diverged: int
-    left_out: int
-    observed: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Fit:
-    """The outcome of one meta-learning run (of a trial, a refit, or a baseline).
-
-    Attributes:
-        label: of its plan.
-        seed: of its plan.
-        support: indices of the terms whose coefficient is not zero at the end.
-        theta: raw coefficients, [terms].
-        phi: the same in the coefficients learned, to start another fit from.
-        meta_steps: steps done, both stages together.
-        lifetimes: lifetimes run.
-        left_out: lifetimes without a finite loss and gradient.
-        diverged: lifetimes that diverged.
-        failed: why the fit was given up, or None.
-        retreats: how often its coefficients went back to the last at which none diverged.
-    """
-
-    label: str
-    seed: int
-    support: tuple[int, ...]
-    theta: tuple[float, ...]
-    phi: tuple[float, ...]
-    meta_steps: int
-    lifetimes: int
-    left_out: int
-    diverged: int
-    failed: str | None = None
-    retreats: int = 0
 
 
 def diverged(loss: Tensor, initial_loss: Tensor) -> Tensor:
@@ -220,6 +88,9 @@ def initial_state(plan: FitPlan) -> MetaState:
     return MetaState(phi=phi, m=zero, v=zero)
 
 
+# --- one meta-step -------------------------------------------------------------------------------
+
+
 def meta_step(
     population: Population, plan: FitPlan, state: MetaState
 ) -> tuple[StepRecord, MetaState]:
@@ -229,41 +100,87 @@ def meta_step(
     back to the last at which none did, and Adam's momentum is gone: lifetimes that do not end have
     no vote, so momentum alone would carry them on over the cliff.
     """
+    return _step_together(population, [(plan, state)], plan.support)[0]
+
+
+def _step_together(
+    population: Population, stands: Sequence[tuple[FitPlan, MetaState]], terms: Sequence[int]
+) -> list[tuple[StepRecord, MetaState]]:
+    """One meta-step of each plan from its own state, in one call of the population.
+
+    `terms` are differentiated: those of all supports, and maybe others.
+    """
+    asked = [_asked(plan, state) for plan, state in stands]
+    lived = population(
+        torch.cat([theta for theta, _ in asked]),
+        [seed for _, seeds in asked for seed in seeds],
+        gradient=terms,
+        observe=stands[0][0].observe,
+    )
+    shares = _shares(lived, [len(seeds) for _, seeds in asked])
+    return [
+        _after(plan, state, population.names, share)
+        for (plan, state), share in zip(stands, shares, strict=True)
+    ]
+
+
+def _asked(plan: FitPlan, state: MetaState) -> tuple[Tensor, tuple[int, ...]]:
+    """The lifetimes that a meta-step needs: raw coefficients [lifetimes, terms], and seeds."""
+    seeds = lifetime_seeds(plan.seed, plan.label, state.step, plan.protocol.meta_batch)
+    theta = torch.tensor(_theta(plan, state), dtype=torch.float64)
+    return theta.expand(len(seeds), len(theta)), seeds
+
+
+def _shares(lived: Lifetimes, counts: Sequence[int]) -> Iterator[Lifetimes]:
+    """The answer to a common call, divided again: so many lifetimes for each plan."""
+    if lived.gradient is None:
+        raise ValueError("the population gave no gradient although one was asked for")
+    begin = 0
+    for count in counts:
+        own = slice(begin, begin + count)
+        yield Lifetimes(
+            loss=lived.loss[own],
+            accuracy=lived.accuracy[own],
+            initial_loss=lived.initial_loss[own],
+            gradient=lived.gradient[own],
+            observed={name: values[own] for name, values in lived.observed.items()},
+        )
+        begin += count
+
+
+def _after(
+    plan: FitPlan, state: MetaState, names: Sequence[str], lived: Lifetimes
+) -> tuple[StepRecord, MetaState]:
+    """What a plan makes of the lifetimes that it asked for in this state."""
+    assert lived.gradient is not None
+    before, protocol = state, plan.protocol
     if state.step == plan.meta_steps:
         # Means of unit votes say nothing about the size of raw gradients: Adam starts anew.
         zero = (0.0,) * len(state.phi)
         state = replace(state, m=zero, v=zero, updates=0)
-    protocol = plan.protocol
-    seeds = lifetime_seeds(plan.seed, plan.label, state.step, protocol.meta_batch)
-    phi, m, v, scales = (
-        torch.tensor(values, dtype=torch.float64)
-        for values in (state.phi, state.m, state.v, plan.scales)
-    )
-    theta = scales * phi
-    lived = population(theta, seeds, gradient=plan.support, observe=plan.observe)
-    if lived.gradient is None:
-        raise ValueError("the population gave no gradient although one was asked for")
+    scales = torch.tensor(plan.scales, dtype=torch.float64)
     loss = _plain(lived.loss)
-    gradients = _plain(lived.gradient) * scales
+    # Plans that share a batch may have asked for other terms than this one's.
+    own = torch.zeros(len(scales), dtype=torch.bool)
+    own[list(plan.support)] = True
+    gradients = torch.where(own, _plain(lived.gradient) * scales, 0.0)
     # The norm, not the entries: one whose square overflows would silence Adam for good.
     usable = torch.isfinite(loss) & torch.isfinite(torch.linalg.vector_norm(gradients, dim=1))
-    left_out = len(seeds) - int(usable.sum())
+    left_out = len(loss) - int(usable.sum())
     bad = int(diverged(loss, _plain(lived.initial_loss)).sum())
-    updates = state.updates
-    retreat = protocol.retreats and state.safe is not None and 2 * bad >= len(seeds)
-    if retreat:
-        phi, m = torch.tensor(state.safe, dtype=torch.float64), torch.zeros_like(m)
+    refuge = state.safe if protocol.retreats and 2 * bad >= len(loss) else None
+    if refuge is not None:
+        state = replace(state, phi=refuge, m=(0.0,) * len(refuge))
     elif usable.any():
-        phi, m, v = _update(plan, state, phi, m, v, gradients[usable])
-        updates += 1
+        state = _updated(plan, state, gradients[usable])
     finite = torch.isfinite(loss)
     record = StepRecord(
         label=plan.label,
-        step=state.step + 1,
+        step=before.step + 1,
         steps=plan.steps,
         loss=float(loss[finite].mean()) if finite.any() else None,
         accuracy=float(_plain(lived.accuracy)[finite].mean()) if finite.any() else None,
-        theta=dict(zip(population.names, theta.tolist(), strict=True)),
+        theta=dict(zip(names, _theta(plan, before), strict=True)),
         diverged=bad,
         left_out=left_out,
         observed={
@@ -272,29 +189,27 @@ def meta_step(
             if finite.any()
         },
     )
-    return record, MetaState(
-        phi=tuple(phi.tolist()),
-        m=tuple(m.tolist()),
-        v=tuple(v.tolist()),
-        updates=updates,
-        step=state.step + 1,
-        lifetimes=state.lifetimes + len(seeds),
-        left_out=state.left_out + left_out,
-        diverged=state.diverged + bad,
-        silent=0 if usable.any() else state.silent + 1,
-        safe=state.phi if bad == 0 else state.safe,
-        retreats=state.retreats + retreat,
+    return record, replace(
+        state,
+        step=before.step + 1,
+        lifetimes=before.lifetimes + len(loss),
+        left_out=before.left_out + left_out,
+        diverged=before.diverged + bad,
+        silent=0 if usable.any() else before.silent + 1,
+        safe=before.phi if bad == 0 else before.safe,
+        retreats=before.retreats + (refuge is not None),
     )
 
 
-def _update(
-    plan: FitPlan, state: MetaState, phi: Tensor, m: Tensor, v: Tensor, gradients: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The new phi, m and v from the gradients of the usable lifetimes, [lifetimes, terms]."""
+def _updated(plan: FitPlan, state: MetaState, gradients: Tensor) -> MetaState:
+    """Adam's step by the gradients of the usable lifetimes, [lifetimes, terms]; phi, m and v."""
     protocol = plan.protocol
+    phi, m, v = (torch.tensor(x, dtype=torch.float64) for x in (state.phi, state.m, state.v))
     searching = state.step < plan.meta_steps
     votes = unit_votes(gradients) if protocol.normalise and searching else gradients
     gradient = votes.mean(0)
+    if searching:
+        gradient = gradient + 2 * plan.l2 * phi
     if searching and protocol.penalty == "subgradient":
         gradient = gradient + plan.l1 * torch.sign(phi)
     m, v, direction, metric = adam(m, v, state.updates, gradient, protocol.betas, protocol.eps)
@@ -302,7 +217,16 @@ def _update(
     phi = phi - rate * direction
     if searching and protocol.penalty == "proximal":
         phi = soft_threshold(phi, rate * plan.l1 / metric)
-    return phi, m, v
+    return replace(
+        state,
+        phi=tuple(phi.tolist()),
+        m=tuple(m.tolist()),
+        v=tuple(v.tolist()),
+        updates=state.updates + 1,
+    )
+
+
+# --- whole fits ----------------------------------------------------------------------------------
 
 
 def fit(
@@ -324,20 +248,70 @@ def fit(
         all of them, where there are fewer) ends there with the reason in `failed`: a support can
         be one that explodes, and whoever tried it needs that answer.
     """
-    state = initial_state(plan) if state is None else state
-    patience = max(1, min(PATIENCE, plan.steps))
-    while state.step < plan.steps and state.silent < patience:
-        record, state = meta_step(population, plan, state)
-        if on_step is not None:
-            on_step(record, state)
+    return fit_together(population, [plan], [state], on_step)[0]
+
+
+def fit_together(
+    population: Population,
+    plans: Sequence[FitPlan],
+    states: Sequence[MetaState | None] | None = None,
+    on_step: Callable[[StepRecord, MetaState], None] | None = None,
+) -> list[Fit]:
+    """Fits in lock-step: at every meta-step the lifetimes of all plans are one batch.
+
+    Each plan sees its own lifetimes only, so it ends where `fit` alone would end: to the bit if
+    the population computes each lifetime the same way in any company. Small meta-batches thereby
+    fill all cores, and what a call costs beside its lifetimes is paid once for all plans.
+
+    Args:
+        population: what the coefficients do.
+        plans: of the fits; they may differ in everything but `observe` and the number of terms.
+            Different labels tell their records apart.
+        states: where each stood when it was interrupted, at whatever step; None begins it.
+        on_step: called after each meta-step of each plan, in their order.
+
+    Returns:
+        The fits, in the order of the plans. One that has ended or is given up takes no more part.
+
+    Raises:
+        ValueError: plans that differ in `observe`.
+    """
+    if len({plan.observe for plan in plans}) > 1:
+        raise ValueError("plans that share a batch ask for the same observables")
+    begun = [None] * len(plans) if states is None else states
+    reached = [
+        initial_state(plan) if state is None else state
+        for plan, state in zip(plans, begun, strict=True)
+    ]
+    # Of all plans to the end, ended ones too: with fewer terms a kernel would be compiled anew.
+    terms = sorted({term for plan in plans for term in plan.support})
+    while going := [i for i, plan in enumerate(plans) if _goes_on(plan, reached[i])]:
+        steps = _step_together(population, [(plans[i], reached[i]) for i in going], terms)
+        for i, (record, state) in zip(going, steps, strict=True):
+            reached[i] = state
+            if on_step is not None:
+                on_step(record, state)
+    return [_outcome(plan, state) for plan, state in zip(plans, reached, strict=True)]
+
+
+def _goes_on(plan: FitPlan, state: MetaState) -> bool:
+    return state.step < plan.steps and not _given_up(plan, state)
+
+
+def _given_up(plan: FitPlan, state: MetaState) -> bool:
+    return state.silent >= max(1, min(PATIENCE, plan.steps))
+
+
+def _outcome(plan: FitPlan, state: MetaState) -> Fit:
+    """The fit that ends in this state."""
     failed = None
-    if state.silent >= patience:
+    if _given_up(plan, state):
         failed = f"no lifetime was finite in {state.silent} meta-steps, up to step {state.step}"
     return Fit(
         label=plan.label,
         seed=plan.seed,
         support=tuple(t for t in plan.support if abs(state.phi[t]) > plan.protocol.zero_below),
-        theta=tuple(s * phi for s, phi in zip(plan.scales, state.phi, strict=True)),
+        theta=_theta(plan, state),
         phi=state.phi,
         meta_steps=state.step,
         lifetimes=state.lifetimes,
@@ -348,33 +322,9 @@ def fit(
     )
 
 
-def to_json(record: Any) -> str:
-    """A frozen record (numbers, text, tuples) as one line of JSON; floats come back exactly."""
-    return json.dumps(asdict(record))
-
-
-def from_json(kind: type[_Record], text: str) -> _Record:
-    """The record that `to_json` wrote.
-
-    Raises:
-        RuleSearchError: the text is not such a record.
-
-    Example:
-        >>> state = MetaState(phi=(0.1,), m=(0.0,), v=(1e-300,))
-        >>> from_json(MetaState, to_json(state)) == state
-        True
-    """
-    try:
-        return kind(**{name: _frozen(value) for name, value in json.loads(text).items()})
-    except (ValueError, TypeError, AttributeError) as fault:
-        raise RuleSearchError(
-            f"damaged or of another version ({fault}); delete it, and its step is run again"
-        ) from fault
-
-
-def _frozen(value: Any) -> Any:
-    """JSON's lists as the tuples they were."""
-    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+def _theta(plan: FitPlan, state: MetaState) -> tuple[float, ...]:
+    """The raw coefficients of a state, [terms]."""
+    return tuple(s * phi for s, phi in zip(plan.scales, state.phi, strict=True))
 
 
 def _plain(values: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,12 +55,33 @@ def values_of(expression: Expr, quantities: Mapping[str, NDArray[Any]]) -> NDArr
     return evaluated(sums_named(without_definitions(expression)))
 
 
-def dependence(names: Sequence[str], expressions: Sequence[Expr]) -> str | None:
+def first_dependence(
+    groups: Mapping[str, Mapping[str, Expr]], known: Iterable[Mapping[str, Expr]] = ()
+) -> str | None:
+    """The first linear dependence among terms that meet in a layer, as an equation, or None.
+
+    Args:
+        groups: where terms meet, as in " in layer 2" ("" for everywhere) -> name -> expression.
+        known: groups that are independent, so that what lies within one of them is too.
+    """
+    independent = [frozenset(group.values()) for group in known]
+    for place, group in groups.items():
+        expressions = frozenset(group.values())
+        twice = len(expressions) < len(group)
+        if not twice and any(expressions <= larger for larger in independent):
+            continue
+        if fault := dependence(list(group), list(group.values()), place):
+            return fault
+        independent.append(expressions)
+    return None
+
+
+def dependence(names: Sequence[str], expressions: Sequence[Expr], place: str = "") -> str | None:
     """The first linear dependence among the values of terms, as an equation, or None.
 
     A layer-wide sum has one value a draw, so there are more draws than terms, and with them far
     more points than four times the terms. A term that is finite nowhere at random points is left
-    to the data.
+    to the data. `place` is for the message, as in " in layer 2".
     """
     columns = _columns(expressions)
     tried = np.flatnonzero(np.isfinite(columns).any(axis=0))
@@ -79,7 +100,7 @@ def dependence(names: Sequence[str], expressions: Sequence[Expr]) -> str | None:
     for last in range(1, len(names)):
         null = _null_vector(scaled[:, : last + 1])
         if null is not None:
-            return _equation(names[: last + 1], null, scale[: last + 1])
+            return _equation(names[: last + 1], null, scale[: last + 1], place)
     return None
 
 
@@ -118,7 +139,9 @@ def _null_vector(columns: NDArray[np.float64]) -> NDArray[np.float64] | None:
     return right[-1] if singular[-1] <= RANK * singular[0] else None
 
 
-def _equation(names: Sequence[str], null: NDArray[np.float64], scale: NDArray[np.float64]) -> str:
+def _equation(
+    names: Sequence[str], null: NDArray[np.float64], scale: NDArray[np.float64], place: str
+) -> str:
     """The null vector of scaled columns, solved for the last name."""
     last = names[-1]
     weights = -(null / scale)[:-1] * scale[-1] / null[-1]
@@ -131,7 +154,8 @@ def _equation(names: Sequence[str], null: NDArray[np.float64], scale: NDArray[np
             right += f" - {factor}" if weights[i] < 0 else f" + {factor}"
         else:
             right = f"-{factor}" if weights[i] < 0 else factor
+    terms = ", ".join([last, *(names[i] for i in used)])
     return (
-        f"term {last}: adds nothing to the pool, {last} = {right}; "
-        f"leave out one of {', '.join([last, *(names[i] for i in used)])}"
+        f"term {last}: adds nothing to the pool{place}, {last} = {right}; "
+        f"leave out one of {terms}{' there' if place else ''}"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,7 +23,8 @@ def load_pool(path: str | Path) -> Pool:
 
     Args:
         path: a `.py` file with a module-level `pool`, or a `.toml` file with a table `[terms]`
-            (name = "expression") and, if wanted, `[start]` (name = number) and `[operators]`
+            (name = "expression") and, if wanted, `[start]` (name = number), `[where]`
+            (name = [layer, ...]) and `[operators]`
             (name = {arguments = ["x"], definition = "expression"}).
 
     Raises:
@@ -49,18 +50,21 @@ def load_pool(path: str | Path) -> Pool:
     return loader(str(path), text)
 
 
-def pool_from_text(terms: Sequence[str]) -> Pool:
-    """The pool of text terms, named T0, T1, … in order (`--term`)."""
+def pool_from_text(
+    terms: Sequence[str], where: Mapping[str, Collection[int]] | None = None
+) -> Pool:
+    """The pool of text terms, named T0, T1, … in order (`--term`), and where they act."""
     named: dict[str, Any] = {f"T{i}": text for i, text in enumerate(terms)}
-    return Pool(**named)
+    return Pool(where=where, **named)
+
+
+#: What a line about one entry of a pool begins with.
+_NAMED = ("term ", "start ", "where ", "operator ")
 
 
 def _in_file(path: str, error: RuleSearchError) -> RuleSearchError:
     return RuleSearchError(
-        *(
-            f"{path}, {s}" if s.startswith(("term ", "start ", "operator ")) else f"{path}: {s}"
-            for s in error.lines
-        )
+        *(f"{path}, {s}" if s.startswith(_NAMED) else f"{path}: {s}" for s in error.lines)
     )
 
 
@@ -122,7 +126,7 @@ def _from_toml(path: str, text: str) -> Pool:
 
 # --- a pool as plain data -----------------------------------------------------------------------
 
-_TABLES = ("terms", "start", "operators")
+_TABLES = ("terms", "start", "where", "operators")
 _DEFINITION = '{arguments = ["x"], definition = "x/(1 + Abs(x))"}'
 
 
@@ -130,8 +134,9 @@ def pool_to_plain(pool: Pool) -> dict[str, Any]:
     """The pool as text and numbers: what a run directory keeps, and what a TOML file says.
 
     Returns:
-        `terms`, name -> expression; `start`, name -> number; and `operators`, the pool's own,
-        name -> `{"arguments": [name, ...], "definition": expression}`, each after those it calls.
+        `terms`, name -> expression; `start`, name -> number; `operators`, the pool's own, name ->
+        `{"arguments": [name, ...], "definition": expression}`, each after those it calls; and,
+        for a pool that has it, `where`, name -> `[layer, ...]`.
 
     Example:
         >>> from rulesearch.notation import Pool
@@ -139,6 +144,8 @@ def pool_to_plain(pool: Pool) -> dict[str, Any]:
         {'terms': {'F0': '-e_post*y_pre'}, 'start': {'F0': 0.001}, 'operators': {}}
     """
     own = definitions_of(term.expression for term in pool)
+    # Left out where it says nothing, so that records from before there was one compare equal.
+    where = {"where": {n: list(layers) for n, layers in pool.where.items()}} if pool.where else {}
     return {
         "terms": {term.name: term.text for term in pool},
         "start": dict(pool.start),
@@ -146,6 +153,7 @@ def pool_to_plain(pool: Pool) -> dict[str, Any]:
             name: {"arguments": [a.name for a in arguments], "definition": text_of(body)}
             for name, (arguments, body) in own.items()
         },
+        **where,
     }
 
 
@@ -153,8 +161,8 @@ def pool_from_plain(plain: Mapping[str, Any]) -> Pool:
     """The pool that plain data says; `pool_from_plain(pool_to_plain(pool)) == pool`.
 
     Args:
-        plain: as `pool_to_plain` gives it; `start` and `operators` may be left out, and an
-            operator may call those before it.
+        plain: as `pool_to_plain` gives it; all but `terms` may be left out, and an operator
+            may call those before it.
 
     Raises:
         RuleSearchError: a missing or unknown table, a wrong kind of value, a bad operator, or
@@ -166,16 +174,19 @@ def pool_from_plain(plain: Mapping[str, Any]) -> Pool:
         if name not in _TABLES
     ]
     terms, start, own = plain.get("terms"), plain.get("start", {}), plain.get("operators", {})
+    where = plain.get("where", {})
     if not isinstance(terms, Mapping) or not terms:
         faults.append('no table [terms]; write [terms] and lines such as F0 = "-e_post*y_pre"')
         raise RuleSearchError(*faults)
     for name, value in terms.items():
         if not isinstance(value, str):
             faults.append(f'term {name}: {value!r} is not text; write {name} = "expression"')
-        elif name in ("start", "operators"):
+        elif name in _TABLES[1:]:
             faults.append(f"term {name}: the name is taken; choose another")
     if not isinstance(start, Mapping):
         faults.append("start is not a table; write [start] and lines such as F0 = 1e-3")
+    if not isinstance(where, Mapping):
+        faults.append("where is not a table; write [where] and lines such as F2 = [2, 3]")
     if not isinstance(own, Mapping):
         faults.append(
             "operators is not a table; write [operators] and lines such as "
@@ -183,7 +194,7 @@ def pool_from_plain(plain: Mapping[str, Any]) -> Pool:
         )
     if faults:
         raise RuleSearchError(*faults)
-    return Pool(start=start or None, operators=_operators(own), **terms)
+    return Pool(start=start or None, where=where, operators=_operators(own), **terms)
 
 
 def _operators(plain: Mapping[str, Any]) -> dict[str, Any]:

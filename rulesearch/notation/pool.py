@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from numbers import Real
 from typing import Any
 
@@ -13,7 +13,15 @@ from sympy import Expr, Function
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation.canonical import canonical, degree
-from rulesearch.notation.dependence import dependence
+from rulesearch.notation.dependence import first_dependence
+from rulesearch.notation.layers import (
+    Layers,
+    depth_faults,
+    in_network,
+    in_order,
+    meetings,
+    where_faults,
+)
 from rulesearch.notation.parsing import MOST_CHARACTERS, parse
 from rulesearch.notation.printing import latex_of, text_of
 from rulesearch.notation.vocabulary import closest, echo
@@ -105,10 +113,14 @@ class Pool:
     Attributes:
         terms: in the order given.
         start: coefficients that do not begin at zero, by name; at least one.
+        where: the layers in which a term acts, by name, counted from 1 or from -1 at the last; a
+            term without it acts in all. One expression may stand under several names in layers
+            apart: it then has a coefficient for each.
 
     Raises:
-        RuleSearchError: a bad term, two that are the same, one that adds nothing to the others,
-            or a start that names no term; one line each, all at once.
+        RuleSearchError: a bad term, two that are the same or one that adds nothing to the others
+            in a layer, a start or a where that names no term, or what is not a layer; one line
+            each, all at once.
 
     Example:
         >>> from rulesearch.notation import e_post, e_pre, y_pre
@@ -119,12 +131,14 @@ class Pool:
 
     terms: tuple[Term, ...]
     start: Mapping[str, float] = field(hash=False)
+    where: Mapping[str, Layers] = field(hash=False)
 
     def __init__(
         self,
         /,
         *,
         start: Mapping[str, float] | None = None,
+        where: Mapping[str, Collection[int]] | None = None,
         operators: Mapping[str, Any] | None = None,
         **terms: Expr | str,
     ) -> None:
@@ -138,14 +152,17 @@ class Pool:
             except RuleSearchError as error:
                 faults.extend(error.lines)
         faults.extend(_start_faults(start or {}, list(terms)))
-        faults.extend(_repeated(made))
+        nowhere = list(where_faults(where or {}, list(terms)))
+        acting = {} if nowhere else {n: in_order(layers) for n, layers in (where or {}).items()}
+        faults.extend(nowhere or _repeated(made, acting))
         faults.extend(_ambiguous(made))
-        if not faults and (fault := dependence(list(terms), [t.expression for t in made])):
+        if not faults and (fault := first_dependence(_groups(made, acting))):
             faults.append(fault)
         if faults:
             raise RuleSearchError(*faults)
         object.__setattr__(self, "terms", tuple(made))
         object.__setattr__(self, "start", _start(start or {}, made))
+        object.__setattr__(self, "where", acting)
 
     def __iter__(self) -> Iterator[Term]:
         return iter(self.terms)
@@ -165,11 +182,116 @@ class Pool:
 
     @property
     def pseudo_gradient(self) -> str | None:
-        """The term equal to -e_post*y_pre, or None."""
-        return next((t.name for t in self.terms if t.expression == PSEUDO_GRADIENT), None)
+        """The term equal to -e_post*y_pre in all layers, or None.
+
+        In some layers alone it is another rule; several that share the layers out are seen by
+        `throughout`, which knows a depth.
+        """
+        equal = (t.name for t in self.terms if t.expression == PSEUDO_GRADIENT)
+        return next((name for name in equal if name not in self.where), None)
+
+    @cached_property
+    def distinct(self) -> tuple[Term, ...]:
+        """One term for each expression, in order, with the names of all that have it.
+
+        What a kernel computes: the names of one expression differ by layer only.
+
+        Example:
+            >>> pool = Pool(A="-W", B1="-e_pre", B2="-e_pre", where={"B1": (1,), "B2": (2,)})
+            >>> [term.name for term in pool.distinct], pool.places
+            (['A', 'B1/B2'], (0, 1, 1))
+        """
+        named: dict[Expr, list[str]] = {}
+        for term in self.terms:
+            named.setdefault(term.expression, []).append(term.name)
+        return tuple(Term("/".join(names), e) for e, names in named.items())
+
+    @cached_property
+    def places(self) -> tuple[int, ...]:
+        """For each term, the place of its expression in `distinct`."""
+        place = {term.expression: i for i, term in enumerate(self.distinct)}
+        return tuple(place[term.expression] for term in self.terms)
+
+    def mask(self, depth: int) -> tuple[tuple[bool, ...], ...]:
+        """Which terms act in which layers of a network, [layers][terms].
+
+        Args:
+            depth: the number of its layers of weights.
+
+        Raises:
+            RuleSearchError: a term acts in a layer that the network does not have, or layers
+                counted from both ends meet in one with terms that are the same or dependent.
+
+        Example:
+            >>> Pool(A="-W", B="-e_pre", where={"B": (-1,)}).mask(2)
+            ((True, False), (True, True))
+        """
+        return _mask(self, depth)
+
+    def in_network(self, depth: int) -> Pool:
+        """The same pool with layers counted from 1, and no `where` for a term that acts in all.
+
+        Raises:
+            RuleSearchError: as for `mask`.
+        """
+        self.mask(depth)
+        where = {name: in_network(layers, depth) for name, layers in self.where.items()}
+        return self._with(self.terms, self.start, _parts(where, depth))
+
+    def acting(self, where: Mapping[str, Collection[int]]) -> Pool:
+        """The same pool with these terms in these layers, and the others as they are.
+
+        Raises:
+            RuleSearchError: what `Pool` refuses.
+        """
+        terms: dict[str, Any] = {term.name: term.expression for term in self.terms}
+        return Pool(start=self.start, where={**self.where, **where}, **terms)
+
+    def per_layer(self, depth: int) -> Pool:
+        """The pool with a coefficient of its own for each term in each layer where it acts.
+
+        The copy of F0 in layer 2 is F0_2, and begins where F0 does.
+
+        Raises:
+            RuleSearchError: as for `mask`.
+
+        Example:
+            >>> Pool(A="-W", B="-e_pre", where={"B": (-1,)}).per_layer(2).where
+            {'A_1': (1,), 'A_2': (2,), 'B_2': (2,)}
+        """
+        copies = [
+            (f"{term.name}_{layer}", term, layer)
+            for place, term in enumerate(self.terms)
+            for layer, acts in enumerate(self.mask(depth), start=1)
+            if acts[place]
+        ]
+        start = {n: self.start[t.name] for n, t, _ in copies if t.name in self.start}
+        where = _parts({name: (layer,) for name, _, layer in copies}, depth)
+        return Pool(start=start, where=where, **{n: t.expression for n, t, _ in copies})
+
+    def throughout(self, expression: Expr, depth: int) -> tuple[str, ...]:
+        """The terms that together have an expression in every layer, in order; or none.
+
+        With one coefficient for all they are the rule of that expression alone.
+
+        Args:
+            expression: canonical, as that of a term.
+            depth: the number of layers of weights.
+
+        Raises:
+            RuleSearchError: as for `mask`.
+
+        Example:
+            >>> pool = Pool(A="-W", B1="-e_pre", B2="-e_pre", where={"B1": (1,), "B2": (2,)})
+            >>> [pool.throughout(pool.terms[2].expression, depth) for depth in (2, 3)]
+            [('B1', 'B2'), ()]
+        """
+        same = [i for i, term in enumerate(self.terms) if term.expression == expression]
+        everywhere = all(any(acts[i] for i in same) for acts in self.mask(depth))
+        return tuple(self.names[i] for i in same) if everywhere else ()
 
     def only(self, *names: str) -> Pool:
-        """The pool of these terms alone, in the pool's order; starts of the others are dropped.
+        """The pool of these terms alone, in the pool's order; what is said of others is dropped.
 
         Raises:
             KeyError: a name that is not in the pool.
@@ -177,12 +299,46 @@ class Pool:
         if strange := [name for name in names if name not in self.names]:
             raise KeyError(*strange)
         kept = tuple(t for t in self.terms if t.name in names)
-        # Terms of an independent pool are independent: nothing to check again.
-        pool = object.__new__(Pool)
-        object.__setattr__(pool, "terms", kept)
         start = {n: v for n, v in self.start.items() if n in names}
-        object.__setattr__(pool, "start", _start(start, kept))
+        where = {n: layers for n, layers in self.where.items() if n in names}
+        return self._with(kept, _start(start, kept), where)
+
+    @staticmethod
+    def _with(
+        terms: tuple[Term, ...], start: Mapping[str, float], where: Mapping[str, Layers]
+    ) -> Pool:
+        """A pool of some terms of an independent one: independent, so nothing is checked again."""
+        pool = object.__new__(Pool)
+        for name, value in (("terms", terms), ("start", start), ("where", where)):
+            object.__setattr__(pool, name, value)
         return pool
+
+
+@lru_cache(maxsize=256)
+def _mask(pool: Pool, depth: int) -> tuple[tuple[bool, ...], ...]:
+    if faults := list(depth_faults(pool.where, depth)):
+        raise RuleSearchError(*faults)
+    everywhere = range(1, depth + 1)
+    where = {name: in_network(layers, depth) for name, layers in pool.where.items()}
+    # What meets in a layer only because numbers from both ends do was not known before.
+    met = _groups(pool.terms, pool.where).values()
+    if fault := first_dependence(_groups(pool.terms, where), met):
+        raise RuleSearchError(fault)
+    return tuple(
+        tuple(layer in where.get(name, everywhere) for name in pool.names) for layer in everywhere
+    )
+
+
+def _groups(terms: Sequence[Term], where: Mapping[str, Layers]) -> dict[str, dict[str, Expr]]:
+    """Name -> expression of the terms that meet, by where they do."""
+    expressions = {term.name: term.expression for term in terms}
+    met = meetings(list(expressions), where)
+    return {place: {name: expressions[name] for name in names} for place, names in met.items()}
+
+
+def _parts(where: Mapping[str, Layers], depth: int) -> dict[str, Layers]:
+    """Without those that act in every layer."""
+    return {name: layers for name, layers in where.items() if len(layers) < depth}
 
 
 def _checked(name: str) -> str:
@@ -196,7 +352,8 @@ def _start(given: Mapping[str, float], terms: Sequence[Term]) -> dict[str, float
     if any(given.values()):
         return {name: float(value) for name, value in given.items()}
     first = next((t for t in terms if t.expression == PSEUDO_GRADIENT), terms[0])
-    return {first.name: START}
+    # One expression in layers apart begins in all of them.
+    return {t.name: START for t in terms if t.expression == first.expression}
 
 
 def _start_faults(start: Mapping[str, Any], names: list[str]) -> Iterator[str]:
@@ -221,8 +378,9 @@ def _ambiguous(terms: list[Term]) -> tuple[str, ...]:
     return ()
 
 
-def _repeated(terms: list[Term]) -> Iterator[str]:
-    seen: dict[Expr, Term] = {}
+def _repeated(terms: list[Term], where: Mapping[str, Layers]) -> Iterator[str]:
+    """Terms of one expression, but for those in layers apart."""
+    seen: dict[Expr, list[Term]] = {}
     for term in terms:
         try:
             # A name is not a difference: softsign(x) is x/(1 + Abs(x)).
@@ -230,9 +388,23 @@ def _repeated(terms: list[Term]) -> Iterator[str]:
         except RuleSearchError as error:
             yield from error.located(f"term {term.name}").lines
             continue
-        if first := seen.get(form):
-            yield (
-                f"term {term.name}: the same as {first.name}, {first}; leave out one of "
-                f"{first.name}, {term.name}"
-            )
-        seen.setdefault(form, term)
+        for first in seen.setdefault(form, []):
+            if (fault := _clash(first, term, where)) is not None:
+                yield fault
+                break
+        seen[form].append(term)
+
+
+def _clash(first: Term, term: Term, where: Mapping[str, Layers]) -> str | None:
+    """What is wrong with two terms of one expression; None if they share no layer."""
+    pair = f"{first.name}, {term.name}"
+    same = f"term {term.name}: the same as {first.name}, {first}"
+    here, there = where.get(first.name), where.get(term.name)
+    if here is None and there is None:
+        return f"{same}; leave out one of {pair}"
+    shared = [n for n in here or there or () if n in (there or here or ())]
+    if not shared:
+        return None
+    return (
+        f"{same}, in layer {shared[0]}; give them layers apart in where, or leave out one of {pair}"
+    )

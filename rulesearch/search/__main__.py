@@ -14,7 +14,7 @@ from rulesearch.data import input_and_output, load_data
 from rulesearch.errors import RuleSearchError
 from rulesearch.figures import figures
 from rulesearch.locality import classify, parse_needs, within
-from rulesearch.lowering import lower
+from rulesearch.lowering import lower_terms
 from rulesearch.notation import Pool, load_pool, pool_from_plain, pool_from_text, pool_to_plain
 from rulesearch.report import latex, print_pool, progress, result_text, trial_means
 from rulesearch.result import Result
@@ -48,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         grammar = command.grammar or ""
         pool, config, run = _asked(command)
         check(config)
+        if command.per_layer:
+            pool = pool.per_layer(len(_sizes(config)) - 1)
         if command.explain:
             explain(console, pool, config, command)
             return DONE
@@ -109,8 +111,23 @@ def _asked(command: Command) -> tuple[Pool, Config, Path | None]:
             raise RuleSearchError(
                 f"--resume {command.resume}: config.json does not fit ({error}); begin a new run"
             ) from None
-    pool = load_pool(command.grammar) if command.grammar else pool_from_text(command.terms)
-    return pool, command.config, None
+    return _pool(command), command.config, None
+
+
+def _pool(command: Command) -> Pool:
+    """The pool of the grammar file or of the terms, in the layers that --where says."""
+    pool = load_pool(command.grammar) if command.grammar else None
+    try:
+        return pool.acting(command.where) if pool else pool_from_text(command.terms, command.where)
+    except RuleSearchError as error:
+        # What the pool calls where is here an option.
+        lines = (f"--{line}" if line.startswith("where ") else line for line in error.lines)
+        raise RuleSearchError(*lines) from None
+
+
+def _sizes(config: Config) -> tuple[int, ...]:
+    """The sizes of all layers, known before the data are read."""
+    return config.sizes(*input_and_output(config.dataset))
 
 
 def _stem(command: Command) -> str:
@@ -137,19 +154,20 @@ def explain(console: Console, pool: Pool, config: Config, command: Command) -> N
     With a kernel named, its generated source too.
     """
     within(pool, parse_needs(config.locality), config.neurons)
-    plan = lower(pool)
+    sizes = _sizes(config)
+    layers = list(pairwise(sizes))
+    pool = pool.in_network(len(layers))
+    plan = lower_terms(pool.distinct)
     print_pool(
         console,
         [
-            (term.name, term.text, str(classify(term, config.neurons)), plan.how(i))
-            for i, term in enumerate(pool)
+            (term.name, term.text, str(classify(term, config.neurons)), plan.how(place))
+            for term, place in zip(pool, pool.places, strict=True)
         ],
+        pool.where,
     )
     console.print()
     _say(console, str(plan))
-    inputs, outputs = input_and_output(config.dataset)
-    sizes = config.sizes(inputs, outputs)
-    layers = list(pairwise(sizes))
     adds = [plan.multiply_adds(post, pre) for pre, post in layers]
     console.print()
     _say(

@@ -14,13 +14,15 @@ from rulesearch.search.config import Config, flag
 _HELP = {
     "dataset": "digits, emnist, mnist, fashion-mnist, or FILE.npz",
     "data_root": "folder in torchvision's layout; without it the sets are downloaded",
-    "pathway": "how errors travel backward: random, symmetric, direct",
+    "pathway": "how errors travel backward: random, symmetric, direct, sign-symmetric",
+    "feedback_init": "law of the Xavier feedback: uniform, normal",
     "layers": "hidden sizes with commas; all sizes if the ends are those of the data",
     "ways": "classes of a task",
     "shots": "training examples of each class",
     "queries": "query examples of each class",
     "protocol": "robust, or paper: as published",
-    "l1": "strength of the penalty (the protocol's)",
+    "l1": "strength of the L1 penalty (the protocol's)",
+    "l2": "strength of an L2 penalty, beside the other",
     "largest_scale": "cap of a term's unit, the reference's size over its own (the protocol's)",
     "meta_steps": "of a trial (the protocol's; fewer for digits)",
     "meta_batch": "lifetimes of a meta-step (the protocol's)",
@@ -44,6 +46,8 @@ class Command:
     Attributes:
         grammar: the grammar file, or None.
         terms: text terms, in its place.
+        where: name of a term -> the layers it is to act in.
+        per_layer: a coefficient of its own for each term in each layer.
         given: the options of `Config` that were given, by name.
         out: where the run is to be kept, or None for a name of its own.
         resume: the run to go on with, or None.
@@ -53,6 +57,8 @@ class Command:
 
     grammar: str | None
     terms: tuple[str, ...]
+    where: dict[str, tuple[int, ...]]
+    per_layer: bool
     given: dict[str, Any]
     out: Path | None
     resume: Path | None
@@ -77,6 +83,19 @@ def _sizes(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"{text}: give sizes with commas, as in 170,130") from None
 
 
+def _layers(text: str) -> tuple[str, tuple[int, ...]]:
+    """A term and the layers it is to act in."""
+    name, equals, numbers = text.partition("=")
+    try:
+        if name and equals:
+            return name, tuple(int(word) for word in numbers.split(","))
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(
+        f"{text}: give a term and layers with commas, as in F2=2,3 or F2=-1"
+    )
+
+
 def _joined(arguments: Sequence[str]) -> list[str]:
     """`--term TEXT` as `--term=TEXT`: a term may begin with a minus, as an option does."""
     joined: list[str] = []
@@ -98,6 +117,19 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("grammar", nargs="?", metavar="GRAMMAR", help="a .py or .toml file")
     made.add_argument(
         "--term", action="append", default=[], metavar="TEXT", help="a term, in place of GRAMMAR"
+    )
+    made.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        type=_layers,
+        metavar="TERM=LAYERS",
+        help="a term acts in these layers only, with commas, from 1, or from -1 at the last",
+    )
+    made.add_argument(
+        "--per-layer",
+        action="store_true",
+        help="a coefficient of its own for each term in each layer, named F0_1, F0_2, ...",
     )
     kinds: dict[str, Any] = {"int": int, "float": float}
     for entry in fields(Config):
@@ -133,7 +165,9 @@ def read(arguments: Sequence[str]) -> Command:
     grammar, terms = values.pop("grammar"), tuple(values.pop("term"))
     out, resume = values.pop("out"), values.pop("resume")
     explain, quiet = values.pop("explain"), values.pop("quiet")
-    command = Command(grammar, terms, values, out, resume, explain, quiet)
+    places, per_layer = values.pop("where"), values.pop("per_layer")
+    where = dict(places)
+    command = Command(grammar, terms, where, per_layer, values, out, resume, explain, quiet)
     sources = [s for s in (grammar, terms, resume) if s]
     if not sources:
         raise RuleSearchError(
@@ -141,8 +175,14 @@ def read(arguments: Sequence[str]) -> Command:
         )
     if grammar and terms:
         raise RuleSearchError(f"--term: beside {grammar}; give a grammar file or terms, not both")
+    if len(where) < len(places):
+        name = next(n for n, _ in places if sum(n == other for other, _ in places) > 1)
+        raise RuleSearchError(
+            f"--where {name}: given more than once; put its layers in one, as in {name}=1,3"
+        )
     if resume:
-        more = [n for n in ("grammar", "out", *values) if n in values or locals().get(n)]
+        own = {"grammar": grammar, "where": where, "per_layer": per_layer, "out": out}
+        more = [n for n, value in own.items() if value] + list(values)
         if terms:
             more.insert(0, "term")
         if more:

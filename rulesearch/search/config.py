@@ -14,6 +14,7 @@ from rulesearch.kernels import KERNELS
 from rulesearch.lifetime import KernelName
 from rulesearch.locality import Neurons, parse_needs
 from rulesearch.meta import PROTOCOLS, MetaProtocol
+from rulesearch.network import Law
 from rulesearch.pathways import PATHWAYS
 from rulesearch.selection import Effort
 
@@ -45,11 +46,13 @@ class Config:
     Attributes:
         dataset: `digits`, `emnist`, `mnist`, `fashion-mnist`, or a file FILE.npz.
         data_root: folder in torchvision's layout.
-        pathway: how errors travel: `random`, `symmetric`, `direct`.
+        pathway: how errors travel: `random`, `symmetric`, `direct`, `sign-symmetric`.
+        feedback_init: law of the Xavier feedback, `uniform` or `normal`.
         layers: hidden sizes, or all sizes if the first and last are those of the data.
         ways, shots, queries: classes of a task, training and query examples of each.
         protocol: `robust` or `paper` (design, section 8).
-        l1: strength of the penalty.
+        l1: strength of the penalty on the sizes of the coefficients learned.
+        l2: of one on their squares, beside it.
         largest_scale: what the unit of a term is capped at, above 0; a large number for no cap.
         meta_steps: of a trial.
         meta_batch: lifetimes of a meta-step.
@@ -67,12 +70,14 @@ class Config:
     dataset: str = "digits"
     data_root: str | None = None
     pathway: str = "random"
+    feedback_init: Law = "uniform"
     layers: tuple[int, ...] = HIDDEN
     ways: int = 5
     shots: int = 50
     queries: int = 10
     protocol: str = "robust"
     l1: float | None = None
+    l2: float = 0.0
     largest_scale: float | None = None
     meta_steps: int | None = None
     meta_batch: int | None = None
@@ -134,6 +139,7 @@ class Config:
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "pathway": tuple(PATHWAYS),
+    "feedback_init": get_args(Law),
     "protocol": tuple(PROTOCOLS),
     "neurons": get_args(Neurons),
     "kernel": ("auto", *KERNELS),
@@ -163,8 +169,9 @@ def check(config: Config) -> None:
         faults.append(
             f"--layers {shown}: every layer needs at least 1 neuron, as in 170,130,100,70"
         )
-    if config.l1 is not None and not 0 <= config.l1 < float("inf"):
-        faults.append(f"--l1 {config.l1:g}: must be a finite number, 0 or more")
+    for name, value in (("l1", config.l1), ("l2", config.l2)):
+        if value is not None and not 0 <= value < float("inf"):
+            faults.append(f"{flag(name)} {value:g}: must be a finite number, 0 or more")
     if config.largest_scale is not None and not 0 < config.largest_scale < float("inf"):
         faults.append(
             f"--largest-scale {config.largest_scale:g}: must be a finite number above 0; "

@@ -71,6 +71,8 @@ def prepare(pool: Pool, data: Data, config: Config) -> Request:
     check(config)
     config = config.resolved()
     within(pool, parse_needs(config.locality), config.neurons)
+    depth = _depth(data, config)
+    pool = pool.in_network(depth)
     population = _population(pool, data, config)
     protocol = config.meta_protocol()
     reference = pool.names.index(pool.reference)
@@ -83,9 +85,16 @@ def prepare(pool: Pool, data: Data, config: Config) -> Request:
         pool.start.get(name, 0.0) / scale if scale else 0.0
         for name, scale in zip(pool.names, scales, strict=True)
     )
+    shared = pool.throughout(pool.terms[reference].expression, depth)
+    if len(shared) > 1:
+        messages += (f"the reference is {', '.join(shared)} with one coefficient",)
     assert config.effort is not None
     setting = Setting(pool.names, scales, start, reference, protocol, config.seed, config.effort)
     return Request(pool, data, config, setting, messages)
+
+
+def _depth(data: Data, config: Config) -> int:
+    return len(config.sizes(data.inputs, data.classes)) - 1
 
 
 def _population(
@@ -100,6 +109,7 @@ def _population(
         config.kernel,
         config.device,
         config.torch_dtype(),
+        feedback_init=config.feedback_init,
     )
 
 
@@ -165,6 +175,7 @@ def carry_out(request: Request, stages: Stages) -> Result:
                         number,
                         meta_steps=config.meta_steps or 0,
                         l1=config.l1 or 0.0,
+                        l2=config.l2,
                     ),
                     observe=("angle",),
                 )
@@ -217,27 +228,45 @@ def _covered(support: tuple[int, ...], terms: int) -> tuple[int, ...]:
 
 def _baseline(request: Request, stages: Stages, population: Population, label: str) -> Rate:
     """The pseudo-gradient alone on a pathway, with its own best rate."""
-    setting = replace(
+    return best_rate(_one_term(request, population), label, stages.measurer(population))
+
+
+def _one_term(request: Request, population: Population) -> Setting:
+    """The setting of a pool of one term."""
+    return replace(
         request.setting,
         names=population.names,
         scales=(1.0,),
         start=(request.setting.protocol.start,),
         reference=0,
-        protocol=ROBUST,
+        # Robust whatever the protocol: a baseline must not be handicapped.
+        protocol=replace(ROBUST, meta_batch=request.setting.protocol.meta_batch),
     )
-    return best_rate(setting, label, stages.measurer(population))
 
 
 def _reference(request: Request, stages: Stages, main: Population, alignment: Rate) -> Rate | None:
     """The reference alone, at its best; None where the gain is measured against no training."""
     pool, setting = request.pool, request.setting
-    if pool.pseudo_gradient is None:
+    depth = _depth(request.data, request.config)
+    expression = pool.terms[setting.reference].expression
+    # In some layers only it is not feedback alignment; by several names in all of them it is.
+    pseudo_gradient = pool.throughout(PSEUDO_GRADIENT, depth)
+    shared = pool.throughout(expression, depth)
+    if not pseudo_gradient:
         return None
-    if request.config.pathway == "random" and pool.reference == pool.pseudo_gradient:
+    if request.config.pathway == "random" and shared == pseudo_gradient:
         # Feedback alignment is the same rule on the same tasks: known already.
-        theta = tuple(alignment.rate * (n == pool.reference) for n in pool.names)
-        return replace(alignment, term=pool.reference, theta=theta)
-    return fit_rate(setting, "reference", stages.fitter(main), stages.measurer(main))
+        rate = alignment
+    elif len(shared) > 1:
+        # In this process: workers have the search's populations only.
+        alone = replace(main, pool=Pool(F=expression), compile_for=(), executor=None)
+        rate = fit_rate(
+            _one_term(request, alone), "reference", stages.fitter(alone), stages.measurer(alone)
+        )
+    else:
+        return fit_rate(setting, "reference", stages.fitter(main), stages.measurer(main))
+    theta = tuple(rate.rate * (name in shared) for name in pool.names)
+    return replace(rate, term=pool.reference, theta=theta)
 
 
 def _select(
@@ -256,6 +285,10 @@ def _select(
         reference=reference,
         parsimony=request.config.parsimony,
     )
+    if reference is not None and elimination.theta == reference.theta:
+        # The reference is the answer, in every layer where it has a name.
+        terms = [i for i, x in enumerate(reference.theta) if x and request.setting.scales[i] > 0]
+        elimination = replace(elimination, support=request.setting.tell(terms))
     return elimination, refit_coefficients(request.setting, elimination, fitter)
 
 
@@ -280,6 +313,7 @@ def pool_entries(pool: Pool, config: Config) -> tuple[PoolEntry, ...]:
                 latex=term.latex,
                 needs=tuple(e.need for e in verdict.evidence),
                 evidence={e.need: str(e) for e in verdict.evidence},
+                layers=pool.where.get(term.name, ()),
             )
         )
     return tuple(entries)

@@ -124,11 +124,13 @@ def common_seeds(setting: Setting) -> tuple[int, ...]:
     return lifetime_seeds(setting.seed, "common tasks", 0, setting.effort.common_tasks)
 
 
-def trial_plan(setting: Setting, number: int, *, meta_steps: int, l1: float) -> FitPlan:
-    """Trial `number` (from 0) of the L1 search: every term, from the start, a seed of its own."""
+def trial_plan(
+    setting: Setting, number: int, *, meta_steps: int, l1: float, l2: float = 0.0
+) -> FitPlan:
+    """Trial `number` (from 0) of the search: every term, from the start, a seed of its own."""
     usable = tuple(term for term, scale in enumerate(setting.scales) if scale > 0)
     plan = setting.plan(f"trial {number}", usable, setting.start, meta_steps)
-    return replace(plan, seed=setting.seed + number, l1=l1)
+    return replace(plan, seed=setting.seed + number, l1=l1, l2=l2)
 
 
 def one_term(setting: Setting, term: int, rate: float) -> tuple[float, ...]:

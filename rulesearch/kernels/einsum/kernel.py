@@ -16,7 +16,7 @@ from rulesearch.kernels.einsum.forms import Applied, Form, Values, apply, pull_f
 from rulesearch.lowering import Plan
 from rulesearch.network import query_loss, slope, slope_derivative, softplus
 from rulesearch.operators import QUANTITIES
-from rulesearch.pathways import Pathway
+from rulesearch.pathways import Pathway, carrier
 
 #: [lifetimes, post rows, pre rows] for every layer, form and scalar of the form.
 Coefficients = list[list[list[Tensor]]]
@@ -138,9 +138,7 @@ class EinsumKernel:
         for edge in self.path.edges:
             source = e[edge.source]
             if edge.target in needed and source is not None:
-                b[edge.target] = torch.bmm(
-                    source, self._carrier(batch, W, edge.target, edge.tied).mT
-                )
+                b[edge.target] = torch.bmm(source, carrier(edge, W, batch.feedback).mT)
                 e[edge.target] = b[edge.target] * slope(y[edge.target])  # type: ignore[operator]
         L = None
         if "L" in self.plan.quantities:
@@ -156,13 +154,6 @@ class EinsumKernel:
             values.append(v)
             applied.append(forms)
         return new, Step(W, y, e, b, values, applied)
-
-    def _carrier(self, batch: Batch, W: list[Tensor], target: int, tied: bool) -> Tensor:
-        """The matrix B [lifetimes, target, source] of the edge into a layer."""
-        if tied:
-            return W[target].mT
-        assert batch.feedback is not None
-        return batch.feedback[target]
 
     def _quantities(
         self,
@@ -227,8 +218,8 @@ class EinsumKernel:
             gate = slope(record.y[target])
             bar_y[target] = _plus(bar_y[target], error * back * slope_derivative(record.y[target]))
             bar_b = error * gate
-            carrier = self._carrier(batch, record.W, target, edge.tied)
-            bar_e[source] = _plus(bar_e[source], torch.bmm(bar_b, carrier))
+            B = carrier(edge, record.W, batch.feedback)
+            bar_e[source] = _plus(bar_e[source], torch.bmm(bar_b, B))
             if edge.tied:
                 pairs[target].append((_known(record.e[source]), bar_b))
 

@@ -20,34 +20,45 @@ import llvmlite
 import llvmlite.binding as llvm
 import numba
 
+from rulesearch.errors import RuleSearchError
+
 
 def cache_folder() -> Path:
-    """The user's own cache folder, made if need be; a temporary one where it cannot be written.
+    """The user's own cache folder, made if need be.
 
-    `RULESEARCH_CACHE` names another; without it, the platform's convention is followed
-    (`XDG_CACHE_HOME`, or `~/.cache`).
+    `RULESEARCH_CACHE` names it; without it, the platform's convention is followed
+    (`XDG_CACHE_HOME`, or `~/.cache`), with a temporary folder where that one is unusable.
+
+    Raises:
+        RuleSearchError: the folder that `RULESEARCH_CACHE` names cannot be written, or others
+            could put code into it.
     """
-    chosen = os.environ.get("RULESEARCH_CACHE")
-    if chosen:
-        folder = Path(chosen)
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = Path(base) / "rulesearch" / "kernels"
-    return folder if _usable(folder) else _temporary()
+    if chosen := os.environ.get("RULESEARCH_CACHE"):
+        if fault := _fault(Path(chosen)):
+            raise RuleSearchError(
+                f"RULESEARCH_CACHE {chosen}: {fault}; name a folder that you alone can write to, "
+                "or leave the variable unset"
+            )
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(base) / "rulesearch" / "kernels"
+    return _temporary() if _fault(folder) else folder
 
 
-def _usable(folder: Path) -> bool:
-    """Whether the folder can be written and nobody else can write code into it."""
+def _fault(folder: Path) -> str:
+    """Why code cannot be kept in the folder, or may not be run from it; "" if it can."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
         status = folder.stat()
-    except OSError:
-        return False
+    except OSError as error:
+        return f"cannot be written ({error.strerror})"
     if not hasattr(os, "getuid"):
-        return True
-    return status.st_uid == os.getuid() and not status.st_mode & 0o022
+        return ""
+    if status.st_uid != os.getuid():
+        return "belongs to another user"
+    return "others can write to it" if status.st_mode & 0o022 else ""
 
 
 @cache

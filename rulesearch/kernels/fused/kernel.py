@@ -13,7 +13,7 @@ from sympy import Expr, Function, Max, Min
 
 from rulesearch.kernels import Batch, Outcome, Unsupported
 from rulesearch.kernels.fused import cache
-from rulesearch.kernels.fused.layout import layout
+from rulesearch.kernels.fused.layout import copies, layout
 from rulesearch.kernels.fused.lifetimes import Array, Arrays, Job, Results, run
 from rulesearch.kernels.fused.program import source
 from rulesearch.kernels.fused.savings import drops_columns
@@ -21,7 +21,7 @@ from rulesearch.kernels.fused.schedule import Schedule, schedule
 from rulesearch.kernels.fused.vectors import lanes
 from rulesearch.lowering import Elementwise, Plan
 from rulesearch.operators import operator_of
-from rulesearch.pathways import Pathway
+from rulesearch.pathways import Carrier, Pathway
 
 #: Most steps from one checkpoint of the weights to the next where updates are undone.
 SEGMENT = 50
@@ -49,7 +49,11 @@ class FusedKernel:
     @property
     def source(self) -> str:
         """The generated module, for float32."""
-        return _source(self.order, self.path.tied, "float32")
+        return _source(self.order, self._carrier, "float32")
+
+    @property
+    def _carrier(self) -> Carrier:
+        return self.path.edges[0].carrier
 
     def __call__(
         self, batch: Batch, *, gradient: Sequence[int] = (), keep_weights: bool = False
@@ -75,7 +79,7 @@ class FusedKernel:
             skips=self.skips,
         )
         results = _results(data, bool(gradient), keep_weights)
-        text = _source(self.order, self.path.tied, str(data.theta.dtype))
+        text = _source(self.order, self._carrier, str(data.theta.dtype))
         run(
             Job(cache.load(text), data, kept, where, segment, results),
             torch.get_num_threads(),
@@ -94,14 +98,15 @@ class FusedKernel:
     def _segment(self, theta: Array, steps: int) -> int:
         """Steps between checkpoints.
 
-        Where updates are repeated, memory is least with as many checkpoints as steps between two.
-        Undoing costs no accuracy that can be measured: in float32, over 250 steps of the paper's
-        network, gradients are off by 2e-5 with a checkpoint at every step, and with one at the
-        beginning alone. But a decay by 1 - θ is undone by dividing, and so are the rounding errors
-        made since: with θ = 0.05 the error rises from 2e-6 to 2e-3. Hence more checkpoints there.
+        Where updates are repeated, those with which memory is least. Undoing costs no accuracy that
+        can be measured: in float32, over 250 steps of the paper's network, gradients are off by
+        2e-5 with a checkpoint at every step, and with one at the beginning alone. But a decay by
+        1 - θ is undone by dividing, and so are the rounding errors made since: with θ = 0.05 the
+        error rises from 2e-6 to 2e-3. Hence more checkpoints there.
         """
         if not self.order.undoes:
-            return max(1, math.isqrt(steps))
+            segments = range(1, max(steps, 1) + 1)
+            return min(segments, key=lambda segment: copies(steps, segment, undoes=False))
         factor = np.ones(theta.shape[:2])
         for group in self.order.scalings:
             for part in group.parts:
@@ -118,13 +123,16 @@ def build(plan: Plan, sizes: tuple[int, ...], path: Pathway) -> FusedKernel:
     """The fused kernel of a plan.
 
     Raises:
-        Unsupported: an operator of the plan, or of its derivatives, has no Numba spelling.
+        Unsupported: an operator of the plan, or of its derivatives, has no Numba spelling; or the
+            edges of the pathway have carriers of several kinds.
     """
     for node in plan.nodes:
         if isinstance(node, Elementwise):
             for expression in (node.expression, *node.partials.values()):
                 _refuse_unspelled(expression)
     assert all(e.source > e.target for e in path.edges), "errors travel backward"
+    if len({e.carrier for e in path.edges}) > 1:
+        raise Unsupported(f"the {path.name} pathway, whose edges have carriers of several kinds")
     return FusedKernel(schedule(plan), sizes, path)
 
 
@@ -132,12 +140,12 @@ def _refuse_unspelled(expression: Expr) -> None:
     for call in expression.atoms(Function, Max, Min):
         row = operator_of(call.func)
         if row is None or not (row.definition or "numba" in row.spelling):
-            raise Unsupported(f"operator {call.func.__name__} has no Numba spelling")
+            raise Unsupported(f"operator {call.func.__name__}, which has no Numba spelling")
 
 
 @lru_cache(maxsize=256)
-def _source(order: Schedule, tied: bool, dtype: str) -> str:
-    return source(order, tied=tied, dtype=dtype, lanes=lanes(np.dtype(dtype).itemsize))
+def _source(order: Schedule, carrier: Carrier, dtype: str) -> str:
+    return source(order, carrier=carrier, dtype=dtype, lanes=lanes(np.dtype(dtype).itemsize))
 
 
 def _arrays(batch: Batch) -> Arrays:

@@ -13,6 +13,7 @@ from rulesearch.kernels.fused.names import adjoint, function, local, offsets, or
 from rulesearch.kernels.fused.rows import RowPass
 from rulesearch.kernels.fused.savings import group_is_dark, sum_is_dark
 from rulesearch.kernels.fused.schedule import Schedule
+from rulesearch.pathways import Carrier
 
 
 def _call(
@@ -101,14 +102,25 @@ def undo_source(order: Schedule, passes: list[RowPass]) -> list[str]:
     return function("undo", doc, body, offsets(order), ", exact, order")
 
 
-def error_source(order: Schedule, tied: bool, passes: list[RowPass]) -> list[str]:
+def _call_carrier(rows: RowPass, carrier: Carrier, operands: str) -> list[str]:
+    """A call over the rows of B: of W, of the edge's own matrix, or of both together."""
+    return _call(
+        rows,
+        ["back", operands] if carrier == "signs" else [operands],
+        which="lit",
+        matrix="back" if carrier == "fixed" else "w",
+        width="source_width",
+    )
+
+
+def error_source(order: Schedule, carrier: Carrier, passes: list[RowPass]) -> list[str]:
     """The function `error`: errors of the layer below."""
-    rows = RowPass(dots=(False,))
+    both = RowPass(partner_dots=(True,), partner_signed=True)
+    rows = both if carrier == "signs" else RowPass(dots=(False,))
     passes.append(rows)
-    matrix = "w" if tied else "back"
     body = [
         "clear(r, rows)",
-        *_call(rows, ["e_source, r"], which="lit", matrix=matrix, width="source_width"),
+        *_call_carrier(rows, carrier, "e_source, r"),
         "for k in range(size_pre):",
         "    e_pre[k] = r[k] * slope[k]",
     ]
@@ -116,17 +128,22 @@ def error_source(order: Schedule, tied: bool, passes: list[RowPass]) -> list[str
     return function("error", doc, body, offsets(order), ", order")
 
 
-def error_adjoint_source(order: Schedule, tied: bool, passes: list[RowPass]) -> list[str]:
-    """The function `error_adjoint`."""
-    rows = RowPass(gathers=1)
+def error_adjoint_source(order: Schedule, carrier: Carrier, passes: list[RowPass]) -> list[str]:
+    """The function `error_adjoint`.
+
+    Where signs carry errors, a weight that undoing brings back to the other side of zero, as
+    rounding may, has the wrong sign here. In float32, over 250 steps, gradients are no closer to
+    float64's with a checkpoint at every step.
+    """
+    both = RowPass(partner_gathers=1, partner_signed=True)
+    rows = both if carrier == "signs" else RowPass(gathers=1)
     passes.append(rows)
-    matrix = "w" if tied else "back"
     body = [
         "one = F(1.0)",
         "for k in range(size_pre):",
         "    c[k] = a_e_pre[k] * slope[k]",
         "    a_y_pre[k] += a_e_pre[k] * r[k] * BETA * (one - slope[k])",
-        *_call(rows, ["c, a_e_source"], which="lit", matrix=matrix, width="source_width"),
+        *_call_carrier(rows, carrier, "c, a_e_source"),
     ]
     return function("error_adjoint", "Adjoint of `error`.", body, offsets(order), ", order")
 
@@ -181,7 +198,7 @@ def sums_adjoint_source(order: Schedule, level: int, passes: list[RowPass]) -> l
     return function(f"sums_{level}_adjoint", doc, body, offsets(order), arguments)
 
 
-def groups_adjoint_source(order: Schedule, tied: bool, passes: list[RowPass]) -> list[str]:
+def groups_adjoint_source(order: Schedule, carrier: Carrier, passes: list[RowPass]) -> list[str]:
     """The function `groups_adjoint`: Λ brought to this step, and its products."""
     now, then = offsets(order), offsets(order, "f_after", "b_after")
     where = dict(now)
@@ -191,7 +208,7 @@ def groups_adjoint_source(order: Schedule, tied: bool, passes: list[RowPass]) ->
         return f"after_{name}"
 
     outer = [f"{late('y_pre')}, {late('a_z_post')}"]
-    if tied:
+    if carrier == "transpose":
         outer.append(f"{late('c')}, {late('e_source')}")
     sums = [s for level in order.levels for s in level.weight_sums]
     for node in sums:

@@ -38,7 +38,7 @@ FIXED = (
     *("A_Y", "A_E", "A_Z", "A_L", "C"),
     # absolute, of a layer
     *("ONES", "W", "LAMBDA", "B", "THETA", "A_THETA", "Q_Y", "Q_SLOPE", "Q_A"),
-    # in row 0 only: blocks and their sizes
+    # in row 0 only: blocks and their sizes; how blocks of weights share room says `copies`
     *(
         "FRAMES",
         "FRAME",
@@ -103,6 +103,27 @@ class Layout:
     scratched: tuple[int, ...]
 
 
+def copies(steps: int, segment: int, undoes: bool) -> int:
+    """Blocks of weights beside those in use, for the adjoint of a lifetime.
+
+    One for each checkpoint. Where updates are repeated, the weights of each step of a segment too,
+    its slots, but two of them need no room of their own: checkpoints are read from the last to the
+    first, so the first slot is where the last checkpoint is; and the final weights are not read
+    once the gradient of the query has been taken, so the last slot is where they are.
+
+    Args:
+        steps: training examples.
+        segment: steps from one checkpoint of the weights to the next, at least 1.
+        undoes: whether updates are undone, so that there are no slots.
+
+    Example:
+        >>> copies(250, 50, undoes=True), copies(250, 16, undoes=False)
+        (5, 30)
+    """
+    checkpoints = -(-steps // segment)
+    return checkpoints if undoes else checkpoints + max(0, segment - 2)
+
+
 def layout(
     order: Schedule,
     sizes: Sequence[int],
@@ -159,10 +180,10 @@ def layout(
         table[layer, column[name.upper()] if isinstance(name, str) else name] = end
         end += length
 
-    def neurons(numbers: Sequence[int], times: int = 1) -> None:
+    def neurons(numbers: Sequence[int], first: int = 0) -> None:
         for number in numbers:
-            for i in range(depth + 1):
-                place(number, i, vector[i] * times)
+            for i in range(first, depth + 1):
+                place(number, i, vector[i])
 
     def values(named: Sequence[tuple[str, Index]]) -> None:
         for name, index in named:
@@ -170,8 +191,9 @@ def layout(
                 length = vector[i] if index == PRE else vector[i + 1] if index == POST else step
                 place(name, i, length)
 
-    neurons((Y, SLOPE, E, Z, R))
+    neurons((Y, SLOPE, E, R))
     table[0, Z] = table[0, Y]  # a pixel is its own potential
+    neurons((Z,), first=1)
     place(L, 0, step)
     values(_taped(order))
     table[0, FRAME], end = end, 0
@@ -183,9 +205,14 @@ def layout(
     values(_adjoints(order))
     table[0, BLOCK], end = end, 0
 
+    weights = sum(rows[i] * width[i + 1] for i in range(depth))
+    table[0, WEIGHTS] = weights
+    if segment:
+        table[0, CHECKPOINTS] = end
+        table[0, SLOTS] = end + max(0, -(-steps // segment) - 1) * weights
+        end += copies(steps, segment, order.undoes) * weights
     for i in range(depth):
         place(W, i, rows[i] * width[i + 1])
-    table[0, WEIGHTS] = end
     for i in range(depth):
         place(B, i, rows[i] * width[sources[i]])
     neurons((ONES,))
@@ -203,16 +230,11 @@ def layout(
     end += (steps + 1 if segment else 2) * int(table[0, FRAME])
     frames_end = end
     if segment:
-        for number in (Q_SLOPE, Q_A):
-            for i in range(depth + 1):
-                place(number, i, examples * width[i])
+        for i in range(1, depth + 1):
+            place(Q_SLOPE, i, examples * width[i])
+            place(Q_A, i, examples * width[i])
         for i in range(depth):
             place(LAMBDA, i, rows[i] * width[i + 1])
-        weights = int(table[0, WEIGHTS])
-        table[0, CHECKPOINTS] = end
-        end += -(-steps // segment) * weights
-        table[0, SLOTS] = end
-        end += 0 if order.undoes else segment * weights
     else:
         table[:, Q_SLOPE] = end  # written by the query pass, never read
         end += examples * max(width)

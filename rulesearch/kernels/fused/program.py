@@ -17,6 +17,7 @@ from rulesearch.kernels.fused.layout import FIXED, columns
 from rulesearch.kernels.fused.rows import RowPass
 from rulesearch.kernels.fused.schedule import Schedule
 from rulesearch.network import BETA
+from rulesearch.pathways import Carrier
 
 _HEAD = '''\
 """{plan}"""
@@ -40,7 +41,9 @@ _IMPORTS = {
         *("list_rows", "maximum", "minimum", "output", "output_adjoint", "pixels", "query"),
         *("query_adjoint", "sign", "use_weights"),
     ),
-    "vectors": ("add", "fma", "load", "mul", "pointer", "splat", "store", "total", "zero"),
+    "vectors": (
+        *("add", "fma", "load", "mul", "pointer", "signed", "splat", "store", "total", "zero"),
+    ),
 }
 
 _FORWARD = '''\
@@ -131,12 +134,12 @@ _REPLAY = """\
 """
 
 
-def source(order: Schedule, *, tied: bool, dtype: str, lanes: int) -> str:
+def source(order: Schedule, *, carrier: Carrier, dtype: str, lanes: int) -> str:
     """The module's source.
 
     Args:
         order: the schedule.
-        tied: whether errors travel through the transposed weights.
+        carrier: of every edge of the pathway.
         dtype: float32 or float64.
         lanes: values in a vector of that dtype.
     """
@@ -144,10 +147,10 @@ def source(order: Schedule, *, tied: bool, dtype: str, lanes: int) -> str:
     functions = [
         layers.drive_source(order, passes),
         layers.change_source(order, passes),
-        layers.error_source(order, tied, passes),
-        layers.error_adjoint_source(order, tied, passes),
+        layers.error_source(order, carrier, passes),
+        layers.error_adjoint_source(order, carrier, passes),
         layers.drive_adjoint_source(order, passes),
-        layers.groups_adjoint_source(order, tied, passes),
+        layers.groups_adjoint_source(order, carrier, passes),
         values.vectors_source(order),
         values.vectors_adjoint_source(order),
     ]
@@ -173,7 +176,7 @@ def source(order: Schedule, *, tied: bool, dtype: str, lanes: int) -> str:
             ]
     functions = [*(p.source() for p in dict.fromkeys(passes)), *functions]
     body = ["\n".join(lines) + "\n" for lines in functions]
-    body += [_forward(order), _adjoint(order, tied)]
+    body += [_forward(order), _adjoint(order, carrier)]
     text = "\n\n".join(body)
     head = _HEAD.format(
         plan=order.plan, imports=_imports(text), dtype=dtype, lanes=lanes, beta=BETA
@@ -200,11 +203,11 @@ def _forward(order: Schedule) -> str:
     return _FORWARD.format(step=_lines(calls, 3))
 
 
-def _adjoint(order: Schedule, tied: bool) -> str:
+def _adjoint(order: Schedule, carrier: Carrier) -> str:
     calls = _refresh(order, with_sums=False)
     if order.undoes:
         recover = _UNDO
-        if order.undone_in == "alone" and _reads_input_weights(order, tied):
+        if order.undone_in == "alone" and _reads_input_weights(order, carrier):
             calls.append("undo(s, at, l, f, b, exact, order)")
         elif order.undone_in == "alone":
             calls += ["if l > 0:", "    undo(s, at, l, f, b, exact, order)"]
@@ -238,9 +241,9 @@ def _where_read(order: Schedule, call: str) -> list[str]:
     return ["if l > 0:", f"    {call}"] if "e_post" in order.plan.quantities else []
 
 
-def _reads_input_weights(order: Schedule, tied: bool) -> bool:
+def _reads_input_weights(order: Schedule, carrier: Carrier) -> bool:
     """Whether the adjoint reads the weights of the first layer, from which nothing goes on."""
-    errors = tied and "e_pre" in order.plan.quantities
+    errors = carrier != "fixed" and "e_pre" in order.plan.quantities
     return errors or bool(order.synapse) or order.last_sums is not None
 
 

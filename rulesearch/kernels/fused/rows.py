@@ -3,7 +3,7 @@
 In the order of a row k: it is changed (outer products that the step before left pending, a
 scaling), then its products with vectors are taken (*dots*, one number for a row) and it is added
 to vectors (*gathers*, Σ_k g_k · row_k). A *partner* is a second matrix of the same shape whose
-elementwise product with the first is taken likewise.
+elementwise product with the first, or with the signs of the first, is taken likewise.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class RowPass:
         gathers: number of gathers.
         partner_dots: for each product with the partner, whether it is weighted by a vector.
         partner_gathers: number of gathers of the product with the partner.
+        partner_signed: whether the partner's magnitudes with the row's signs stand for the product.
         partner_undo: number of scalings by a number for each row, if the partner is undone before
             use: they are divided out after outer products of row numbers of its own with the
             vectors of the dots have been subtracted. None: it is only read.
@@ -38,11 +39,13 @@ class RowPass:
     gathers: int = 0
     partner_dots: tuple[bool, ...] = ()
     partner_gathers: int = 0
+    partner_signed: bool = False
     partner_undo: int | None = None
 
     @property
     def name(self) -> str:
         """The function's name: what it does, and to how many operands."""
+        pair = "signed" if self.partner_signed else "pair"
         parts = [
             (
                 "undo" if self.undo else "update",
@@ -51,8 +54,8 @@ class RowPass:
             ("scale", "".join("01"[has] for has in self.scalings)),
             ("dot", "".join("=+"[adds] for adds in self.dots)),
             ("gather", str(self.gathers) if self.gathers else ""),
-            ("pair", "".join("01"[has] for has in self.partner_dots)),
-            ("pairgather", str(self.partner_gathers) if self.partner_gathers else ""),
+            (pair, "".join("01"[has] for has in self.partner_dots)),
+            (f"{pair}gather", str(self.partner_gathers) if self.partner_gathers else ""),
             ("pairundo", "" if self.partner_undo is None else str(self.partner_undo)),
         ]
         text = "_".join(["rows", *(stem + count for stem, count in parts if count)])
@@ -171,7 +174,8 @@ class RowPass:
         if self.partner_undo is not None:
             out += [f"store(b{r}, j, other{r})" for r in rows]
         if self.partner:
-            out += [f"pair{r} = mul(row{r}, other{r})" for r in rows]
+            pair = "signed(other{0}, row{0})" if self.partner_signed else "mul(row{0}, other{0})"
+            out += [f"pair{r} = {pair.format(r)}" for r in rows]
         for i, has in enumerate(self.partner_dots):
             if has:
                 out.append(f"pd{i}_ = load(pd{i}, j)")

@@ -170,6 +170,19 @@ def add(typingctx, a, b):
 
 
 @intrinsic
+def signed(typingctx, a, b):
+    """Lane by lane, |a|·sign(b); 0 where b is 0 or NaN."""
+
+    def codegen(context, builder, signature, arguments):
+        sign = arguments[1]
+        nothing = ir.Constant(a.llvm, [0.0] * a.llvm.count)
+        copied = a.call(builder, "copysign", a.llvm, arguments)
+        return builder.select(builder.fcmp_ordered("!=", sign, nothing), copied, nothing)
+
+    return a(a, a), codegen
+
+
+@intrinsic
 def total(typingctx, a):
     """The sum of the lanes, as a tree."""
 

@@ -1,0 +1,173 @@
+"""What meta-learning runs on and writes down: plan, state, record and outcome of a fit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeVar
+
+from rulesearch.errors import RuleSearchError
+from rulesearch.meta.protocols import MetaProtocol
+
+_Record = TypeVar("_Record")
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """One meta-learning run; its result depends on this and on the population alone.
+
+    Attributes:
+        label: unique within a search; part of what the lifetimes' seeds are derived from.
+        support: indices of the terms that may move; the others stay at zero.
+        scales: `theta = scales * phi`, [terms].
+        start: the first phi, [terms]; read within the support only.
+        seed: of this run, not negative.
+        protocol: see `MetaProtocol`.
+        meta_steps: steps of the protocol.
+        l1: strength of the protocol's penalty on the sum of |phi|.
+        l2: strength of a penalty on the sum of phi**2, beside it; its gradient, 2 * l2 * phi,
+            is added to the mean gradient before Adam. Both are for the steps of the protocol.
+        mean_steps: steps after those, on the plain mean of the gradients, without penalty, with
+            a rate that falls over the whole stage.
+        observe: observables wanted in the records.
+    """
+
+    label: str
+    support: tuple[int, ...]
+    scales: tuple[float, ...]
+    start: tuple[float, ...]
+    seed: int
+    protocol: MetaProtocol
+    meta_steps: int
+    l1: float = 0.0
+    l2: float = 0.0
+    mean_steps: int = 0
+    observe: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.support or any(self.scales[term] <= 0 for term in self.support):
+            raise ValueError("a fit needs a support, of terms with a scale above zero")
+
+    @property
+    def steps(self) -> int:
+        """Both stages together."""
+        return self.meta_steps + self.mean_steps
+
+
+@dataclass(frozen=True)
+class MetaState:
+    """All that a fit carries from one meta-step to the next; plain numbers, [terms] each.
+
+    Attributes:
+        phi: the coefficients learned, raw ones divided by the scales.
+        m: Adam's running mean of the gradient.
+        v: Adam's running mean of its square.
+        updates: Adam's count of steps taken, since the stage began.
+        step: meta-steps done, with or without an update.
+        lifetimes: lifetimes run.
+        left_out: of these, the ones whose loss or gradient was not finite.
+        diverged: of these, the ones that `diverged` names.
+        silent: meta-steps in a row in which every lifetime was left out.
+        safe: the last phi at which no lifetime diverged, or None.
+        retreats: how often the coefficients went back there.
+    """
+
+    phi: tuple[float, ...]
+    m: tuple[float, ...]
+    v: tuple[float, ...]
+    updates: int = 0
+    step: int = 0
+    lifetimes: int = 0
+    left_out: int = 0
+    diverged: int = 0
+    silent: int = 0
+    safe: tuple[float, ...] | None = None
+    retreats: int = 0
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What one meta-step saw.
+
+    Attributes:
+        label: of the fit.
+        step: meta-steps done, this one included.
+        steps: of how many.
+        loss: mean query loss of the lifetimes with a finite one; None if there was none.
+        accuracy: mean query accuracy of the same lifetimes.
+        theta: raw coefficients with which they ran (before the update), by name of term.
+        diverged: lifetimes of this step that diverged.
+        left_out: lifetimes of this step whose loss or gradient was not finite.
+        observed: mean over the same lifetimes of each observable asked for, by layer.
+    """
+
+    label: str
+    step: int
+    steps: int
+    loss: float | None
+    accuracy: float | None
+    theta: Mapping[str, float]
+    diverged: int
+    left_out: int
+    observed: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The outcome of one meta-learning run (of a trial, a refit, or a baseline).
+
+    Attributes:
+        label: of its plan.
+        seed: of its plan.
+        support: indices of the terms whose coefficient is not zero at the end.
+        theta: raw coefficients, [terms].
+        phi: the same in the coefficients learned, to start another fit from.
+        meta_steps: steps done, both stages together.
+        lifetimes: lifetimes run.
+        left_out: lifetimes without a finite loss and gradient.
+        diverged: lifetimes that diverged.
+        failed: why the fit was given up, or None.
+        retreats: how often its coefficients went back to the last at which none diverged.
+    """
+
+    label: str
+    seed: int
+    support: tuple[int, ...]
+    theta: tuple[float, ...]
+    phi: tuple[float, ...]
+    meta_steps: int
+    lifetimes: int
+    left_out: int
+    diverged: int
+    failed: str | None = None
+    retreats: int = 0
+
+
+def to_json(record: Any) -> str:
+    """A frozen record (numbers, text, tuples) as one line of JSON; floats come back exactly."""
+    return json.dumps(asdict(record))
+
+
+def from_json(kind: type[_Record], text: str) -> _Record:
+    """The record that `to_json` wrote.
+
+    Raises:
+        RuleSearchError: the text is not such a record.
+
+    Example:
+        >>> state = MetaState(phi=(0.1,), m=(0.0,), v=(1e-300,))
+        >>> from_json(MetaState, to_json(state)) == state
+        True
+    """
+    try:
+        return kind(**{name: _frozen(value) for name, value in json.loads(text).items()})
+    except (ValueError, TypeError, AttributeError) as fault:
+        raise RuleSearchError(
+            f"damaged or of another version ({fault}); delete it, and its step is run again"
+        ) from fault
+
+
+def _frozen(value: Any) -> Any:
+    """JSON's lists as the tuples they were."""
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
