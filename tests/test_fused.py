@@ -329,10 +329,13 @@ def test_nothing_given_is_changed():
 @pytest.mark.parametrize(
     ("steps", "most"), [(250, 32e6), (10_000, 1e9)], ids=["paper", "long lifetime"]
 )
-@pytest.mark.parametrize("pool", [PAPER, SCALING], ids=["undone", "replayed"])
+@pytest.mark.parametrize(
+    "pool", [PAPER, SCALING, EVERYTHING], ids=["undone", "replayed", "all replayed"]
+)
 def test_memory_of_the_paper_s_network(pool, steps, most):
     sizes = (784, 170, 130, 100, 70, 47)
     fused = build(lower(pool), sizes, pathway("random", 5))
+    _, slots = fused.checkpoints(np.full((1, 5, len(pool.terms)), 1e-3), steps)
     place = layout(
         fused.order,
         sizes,
@@ -341,7 +344,7 @@ def test_memory_of_the_paper_s_network(pool, steps, most):
         itemsize=4,
         steps=steps,
         queries=50,
-        segment=fused._segment(np.full((1, 5, len(pool.terms)), 1e-3), steps),
+        slots=slots,
         skips=True,
     )
     assert 4 * place.length < most
@@ -349,7 +352,7 @@ def test_memory_of_the_paper_s_network(pool, steps, most):
 
 @pytest.mark.parametrize("steps", [0, 1, 2, 3, 7])
 def test_lifetimes_of_few_steps_are_replayed_too(steps):
-    # Checkpoints, slots and final weights share room, and there may be one of each, or none.
+    # A segment's weights lie where later checkpoints were; at first there may be none.
     fused, einsum = kernels(SCALING)
     batch, terms = batch_of(SCALING, steps=steps), range(len(SCALING.terms))
     expected = einsum(batch, gradient=terms, keep_weights=True)
@@ -359,12 +362,13 @@ def test_lifetimes_of_few_steps_are_replayed_too(steps):
         assert relative(mine, other) < 1e-10
 
 
-@pytest.mark.parametrize("segment", [1, 2, 3, 5, 12, 40])
-def test_any_segment_gives_the_same_gradient(segment, monkeypatch):
+@pytest.mark.parametrize("starts", [range(12), range(0, 12, 5), [0], [0, 11], [0, 1, 7]])
+def test_any_checkpoints_give_the_same_gradient(starts, monkeypatch):
     fused, _ = kernels(SCALING)
     batch, terms = batch_of(SCALING, steps=12), range(len(SCALING.terms))
     expected = fused(batch, gradient=terms)
-    monkeypatch.setattr(kernel.FusedKernel, "_segment", lambda *_: segment)
+    chosen = np.array(starts), 12
+    monkeypatch.setattr(kernel.FusedKernel, "checkpoints", lambda *_: chosen)
     assert_equal(fused(batch, gradient=terms), expected)
 
 

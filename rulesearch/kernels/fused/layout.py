@@ -38,7 +38,7 @@ FIXED = (
     *("A_Y", "A_E", "A_Z", "A_L", "C"),
     # absolute, of a layer
     *("ONES", "W", "LAMBDA", "B", "THETA", "A_THETA", "Q_Y", "Q_SLOPE", "Q_A"),
-    # in row 0 only: blocks and their sizes; how blocks of weights share room says `copies`
+    # in row 0 only: blocks and their sizes
     *(
         "FRAMES",
         "FRAME",
@@ -47,7 +47,6 @@ FIXED = (
         "ADJOINTS",
         "WEIGHTS",
         "CHECKPOINTS",
-        "SLOTS",
     ),
     *("ZEROS", "SKIPS"),
 )
@@ -58,7 +57,7 @@ FIXED = (
     Y, SLOPE, E, Z, R, L,
     A_Y, A_E, A_Z, A_L, C,
     ONES, W, LAMBDA, B, THETA, A_THETA, Q_Y, Q_SLOPE, Q_A,
-    FRAMES, FRAME, SCRATCH, BLOCK, ADJOINTS, WEIGHTS, CHECKPOINTS, SLOTS,
+    FRAMES, FRAME, SCRATCH, BLOCK, ADJOINTS, WEIGHTS, CHECKPOINTS,
     ZEROS, SKIPS,
 ) = range(len(FIXED))
 # fmt: on
@@ -103,27 +102,6 @@ class Layout:
     scratched: tuple[int, ...]
 
 
-def copies(steps: int, segment: int, undoes: bool) -> int:
-    """Blocks of weights beside those in use, for the adjoint of a lifetime.
-
-    One for each checkpoint. Where updates are repeated, the weights of each step of a segment too,
-    its slots, but two of them need no room of their own: checkpoints are read from the last to the
-    first, so the first slot is where the last checkpoint is; and the final weights are not read
-    once the gradient of the query has been taken, so the last slot is where they are.
-
-    Args:
-        steps: training examples.
-        segment: steps from one checkpoint of the weights to the next, at least 1.
-        undoes: whether updates are undone, so that there are no slots.
-
-    Example:
-        >>> copies(250, 50, undoes=True), copies(250, 16, undoes=False)
-        (5, 30)
-    """
-    checkpoints = -(-steps // segment)
-    return checkpoints if undoes else checkpoints + max(0, segment - 2)
-
-
 def layout(
     order: Schedule,
     sizes: Sequence[int],
@@ -133,7 +111,7 @@ def layout(
     itemsize: int,
     steps: int,
     queries: int,
-    segment: int,
+    slots: int,
     skips: bool,
 ) -> Layout:
     """Lay out a lifetime.
@@ -146,7 +124,7 @@ def layout(
         itemsize: bytes of a value.
         steps: training examples.
         queries: query examples.
-        segment: steps from one checkpoint of the weights to the next; 0 for forward only.
+        slots: blocks of weights to keep beside those in use, for the adjoint; 0 for forward only.
         skips: whether rows of dark pixels are skipped.
     """
     depth = len(sizes) - 1
@@ -207,10 +185,8 @@ def layout(
 
     weights = sum(rows[i] * width[i + 1] for i in range(depth))
     table[0, WEIGHTS] = weights
-    if segment:
-        table[0, CHECKPOINTS] = end
-        table[0, SLOTS] = end + max(0, -(-steps // segment) - 1) * weights
-        end += copies(steps, segment, order.undoes) * weights
+    table[0, CHECKPOINTS] = end
+    end += slots * weights
     for i in range(depth):
         place(W, i, rows[i] * width[i + 1])
     for i in range(depth):
@@ -227,9 +203,9 @@ def layout(
     table[0, SCRATCH] = end
     end += 2 * int(table[0, BLOCK])
     table[0, FRAMES] = end
-    end += (steps + 1 if segment else 2) * int(table[0, FRAME])
+    end += (steps + 1 if slots else 2) * int(table[0, FRAME])
     frames_end = end
-    if segment:
+    if slots:
         for i in range(1, depth + 1):
             place(Q_SLOPE, i, examples * width[i])
             place(Q_A, i, examples * width[i])

@@ -78,7 +78,7 @@ class Job:
         data: what they start from.
         kept: for each lifetime, the pixels that are not left out.
         where: the layout.
-        segment: steps from one checkpoint to the next; 0 for forward only.
+        starts: steps before which the weights are kept, ascending from 0.
         results: where the answers go.
     """
 
@@ -86,7 +86,7 @@ class Job:
     data: Arrays
     kept: list[NDArray[np.intp]]
     where: Layout
-    segment: int
+    starts: NDArray[np.int64]
     results: Results
 
 
@@ -149,15 +149,14 @@ def _lifetime(
     out = np.empty(3, s.dtype)
     gradient = results.gradient is not None
     forward, adjoint = job.module.forward, job.module.adjoint
-    segment = max(job.segment, 1)
-    forward(s, table, order, x, slopes, labels, query_labels, gradient, segment, out)
+    forward(s, table, order, x, slopes, labels, query_labels, gradient, job.starts, out)
     results.numbers[b] = out
     if results.weights is not None:
         for weights, stored in zip(results.weights, _matrices(s, table, W), strict=True):
             post, pre = weights.shape[1:]
             weights[b] = stored[:pre, :post].T
     if results.gradient is not None:
-        adjoint(s, table, order, labels, len(query_labels), segment)
+        adjoint(s, table, order, labels, len(query_labels), job.starts)
         for i, found in enumerate(results.gradient[b]):
             found[:] = s[table[i, A_THETA] :][: len(found)]
 

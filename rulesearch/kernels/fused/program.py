@@ -48,10 +48,11 @@ _IMPORTS = {
 
 _FORWARD = '''\
 @njit(cache=True, **FLAGS)
-def forward(s, at, order, x, slopes, labels, query_labels, keep, segment, out):
+def forward(s, at, order, x, slopes, labels, query_labels, keep, starts, out):
     """The online pass and the query loss; out[:] = loss, accuracy, loss before the first step."""
     depth = len(at) - 1
     steps = len(x)
+    kept = 0
     clear(pointer(s, at[0, SCRATCH] + at[0, BLOCK]), at[0, BLOCK])
     clear(pointer(s, at[0, FRAMES]), at[0, FRAME])
     out[2] = query(s, at, query_labels, BETA, False)[0]
@@ -66,9 +67,10 @@ def forward(s, at, order, x, slopes, labels, query_labels, keep, segment, out):
             drive(s, at, l, before, b_before, f, order)
             if l < depth - 1:
                 hidden(s, at, l + 1, f, BETA)
-        if keep and t % segment == 0:
-            checkpoint = at[0, CHECKPOINTS] + t // segment * at[0, WEIGHTS]
+        if keep and kept < len(starts) and t == starts[kept]:
+            checkpoint = at[0, CHECKPOINTS] + kept * at[0, WEIGHTS]
             copy(pointer(s, at[0, W]), pointer(s, checkpoint), at[0, WEIGHTS])
+            kept += 1
         output(s, at, f, labels[t])
         for l in range(depth - 1, -1, -1):
 {step}
@@ -83,11 +85,12 @@ def forward(s, at, order, x, slopes, labels, query_labels, keep, segment, out):
 
 _ADJOINT = '''\
 @njit(cache=True, **FLAGS)
-def adjoint(s, at, order, labels, queries, segment):
+def adjoint(s, at, order, labels, queries, starts):
     """The gradient of the query loss with respect to θ, after a `forward` that kept its tape."""
     depth = len(at) - 1
     steps = len(labels)
     home = at[0, W]
+    i = len(starts)  # of the segment; its checkpoint is read when its last step is reached
     query_adjoint(s, at, queries)
     clear(pointer(s, at[0, A_THETA]), at[0, A_THETA] - at[0, THETA])
     # There is no step after the last: its vectors are zero.
@@ -110,27 +113,26 @@ def adjoint(s, at, order, labels, queries, segment):
 '''
 
 _UNDO = """\
-        exact = t % segment == 0
+        exact = t == starts[i - 1]
         if exact:
-            checkpoint = at[0, CHECKPOINTS] + t // segment * at[0, WEIGHTS]
+            i -= 1
+            checkpoint = at[0, CHECKPOINTS] + i * at[0, WEIGHTS]
             copy(pointer(s, checkpoint), pointer(s, at[0, W]), at[0, WEIGHTS])
 """
 
 _REPLAY = """\
-        slot = t % segment
-        if slot == segment - 1 or t == steps - 1:
-            checkpoint = at[0, CHECKPOINTS] + t // segment * at[0, WEIGHTS]
-            copy(pointer(s, checkpoint), pointer(s, at[0, SLOTS]), at[0, WEIGHTS])
-            for i in range(slot):
-                here = at[0, SLOTS] + (i + 1) * at[0, WEIGHTS]
+        if t == steps - 1 or t < starts[i]:
+            i -= 1
+            for u in range(starts[i], t):
+                here = at[0, CHECKPOINTS] + (i + u + 1 - starts[i]) * at[0, WEIGHTS]
                 copy(pointer(s, here - at[0, WEIGHTS]), pointer(s, here), at[0, WEIGHTS])
                 use_weights(at, here)
-                f_i = frame(at, t - slot + i, True)
-                list_rows(s, at, order, f_i, f_i)
+                f_u = frame(at, u, True)
+                list_rows(s, at, order, f_u, f_u)
                 for l in range(depth):
 {replay}
-                    change(s, at, l, f_i, b, order)
-        use_weights(at, at[0, SLOTS] + slot * at[0, WEIGHTS])
+                    change(s, at, l, f_u, b, order)
+        use_weights(at, at[0, CHECKPOINTS] + (i + t - starts[i]) * at[0, WEIGHTS])
 """
 
 
@@ -212,9 +214,9 @@ def _adjoint(order: Schedule, carrier: Carrier) -> str:
         elif order.undone_in == "alone":
             calls += ["if l > 0:", "    undo(s, at, l, f, b, exact, order)"]
     else:
-        replay = [c.replace("l, f, b", "l, f_i, b") for c in _refresh(order, with_sums=False)]
+        replay = [c.replace("l, f, b", "l, f_u, b") for c in _refresh(order, with_sums=False)]
         if order.rest:
-            replay.append("rest(s, at, l, f_i, b)")
+            replay.append("rest(s, at, l, f_u, b)")
         recover = _REPLAY.format(replay=_lines(replay, 5))
     exact = "exact, " if order.undoes else ""
     groups = exact if order.undone_in == "groups" else ""

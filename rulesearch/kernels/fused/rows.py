@@ -127,8 +127,9 @@ class RowPass:
         out += [f"v{i}_{r} = splat({sign}v{i}[k{r}])" for i in range(self.updates)]
         plain = [f"f{i}[k{r}]" for i, has in enumerate(self.scalings) if not has]
         if self.scalings:
-            factor = " + ".join(["one", *plain])
-            out.append(f"f_{r} = splat({f'one / ({factor})' if self.undo else factor})")
+            # W + fW, not (1 + f)W: the rounding of 1 + f is the same in every step, and adds up.
+            factor = " + ".join(plain) or "F(0.0)"
+            out.append(f"f_{r} = splat({f'one / (one + {factor})' if self.undo else factor})")
         out += [f"f{i}_{r} = splat(f{i}[k{r}])" for i, has in enumerate(self.scalings) if has]
         out += [f"d{i}_{r} = zero(a)" for i in range(len(self.dots))]
         out += [f"pd{i}_{r} = zero(a)" for i in range(len(self.partner_dots))]
@@ -150,7 +151,8 @@ class RowPass:
             factor = f"f_{r}"
             for i in weighted:
                 factor = f"fma(f{i}_{r}, h{i}_, {factor})"
-            scaled = [f"row{r} = mul(row{r}, {factor})"] if self.scalings else []
+            call = f"mul(row{r}, {factor})" if self.undo else f"fma(row{r}, {factor}, row{r})"
+            scaled = [f"row{r} = {call}"] if self.scalings else []
             added = [f"row{r} = fma(v{i}_{r}, u{i}_, row{r})" for i in range(self.updates)]
             out += added + scaled if self.undo else scaled + added
             if self.changes:
