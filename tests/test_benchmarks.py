@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import cuda, savings, speed
+from benchmarks import cuda, savings, speed, stability
 from benchmarks.machine import bandwidth, cores, peak_mb_of, ratios
 from benchmarks.rivals import RIVALS, Cell
 from benchmarks.rivals.by_hand import terms_by_hand
@@ -18,6 +18,8 @@ from benchmarks.work import PRODUCTS, Setting, pool_of, work
 from rulesearch import TaskShape
 from rulesearch.kernels import Outcome
 from rulesearch.network import weight_shapes
+from rulesearch.runs import read_history
+from rulesearch.selection import Effort
 
 SMALL = Setting(sizes=(20, 6, 5, 4), shape=TaskShape(ways=2, shots=3, queries=2))
 JAX_MISSING = RIVALS["JAX"].missing()
@@ -351,3 +353,33 @@ def test_every_way_at_hand_runs_on_the_cpu(capsys):
     said = capsys.readouterr().out
     for name, rival in cuda.RIVALS.items():
         assert name in said or rival.missing("cpu")
+
+
+@pytest.mark.slow
+def test_stability_keeps_its_searches_and_shares_what_parsimony_leaves(
+    tmp_path, capsys, monkeypatch
+):
+    small = Effort(
+        common_tasks=8, ranking_tasks=4, full_steps=2, full_rounds=1, refit_steps=2,
+        final_refits=2, final_steps=1, mean_steps=1, baseline_tasks=4, evaluation_tasks=4,
+    )  # fmt: skip
+    changed = {"dataset": "digits", "layers": (8,), "ways": 2, "shots": 5, "effort": small}
+    variants = {stability.PLAIN: changed, "parsimony 90 %": {**changed, "parsimony": 0.9}}
+    monkeypatch.setattr(stability, "VARIANTS", variants)
+    grammar = tmp_path / "pool.toml"
+    grammar.write_text('[terms]\nF0 = "-e_post*y_pre"\nF2 = "-e_post*e_pre"\n')
+    command = [
+        *("--data-root", str(tmp_path), "--grammar", str(grammar), "--out", str(tmp_path / "runs")),
+        *("--seeds", "1", "--variants", "1", "--meta-steps", "4"),
+    ]
+    assert stability.main(command) == 0
+    first = capsys.readouterr().out
+    assert [line.split(" | ")[1] for line in first.splitlines()[2:]] == ["0", "0"]
+    plain, other = (
+        tmp_path / "runs" / f"{name}-seed0" for name in ("as-it-is", "parsimony-90-percent")
+    )
+    labels = [{row["stage"] for row in read_history(run)} for run in (plain, other)]
+    assert {"trial 0", "trial 1"} <= labels[0]
+    assert not any(label.startswith("trial") for label in labels[1])
+    assert stability.main(command) == 0
+    assert capsys.readouterr().out == first

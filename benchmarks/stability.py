@@ -1,0 +1,143 @@
+"""How much of a search's answer hangs on its seed, its constants and its images.
+
+    python -m benchmarks.stability --data-root DIR [--seeds 10] [--variants 2] [--out DIR]
+
+Ten seeds of the EMNIST search of the paper's pool, as they come out; then, for the first seeds,
+the same search with one constant of the protocol changed (parsimony, l1, the cap of the units),
+and on MNIST and FashionMNIST, where nothing was tuned. Every run is kept under `--out` and read
+back, so that an interrupted benchmark goes on where it was. Prints Markdown tables.
+
+The searches with another parsimony begin with the trials, baselines and the refit of the whole
+support of the plain search, which do not depend on it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rulesearch.data import load_data
+from rulesearch.errors import RuleSearchError
+from rulesearch.notation import load_pool, pool_to_plain
+from rulesearch.result import Result
+from rulesearch.runs import RunConfig, create_run, versions, write_result
+from rulesearch.search import Config, search
+from rulesearch.search.config import to_options
+
+PLAIN = "as it is"
+#: What is changed -> the options that say so.
+VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    PLAIN: {},
+    "parsimony 1 %": {"parsimony": 0.01},
+    "parsimony 2 %": {"parsimony": 0.02},
+    "parsimony 10 %": {"parsimony": 0.10},
+    "l1 0.03": {"l1": 0.03},
+    "l1 0.1": {"l1": 0.1},
+    "units not capped": {"largest_scale": 1e9},
+    "MNIST": {"dataset": "mnist"},
+    "FashionMNIST": {"dataset": "fashion-mnist"},
+}
+#: Stages that depend on the parsimony: the drops, and what comes after them.
+AFTER_THE_REFIT = ("elimination%2F", "final+refit", "evaluation%2Frule")
+KEPT = ("elimination%2Ffull", "elimination%2Freference")
+
+
+def found(out: Path, variant: str, seed: int, grammar: Path, **options: Any) -> Result:
+    """The result of one search: read back where it is there, else run and kept."""
+    run = out / f"{variant.replace(' ', '-').replace('%', 'percent')}-seed{seed}"
+    if (run / "result.json").exists():
+        return Result.load(run)
+    pool = load_pool(grammar)
+    config = Config(**{"dataset": "emnist", **options, **VARIANTS[variant], "seed": seed})
+    if not (run / "config.json").exists():
+        create_run(
+            run,
+            RunConfig(pool=pool_to_plain(pool), options=to_options(config), versions=versions()),
+        )
+        if "parsimony" in VARIANTS[variant]:
+            _share_stages(out / f"{PLAIN.replace(' ', '-')}-seed{seed}", run)
+    data = load_data(config.dataset, config.data_root, shape=config.shape)
+    result = search(pool, data, config, run=run)
+    write_result(run, result)
+    return result
+
+
+def _share_stages(plain: Path, run: Path) -> None:
+    """Copy what the plain search of the same seed did before anything was dropped."""
+    stages = plain / "stages"
+    if not stages.exists():
+        return
+    (run / "stages").mkdir(exist_ok=True)
+    for file in stages.iterdir():
+        if file.name.startswith(KEPT) or not file.name.startswith(AFTER_THE_REFIT):
+            shutil.copy(file, run / "stages" / file.name)
+
+
+def row(result: Result) -> str:
+    """One search as a row of a Markdown table; nan where a number was not finite."""
+    rule = result.evaluation["rule"]
+    low, high = rule.accuracy_interval
+    dropped = [s for s in result.elimination if s.kept]
+    ahead = [_number(s.share_of_gain) for s in result.elimination[-2:] if not s.kept]
+    diverged = rule.diverged + sum(trial.diverged_lifetimes for trial in result.trials)
+    cells = [
+        ", ".join(result.support),
+        f"{_number(rule.accuracy):.3f} [{_number(low):.3f}, {_number(high):.3f}]",
+        f"{_number(result.evaluation['backprop'].accuracy):.3f}",
+        f"{_number(result.evaluation['feedback_alignment'].accuracy):.3f}",
+        ", ".join(f"{s.dropped} {_number(s.share_of_gain):.1%}" for s in dropped) or "none",
+        f"{min(ahead, default=math.nan):.1%}",
+        str(diverged),
+        f"{_number(result.seconds):.0f}",
+    ]
+    return " | ".join(cells)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+COLUMNS = (
+    "rule | accuracy (95 %) | backprop | feedback alignment | dropped, cumulative cost | "
+    "next drop | diverged | seconds"
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is missing and print the tables; exit code 2 for bad options."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--data-root", required=True)
+    parser.add_argument("--grammar", type=Path, default=Path("grammar/paper_pool.py"))
+    parser.add_argument("--seeds", type=int, default=10, help="of the plain search (10)")
+    parser.add_argument("--variants", type=int, default=2, help="seeds of every variant (2)")
+    parser.add_argument("--out", type=Path, default=Path("runs/stability"))
+    parser.add_argument("--meta-steps", type=int, help="of a trial, for a quick look")
+    given = parser.parse_args(arguments)
+    options: dict[str, Any] = {"data_root": given.data_root}
+    if given.meta_steps:
+        options["meta_steps"] = given.meta_steps
+    asked = [
+        *((PLAIN, seed) for seed in range(given.seeds)),
+        *((v, seed) for v in VARIANTS if v != PLAIN for seed in range(given.variants)),
+    ]
+    print(f"| search | seed | {COLUMNS} |\n|{'---|' * 10}")
+    try:
+        for variant, seed in asked:
+            result = found(given.out, variant, seed, given.grammar, **options)
+            print(f"| {variant} | {seed} | {row(result)} |", flush=True)
+    except RuleSearchError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"interrupted; the same command goes on from {given.out}", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
