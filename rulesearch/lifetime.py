@@ -210,6 +210,29 @@ def _known(matrices: Sequence[Tensor] | None) -> Sequence[Tensor]:
     return matrices
 
 
+def choose_kernel(
+    name: KernelName, plan: Plan, sizes: tuple[int, ...], path: Pathway, *, on_cpu: bool
+) -> tuple[Kernel, str]:
+    """The kernel that will run a plan, not yet compiled, and what to say where it is another.
+
+    Raises:
+        RuleSearchError: an unknown name.
+    """
+    if name not in ("auto", *KERNELS):
+        raise RuleSearchError(
+            f"--kernel {name}: unknown kernel; give auto or one of {', '.join(KERNELS)}"
+        )
+    first = ("fused" if on_cpu else "einsum") if name == "auto" else name
+    try:
+        return compiled(first, plan, sizes, path), ""
+    except Unsupported as reason:
+        return compiled("einsum", plan, sizes, path), _instead_of(first, reason)
+
+
+def _instead_of(name: str, reason: Unsupported) -> str:
+    return f"{name} cannot take {reason}; using einsum"
+
+
 def _run(
     name: KernelName,
     plan: Plan,
@@ -220,19 +243,15 @@ def _run(
     keep_weights: bool,
 ) -> tuple[Outcome, str]:
     """What the kernel gives, and what to say where it is not the one asked for."""
-    if name not in ("auto", *KERNELS):
-        raise RuleSearchError(
-            f"--kernel {name}: unknown kernel; give auto or one of {', '.join(KERNELS)}"
-        )
     on_cpu = batch.x.device.type == "cpu"
-    first = ("fused" if on_cpu else "einsum") if name == "auto" else name
+    kernel, note = choose_kernel(name, plan, sizes, path, on_cpu=on_cpu)
     try:
-        kernel = compiled(first, plan, sizes, path)
-        return kernel(batch, gradient=gradient, keep_weights=keep_weights), ""
-    except Unsupported as reason:
-        note = f"{first} cannot take {reason}; using einsum"
-        kernel = compiled("einsum", plan, sizes, path)
         return kernel(batch, gradient=gradient, keep_weights=keep_weights), note
+    except Unsupported as reason:
+        # The plan would do, but not these tensors.
+        kernel = compiled("einsum", plan, sizes, path)
+        outcome = kernel(batch, gradient=gradient, keep_weights=keep_weights)
+        return outcome, _instead_of("fused" if name == "auto" else name, reason)
 
 
 def _weights_at(

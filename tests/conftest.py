@@ -10,6 +10,7 @@ from jaxtyping import install_import_hook
 ROOMS = (
     "rulesearch.data",
     "rulesearch.network",
+    "rulesearch.observables",
     "rulesearch.pathways",
     "rulesearch.kernels.einsum",
     "rulesearch.population",

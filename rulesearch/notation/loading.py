@@ -169,7 +169,7 @@ def pool_from_plain(plain: Mapping[str, Any]) -> Pool:
             what `Pool` refuses; one line each.
     """
     faults = [
-        f"unknown table [{name}]; a pool has [terms], [start] and [operators]"
+        f"unknown table [{name}]; a pool has [terms], [start], [where] and [operators]"
         for name in plain
         if name not in _TABLES
     ]

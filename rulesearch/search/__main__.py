@@ -74,9 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(console: Console, errors: Console, request: Request, run: Path, quiet: bool) -> int:
     try:
-        with progress(console, quiet) as update:
+        if not quiet:
             for message in request.messages:
-                update(message)
+                _say(console, message)
+        with progress(console, quiet) as update:
             result = carry_out(request, Stages(run, update, update))
         _write(run, result)
     except RuleSearchError as error:
@@ -176,11 +177,14 @@ def explain(console: Console, pool: Pool, config: Config, command: Command) -> N
         f"{'-'.join(map(str, sizes))}, {sum(a * b for a, b in layers):,} synapses",
     )
     if "kernel" in command.given and config.kernel != "auto":
-        from rulesearch.lifetime import compiled
+        from rulesearch.lifetime import choose_kernel
         from rulesearch.pathways import pathway
 
-        kernel = compiled(config.kernel, plan, sizes, pathway(config.pathway, len(layers)))
+        path = pathway(config.pathway, len(layers))
+        kernel, note = choose_kernel(config.kernel, plan, sizes, path, on_cpu=True)
         console.print()
+        if note:
+            _say(console, note)
         console.print(Text(kernel.source), soft_wrap=True)
 
 

@@ -10,10 +10,14 @@ from pathlib import Path
 import torch
 
 from rulesearch.data import Data
+from rulesearch.kernels.fused.cache import cache_folder
+from rulesearch.lifetime import choose_kernel
 from rulesearch.locality import classify, parse_needs, within
+from rulesearch.lowering import lower_terms
 from rulesearch.meta import ROBUST, Fit, lifetime_seeds, units
 from rulesearch.notation import Pool
 from rulesearch.notation.pool import PSEUDO_GRADIENT
+from rulesearch.pathways import pathway
 from rulesearch.population import Population, shared_by_workers
 from rulesearch.result import (
     EliminationRecord,
@@ -88,6 +92,13 @@ def prepare(pool: Pool, data: Data, config: Config) -> Request:
     shared = pool.throughout(pool.terms[reference].expression, depth)
     if len(shared) > 1:
         messages += (f"the reference is {', '.join(shared)} with one coefficient",)
+    path = pathway(config.pathway, depth)
+    sizes = population.sizes
+    on_cpu = config.device == "cpu"
+    if on_cpu and config.kernel != "einsum":
+        cache_folder()  # refused now rather than in the middle of the run
+    _, note = choose_kernel(config.kernel, lower_terms(pool.distinct), sizes, path, on_cpu=on_cpu)
+    messages += (note,) if note else ()
     assert config.effort is not None
     setting = Setting(pool.names, scales, start, reference, protocol, config.seed, config.effort)
     return Request(pool, data, config, setting, messages)
@@ -162,7 +173,7 @@ def carry_out(request: Request, stages: Stages) -> Result:
         ),
     ]
     with shared_by_workers(populations, config.workers) as (main, final, *others):
-        request = replace(request, messages=(*request.messages, *_compile(request, stages, main)))
+        _compile(request, stages, main)
         backprop, alignment = (
             _baseline(request, stages, others[2 * i], label)
             for i, label in enumerate(("backprop", "feedback alignment"))
@@ -205,16 +216,13 @@ def carry_out(request: Request, stages: Stages) -> Result:
     return _result(request, trials, screened, elimination, coefficients, evaluation, began)
 
 
-def _compile(request: Request, stages: Stages, main: Population) -> tuple[str, ...]:
-    """Have the pool's kernel compiled by a first lifetime; what to say where it is another one."""
+def _compile(request: Request, stages: Stages, main: Population) -> None:
+    """Have the pool's kernel compiled by a first lifetime."""
     stages.on_stage("compiling the kernel")
     setting = request.setting
     start = torch.tensor(setting.start, dtype=torch.float64) * torch.tensor(setting.scales)
     seeds = lifetime_seeds(setting.seed, "compiling", 0, 1)
-    note = main(start, seeds, gradient=range(len(setting.names))).note
-    if note:
-        stages.on_stage(note)
-    return (note,) if note else ()
+    main(start, seeds, gradient=range(len(setting.names)))
 
 
 def _covered(support: tuple[int, ...], terms: int) -> tuple[int, ...]:
@@ -285,10 +293,6 @@ def _select(
         reference=reference,
         parsimony=request.config.parsimony,
     )
-    if reference is not None and elimination.theta == reference.theta:
-        # The reference is the answer, in every layer where it has a name.
-        terms = [i for i, x in enumerate(reference.theta) if x and request.setting.scales[i] > 0]
-        elimination = replace(elimination, support=request.setting.tell(terms))
     return elimination, refit_coefficients(request.setting, elimination, fitter)
 
 

@@ -129,7 +129,7 @@ def eliminate(
     alone = None
     if reference is not None:
         alone = measure("elimination/reference", reference.theta, seeds)
-        if screened.support == (setting.reference,):
+        if {setting.names[t] for t in screened.support} <= set(_named(setting, reference.theta)):
             return _single_reference(setting, reference, alone)
     rounds = _refit_until_flat(setting, screened, fit, measure, alone)
     # The best round: a later one may have been stopped by explosions.
@@ -237,33 +237,39 @@ def _single_reference(setting: Setting, reference: Rate, alone: Outcomes) -> Eli
         full_rounds=(),
         gain=0.0,
         gain_interval=(0.0, 0.0),
-        support=(reference.term,),
+        support=_named(setting, reference.theta),
         loss=alone.mean_loss,
         theta=reference.theta,
         phi=learned(setting, reference.theta),
         verdict="single",
-        message=f"only {reference.term} is left: nothing to eliminate",
+        message=f"only {', '.join(_named(setting, reference.theta))} is left: nothing to eliminate",
         lifetimes=len(alone.seeds),
     )
 
 
 def _nothing_beats(setting: Setting, reference: Rate | None, result: Elimination) -> Elimination:
     """The gain is not above zero: the reference is the answer."""
-    name = setting.names[setting.reference]
-    rival = "the untrained network" if reference is None else f"{name} alone"
-    low, high = result.gain_interval
     alone = tuple(x * (term == setting.reference) for term, x in enumerate(setting.start))
     theta = tuple(s * x for s, x in zip(setting.scales, alone, strict=True))
     theta = theta if reference is None else reference.theta
+    support = _named(setting, theta)
+    answer = ", ".join(support)
+    rival = "the untrained network" if reference is None else f"{answer} alone"
+    low, high = result.gain_interval
     return replace(
         result,
-        support=(name,),
+        support=support,
         loss=result.reference_loss,
         theta=theta,
         phi=learned(setting, theta),
         verdict="reference",
         message=(
             f"nothing beats {rival}: {', '.join(result.support)} gains {result.gain:.3g} "
-            f"(95 % interval {low:.3g} to {high:.3g}); the answer is {name}"
+            f"(95 % interval {low:.3g} to {high:.3g}); the answer is {answer}"
         ),
     )
+
+
+def _named(setting: Setting, theta: tuple[float, ...]) -> tuple[str, ...]:
+    """The terms with a coefficient: a rule per layer has the reference under several names."""
+    return setting.tell([term for term, x in enumerate(theta) if x and setting.scales[term] > 0])
