@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from queue import Empty, SimpleQueue
 from types import ModuleType
 from typing import Any
 
@@ -93,15 +94,19 @@ class Job:
 def run(job: Job, threads: int) -> None:
     """Run all lifetimes of a job in some threads.
 
-    A lifetime is computed alone, in a fixed order, so that nothing hangs on who computes it.
+    Each thread takes the next lifetime when it is free, so that a core which others use as well
+    does not keep the rest waiting. A lifetime is computed alone, in a fixed order: nothing hangs
+    on who computes it.
     """
     count = len(job.data.theta)
+    waiting: SimpleQueue[int] = SimpleQueue()
+    for b in range(count):
+        waiting.put(b)
     threads = max(1, min(threads, count))
     if threads == 1:
-        _share(job, range(count))
+        _work(job, waiting)
         return
-    shares = [range(first, count, threads) for first in range(threads)]
-    list(_pool(threads, os.getpid()).map(lambda share: _share(job, share), shares))
+    list(_pool(threads, os.getpid()).map(lambda _: _work(job, waiting), range(threads)))
 
 
 @lru_cache(maxsize=4)
@@ -130,11 +135,16 @@ def _space(where: Layout, dtype: np.dtype[Any]) -> Array:
     return s
 
 
-def _share(job: Job, share: range) -> None:
+def _work(job: Job, waiting: SimpleQueue[int]) -> None:
+    """Take lifetimes until none is left."""
     s = _space(job.where, job.data.theta.dtype)
     table = job.where.table.copy()
     order = np.arange(3 * table[:, ROWS].max(), dtype=np.int64)
-    for b in share:
+    while True:
+        try:
+            b = waiting.get_nowait()
+        except Empty:
+            return
         _lifetime(job, b, s, table, order)
 
 
