@@ -211,7 +211,7 @@ def _elimination(result: Result) -> Table:
             "of gain": "number",
         },
         "Cost: the loss of what is left minus that of the full support, both refitted; "
-        "* dropped without a refit, so clearly cheap was it. > marks the rule chosen.",
+        "* clearly cheap, so dropped without a refit. > marks the rule chosen.",
     )
     kept = [step for step in result.elimination if step.kept]
     for step in result.elimination:
