@@ -195,7 +195,7 @@ def carry_out(request: Request, stages: Stages) -> Result:
         ]
         screened = screen(request.setting, trials)
         covered = _covered(screened.support, len(pool))
-        main, final = (replace(p, compile_for=covered) for p in (main, final))
+        main = replace(main, compile_for=covered)
         if request.setting.protocol.eliminates:
             reference = _reference(request, stages, main, alignment)
             elimination, coefficients = _select(request, stages, main, screened, reference)
@@ -293,7 +293,9 @@ def _select(
         reference=reference,
         parsimony=request.config.parsimony,
     )
-    return elimination, refit_coefficients(request.setting, elimination, fitter)
+    # So many lifetimes of one support are worth a kernel of its own.
+    alone = stages.fitter(replace(main, compile_for=()))
+    return elimination, refit_coefficients(request.setting, elimination, alone)
 
 
 def _as_published(screened: Screen, trials: Sequence[Fit], request: Request) -> Coefficients:
