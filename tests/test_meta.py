@@ -484,6 +484,20 @@ def mixed_plans():
     ]
 
 
+def test_observables_may_be_seen_less_often_and_change_nothing():
+    plan = plan_of(BOWL, observe=("angle",), meta_steps=7)
+    records = []
+    sparse = fit(BOWL, replace(plan, observe_every=3), None, lambda r, _: records.append(r))
+    assert [bool(record.observed) for record in records] == [True, False, False] * 2 + [True]
+    assert sparse == fit(BOWL, plan)
+    # Beside a plan that is observed at this step, one that is not has nothing in its record.
+    both = []
+    late = replace(plan, label="late", observe_every=3)
+    state = replace(initial_state(late), step=1)
+    fit_together(BOWL, [plan, late], [None, state], lambda r, _: both.append(r))
+    assert [bool(r.observed) for r in both if r.label == "late"] == [False, False, True] * 2
+
+
 def test_fits_together_are_fits_alone_to_the_bit():
     population = OneByOne(BOWL, edge=0.01)
     plans, alone, together = mixed_plans(), defaultdict(list), defaultdict(list)

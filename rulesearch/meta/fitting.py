@@ -115,7 +115,7 @@ def _step_together(
         torch.cat([theta for theta, _ in asked]),
         [seed for _, seeds in asked for seed in seeds],
         gradient=terms,
-        observe=stands[0][0].observe,
+        observe=max((plan.observed_at(state.step) for plan, state in stands), key=len),
     )
     shares = _shares(lived, [len(seeds) for _, seeds in asked])
     return [
@@ -185,7 +185,7 @@ def _after(
         left_out=left_out,
         observed={
             name: tuple(np.atleast_1d(_plain(lived.observed[name])[finite].mean(0)).tolist())
-            for name in plan.observe
+            for name in plan.observed_at(before.step)
             if finite.any()
         },
     )

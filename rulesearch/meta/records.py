@@ -30,7 +30,8 @@ class FitPlan:
             is added to the mean gradient before Adam. Both are for the steps of the protocol.
         mean_steps: steps after those, on the plain mean of the gradients, without penalty, with
             a rate that falls over the whole stage.
-        observe: observables wanted in the records.
+        observe: observables wanted in the records,
+        observe_every: so many meta-steps apart, from the first on: they cost time.
     """
 
     label: str
@@ -44,10 +45,15 @@ class FitPlan:
     l2: float = 0.0
     mean_steps: int = 0
     observe: tuple[str, ...] = ()
+    observe_every: int = 1
 
     def __post_init__(self) -> None:
         if not self.support or any(self.scales[term] <= 0 for term in self.support):
             raise ValueError("a fit needs a support, of terms with a scale above zero")
+
+    def observed_at(self, step: int) -> tuple[str, ...]:
+        """The observables wanted at a meta-step, counted from 0."""
+        return self.observe if step % self.observe_every == 0 else ()
 
     @property
     def steps(self) -> int:

@@ -45,6 +45,8 @@ from rulesearch.selection import (
 from rulesearch.statistics import Outcomes, summarise
 
 NORM_TASKS = 32
+#: Meta-steps between two looks at the angles of a trial.
+OBSERVE_EVERY = 5
 
 
 @dataclass(frozen=True)
@@ -189,13 +191,14 @@ def carry_out(request: Request, stages: Stages) -> Result:
                         l2=config.l2,
                     ),
                     observe=("angle",),
+                    observe_every=OBSERVE_EVERY,
                 )
             )
             for number in range(config.trials)
         ]
         screened = screen(request.setting, trials)
         covered = _covered(screened.support, len(pool))
-        main = replace(main, compile_for=covered)
+        main, final = (replace(p, compile_for=covered) for p in (main, final))
         if request.setting.protocol.eliminates:
             reference = _reference(request, stages, main, alignment)
             elimination, coefficients = _select(request, stages, main, screened, reference)
@@ -293,9 +296,7 @@ def _select(
         reference=reference,
         parsimony=request.config.parsimony,
     )
-    # So many lifetimes of one support are worth a kernel of its own.
-    alone = stages.fitter(replace(main, compile_for=()))
-    return elimination, refit_coefficients(request.setting, elimination, alone)
+    return elimination, refit_coefficients(request.setting, elimination, fitter)
 
 
 def _as_published(screened: Screen, trials: Sequence[Fit], request: Request) -> Coefficients:
