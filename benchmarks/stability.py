@@ -7,8 +7,9 @@ the same search with one constant of the protocol changed (parsimony, l1, the ca
 and on MNIST and FashionMNIST, where nothing was tuned. Every run is kept under `--out` and read
 back, so that an interrupted benchmark goes on where it was. Prints Markdown tables.
 
-The searches with another parsimony begin with the trials, baselines and the refit of the whole
-support of the plain search, which do not depend on it.
+A changed search begins with what the plain one of the same seed has done and the change leaves as
+it is (its baselines; with another parsimony also trials and the refit of the whole support). Its
+final refits are two short ones: what is asked is which terms it selects.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from rulesearch.result import Result
 from rulesearch.runs import RunConfig, create_run, versions, write_result
 from rulesearch.search import Config, search
 from rulesearch.search.config import to_options
+from rulesearch.selection import Effort
 
 PLAIN = "as it is"
 #: What is changed -> the options that say so.
@@ -42,9 +44,18 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "MNIST": {"dataset": "mnist"},
     "FashionMNIST": {"dataset": "fashion-mnist"},
 }
-#: Stages that depend on the parsimony: the drops, and what comes after them.
-AFTER_THE_REFIT = ("elimination%2F", "final+refit", "evaluation%2Frule")
-KEPT = ("elimination%2Ffull", "elimination%2Freference")
+#: What selects is the same as in the plain search; coefficients are not asked for.
+SELECTION_ONLY = Effort(final_refits=2, final_steps=20, mean_steps=0)
+#: Stages, by the beginning of their files' names, that do not depend on what is changed.
+BASELINES = (
+    *("backprop%2F", "feedback+alignment%2F"),
+    *("evaluation%2Fbackprop", "evaluation%2Ffeedback"),
+)
+SHARED: Mapping[str, tuple[str, ...]] = {
+    "parsimony": (*BASELINES, "trial+", "elimination%2Ffull", "elimination%2Freference"),
+    "l1": BASELINES,
+    "largest_scale": BASELINES,
+}
 
 
 def found(out: Path, variant: str, seed: int, grammar: Path, **options: Any) -> Result:
@@ -52,29 +63,34 @@ def found(out: Path, variant: str, seed: int, grammar: Path, **options: Any) -> 
     run = out / f"{variant.replace(' ', '-').replace('%', 'percent')}-seed{seed}"
     if (run / "result.json").exists():
         return Result.load(run)
+    changed = VARIANTS[variant]
     pool = load_pool(grammar)
-    config = Config(**{"dataset": "emnist", **options, **VARIANTS[variant], "seed": seed})
+    given = {"dataset": "emnist", **options, **changed, "seed": seed}
+    if changed:
+        given.setdefault("effort", SELECTION_ONLY)
+    config = Config(**given)
     if not (run / "config.json").exists():
         create_run(
             run,
             RunConfig(pool=pool_to_plain(pool), options=to_options(config), versions=versions()),
         )
-        if "parsimony" in VARIANTS[variant]:
-            _share_stages(out / f"{PLAIN.replace(' ', '-')}-seed{seed}", run)
+        plain = out / f"{PLAIN.replace(' ', '-')}-seed{seed}"
+        for option in set(changed) & set(SHARED):
+            _share_stages(plain, run, SHARED[option])
     data = load_data(config.dataset, config.data_root, shape=config.shape)
     result = search(pool, data, config, run=run)
     write_result(run, result)
     return result
 
 
-def _share_stages(plain: Path, run: Path) -> None:
-    """Copy what the plain search of the same seed did before anything was dropped."""
+def _share_stages(plain: Path, run: Path, names: tuple[str, ...]) -> None:
+    """Copy what the plain search of the same seed has done and the change leaves as it is."""
     stages = plain / "stages"
     if not stages.exists():
         return
     (run / "stages").mkdir(exist_ok=True)
     for file in stages.iterdir():
-        if file.name.startswith(KEPT) or not file.name.startswith(AFTER_THE_REFIT):
+        if file.name.startswith(names):
             shutil.copy(file, run / "stages" / file.name)
 
 
