@@ -16,6 +16,7 @@ from typing import Any
 
 from numba import njit
 
+from rulesearch.kernels.fused.elementary import exponential, log1p
 from rulesearch.kernels.fused.layout import (
     A_E,
     A_L,
@@ -46,12 +47,18 @@ from rulesearch.kernels.fused.layout import (
 )
 from rulesearch.kernels.fused.vectors import (
     BYTES,
+    add,
+    div,
     fma,
     load,
+    magnitude,
+    mul,
     pointer,
     splat,
     store,
+    sub,
     total,
+    where_negative,
     zero,
 )
 
@@ -106,15 +113,22 @@ def copy(source, target, length):
 
 
 @compiled
-def softplus(n, z, y, slope, beta):
-    """Softplus y = log(1 + exp(βz))/β and its slope 1/(1 + exp(-βz)), without overflow."""
-    one, nothing = type(beta)(1), type(beta)(0)
-    for j in range(n):
-        scaled = beta * z[j]
-        small = math.exp(-abs(scaled))
-        positive = scaled if scaled > nothing else nothing
-        y[j] = (positive + math.log1p(small)) / beta
-        slope[j] = (one if scaled >= nothing else small) / (one + small)
+def softplus(n, z, y, slope, beta, s):
+    """Softplus y = log(1 + exp(βz))/β and its slope 1/(1 + exp(-βz)), without overflow.
+
+    All are padded to whole vectors; the padding of y and slope becomes zero.
+    """
+    lanes = BYTES // s.itemsize
+    by, one, nothing = splat(beta), splat(type(beta)(1)), zero(z)
+    for j in range(0, n, lanes):
+        scaled = mul(by, load(z, j))
+        small = exponential(sub(nothing, magnitude(scaled)))
+        positive = where_negative(scaled, nothing, scaled)
+        store(y, j, div(add(positive, log1p(small)), by))
+        store(slope, j, div(where_negative(scaled, small, one), add(one, small)))
+    for j in range(n, -(-n // lanes) * lanes):
+        y[j] = 0
+        slope[j] = 0
 
 
 @compiled
@@ -182,7 +196,7 @@ def list_rows(s, at, order, f, other):
 def hidden(s, at, l, f, beta):
     """Activity and σ' of a hidden layer."""
     z, y = pointer(s, f + at[l, Z]), pointer(s, f + at[l, Y])
-    softplus(at[l, SIZE], z, y, pointer(s, f + at[l, SLOPE]), beta)
+    softplus(at[l, SIZE], z, y, pointer(s, f + at[l, SLOPE]), beta, s)
 
 
 @compiled
@@ -245,7 +259,7 @@ def query(s, at, labels, beta, keep):
             slopes = pointer(s, at[l + 1, Q_SLOPE])
             for q in range(queries):
                 one = pointer(y, q * width)
-                softplus(size, one, one, pointer(slopes, q * width if keep else 0), beta)
+                softplus(size, one, one, pointer(slopes, q * width if keep else 0), beta, s)
     loss, correct, count = type(beta)(0), type(beta)(0), type(beta)(queries)
     n = at[depth, SIZE]
     for q in range(queries):

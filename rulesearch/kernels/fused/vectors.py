@@ -69,6 +69,11 @@ class _Model(models.PrimitiveModel):
         super().__init__(manager, kind, kind.llvm)
 
 
+def constant(vector: Vector, value: float) -> Any:
+    """A number in every lane, where source is made."""
+    return ir.Constant(vector.llvm, [value] * vector.llvm.count)
+
+
 @intrinsic
 def pointer(typingctx, base, offset):
     """The address of `base[offset]`, of an array or of another pointer.
@@ -120,7 +125,7 @@ def zero(typingctx, start):
     vector = Vector(start.dtype)
 
     def codegen(context, builder, signature, arguments):
-        return ir.Constant(vector.llvm, [0.0] * vector.llvm.count)
+        return constant(vector, 0.0)
 
     return vector(start), codegen
 
@@ -170,12 +175,54 @@ def add(typingctx, a, b):
 
 
 @intrinsic
+def sub(typingctx, a, b):
+    """Lane by lane, a - b."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.fsub(*arguments)
+
+    return a(a, a), codegen
+
+
+@intrinsic
+def div(typingctx, a, b):
+    """Lane by lane, a/b."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.fdiv(*arguments)
+
+    return a(a, a), codegen
+
+
+@intrinsic
+def magnitude(typingctx, a):
+    """Lane by lane, |a|."""
+
+    def codegen(context, builder, signature, arguments):
+        return a.call(builder, "fabs", a.llvm, arguments)
+
+    return a(a), codegen
+
+
+@intrinsic
+def where_negative(typingctx, a, b, c):
+    """Lane by lane, b where a < 0, else c, as for NaN."""
+
+    def codegen(context, builder, signature, arguments):
+        test, then, otherwise = arguments
+        negative = builder.fcmp_ordered("<", test, constant(a, 0.0))
+        return builder.select(negative, then, otherwise)
+
+    return a(a, a, a), codegen
+
+
+@intrinsic
 def signed(typingctx, a, b):
     """Lane by lane, |a|·sign(b); 0 where b is 0 or NaN."""
 
     def codegen(context, builder, signature, arguments):
         sign = arguments[1]
-        nothing = ir.Constant(a.llvm, [0.0] * a.llvm.count)
+        nothing = constant(a, 0.0)
         copied = a.call(builder, "copysign", a.llvm, arguments)
         return builder.select(builder.fcmp_ordered("!=", sign, nothing), copied, nothing)
 
