@@ -11,10 +11,10 @@ import pytest
 from rich.console import Console
 
 from benchmarks.paper import __main__ as command
-from benchmarks.paper import experiments, fig3, fig4, report, style
+from benchmarks.paper import experiments, fig3, fig4, measures, report, style
 from benchmarks.paper.claims import Claim, Finding, above, all_of, below, count, judged, near
 from benchmarks.paper.experiments import Experiment, Records, digest, records, sized
-from benchmarks.paper.protocols import POOL, POOL_TERMS, bounded_loss, pool_experiment
+from benchmarks.paper.protocols import POOL, POOL_TERMS, pool_experiment
 from benchmarks.paper.tables import over_meta_steps, write_csv
 from benchmarks.paper.targets import Produced, Setting, Target
 from rulesearch.errors import RuleSearchError
@@ -341,7 +341,7 @@ def test_a_wrong_sign_is_seen(term):
 def test_the_loss_of_a_diverged_lifetime_is_that_of_chance():
     run = course(loss=1.0, trials=1)
     run.loss[0, :3] = 1e30, np.nan, np.inf
-    np.testing.assert_allclose(bounded_loss(run)[0, :4], [*[np.log(47)] * 3, 1.0], rtol=1e-15)
+    np.testing.assert_allclose(measures.loss(run)[0, :4], [*[np.log(47)] * 3, 1.0], rtol=1e-15)
 
 
 # --- tables and figures --------------------------------------------------------------------------

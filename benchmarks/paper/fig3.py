@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 
 from benchmarks.paper.claims import Finding, above, all_of, below, judged, near
-from benchmarks.paper.measures import accuracy, angles, late, more_accurate, settled
+from benchmarks.paper.measures import accuracy, angles, late, loss, more_accurate, settled
 from benchmarks.paper.protocols import (
     PROTOCOLS,
     TITLES,
@@ -15,7 +15,6 @@ from benchmarks.paper.protocols import (
     Runs,
     Statement,
     benchmarks_of,
-    bounded_loss,
     caption_of,
     course_columns,
     seconds_of,
@@ -52,7 +51,7 @@ def _accuracy(rule: str, runs: Runs) -> Finding:
 
 
 def _considerably_lower(runs: Runs) -> Finding:
-    difference = late(bounded_loss(runs[FA])) - late(bounded_loss(runs[BP]))
+    difference = late(loss(runs[FA])) - late(loss(runs[BP]))
     statistic = f"query loss of {FA} minus that of {BP}, last 100 meta-steps"
     return above(f"{statistic}, above {CONSIDERABLY:g}", difference, CONSIDERABLY, "nats")
 
@@ -141,7 +140,7 @@ def draw(runs: Both) -> Figure:
         shown = runs[protocol]
         for rule in (BP, FA):
             band(column[0], accuracy(shown[rule]), rule)
-            band(column[1], bounded_loss(shown[rule]), rule)
+            band(column[1], loss(shown[rule]), rule)
             band(column[2], 1e3 * shown[rule].theta[:, :, 0], rule)
         for layer in HIDDEN_LAYERS:
             values = shown[FA].observed["angle"][:, :, layer - 1]

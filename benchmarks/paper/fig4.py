@@ -26,7 +26,7 @@ from benchmarks.paper.claims import (
     near,
 )
 from benchmarks.paper.experiments import Records, records
-from benchmarks.paper.measures import accuracy, late, settled, smaller_angles
+from benchmarks.paper.measures import accuracy, late, loss, settled, smaller_angles
 from benchmarks.paper.protocols import (
     L1,
     POOL,
@@ -38,7 +38,6 @@ from benchmarks.paper.protocols import (
     Runs,
     Statement,
     benchmarks_of,
-    bounded_loss,
     caption_of,
     course_columns,
     pool_experiment,
@@ -142,7 +141,7 @@ def _approaches(runs: Runs, protocol: Protocol) -> Finding:
 
 
 def _loss(runs: Runs) -> Finding:
-    pool, fa, bp = (bounded_loss(runs[rule]) for rule in (POOL, FA, BP))
+    pool, fa, bp = (loss(runs[rule]) for rule in (POOL, FA, BP))
     start = f"meta-steps 1 to 10, within {ALIKE_NATS:g} of {FA}'s"
     end = f"last 100 meta-steps, within {SIMILAR_NATS:g} of {BP}'s"
     first = pool[:, FIRST].mean(1) - fa[:, FIRST].mean(1)
@@ -237,7 +236,7 @@ def draw(runs: Both) -> Figure:
         shown = runs[protocol]
         for rule in (BP, FA, POOL):
             band(column[0], accuracy(shown[rule]), rule)
-            band(column[1], bounded_loss(shown[rule]), rule)
+            band(column[1], loss(shown[rule]), rule)
             diverged = shown[rule].diverged / shown[rule].lifetimes
             band(column[4], diverged, rule)
         for layer in HIDDEN_LAYERS:

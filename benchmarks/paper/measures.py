@@ -34,8 +34,13 @@ def accuracy(records: Records) -> Values:
 
 
 def loss(records: Records) -> Values:
-    """Query loss, [trials, meta-steps]; that of chance where no lifetime was finite."""
-    return np.where(np.isfinite(records.loss), records.loss, math.log(OUTPUTS))
+    """Query loss, at most that of chance, [trials, meta-steps].
+
+    The loss of a lifetime that diverged is as large as it happens to be; a mean with it says
+    nothing of the others. Divergences are counted and shown beside it.
+    """
+    chance = math.log(OUTPUTS)
+    return np.minimum(np.where(np.isfinite(records.loss), records.loss, chance), chance)
 
 
 def late(values: Values, window: int = WINDOW) -> Values:

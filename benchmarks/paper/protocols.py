@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from benchmarks.paper.claims import LEVEL, RESAMPLES, Claim, Finding, Values
 from benchmarks.paper.experiments import Experiment, Records, records, sized
 from benchmarks.paper.rules import BP, EMNIST, FA, TERMS, experiment
@@ -159,13 +157,3 @@ def caption_of(title: str, runs: Both, setting: Setting) -> str:
         f"{LEVEL:.0%} intervals, bootstrap with {RESAMPLES} samples. Lifetimes that are not "
         "finite count as chance (accuracy 1/47, loss ln 47), and so does a loss above it."
     )
-
-
-def bounded_loss(run: Records) -> Values:
-    """Query loss, at most that of chance, [trials, meta-steps].
-
-    The loss of a lifetime that diverged is as large as it happens to be; a mean with it says
-    nothing of the others. Divergences are counted and shown beside it.
-    """
-    chance = float(np.log(47))
-    return np.minimum(np.where(np.isfinite(run.loss), run.loss, chance), chance)

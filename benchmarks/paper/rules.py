@@ -302,8 +302,13 @@ def draw(name: str, rule: str, runs: Runs, setting: Setting, caption: str) -> Pr
         ax.set_title(f"({letter})", loc="left")
         ax.set_xlabel("meta-steps")
         ax.set_ylabel(label)
-        ax.legend()
-    panels[2].set_ylim(0, 95)
+    # Room above the lines for the legends.
+    panels[0].set_ylim(0, 1)
+    panels[1].set_ylim(0, 5)
+    panels[2].set_ylim(0, 120)
+    panels[2].set_yticks((0, 30, 60, 90, 120))
+    for ax, columns in zip(panels, (2, 2, 4, 1), strict=True):
+        ax.legend(ncols=columns)
     return Produced(caption, figures=save(fig, setting, name, caption))
 
 
@@ -315,7 +320,9 @@ def caption_of(title: str, runs: Runs, setting: Setting, data: str) -> str:
         f"{title} {data}; {setting.trials} trials of {steps} meta-steps of one task, seed "
         f"{setting.seed}. Lines: means over trials, (a) to (c) also over 10 "
         f"meta-steps; bands: {LEVEL:.0%} intervals, bootstrap with "
-        f"{RESAMPLES} samples. Diverged lifetimes (of {setting.trials * steps:,}): {diverged}."
+        f"{RESAMPLES} samples. Diverged lifetimes (of {setting.trials * steps:,}): {diverged}. "
+        "What is not finite counts as chance (accuracy 1/47, loss ln 47), and so does a loss above "
+        "it."
     )
 
 
