@@ -469,9 +469,11 @@ def test_verdicts_come_back_and_make_the_table(setting):
 def test_a_later_call_that_reads_back_keeps_the_time(setting):
     target = Target("t", "A target", made_up)
     report.keep(setting, target, made_up(setting), 20.0)
-    assert report.keep(setting, target, made_up(setting), 0.5).wall == 20.0
-    other = replace(setting, trials=3)
-    assert report.keep(other, target, made_up(setting), 0.5).wall == 0.5
+    again = replace(made_up(setting), seconds=0.1)
+    kept = report.keep(setting, target, again, 0.5)
+    assert (kept.wall, kept.produced.seconds) == (20.0, 12.0)
+    kept = report.keep(replace(setting, trials=3), target, again, 0.5)
+    assert (kept.wall, kept.produced.seconds) == (0.5, 0.1)
 
 
 def test_a_damaged_verdict_is_named(setting):

@@ -29,7 +29,8 @@ class Kept:
         options: trials, meta_steps, seed, as they were asked for.
         machine: name -> value, of the machine that drew it.
         wall: seconds of the longest call with these options; later ones read back what is there.
-        produced: what came of it, with files relative to the folder of the verdicts' parent.
+        produced: what came of it, with files relative to the folder of the verdicts' parent; its
+            seconds, too, are those of the longest call.
     """
 
     name: str
@@ -47,6 +48,8 @@ def keep(setting: Setting, target: Target, produced: Produced, wall: float) -> K
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and (before := _read(path)).options == options:
         wall = max(wall, before.wall)
+        seconds = max(produced.seconds, before.produced.seconds)
+        produced = replace(produced, seconds=seconds)
     relative = replace(
         produced,
         figures=tuple(_below(setting.out, file) for file in produced.figures),
