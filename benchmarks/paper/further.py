@@ -273,11 +273,17 @@ def numbers(found: Found) -> dict[str, list[Any]]:
 def run(setting: Setting) -> Produced:
     """Four panels: growth under lone terms, two gains, the last layer."""
     found = find(setting)
+    diverged = ", ".join(
+        f"{rule} × {gain:g} {np.mean(course.diverged) / course.lifetimes:.0%}"
+        for gain, both in found.gains.items()
+        for rule, course in both.items()
+    )
     caption = (
         f"(a) Norm of all weights over that before learning, under a lone term: mean of the "
         f"logarithm over trials; 38.5 is overflow. (b, c) Backprop with "
         f"and without Oja's term from initial weights of {GAINS[0]:g} and {GAINS[1]:g} times "
-        f"Xavier's, {setting.steps(GAIN_STEPS)} meta-steps. (d) Oja's rule with and without its "
+        f"Xavier's, {setting.steps(GAIN_STEPS)} meta-steps; lifetimes that diverged: {diverged}. "
+        f"(d) Oja's rule with and without its "
         f"term in the output layer, {setting.steps(600)} meta-steps. {EMNIST}; {setting.trials} "
         f"trials, seed {setting.seed}. Bands: {LEVEL:.0%} intervals of the mean, bootstrap with "
         f"{RESAMPLES} samples."
