@@ -43,7 +43,7 @@ class Elimination:
         steps: tries in the order made.
         reference_loss: mean loss of the reference alone, or of the untrained network.
         full_loss: mean loss of the whole support, refitted.
-        full_rounds: its loss after each round of that refit.
+        full_rounds: its loss before that refit, and after each round of it.
         gain: reference_loss - full_loss.
         gain_interval: 95 %, from the paired differences.
         support: names of the terms left.
@@ -131,10 +131,8 @@ def eliminate(
         alone = measure("elimination/reference", reference.theta, seeds)
         if {setting.names[t] for t in screened.support} <= set(_named(setting, reference.theta)):
             return _single_reference(setting, reference, alone)
-    rounds = _refit_until_flat(setting, screened, fit, measure, alone)
-    # The best round: a later one may have been stopped by explosions.
-    full_fit, full = min(rounds, key=lambda done: done[1].mean_loss)
-    spent = sum(each.lifetimes + len(seeds) for each, _ in rounds)
+    whole, rounds, spent = _refit_until_flat(setting, screened, fit, measure, alone)
+    full = whole.outcomes
     if alone is None:
         alone = replace(full, loss=full.initial_loss)
     else:
@@ -144,13 +142,13 @@ def eliminate(
         steps=(),
         reference_loss=alone.mean_loss,
         full_loss=full.mean_loss,
-        full_rounds=tuple(outcomes.mean_loss for _, outcomes in rounds),
+        full_rounds=rounds,
         gain=gain.mean,
         gain_interval=gain.interval,
         support=setting.tell(screened.support),
         loss=full.mean_loss,
-        theta=full_fit.theta,
-        phi=full_fit.phi,
+        theta=whole.theta,
+        phi=whole.phi,
         verdict="single",
         message=f"only {setting.names[screened.support[0]]} is left: nothing to eliminate",
         lifetimes=spent,
@@ -159,45 +157,54 @@ def eliminate(
         return _nothing_beats(setting, reference, result)
     if len(screened.support) == 1:
         return result
-    return _drop(setting, screened.support, (full_fit, full), result, fit, measure, parsimony)
+    return _drop(setting, whole, result, fit, measure, parsimony)
 
 
 def _refit_until_flat(
     setting: Setting, screened: Screen, fit: FitFunction, measure: Measure, alone: Outcomes | None
-) -> list[tuple[Fit, Outcomes]]:
+) -> tuple[Place, tuple[float, ...], int]:
     """Rounds of the whole support without penalty, until one gains next to nothing.
 
-    A support that is still getting better would make the terms dropped later look too cheap.
+    A support that is still getting better would make the terms dropped later look too cheap. So
+    would one that a refit has made worse: every round begins at the best place so far, and what
+    the trials found is one of them, with which no refit ends before the rounds do.
+
+    Returns:
+        The best place, the loss before the first round and after each, and the lifetimes run.
     """
     effort, seeds = setting.effort, common_seeds(setting)
-    rounds: list[tuple[Fit, Outcomes]] = []
-    phi = screened.phi
+    theta = tuple(scale * x for scale, x in zip(setting.scales, screened.phi, strict=True))
+    found = measure("elimination/full 0, measured", theta, seeds)
+    first = best = Place(screened.support, screened.phi, theta, found)
+    losses, spent = [found.mean_loss], len(seeds)
     for number in range(1, effort.full_rounds + 1):
         label = f"elimination/full {number}"
-        fitted = fit(setting.plan(label, screened.support, phi, effort.full_steps))
-        outcomes = measure(f"{label}, measured", fitted.theta, seeds)
-        rounds.append((fitted, outcomes))
-        if number > 1:
-            start = alone.mean_loss if alone is not None else float(np.mean(outcomes.initial_loss))
-            better = rounds[-2][1].mean_loss - outcomes.mean_loss
-            if better <= effort.flat * max(0.0, start - outcomes.mean_loss):
-                break
-        phi = fitted.phi
-    return rounds
+        fitted = fit(setting.plan(label, screened.support, best.phi, effort.full_steps))
+        found = measure(f"{label}, measured", fitted.theta, seeds)
+        losses.append(found.mean_loss)
+        spent += fitted.lifetimes + len(seeds)
+        start = alone.mean_loss if alone is not None else float(np.mean(found.initial_loss))
+        better = best.outcomes.mean_loss - found.mean_loss
+        flat = better <= effort.flat * max(0.0, start - found.mean_loss)
+        refitted = best is not first
+        if better > 0:
+            best = Place(screened.support, fitted.phi, fitted.theta, found)
+        if flat and refitted:
+            break
+    return best, tuple(losses), spent
 
 
 def _drop(
     setting: Setting,
-    support: tuple[int, ...],
-    full: tuple[Fit, Outcomes],
+    whole: Place,
     result: Elimination,
     fit: FitFunction,
     measure: Measure,
     parsimony: float,
 ) -> Elimination:
     """Drop the cheaper of the two most promising terms while the cumulative cost allows it."""
-    place = Place(support, full[0].phi, full[0].theta, full[1])
-    judge = Judge(setting, full[1], result.gain, parsimony, fit, measure)
+    place = whole
+    judge = Judge(setting, whole.outcomes, result.gain, parsimony, fit, measure)
     steps: list[EliminationStep] = []
     spent = result.lifetimes
     while len(place.support) > 1:
