@@ -166,8 +166,8 @@ def _refit_until_flat(
     """Rounds of the whole support without penalty, until one gains next to nothing.
 
     A support that is still getting better would make the terms dropped later look too cheap. So
-    would one that a refit has made worse: every round begins at the best place so far, and what
-    the trials found is one of them, with which no refit ends before the rounds do.
+    would one that a refit has made worse: every round begins at the best place so far. The first
+    is what the trials found, which stays only where every round has made it worse.
 
     Returns:
         The best place, the loss before the first round and after each, and the lifetimes run.

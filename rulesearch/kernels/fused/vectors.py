@@ -154,44 +154,21 @@ def fma(typingctx, a, b, c):
     return a(a, a, a), codegen
 
 
-@intrinsic
-def mul(typingctx, a, b):
-    """Lane by lane, a·b."""
+def _lane_by_lane(instruction: str) -> Any:
+    """The intrinsic of one of LLVM's instructions on two vectors."""
 
-    def codegen(context, builder, signature, arguments):
-        return builder.fmul(*arguments)
+    @intrinsic
+    def operation(typingctx, a, b):
+        def codegen(context, builder, signature, arguments):
+            return getattr(builder, instruction)(*arguments)
 
-    return a(a, a), codegen
+        return a(a, a), codegen
 
-
-@intrinsic
-def add(typingctx, a, b):
-    """Lane by lane, a + b."""
-
-    def codegen(context, builder, signature, arguments):
-        return builder.fadd(*arguments)
-
-    return a(a, a), codegen
+    return operation
 
 
-@intrinsic
-def sub(typingctx, a, b):
-    """Lane by lane, a - b."""
-
-    def codegen(context, builder, signature, arguments):
-        return builder.fsub(*arguments)
-
-    return a(a, a), codegen
-
-
-@intrinsic
-def div(typingctx, a, b):
-    """Lane by lane, a/b."""
-
-    def codegen(context, builder, signature, arguments):
-        return builder.fdiv(*arguments)
-
-    return a(a, a), codegen
+#: Lane by lane, a·b, a + b, a - b and a/b.
+mul, add, sub, div = map(_lane_by_lane, ("fmul", "fadd", "fsub", "fdiv"))
 
 
 @intrinsic
