@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import Literal
@@ -136,8 +137,7 @@ def run_lifetimes(
     everywhere = torch.where(acts, everywhere, 0.0)
 
     needed = {*wanted, *_wanted(pool, compile_for), *_nonzero(everywhere)}
-    active = sorted({pool.places[i] for i in needed}) or [0]
-    terms = tuple(pool.distinct[place] for place in active)
+    active = _active(pool, needed)
     batch = Batch(
         _by_expression(everywhere, pool)[..., active],
         list(weights),
@@ -148,7 +148,7 @@ def run_lifetimes(
         query[1].long(),
     )
     asked = sorted({active.index(pool.places[i]) for i in wanted})
-    plan = lower_terms(terms)
+    plan = _plan(pool, active)
     keep = keep_weights or (bool(observe) and not at)
     outcome, note = _run(kernel, plan, sizes, path, batch, asked, keep)
     observed: dict[str, Tensor] = {}
@@ -175,6 +175,45 @@ def run_lifetimes(
         observed,
         note,
     )
+
+
+def compiling(
+    pool: Pool,
+    sizes: tuple[int, ...],
+    *,
+    gradient: bool | Sequence[str] = True,
+    kernel: KernelName = "auto",
+    pathway: PathwayName = "random",
+    dtype: torch.dtype = torch.float32,
+    on_cpu: bool = True,
+) -> AbstractContextManager[bool]:
+    """A context in which what `run_lifetimes` will need is compiled, beside what is done there.
+
+    Args:
+        pool: the terms.
+        sizes: of the layers, input first.
+        gradient: see `run_lifetimes`, with coefficients of zero for all other terms.
+        kernel: see `run_lifetimes`.
+        pathway: name of the feedback graph.
+        dtype: of the lifetimes.
+        on_cpu: whether that is where they will run.
+
+    Returns:
+        The context, which gives whether there is anything to compile. Its end waits for it.
+    """
+    path = pathway_of(pathway, len(sizes) - 1)
+    plan = _plan(pool, _active(pool, _wanted(pool, gradient)))
+    return choose_kernel(kernel, plan, sizes, path, on_cpu=on_cpu)[0].compiling(dtype)
+
+
+def _active(pool: Pool, needed: Iterable[int]) -> list[int]:
+    """The expressions of these terms, by their places; one at least."""
+    return sorted({pool.places[i] for i in needed}) or [0]
+
+
+def _plan(pool: Pool, active: Sequence[int]) -> Plan:
+    """The plan of some expressions of a pool."""
+    return lower_terms(tuple(pool.distinct[place] for place in active))
 
 
 def _wanted(pool: Pool, gradient: bool | Sequence[str]) -> list[int]:

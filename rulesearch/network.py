@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
 #: Sharpness of the softplus, Eq. 11.
@@ -76,35 +77,74 @@ def query_loss(
 
 
 def draw_xavier(
-    matrices: Sequence[Float[Tensor, "_rows _columns"]], seed: int, law: Law = "uniform"
+    rows: Float[Tensor, "networks entries"],
+    shapes: Sequence[tuple[int, int]],
+    seeds: Sequence[int],
+    law: Law = "uniform",
 ) -> None:
     """Fill matrices with entries of variance 2/(rows + columns) (Glorot and Bengio 2010).
 
     Uniform in ±sqrt(6/(rows + columns)) (Eq. S.4), or normal (Eq. S.5).
 
     Drawn in float32 whatever the dtype, so that precision does not change the experiment; into
-    memory that is there already, because a lifetime's random numbers would otherwise cost as much
-    as the lifetime: fresh pages are slow.
+    memory that is there already, and all matrices of a network in one go, because a lifetime's
+    random numbers would otherwise cost as much as the lifetime.
 
     Args:
-        matrices: float32 or float64, contiguous, on the CPU; overwritten one after the other.
-        seed: of all of them.
+        rows: float32 or float64, contiguous, on the CPU; overwritten. See `as_matrices`.
+        shapes: of the matrices of a network, which lie one after the other in its row.
+        seeds: one for each network, 0 or more.
         law: of the entries.
     """
-    generator = np.random.Generator(np.random.SFC64(seed))
-    for matrix in matrices:
-        into = matrix.numpy()
-        single = into.dtype == np.float32
+    into = rows.numpy()
+    scale, shift = _spread(tuple(shapes), law)
+    single = into.dtype == np.float32
+    for row, seed in zip(into, seeds, strict=True):
+        generator = np.random.Generator(np.random.SFC64(seed))
         sample = generator.random if law == "uniform" else generator.standard_normal
-        draw = sample(into.shape, dtype=np.float32, out=into if single else None)
-        if law == "uniform":
-            bound = math.sqrt(6.0 / sum(matrix.shape))
-            draw *= np.float32(2.0 * bound)
-            draw -= np.float32(bound)
-        else:
-            draw *= np.float32(math.sqrt(2.0 / sum(matrix.shape)))
+        draw = sample(row.shape, dtype=np.float32, out=row if single else None)
+        draw *= scale
+        draw -= shift
         if not single:
-            into[...] = draw
+            row[...] = draw
+
+
+@lru_cache(maxsize=16)
+def _spread(
+    shapes: tuple[tuple[int, int], ...], law: Law
+) -> tuple[Float32[np.ndarray, " entries"], Float32[np.ndarray, " entries"]]:
+    """What standard draws are multiplied by, and what is then subtracted, entry by entry."""
+    sizes = [math.prod(shape) for shape in shapes]
+
+    def each(values: Iterable[float]) -> Float32[np.ndarray, " entries"]:
+        return np.repeat(np.array([*values], np.float32), sizes)
+
+    if law == "normal":
+        return each(math.sqrt(2.0 / sum(shape)) for shape in shapes), each(0.0 for _ in shapes)
+    bounds = [math.sqrt(6.0 / sum(shape)) for shape in shapes]
+    return each(2.0 * bound for bound in bounds), each(bounds)
+
+
+def empty_rows(
+    networks: int, shapes: Sequence[tuple[int, int]], dtype: torch.dtype = torch.float32
+) -> Float[Tensor, "networks entries"]:
+    """Memory for the matrices of so many networks, a row for each."""
+    return torch.empty(networks, sum(math.prod(shape) for shape in shapes), dtype=dtype)
+
+
+def as_matrices(
+    rows: Float[Tensor, "networks entries"], shapes: Sequence[tuple[int, int]]
+) -> list[Float[Tensor, "networks _rows _columns"]]:
+    """Rows of networks as their matrices, one after the other; views.
+
+    Example:
+        >>> first, second = as_matrices(torch.arange(8.0).expand(5, 8), [(2, 3), (1, 2)])
+        >>> first.shape, second[0]
+        (torch.Size([5, 2, 3]), tensor([[6., 7.]]))
+    """
+    sizes = [math.prod(shape) for shape in shapes]
+    parts = torch.split(rows, sizes, dim=1) if sizes else ()
+    return [part.view(-1, *shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def weight_shapes(sizes: Sequence[int]) -> tuple[tuple[int, int], ...]:
@@ -121,6 +161,7 @@ def initial_weights(
     sizes: Sequence[int], seed: int, dtype: torch.dtype = torch.float32
 ) -> list[Float[Tensor, "_post _pre"]]:
     """Xavier-uniform weights of one network, list over layers of [post, pre], from a seed."""
-    weights = [torch.empty(shape, dtype=dtype) for shape in weight_shapes(sizes)]
-    draw_xavier(weights, seed)
-    return weights
+    shapes = weight_shapes(sizes)
+    rows = empty_rows(1, shapes, dtype)
+    draw_xavier(rows, shapes, (seed,))
+    return [weights[0] for weights in as_matrices(rows, shapes)]

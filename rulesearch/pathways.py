@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rulesearch.errors import RuleSearchError
-from rulesearch.network import Law, draw_xavier
+from rulesearch.network import Law, as_matrices, draw_xavier, empty_rows
 
 #: What carries errors along an edge: Wᵀ, a fixed matrix R, or |R| ⊙ sign(Wᵀ).
 Carrier = Literal["transpose", "fixed", "signs"]
@@ -163,6 +163,7 @@ def initial_feedback(
     """Xavier feedback of one network, list over target layers; None where all is tied."""
     if path.tied:
         return None
-    matrices = [torch.empty(shape, dtype=dtype) for shape in feedback_shapes(path, sizes)]
-    draw_xavier(matrices, seed, law)
-    return matrices
+    shapes = feedback_shapes(path, sizes)
+    rows = empty_rows(1, shapes, dtype)
+    draw_xavier(rows, shapes, (seed,), law)
+    return [matrices[0] for matrices in as_matrices(rows, shapes)]

@@ -8,9 +8,9 @@ rules comparable, and a run can be repeated anywhere.
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -20,8 +20,8 @@ from torch import Tensor
 
 from rulesearch.data import ImageSet, TaskShape, draw_tasks
 from rulesearch.data.tasks import Sampling
-from rulesearch.lifetime import KernelName, Lifetimes, run_lifetimes
-from rulesearch.network import Law, draw_xavier, weight_shapes
+from rulesearch.lifetime import KernelName, Lifetimes, compiling, run_lifetimes
+from rulesearch.network import Law, as_matrices, draw_xavier, empty_rows, weight_shapes
 from rulesearch.notation import Pool
 from rulesearch.pathways import feedback_shapes
 from rulesearch.pathways import pathway as pathway_of
@@ -149,21 +149,39 @@ class Population:
         # One coefficient for all layers: the derivatives of the layers add up.
         return replace(lived, gradient=lived.gradient.sum(1))
 
+    def compiling(self, gradient: Sequence[int]) -> AbstractContextManager[bool]:
+        """A context in which the kernel of calls with this gradient is compiled."""
+        return compiling(
+            self.pool,
+            self.sizes,
+            gradient=[self.names[i] for i in gradient],
+            kernel=self.kernel,
+            pathway=self.pathway,
+            dtype=self.dtype,
+            on_cpu=self.device == "cpu",
+        )
+
     def networks(self, seeds: Sequence[int]) -> tuple[list[Tensor], list[Tensor] | str]:
         """Initial weights and feedback of the lifetimes, lists over layers; or the pathway.
 
         Valid until the next call: the memory is used again.
         """
         path = pathway_of(self.pathway, len(self.sizes) - 1)
-        weights = _memory("weights", weight_shapes(self.sizes), len(seeds), self.dtype)
-        shapes = () if path.tied else tuple(feedback_shapes(path, self.sizes))
-        feedback = _memory("feedback", shapes, len(seeds), self.dtype)
-        for i, seed in enumerate(seeds):
-            a, b = np.random.SeedSequence(seed).generate_state(2, np.uint64)
-            draw_xavier([w[i] for w in weights], int(a) >> 1)
-            draw_xavier([f[i] for f in feedback], int(b) >> 1, self.feedback_init)
-        weights, feedback = ([t.to(self.device) for t in ts] for ts in (weights, feedback))
-        return weights, self.pathway if path.tied else feedback
+        shapes = weight_shapes(self.sizes)
+        own = () if path.tied else tuple(feedback_shapes(path, self.sizes))
+        weights = _memory("weights", len(seeds), shapes, self.dtype)
+        feedback = _memory("feedback", len(seeds), own, self.dtype)
+
+        def draw(share: slice) -> None:
+            words = [np.random.SeedSequence(s).generate_state(2, np.uint64) for s in seeds[share]]
+            first, second = ([int(pair[i]) >> 1 for pair in words] for i in (0, 1))
+            draw_xavier(weights[share], shapes, first)
+            draw_xavier(feedback[share], own, second, self.feedback_init)
+
+        _in_threads(draw, len(seeds))
+        drawn = [t.to(self.device) for t in as_matrices(weights, shapes)]
+        back = [t.to(self.device) for t in as_matrices(feedback, own)]
+        return drawn, self.pathway if path.tied else back
 
     def norms(self, seeds: Sequence[int]) -> tuple[float, ...]:
         """Mean Frobenius norm of each term at initialisation, summed over layers, [terms].
@@ -200,13 +218,25 @@ class Population:
 
 @lru_cache(maxsize=4)
 def _memory(
-    use: str, shapes: tuple[tuple[int, int], ...], lifetimes: int, dtype: torch.dtype
-) -> list[Tensor]:
-    """[lifetimes, rows, columns] for each shape, the same memory at every call: see `draw_xavier`.
+    use: str, lifetimes: int, shapes: tuple[tuple[int, int], ...], dtype: torch.dtype
+) -> Tensor:
+    """[lifetimes, entries], the same memory at every call: fresh pages are slow.
 
     `use` keeps apart what is needed at the same time.
     """
-    return [torch.empty(lifetimes, *shape, dtype=dtype) for shape in shapes]
+    return empty_rows(lifetimes, shapes, dtype)
+
+
+def _in_threads(work: Callable[[slice], None], count: int) -> None:
+    """Do so many pieces of work that do not hold Python's lock, a share in each thread."""
+    threads = max(1, min(torch.get_num_threads(), count))
+    shares = [slice(count * i // threads, count * (i + 1) // threads) for i in range(threads)]
+    with ThreadPoolExecutor(threads) as executor:
+        # The first share is this thread's own.
+        others = [executor.submit(work, share) for share in shares[1:]]
+        work(shares[0])
+        for other in others:
+            other.result()
 
 
 def _joined(parts: list[Lifetimes]) -> Lifetimes:

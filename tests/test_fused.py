@@ -519,31 +519,52 @@ def test_a_damaged_module_is_written_again(tmp_path, monkeypatch):
     assert tmp_path.name == cache.load(text).WHOLE
 
 
-@pytest.mark.slow
-def test_a_second_process_compiles_nothing(tmp_path):
+def test_wherever_it_was_compiled_a_kernel_gives_the_same_bits(tmp_path):
+    # Numba runs the copy that a kept module's own object has of every function, but may run
+    # another of what it has just compiled, unless all of them are inlined.
     script = textwrap.dedent("""
-        import sys
+        import contextlib, sys
+        import torch
         import test_fused as t
         from rulesearch.kernels.fused import cache, kernel
-        pool = t.Pool(F0="-e_post*y_pre")
+        pool = t.PAPER.only("F0", "F2", "F9")
+        t.SIZES = 64, 40, 33, 10
         fused, _ = t.kernels(pool)
-        fused(t.batch_of(pool), gradient=[0])
-        module = cache.load(kernel._source(fused.order, "fixed", "float64"))
-        for function in (module.forward, module.adjoint):
-            print(sum(function.stats.cache_hits.values()), end=" ")
+        torch.set_num_threads(2)
+        with fused.compiling(torch.float32) if "ahead" in sys.argv else contextlib.nullcontext():
+            pass
+        found = fused(t.batch_of(pool, dtype=torch.float32), gradient=[0, 1, 2])
+        module = cache.load(kernel._source(fused.order, "fixed", "float32"))
+        print(*(sum(f.stats.cache_hits.values()) for f in (module.forward, module.adjoint)))
+        print(*(v.hex() for t in (found.loss, found.gradient) for v in t.flatten().tolist()))
+        with fused.compiling(torch.float32) as begun:
+            assert not begun
     """)
-    environment = os.environ | {"RULESEARCH_CACHE": str(tmp_path), "PYTHONPATH": "tests:."}
-    hits = [
-        subprocess.run(
-            [sys.executable, "-c", script],
-            env=environment,
+
+    def run(folder, *way):
+        return subprocess.run(
+            [sys.executable, "-c", script, *way],
+            env=os.environ | {"RULESEARCH_CACHE": str(tmp_path / folder), "PYTHONPATH": "tests:."},
             capture_output=True,
             text=True,
             check=True,
-        ).stdout.split()
-        for _ in range(2)
-    ]
-    assert hits == [["0", "0"], ["1", "1"]]
+        ).stdout.splitlines()
+
+    here, kept, ahead = run("first"), run("first"), run("second", "ahead")
+    assert [here[0], kept[0], ahead[0]] == ["0 0", "1 1", "1 1"]
+    assert here[1] == kept[1] == ahead[1]
+
+
+def test_compiling_in_another_process_may_fail(tmp_path, monkeypatch):
+    monkeypatch.setenv("RULESEARCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    for executable in ("false", str(tmp_path / "nothing")):
+        monkeypatch.setattr(sys, "executable", executable)
+        fused, einsum = kernels(Pool(F0="-e_post*y_pre"))
+        with fused.compiling(torch.float64):
+            pass
+    batch = batch_of(Pool(F0="-e_post*y_pre"))
+    assert_close(fused(batch, gradient=[0]), einsum(batch, gradient=[0]), 1e-10)
 
 
 @pytest.mark.slow

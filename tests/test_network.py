@@ -93,6 +93,7 @@ def test_initial_weights_are_xavier_uniform():
 
 def test_uniform_draws_stay_the_same_to_the_bit():
     # Recorded: seeds of runs that are kept stand for these numbers.
+    shapes = [(2, 3), (3, 1)]
     recorded = [
         [
             *("0x1.0bf9f80000000p+0", "-0x1.ffab000000000p-1", "-0x1.13d4fe0000000p+0"),
@@ -101,14 +102,15 @@ def test_uniform_draws_stay_the_same_to_the_bit():
         ["-0x1.2cd6920000000p+0", "0x1.7d95780000000p-2", "-0x1.65dcfc0000000p-1"],
     ]
     for dtype in (torch.float32, torch.float64):
-        matrices = [torch.empty(2, 3, dtype=dtype), torch.empty(3, 1, dtype=dtype)]
-        network.draw_xavier(matrices, 7)
-        assert [[v.hex() for v in m.flatten().tolist()] for m in matrices] == recorded
+        rows = network.empty_rows(2, shapes, dtype)
+        network.draw_xavier(rows, shapes, (8, 7))
+        matrices = network.as_matrices(rows, shapes)
+        assert [[v.hex() for v in m[1].flatten().tolist()] for m in matrices] == recorded
 
 
 def test_normal_draws_have_the_moments_of_the_law():
-    matrix = torch.empty(400, 600, dtype=torch.float64)
-    network.draw_xavier([matrix], seed=3, law="normal")
+    matrix = torch.empty(1, 400 * 600, dtype=torch.float64)
+    network.draw_xavier(matrix, [(400, 600)], (3,), law="normal")
     n, variance = matrix.numel(), 2 / 1000  # Eq. S.5
     # Five standard errors: of the mean, of the variance (kurtosis 3), of the fourth moment
     # (E z^8 - 9 = 96).
@@ -119,13 +121,12 @@ def test_normal_draws_have_the_moments_of_the_law():
 
 
 def test_normal_draws_depend_on_the_seed_alone():
-    double, single, other = (
-        torch.empty(6, 5, dtype=d) for d in (torch.float64, *2 * (torch.float32,))
-    )
-    for matrix, seed in ((double, 1), (single, 1), (other, 2)):
-        network.draw_xavier([matrix], seed, "normal")
-    assert torch.equal(double.float(), single)
-    assert not torch.equal(single, other)
+    shapes = [(6, 5)]
+    double, single = (network.empty_rows(2, shapes, d) for d in (torch.float64, torch.float32))
+    network.draw_xavier(double, shapes, (2, 1), "normal")
+    network.draw_xavier(single, shapes, (1, 2), "normal")
+    assert torch.equal(double[[1, 0]].float(), single)
+    assert not torch.equal(single[0], single[1])
 
 
 def test_initial_weights_depend_on_the_seed_alone():

@@ -47,6 +47,22 @@ def networks(some, seeds):
     return [w.clone() for w in weights], feedback if tied else [b.clone() for b in feedback]
 
 
+def test_networks_do_not_depend_on_threads():
+    some, seeds = population(), range(7)
+    found, before = [], torch.get_num_threads()
+    try:
+        for threads in (1, 3, 16):
+            torch.set_num_threads(threads)
+            found.append(networks(some, seeds))
+    finally:
+        torch.set_num_threads(before)
+    for weights, feedback in found[1:]:
+        assert all(map(torch.equal, weights, found[0][0]))
+        assert all(map(torch.equal, feedback, found[0][1]))
+    alone, _ = networks(some, [5])
+    assert all(torch.equal(w[0], every[5]) for w, every in zip(alone, found[0][0], strict=True))
+
+
 def test_names_and_outputs():
     assert population().names == PAPER.names
     assert population().outputs == 3

@@ -8,9 +8,11 @@ of every layer, through every step.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -82,6 +84,12 @@ class Kernel(Protocol):
             batch: what they start from.
             gradient: positions of the terms to differentiate; none: forward only.
             keep_weights: whether the final weights are wanted.
+        """
+
+    def compiling(self, dtype: torch.dtype) -> AbstractContextManager[bool]:
+        """A context in which the kernel is compiled beside what is done there, for one dtype.
+
+        It gives whether there is anything to compile. Never needed: a call compiles what it lacks.
         """
 
 

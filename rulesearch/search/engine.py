@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -175,11 +176,11 @@ def carry_out(request: Request, stages: Stages) -> Result:
         ),
     ]
     with shared_by_workers(populations, config.workers) as (main, final, *others):
-        _compile(request, stages, main)
-        backprop, alignment = (
-            _baseline(request, stages, others[2 * i], label)
-            for i, label in enumerate(("backprop", "feedback alignment"))
-        )
+        with _compiled_meanwhile(request, stages, main) as beside:
+            backprop, alignment = (
+                _baseline(request, beside, others[2 * i], label)
+                for i, label in enumerate(("backprop", "feedback alignment"))
+            )
         trials = [
             stages.fitter(main)(
                 replace(
@@ -219,13 +220,18 @@ def carry_out(request: Request, stages: Stages) -> Result:
     return _result(request, trials, screened, elimination, coefficients, evaluation, began)
 
 
-def _compile(request: Request, stages: Stages, main: Population) -> None:
-    """Have the pool's kernel compiled by a first lifetime."""
-    stages.on_stage("compiling the kernel")
-    setting = request.setting
+@contextmanager
+def _compiled_meanwhile(request: Request, stages: Stages, main: Population) -> Iterator[Stages]:
+    """Have the pool's kernel compiled, while other stages run that say so."""
+    setting, compiling = request.setting, "compiling the kernel"
+    terms = [term for term, scale in enumerate(setting.scales) if scale > 0]
+    with main.compiling(terms) as begun:
+        said = f", {compiling}" if begun else ""
+        yield replace(stages, on_stage=lambda label: stages.on_stage(label + said))
+        stages.on_stage(compiling)
+    # Whatever the other process has not compiled is compiled now, and said to be.
     start = torch.tensor(setting.start, dtype=torch.float64) * torch.tensor(setting.scales)
-    seeds = lifetime_seeds(setting.seed, "compiling", 0, 1)
-    main(start, seeds, gradient=range(len(setting.names)))
+    main(start, lifetime_seeds(setting.seed, "compiling", 0, 1), gradient=terms)
 
 
 def _covered(support: tuple[int, ...], terms: int) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -84,6 +85,10 @@ class EinsumKernel:
                     Lambda = self.adjoint(batch, K, record, Lambda, bar_k)
             theta_bar = self.theta_gradient(bar_k, gradient)
         return Outcome(loss, accuracy, initial_loss, theta_bar, W if keep_weights else None)
+
+    def compiling(self, dtype: torch.dtype) -> AbstractContextManager[bool]:
+        """See `rulesearch.kernels.Kernel`; there is nothing to compile."""
+        return nullcontext(False)
 
     def coefficients(self, theta: Float[Tensor, "lifetimes layers terms"]) -> Coefficients:
         """K of every layer, form and scalar."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from sympy import Expr, Function, Max, Min
 
 from rulesearch.kernels import Batch, Outcome, Unsupported
-from rulesearch.kernels.fused import cache
+from rulesearch.kernels.fused import ahead, cache
 from rulesearch.kernels.fused.layout import layout
 from rulesearch.kernels.fused.lifetimes import Array, Arrays, Job, Results, run
 from rulesearch.kernels.fused.program import source
@@ -88,6 +89,11 @@ class FusedKernel:
             torch.get_num_threads(),
         )
         return _outcome(results, gradient)
+
+    def compiling(self, dtype: torch.dtype) -> AbstractContextManager[bool]:
+        """See `rulesearch.kernels.Kernel`."""
+        name = str(dtype).removeprefix("torch.")
+        return ahead.compiling(_source(self.order, self._carrier, name))
 
     def _kept(self, data: Arrays, keep_weights: bool) -> list[np.ndarray]:
         """For each lifetime, the pixels that are not zero throughout, or all of them."""

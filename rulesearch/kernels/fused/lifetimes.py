@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from numba import types
 from numpy.typing import NDArray
 
 from rulesearch.kernels.fused.layout import (
@@ -89,6 +90,19 @@ class Job:
     where: Layout
     starts: NDArray[np.int64]
     results: Results
+
+
+def signatures(dtype: Any) -> Mapping[str, tuple[types.Type, ...]]:
+    """The types with which `_lifetime` calls the functions of a generated module, by name."""
+    real, whole = types.float32 if dtype == np.float32 else types.float64, types.int64
+    vector, matrix, indices, table = real[::1], real[:, ::1], whole[::1], whole[:, ::1]
+    return {
+        "forward": (
+            *(vector, table, indices, matrix, matrix),
+            *(indices, indices, types.boolean, indices, vector),
+        ),
+        "adjoint": (vector, table, indices, indices, types.intp, indices),
+    }
 
 
 def run(job: Job, threads: int) -> None:
