@@ -7,7 +7,7 @@ import torch
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.lifetime import Lifetimes
-from rulesearch.meta import ROBUST, Fit, fit, from_json, to_json
+from rulesearch.meta import ROBUST, Fit, fit_together, from_json, to_json
 from rulesearch.selection import (
     Effort,
     Rate,
@@ -112,13 +112,18 @@ def setting_of(population, **effort):
     )
 
 
+def one_by_one(run):
+    """What runs plans, from what runs one."""
+    return lambda plans: [run(plan) for plan in plans]
+
+
 def runners(population):
     """What a caller passes in, and the labels it was called with."""
     labels = []
 
-    def run(plan):
-        labels.append(plan.label)
-        return fit(population, plan)
+    def run(plans):
+        labels.extend(plan.label for plan in plans)
+        return fit_together(population, plans)
 
     def forward(label, theta, seeds):
         labels.append(label)
@@ -130,7 +135,7 @@ def runners(population):
 def search(population, parsimony=0.05, untrained=False, **effort):
     setting = setting_of(population, **effort)
     run, forward, labels = runners(population)
-    trials = [run(trial_plan(setting, n, meta_steps=200, l1=0.02)) for n in range(3)]
+    trials = run([trial_plan(setting, n, meta_steps=200, l1=0.02) for n in range(3)])
     screened = screen(setting, trials)
     reference = None if untrained else fit_rate(setting, "alone", run, forward)
     found = eliminate(setting, screened, run, forward, reference=reference, parsimony=parsimony)
@@ -172,10 +177,10 @@ def test_labels_are_unique_and_kept_answers_give_the_same_path(planted):
     run, forward, _ = runners(PLANTED)
     kept = {}
 
-    def remembered_fit(plan):
-        text = kept.setdefault(plan.label, None) or to_json(run(plan))
-        kept[plan.label] = text
-        return from_json(Fit, text)
+    def remembered_fit(plans):
+        for plan in plans:
+            kept[plan.label] = kept.get(plan.label) or to_json(run([plan])[0])
+        return [from_json(Fit, kept[plan.label]) for plan in plans]
 
     def remembered_measure(label, theta, seeds):
         text = kept.setdefault(label, None) or to_json(forward(label, theta, seeds))
@@ -250,6 +255,7 @@ TASKS = 50
 def scripted(losses, spread=0.0):
     """Runners for which a support's loss is losses[its letters]; theta is 1 on the support."""
 
+    @one_by_one
     def run(plan):
         theta = tuple(float(term in plan.support) for term in range(len(plan.scales)))
         return Fit(plan.label, plan.seed, plan.support, theta, theta, 1, 8, 0, 0)
@@ -353,6 +359,7 @@ def test_terms_at_the_bound_seldom_go_without_a_refit():
                 asked, tuple(row.tolist()), (0.5,) * count, (3.0,) * count, (False,) * count
             )
 
+        @one_by_one
         def run(plan):
             return Fit(plan.label, 0, plan.support, zeroed(plan), zeroed(plan), 1, 8, 0, 0)
 
@@ -425,6 +432,7 @@ def test_the_support_is_refitted_until_its_loss_is_flat(rounds, full, starts):
     setting = Setting(("A", "B"), (1.0, 1.0), (1e-3, 0.0), 0, ROBUST, 0, Effort(common_tasks=2))
     begun = []
 
+    @one_by_one
     def run(plan):
         begun.append(plan.start)
         theta = (float(len(begun)), 1.0)
@@ -499,6 +507,7 @@ def test_fit_rate_finds_the_minimum_from_anywhere(fitted):
     population = replace(ONE, best=(math.copysign(0.02, fitted),))
     setting = setting_of(population, baseline_tasks=400)
 
+    @one_by_one
     def run(plan):
         return Fit(plan.label, 0, (0,), (fitted,), (fitted,), 1, 8, 0, 0)
 
@@ -523,6 +532,7 @@ def test_fit_rate_finds_the_minimum_from_anywhere(fitted):
 def test_fit_rate_says_when_there_is_no_bracket():
     setting = setting_of(ONE, common_tasks=10)
 
+    @one_by_one
     def run(plan):
         return Fit(plan.label, 0, (0,), (1.0,), (1.0,), 1, 8, 0, 0, failed="exploded")
 
@@ -555,6 +565,7 @@ def test_final_coefficients(planted):
 def test_refits_that_are_given_up(ended, theta):
     setting = Setting(("A", "B", "C"), (1.0,) * 3, (1e-3, 0.0, 0.0), 0, ROBUST, 0)
 
+    @one_by_one
     def run(plan):
         values = (7.0, 1.0, 0.0)
         failed = None if plan.seed < ended else "exploded"

@@ -15,7 +15,7 @@ from rulesearch.kernels.fused.cache import cache_folder
 from rulesearch.lifetime import choose_kernel
 from rulesearch.locality import classify, parse_needs, within
 from rulesearch.lowering import lower_terms
-from rulesearch.meta import ROBUST, Fit, lifetime_seeds, units
+from rulesearch.meta import ROBUST, Fit, FitPlan, lifetime_seeds, units
 from rulesearch.notation import Pool
 from rulesearch.notation.pool import PSEUDO_GRADIENT
 from rulesearch.pathways import pathway
@@ -181,22 +181,7 @@ def carry_out(request: Request, stages: Stages) -> Result:
                 _baseline(request, beside, others[2 * i], label)
                 for i, label in enumerate(("backprop", "feedback alignment"))
             )
-        trials = [
-            stages.fitter(main)(
-                replace(
-                    trial_plan(
-                        request.setting,
-                        number,
-                        meta_steps=config.meta_steps or 0,
-                        l1=config.l1 or 0.0,
-                        l2=config.l2,
-                    ),
-                    observe=("angle",),
-                    observe_every=OBSERVE_EVERY,
-                )
-            )
-            for number in range(config.trials)
-        ]
+        trials = stages.fitter(main)([_trial(request, number) for number in range(config.trials)])
         screened = screen(request.setting, trials)
         covered = _covered(screened.support, len(pool))
         main, final = (replace(p, compile_for=covered) for p in (main, final))
@@ -232,6 +217,19 @@ def _compiled_meanwhile(request: Request, stages: Stages, main: Population) -> I
     # Whatever the other process has not compiled is compiled now, and said to be.
     start = torch.tensor(setting.start, dtype=torch.float64) * torch.tensor(setting.scales)
     main(start, lifetime_seeds(setting.seed, "compiling", 0, 1), gradient=terms)
+
+
+def _trial(request: Request, number: int) -> FitPlan:
+    """One of the searches that screen the terms, watched."""
+    config = request.config
+    plan = trial_plan(
+        request.setting,
+        number,
+        meta_steps=config.meta_steps or 0,
+        l1=config.l1 or 0.0,
+        l2=config.l2,
+    )
+    return replace(plan, observe=("angle",), observe_every=OBSERVE_EVERY)
 
 
 def _covered(support: tuple[int, ...], terms: int) -> tuple[int, ...]:

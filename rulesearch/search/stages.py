@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rulesearch.meta import Fit, FitPlan, MetaState, StepRecord, fit, from_json
+from rulesearch.meta import Fit, FitPlan, MetaState, StepRecord, fit_together, from_json
 from rulesearch.population import Population
 from rulesearch.report import history_row
 from rulesearch.runs import (
@@ -17,7 +17,7 @@ from rulesearch.runs import (
     write_checkpoint,
     write_stage,
 )
-from rulesearch.selection import Measure
+from rulesearch.selection import FitFunction, Measure
 from rulesearch.statistics import Outcomes, measure
 
 #: Meta-steps between two checkpoints of a fit under way.
@@ -40,31 +40,37 @@ class Stages:
     on_step: OnStep
     on_stage: Callable[[str], None]
 
-    def fitter(self, population: Population) -> Callable[[FitPlan], Fit]:
-        """`fit` on a population, kept."""
+    def fitter(self, population: Population) -> FitFunction:
+        """`fit_together` on a population, kept."""
 
-        def run_fit(plan: FitPlan) -> Fit:
-            done = read_stage(self.run, plan.label) if self.run else None
-            if done is not None:
-                return from_json(Fit, json.dumps(done))
-            self.on_stage(plan.label)
-            state = None
-            if self.run and (held := read_checkpoint(self.run, plan.label)) is not None:
-                state = from_json(MetaState, json.dumps(held))
+        def run_fits(plans: Sequence[FitPlan]) -> list[Fit]:
+            done = {plan.label: self._done(plan) for plan in plans}
+            left = [plan for plan in plans if done[plan.label] is None]
+            if left:
+                self.on_stage(_together([plan.label for plan in left]))
+                states = [self._reached(plan) for plan in left]
+                for fit in fit_together(population, left, states, self._stepped):
+                    if self.run:
+                        write_stage(self.run, fit.label, asdict(fit))
+                    done[fit.label] = fit
+            return [fit for fit in done.values() if fit is not None]
 
-            def stepped(record: StepRecord, reached: MetaState) -> None:
-                if self.run:
-                    append_history(self.run, history_row(record))
-                    if record.step % CHECKPOINT_EVERY == 0:
-                        write_checkpoint(self.run, plan.label, asdict(reached))
-                self.on_step(record)
+        return run_fits
 
-            result = fit(population, plan, state, stepped)
-            if self.run:
-                write_stage(self.run, plan.label, asdict(result))
-            return result
+    def _done(self, plan: FitPlan) -> Fit | None:
+        done = read_stage(self.run, plan.label) if self.run else None
+        return None if done is None else from_json(Fit, json.dumps(done))
 
-        return run_fit
+    def _reached(self, plan: FitPlan) -> MetaState | None:
+        held = read_checkpoint(self.run, plan.label) if self.run else None
+        return None if held is None else from_json(MetaState, json.dumps(held))
+
+    def _stepped(self, record: StepRecord, reached: MetaState) -> None:
+        if self.run:
+            append_history(self.run, history_row(record))
+            if record.step % CHECKPOINT_EVERY == 0:
+                write_checkpoint(self.run, record.label, asdict(reached))
+        self.on_step(record)
 
     def measurer(self, population: Population) -> Measure:
         """`measure` on a population, kept."""
@@ -80,3 +86,8 @@ class Stages:
             return outcomes
 
         return run_measure
+
+
+def _together(labels: Sequence[str]) -> str:
+    """Labels of fits that run side by side, in short."""
+    return " and ".join(labels) if len(labels) < 3 else f"{labels[0]} to {labels[-1]}"

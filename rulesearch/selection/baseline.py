@@ -65,19 +65,14 @@ def fit_rate(
     Args:
         setting: see `Setting`.
         label: for instance `reference`; the calls are named after it.
-        fit: runs a plan.
+        fit: runs plans.
         measure: runs lifetimes forward.
         term: index of the term, the reference if None.
     """
     term = setting.reference if term is None else term
-    fitted = fit(
-        setting.plan(
-            f"{label}/fit",
-            (term,),
-            one_term(setting, term, setting.start[term] or setting.protocol.start),
-            setting.effort.baseline_steps,
-        )
-    )
+    start = one_term(setting, term, setting.start[term] or setting.protocol.start)
+    plan = setting.plan(f"{label}/fit", (term,), start, setting.effort.baseline_steps)
+    (fitted,) = fit([plan])
     centre = fitted.theta[term]
     if fitted.failed is not None or centre == 0:
         centre = setting.protocol.start * setting.scales[term]

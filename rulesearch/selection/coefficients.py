@@ -51,7 +51,7 @@ def refit_coefficients(
         )
         for number in range(effort.final_refits)
     ]
-    fits = [fit(plan) for plan in plans]
+    fits = fit(plans)
     ended = tuple(each for each in fits if each.failed is None)
     columns = list(zip(*(each.theta for each in ended), strict=True))
     return Coefficients(

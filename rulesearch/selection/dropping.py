@@ -68,7 +68,7 @@ class Judge:
         full: the full refitted support on the common tasks.
         gain: what the full support gains, nats.
         parsimony: share of it that all terms dropped may cost together.
-        fit: runs a plan.
+        fit: runs plans.
         measure: runs lifetimes forward.
     """
 
@@ -98,9 +98,17 @@ def tried(judge: Judge, place: Place) -> tuple[list[tuple[EliminationStep, Place
             spent += tasks
             if clearly_below(there.outcomes, judge.full, allowed):
                 return [(step, there)], spent
-    refits = [_refitted(judge, place, term) for term in promising]
-    spent += sum(fitted.lifetimes + tasks for _, _, fitted in refits)
-    return [(step, there) for step, there, _ in refits], spent
+    setting = judge.setting
+    labels = [f"{_where(place)} without {setting.names[term]}" for term in promising]
+    fits = judge.fit(
+        [
+            setting.plan(label, _without(place, term), place.phi, setting.effort.refit_steps)
+            for label, term in zip(labels, promising, strict=True)
+        ]
+    )
+    spent += sum(fitted.lifetimes + tasks for fitted in fits)
+    refits = zip(labels, promising, fits, strict=True)
+    return [_refitted(judge, place, label, term, fitted) for label, term, fitted in refits], spent
 
 
 def _ranking(judge: Judge, place: Place) -> list[tuple[int, float]]:
@@ -123,14 +131,13 @@ def _as_it_stands(judge: Judge, place: Place, term: int) -> tuple[EliminationSte
     return _step(judge, term, there, None), there
 
 
-def _refitted(judge: Judge, place: Place, term: int) -> tuple[EliminationStep, Place, Fit]:
-    label = f"{_where(place)} without {judge.setting.names[term]}"
-    rest = _without(place, term)
-    fitted = judge.fit(judge.setting.plan(label, rest, place.phi, judge.setting.effort.refit_steps))
+def _refitted(
+    judge: Judge, place: Place, label: str, term: int, fitted: Fit
+) -> tuple[EliminationStep, Place]:
     # Measured even if it exploded: then it costs what chance costs, and is not chosen.
     outcomes = judge.measure(f"{label}, measured", fitted.theta, judge.full.seeds)
-    there = Place(rest, fitted.phi, fitted.theta, outcomes)
-    return _step(judge, term, there, fitted), there, fitted
+    there = Place(_without(place, term), fitted.phi, fitted.theta, outcomes)
+    return _step(judge, term, there, fitted), there
 
 
 def _step(judge: Judge, term: int, there: Place, fitted: Fit | None) -> EliminationStep:

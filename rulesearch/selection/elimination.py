@@ -111,7 +111,7 @@ def eliminate(
     Args:
         setting: see `Setting`.
         screened: the support to begin with.
-        fit: runs a plan.
+        fit: runs plans.
         measure: runs lifetimes forward.
         reference: the reference term alone with its best coefficient, which the gain is measured
             against; None measures it against the untrained network.
@@ -179,7 +179,7 @@ def _refit_until_flat(
     losses, spent = [found.mean_loss], len(seeds)
     for number in range(1, effort.full_rounds + 1):
         label = f"elimination/full {number}"
-        fitted = fit(setting.plan(label, screened.support, best.phi, effort.full_steps))
+        (fitted,) = fit([setting.plan(label, screened.support, best.phi, effort.full_steps)])
         found = measure(f"{label}, measured", fitted.theta, seeds)
         losses.append(found.mean_loss)
         spent += fitted.lifetimes + len(seeds)

@@ -9,8 +9,8 @@ from rulesearch.errors import RuleSearchError
 from rulesearch.meta import Fit, FitPlan, MetaProtocol, lifetime_seeds
 from rulesearch.statistics import Outcomes
 
-FitFunction = Callable[[FitPlan], Fit]
-"""Runs a plan; see `rulesearch.meta.fit`."""
+FitFunction = Callable[[Sequence[FitPlan]], list[Fit]]
+"""Runs plans side by side; see `rulesearch.meta.fit_together`."""
 
 
 Measure = Callable[[str, tuple[float, ...], tuple[int, ...]], Outcomes]
