@@ -4,6 +4,7 @@ import ast
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from rulesearch.kernels.fused import cache
 from rulesearch.kernels.fused import kernel as fused_kernel
 from rulesearch.notation import Pool, load_pool
 from rulesearch.operators import operator_of
+from rulesearch.population import Population
 from rulesearch.result import Result
 from rulesearch.search import Config, prepare, search
 from rulesearch.search import config as config_module
@@ -307,6 +309,17 @@ def test_an_interrupted_run_goes_on_to_the_same_result(tiny, tmp_path, monkeypat
     for result in (whole, broken):
         del result["seconds"]
     assert whole == broken
+
+
+def test_the_stages_say_that_the_kernel_is_compiled_beside_them(digits, monkeypatch):
+    labels = []
+    monkeypatch.setattr(Population, "compiling", lambda self, gradient: nullcontext(True))
+    search(POOL, digits, SMALL, on_stage=labels.append)
+    end = labels.index("compiling the kernel")
+    assert end > 0
+    assert all(label.endswith(", compiling the kernel") for label in labels[:end])
+    assert not any("compiling" in label for label in labels[end + 1 :])
+    assert "trial 0 and trial 1" in labels
 
 
 def test_the_same_seed_gives_the_same_result(digits):

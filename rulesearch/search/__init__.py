@@ -6,10 +6,10 @@ from typing import Any
 
 from rulesearch.result import Result
 from rulesearch.search.config import Config as Config
-from rulesearch.search.engine import Request as Request
 from rulesearch.search.engine import carry_out as carry_out
-from rulesearch.search.engine import prepare as prepare
 from rulesearch.search.engine import search as search
+from rulesearch.search.request import Request as Request
+from rulesearch.search.request import prepare as prepare
 from rulesearch.search.stages import Stages as Stages
 
 

@@ -29,7 +29,8 @@ from rulesearch.runs import (
 )
 from rulesearch.search.arguments import Command, read
 from rulesearch.search.config import Config, check, from_options, to_options
-from rulesearch.search.engine import Request, carry_out, prepare
+from rulesearch.search.engine import carry_out
+from rulesearch.search.request import Request, prepare
 from rulesearch.search.stages import Stages
 
 DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130

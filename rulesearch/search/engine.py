@@ -5,30 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from rulesearch.data import Data
-from rulesearch.kernels.fused.cache import cache_folder
-from rulesearch.lifetime import choose_kernel
-from rulesearch.locality import classify, parse_needs, within
-from rulesearch.lowering import lower_terms
-from rulesearch.meta import ROBUST, Fit, FitPlan, lifetime_seeds, units
+from rulesearch.meta import ROBUST, Fit, FitPlan, lifetime_seeds
 from rulesearch.notation import Pool
 from rulesearch.notation.pool import PSEUDO_GRADIENT
-from rulesearch.pathways import pathway
 from rulesearch.population import Population, shared_by_workers
-from rulesearch.result import (
-    EliminationRecord,
-    EvaluationRecord,
-    PoolEntry,
-    Result,
-    TrialRecord,
-)
-from rulesearch.runs import versions
-from rulesearch.search.config import Config, check, to_options
+from rulesearch.result import Result
+from rulesearch.search.config import Config
+from rulesearch.search.record import evaluation_of, result_of
+from rulesearch.search.request import Request, depth_of, population_of, prepare
 from rulesearch.search.stages import OnStep, Stages
 from rulesearch.selection import (
     Coefficients,
@@ -43,91 +33,9 @@ from rulesearch.selection import (
     screen,
     trial_plan,
 )
-from rulesearch.statistics import Outcomes, summarise
 
-NORM_TASKS = 32
 #: Meta-steps between two looks at the angles of a trial.
 OBSERVE_EVERY = 5
-
-
-@dataclass(frozen=True)
-class Request:
-    """A search that has been found possible: everything it needs, nothing written yet.
-
-    Attributes:
-        pool: the terms.
-        data: the images.
-        config: resolved.
-        setting: numbers of the pool on these data.
-        messages: what a reader must know first, such as a term left out.
-    """
-
-    pool: Pool
-    data: Data
-    config: Config
-    setting: Setting
-    messages: tuple[str, ...]
-
-
-def prepare(pool: Pool, data: Data, config: Config) -> Request:
-    """Check that a search can be met, and measure its units.
-
-    Raises:
-        RuleSearchError: options, locality, or terms that are not finite on the data.
-    """
-    check(config)
-    config = config.resolved()
-    within(pool, parse_needs(config.locality), config.neurons)
-    depth = _depth(data, config)
-    pool = pool.in_network(depth)
-    population = _population(pool, data, config)
-    protocol = config.meta_protocol()
-    reference = pool.names.index(pool.reference)
-    norms = population.norms(lifetime_seeds(config.seed, "units", 0, NORM_TASKS))
-    labels = [f"{t.name}, {t}" for t in pool]
-    scales, messages = units(norms, reference, labels, protocol.largest_scale)
-    if not protocol.in_units:
-        scales = tuple(1.0 if s else 0.0 for s in scales)
-    start = tuple(
-        pool.start.get(name, 0.0) / scale if scale else 0.0
-        for name, scale in zip(pool.names, scales, strict=True)
-    )
-    shared = pool.throughout(pool.terms[reference].expression, depth)
-    if len(shared) > 1:
-        messages += (f"the reference is {', '.join(shared)} with one coefficient",)
-    path = pathway(config.pathway, depth)
-    sizes = population.sizes
-    on_cpu = config.device == "cpu"
-    if on_cpu and config.kernel != "einsum":
-        cache_folder()  # refused now rather than in the middle of the run
-    _, note = choose_kernel(config.kernel, lower_terms(pool.distinct), sizes, path, on_cpu=on_cpu)
-    messages += (note,) if note else ()
-    assert config.effort is not None
-    setting = Setting(pool.names, scales, start, reference, protocol, config.seed, config.effort)
-    return Request(pool, data, config, setting, messages)
-
-
-def _depth(data: Data, config: Config) -> int:
-    return len(config.sizes(data.inputs, data.classes)) - 1
-
-
-def _population(
-    pool: Pool, data: Data, config: Config, *, pathway: str | None = None, held_out: bool = False
-) -> Population:
-    return Population(
-        pool,
-        data.held_out if held_out else data.search,
-        config.shape,
-        config.sizes(data.inputs, data.classes),
-        pathway or config.pathway,
-        config.kernel,
-        config.device,
-        config.torch_dtype(),
-        feedback_init=config.feedback_init,
-    )
-
-
-# --- the search ----------------------------------------------------------------------------------
 
 
 def search(
@@ -167,10 +75,10 @@ def carry_out(request: Request, stages: Stages) -> Result:
     pool, data, config = request.pool, request.data, request.config
     baseline = Pool(F=PSEUDO_GRADIENT)
     populations = [
-        _population(pool, data, config),
-        _population(pool, data, config, held_out=True),
+        population_of(pool, data, config),
+        population_of(pool, data, config, held_out=True),
         *(
-            _population(baseline, data, config, pathway=pathway, held_out=held_out)
+            population_of(baseline, data, config, pathway=pathway, held_out=held_out)
             for pathway in ("symmetric", "random")
             for held_out in (False, True)
         ),
@@ -201,8 +109,12 @@ def carry_out(request: Request, stages: Stages) -> Result:
             ),
         }
     rates = {"backprop": backprop.rate, "feedback_alignment": alignment.rate}
-    evaluation = {name: _evaluation(outcome, rates.get(name)) for name, outcome in outcomes.items()}
-    return _result(request, trials, screened, elimination, coefficients, evaluation, began)
+    evaluation = {
+        name: evaluation_of(outcome, rates.get(name)) for name, outcome in outcomes.items()
+    }
+    return result_of(
+        request, trials, screened, elimination, coefficients, evaluation, time.monotonic() - began
+    )
 
 
 @contextmanager
@@ -262,7 +174,7 @@ def _one_term(request: Request, population: Population) -> Setting:
 def _reference(request: Request, stages: Stages, main: Population, alignment: Rate) -> Rate | None:
     """The reference alone, at its best; None where the gain is measured against no training."""
     pool, setting = request.pool, request.setting
-    depth = _depth(request.data, request.config)
+    depth = depth_of(request.data, request.config)
     expression = pool.terms[setting.reference].expression
     # In some layers only it is not feedback alignment; by several names in all of them it is.
     pseudo_gradient = pool.throughout(PSEUDO_GRADIENT, depth)
@@ -307,102 +219,3 @@ def _as_published(screened: Screen, trials: Sequence[Fit], request: Request) -> 
     """The paper's protocol selects by the penalty alone: the kept terms as the trials left them."""
     theta = tuple(s * x for s, x in zip(request.setting.scales, screened.phi, strict=True))
     return Coefficients(theta, None, tuple(trials), screened.failed, 0)
-
-
-# --- the result ----------------------------------------------------------------------------------
-
-
-def pool_entries(pool: Pool, config: Config) -> tuple[PoolEntry, ...]:
-    """The pool as records: expression, LaTeX, needs and evidence of each term."""
-    entries = []
-    for term in pool:
-        verdict = classify(term, config.neurons)
-        entries.append(
-            PoolEntry(
-                name=term.name,
-                expression=term.text,
-                latex=term.latex,
-                needs=tuple(e.need for e in verdict.evidence),
-                evidence={e.need: str(e) for e in verdict.evidence},
-                layers=pool.where.get(term.name, ()),
-            )
-        )
-    return tuple(entries)
-
-
-def _result(
-    request: Request,
-    trials: Sequence[Fit],
-    screened: Screen,
-    elimination: Elimination | None,
-    coefficients: Coefficients,
-    evaluation: dict[str, EvaluationRecord],
-    began: float,
-) -> Result:
-    pool, config = request.pool, request.config
-    names = pool.names
-    support = elimination.support if elimination else request.setting.tell(screened.support)
-    intervals = coefficients.intervals or ()
-    given_up = [f"{t.label} was given up: {t.failed}" for t in trials if t.failed]
-    messages = [*request.messages, *given_up, screened.message]
-    if elimination and elimination.verdict != "eliminated":
-        messages.append(elimination.message)
-    if coefficients.failed:
-        messages.append(f"{coefficients.failed} final refits did not end, and are left out")
-    return Result(
-        pool=pool_entries(pool, config),
-        support=support,
-        theta=dict(zip(names, coefficients.theta, strict=True)),
-        theta_interval={
-            name: interval
-            for name, interval in zip(names, intervals, strict=False)
-            if name in support
-        },
-        frequency=dict(screened.frequencies),
-        trials=tuple(
-            TrialRecord(
-                seed=t.seed,
-                support=request.setting.tell(t.support),
-                theta=dict(zip(names, t.theta, strict=True)),
-                diverged_lifetimes=t.diverged,
-                meta_steps=t.meta_steps,
-                retreats=t.retreats,
-            )
-            for t in trials
-        ),
-        elimination=tuple(
-            EliminationRecord(
-                dropped=s.dropped,
-                support=s.support,
-                loss=s.loss,
-                cost=s.cost,
-                cost_interval=s.cost_interval,
-                share_of_gain=s.share_of_gain,
-                kept=s.kept,
-                refitted=s.refitted,
-            )
-            for s in (elimination.steps if elimination else ())
-        ),
-        evaluation=evaluation,
-        message="; ".join(m for m in messages if m),
-        images={
-            "search": request.data.search.source,
-            "evaluation": request.data.held_out.source,
-        },
-        config=to_options(config),
-        versions=versions(),
-        seconds=time.monotonic() - began,
-    )
-
-
-def _evaluation(outcomes: Outcomes, rate: float | None) -> EvaluationRecord:
-    summary = summarise(outcomes)
-    return EvaluationRecord(
-        accuracy=summary.accuracy,
-        accuracy_interval=summary.accuracy_interval,
-        loss=summary.loss,
-        loss_interval=summary.loss_interval,
-        lifetimes=summary.lifetimes,
-        diverged=summary.diverged,
-        rate=rate,
-    )
