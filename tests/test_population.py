@@ -11,7 +11,7 @@ from rulesearch.data import ImageSet, TaskShape, draw_tasks
 from rulesearch.lifetime import run_lifetimes
 from rulesearch.notation import load_pool
 from rulesearch.pathways import PATHWAYS
-from rulesearch.population import CHUNK, Population, shared_by_workers
+from rulesearch.population import CHUNK, Population, norms, shared_by_workers
 
 PAPER = load_pool(GRAMMAR / "paper_pool.py")
 SHAPE = TaskShape(ways=2, shots=3, queries=2)
@@ -158,7 +158,7 @@ def test_published_tasks_reach_the_lifetimes_and_the_norms():
     # 6 steps of some 100 operations in float64.
     assert torch.allclose(published(THETA, SEEDS).loss, lived.loss, rtol=600 * 2.3e-16, atol=0)
     assert not torch.isclose(some(THETA, SEEDS).loss, lived.loss).any()
-    assert published.norms(SEEDS)[0] != pytest.approx(some.norms(SEEDS)[0], rel=1e-6)
+    assert norms(published, SEEDS)[0] != pytest.approx(norms(some, SEEDS)[0], rel=1e-6)
 
 
 def test_precision_does_not_change_the_experiment():
@@ -217,7 +217,7 @@ def test_norms_are_the_oracles(pathway):
             )
             changes = (np.linalg.norm(b - a) for a, b in zip(before, after, strict=True))
             expected[r] += sum(changes) / len(seeds)
-    assert some.norms(seeds) == pytest.approx(expected.tolist(), rel=1e-12)
+    assert norms(some, seeds) == pytest.approx(expected.tolist(), rel=1e-12)
 
 
 def test_one_worker_is_this_process():

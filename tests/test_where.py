@@ -28,7 +28,7 @@ from rulesearch.notation import (
     y_post,
     y_pre,
 )
-from rulesearch.population import Population
+from rulesearch.population import Population, norms
 from rulesearch.report import latex, pool_table, result_text
 from rulesearch.result import PoolEntry, Result
 from rulesearch.runs import RunConfig, create_run, open_run, read_stage
@@ -458,14 +458,14 @@ def digits():
 
 
 def test_norms_of_copies_add_up_to_that_of_their_term(digits):
-    def norms(pool):
+    def measured(pool):
         sizes = SMALL.sizes(digits.inputs, digits.classes)
         some = Population(pool, digits.search, SMALL.shape, sizes, kernel="einsum")
-        return np.array(some.norms((1, 2, 3)))
+        return np.array(norms(some, (1, 2, 3)))
 
-    copies = norms(PAIR.per_layer(DEPTH)).reshape(len(PAIR), DEPTH)
+    copies = measured(PAIR.per_layer(DEPTH)).reshape(len(PAIR), DEPTH)
     assert (copies > 0).all()
-    assert copies.sum(1) == pytest.approx(norms(PAIR), rel=1e-12)
+    assert copies.sum(1) == pytest.approx(measured(PAIR), rel=1e-12)
 
 
 def kept(tmp_path, pool, digits, **options):

@@ -43,7 +43,7 @@ from rulesearch.meta import (
 )
 from rulesearch.network import Law
 from rulesearch.notation import Pool
-from rulesearch.population import Population
+from rulesearch.population import Population, norms
 
 Values = NDArray[np.float64]
 
@@ -258,9 +258,9 @@ def plans(experiment: Experiment, population: Population) -> list[FitPlan]:
     protocol, pool = PROTOCOLS[experiment.protocol], population.pool
     scales = (1.0,) * len(pool)
     if protocol.in_units:
-        norms = population.norms(lifetime_seeds(experiment.seed, "units", 0, NORM_TASKS))
+        measured = norms(population, lifetime_seeds(experiment.seed, "units", 0, NORM_TASKS))
         reference = pool.names.index(pool.reference)
-        scales, _ = units(norms, reference, pool.names, protocol.largest_scale)
+        scales, _ = units(measured, reference, pool.names, protocol.largest_scale)
     start = tuple(
         pool.start.get(name, 0.0) / scale if scale else 0.0
         for name, scale in zip(pool.names, scales, strict=True)

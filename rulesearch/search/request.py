@@ -12,7 +12,7 @@ from rulesearch.lowering import lower_terms
 from rulesearch.meta import lifetime_seeds, units
 from rulesearch.notation import Pool
 from rulesearch.pathways import pathway
-from rulesearch.population import Population
+from rulesearch.population import Population, norms
 from rulesearch.search.config import Config, check
 from rulesearch.selection import Setting
 
@@ -53,9 +53,9 @@ def prepare(pool: Pool, data: Data, config: Config) -> Request:
     population = population_of(pool, data, config)
     protocol = config.meta_protocol()
     reference = pool.names.index(pool.reference)
-    norms = population.norms(lifetime_seeds(config.seed, "units", 0, NORM_TASKS))
+    measured = norms(population, lifetime_seeds(config.seed, "units", 0, NORM_TASKS))
     labels = [f"{t.name}, {t}" for t in pool]
-    scales, messages = units(norms, reference, labels, protocol.largest_scale)
+    scales, messages = units(measured, reference, labels, protocol.largest_scale)
     if not protocol.in_units:
         scales = tuple(1.0 if s else 0.0 for s in scales)
     start = tuple(
