@@ -113,29 +113,34 @@ def accuracy_figure(trials: Mapping[str, Sequence[Row]], result: Result) -> Figu
         (lower, "loss", "query loss (nats)"),
     ):
         lines = [(_steps(rows), _values(rows, name)) for rows in trials.values()]
-        for steps, values in lines:
-            axes.plot(steps, values, **TRIAL)
-        if lines:
-            axes.plot(*_smooth(*_mean(lines)), color=BLUE, label="mean of the trials, smoothed")
-            axes.plot([], [], **TRIAL, label="one trial")
         marks = []
         for key, (text, color, dashes) in EVALUATED.items():
             value = getattr(result.evaluation.get(key), name, None)
             if value is not None:
                 axes.axhline(value, color=color, linestyle=dashes, linewidth=1)
                 marks.append((value, f"{text} {significant(value)}", color))
+        # A diverged lifetime's loss can be of any size. It flattens neither the others nor the
+        # mean: what lies beyond a trial's start and middle is drawn at the upper edge.
+        finite = [v for _, values in lines if (v := values[np.isfinite(values)]).size]
+        usual = [max(np.median(values[:5]), np.median(values)) for values in finite]
+        top = 1.2 * max([*usual, *(value for value, _, _ in marks), 0.1])
+        top = 1.0 if name == "accuracy" else top
+        lines = [(steps, np.minimum(values, top)) for steps, values in lines]
+        for steps, values in lines:
+            axes.plot(steps, values, **TRIAL)
+        if lines:
+            axes.plot(*_smooth(*_mean(lines)), color=BLUE, label="mean of the trials, smoothed")
+            axes.plot([], [], **TRIAL, label="one trial")
         axes.set_ylabel(label)
-        # A diverged lifetime's loss can be of any size; it must not flatten all the others.
-        bulk = [np.nanpercentile(values, 98) for _, values in lines if np.isfinite(values).any()]
-        top = 1.2 * max([*bulk, *(value for value, _, _ in marks), 0.1])
-        axes.set_ylim(0, 1 if name == "accuracy" else top)
+        axes.set_ylim(0, top)
         _label_right(axes, marks)
     lower.set_xlabel("meta-step")
     diverged = sum(row.get("diverged") or 0 for rows in trials.values() for row in rows)
     left_out = sum(row.get("left_out") or 0 for rows in trials.values() for row in rows)
     figure.suptitle(
         f"Trials of the search: {diverged} lifetimes diverged, {left_out} left out. "
-        "Horizontal lines: the final evaluation."
+        "Horizontal lines: the final evaluation.\n"
+        "A loss beyond the axis is drawn at its upper edge, and counts as that in the mean."
     )
     if trials:
         lower.legend(frameon=False, loc="upper right")

@@ -457,9 +457,18 @@ def test_smoothing_leaves_a_straight_line_as_it_is_to_its_ends(history):
     )
 
 
-def test_one_exploded_loss_does_not_flatten_the_figure(history):
-    rows = [*history, {**history[0], "step": 61, "loss": 1e30}]
-    assert accuracy_figure(by_trial(rows), a_result()).axes[1].get_ylim()[1] < 10
+@pytest.mark.parametrize("every", [60, 4])
+def test_exploded_losses_flatten_neither_the_figure_nor_the_mean(history, every):
+    rows = [
+        {**row, "loss": 1e30} if row["stage"] == "trial 0" and row["step"] % every == 0 else row
+        for row in history
+    ]
+    assert any(row["loss"] == 1e30 for row in rows)
+    lower = accuracy_figure(by_trial(rows), a_result()).axes[1]
+    top = lower.get_ylim()[1]
+    assert top < 10
+    mean = next(line for line in lower.lines if line.get_label().startswith("mean"))
+    assert max(mean.get_ydata()) <= top
 
 
 def test_each_kept_term_has_a_panel_with_its_coefficient(history):
