@@ -267,6 +267,33 @@ def test_a_users_values_are_taken_as_they_are_and_classes_counted_over_both_spli
     assert data.search.x.min() == -3
 
 
+def test_the_digest_is_of_the_images_and_not_of_their_place():
+    x, y = numbered([6, 6])
+    changed = x.copy()
+    changed[3] = 100
+    with npz(x=x, y=y) as here, npz(x=x, y=y) as there:
+        first, again = (load_data(path, shape=TINY) for path in (here, there))
+    assert first.name != again.name
+    assert first.digest == again.digest
+    assert len(first.digest) == 64
+    others = [{"x": changed, "y": y}, {"x": x, "y": y[::-1].copy()}, {"x": x, "y": y + 1}]
+    digests = {first.digest}
+    for arrays in others:
+        with npz(**arrays) as path:
+            digests.add(load_data(path, shape=TINY).digest)
+    assert len(digests) == 4
+
+
+def test_the_digest_sees_the_images_set_aside():
+    x, y = numbered([6, 6])
+    x_test, y_test = numbered([4, 4], first_pixel=100)
+    digests = set()
+    for test in (x_test, x_test + 1):
+        with npz(x=x, y=y, x_test=test, y_test=y_test) as path:
+            digests.add(load_data(path, shape=TINY).digest)
+    assert len(digests) == 2
+
+
 # --- the sets with names ---
 
 

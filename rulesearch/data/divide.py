@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +37,19 @@ class Data:
     def inputs(self) -> int:
         """The number of input units: pixels of an image."""
         return int(self.search.x.shape[1])
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all that lifetimes see of the data, in hexadecimal; read once.
+
+        Inputs, labels and classes of both parts; neither the name nor the place of a file.
+        """
+        found = hashlib.sha256()
+        for part in (self.search, self.held_out):
+            found.update(repr((part.classes, part.x.shape)).encode())
+            for array in (part.x, part.labels):
+                found.update(np.ascontiguousarray(array).data)
+        return found.hexdigest()
 
 
 def load_data(name: str, root: str | Path | None = None, *, shape: TaskShape) -> Data:
