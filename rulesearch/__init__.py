@@ -12,7 +12,9 @@ rule with its evidence.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from rulesearch.lazily import lazily
 
 if TYPE_CHECKING:
     from rulesearch.data import TaskShape as TaskShape
@@ -30,8 +32,7 @@ if TYPE_CHECKING:
     from rulesearch.search import Config as Config
     from rulesearch.search import search as search
 
-# Name -> module, imported when the name is first used: reading a pool needs no torch.
-_HOME = {
+_HOMES = {
     "Config": "rulesearch.search.config",
     "Lifetimes": "rulesearch.lifetime",
     "Pool": "rulesearch.notation",
@@ -45,21 +46,10 @@ _HOME = {
     "load_pool": "rulesearch.notation",
     "lower": "rulesearch.lowering",
     "run_lifetimes": "rulesearch.lifetime",
-    "search": "rulesearch.search.engine",
+    # The package, which can be called: it is what this name stands for as soon as anything has
+    # imported it, so it must be that from the start.
+    "search": "rulesearch.search",
 }
 
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'rulesearch' has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+__all__ = sorted(_HOMES)
+__getattr__, __dir__ = lazily(__name__, _HOMES)

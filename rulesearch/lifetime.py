@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from rulesearch.choices import KernelName
 from rulesearch.errors import RuleSearchError
 from rulesearch.kernels import KERNELS, Batch, Kernel, Outcome, Unsupported
 from rulesearch.lowering import Plan, lower_terms
@@ -23,7 +23,6 @@ from rulesearch.pathways import pathway as pathway_of
 
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
-KernelName = Literal["auto", "einsum", "fused"]
 PathwayName = str
 
 

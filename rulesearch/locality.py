@@ -13,13 +13,13 @@ from typing import Literal
 
 from sympy import Expr, Symbol
 
+from rulesearch.choices import Neurons
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation import Pool, Term, canonical, text_of
 from rulesearch.notation.vocabulary import closest
 from rulesearch.operators import QUANTITIES, SCALAR, Index, NeuronSum, without_definitions
 
 Need = Literal["dendritic", "retrograde", "global", "foreign"]
-Neurons = Literal["shared", "separate"]
 
 #: In the order in which they are printed.
 NEEDS: tuple[Need, ...] = ("dendritic", "retrograde", "global", "foreign")

@@ -9,18 +9,16 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
+from rulesearch.choices import Law
+
 #: Sharpness of the softplus, Eq. 11.
 BETA = 10.0
-
-#: Of the entries of a Xavier matrix; the variance is the same.
-Law = Literal["uniform", "normal"]
 
 
 def softplus(z: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:

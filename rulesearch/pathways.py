@@ -19,8 +19,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from rulesearch.choices import Law
 from rulesearch.errors import RuleSearchError
-from rulesearch.network import Law, as_matrices, draw_xavier, empty_rows
+from rulesearch.network import as_matrices, draw_xavier, empty_rows
 
 #: What carries errors along an edge: Wᵀ, a fixed matrix R, or |R| ⊙ sign(Wᵀ).
 Carrier = Literal["transpose", "fixed", "signs"]

@@ -18,10 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rulesearch.choices import KernelName, Law
 from rulesearch.data import ImageSet, TaskShape, draw_tasks
 from rulesearch.data.tasks import Sampling
-from rulesearch.lifetime import KernelName, Lifetimes, compiling, run_lifetimes
-from rulesearch.network import Law, as_matrices, draw_xavier, empty_rows, weight_shapes
+from rulesearch.lifetime import Lifetimes, compiling, run_lifetimes
+from rulesearch.network import as_matrices, draw_xavier, empty_rows, weight_shapes
 from rulesearch.notation import Pool
 from rulesearch.pathways import feedback_shapes
 from rulesearch.pathways import pathway as pathway_of

@@ -27,6 +27,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
 from benchmarks.paper.targets import Setting
+from rulesearch.choices import Law
 from rulesearch.data import Data, TaskShape, load_data
 from rulesearch.data.tasks import Sampling
 from rulesearch.errors import RuleSearchError
@@ -41,7 +42,6 @@ from rulesearch.meta import (
     to_json,
     units,
 )
-from rulesearch.network import Law
 from rulesearch.notation import Pool
 from rulesearch.population import Population, norms
 

@@ -21,10 +21,10 @@ from torch import Tensor
 
 from benchmarks.paper.store import fingerprint, kept
 from benchmarks.paper.targets import Setting
+from rulesearch.choices import Law
 from rulesearch.data import Data, ImageSet, TaskShape
 from rulesearch.lifetime import run_lifetimes
 from rulesearch.meta import lifetime_seeds
-from rulesearch.network import Law
 from rulesearch.notation import Pool
 from rulesearch.population import Population
 

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy, one_hot
 from benchmarks.rivals.by_hand import logits, step
 from benchmarks.work import Work
 from rulesearch import run_lifetimes
-from rulesearch.lifetime import KernelName
+from rulesearch.choices import KernelName
 
 Answer = Callable[[], Tensor]
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
-import os
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -16,9 +14,14 @@ import numpy as np
 import torch
 from jaxtyping import Int64, Num
 
+from rulesearch.data.files import (
+    NO_FILES_NEEDED,
+    TORCHVISION,
+    TorchvisionSet,
+    download_folder,
+    look_for,
+)
 from rulesearch.errors import RuleSearchError
-
-_NO_FILES_NEEDED = "use --dataset digits, which needs no files"
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,33 +50,6 @@ class Source:
     test: Examples | None
 
 
-@dataclass(frozen=True)
-class _Torchvision:
-    """A data set that torchvision reads: its class there, and how its files begin."""
-
-    dataset: str
-    classes: int
-    train: str
-    test: str
-    options: tuple[tuple[str, str], ...] = ()
-
-    def files(self) -> list[str]:
-        """The files it needs, relative to the root; without one of them it is not complete."""
-        return [
-            f"{self.dataset}/raw/{split}-{kind}-ubyte"
-            for split in (self.train, self.test)
-            for kind in ("images-idx3", "labels-idx1")
-        ]
-
-
-_TORCHVISION = {
-    "emnist": _Torchvision(
-        "EMNIST", 47, "emnist-balanced-train", "emnist-balanced-test", (("split", "balanced"),)
-    ),
-    "mnist": _Torchvision("MNIST", 10, "train", "t10k"),
-    "fashion-mnist": _Torchvision("FashionMNIST", 10, "train", "t10k"),
-}
-
 # What reading breaks with, wherever a file is damaged: torchvision's reader of IDX files asserts,
 # looks up, and reshapes unchecked bytes; archives fail in zipfile, in zlib, or in NumPy's header.
 _UNREADABLE = (
@@ -96,18 +72,10 @@ def read_source(name: str, root: str | Path | None) -> Source:
     Raises:
         RuleSearchError: unknown name, or files that are missing or damaged.
     """
+    look_for(name, root)
     if name == "digits":
         return _read_digits()
-    if name in _TORCHVISION:
-        return _read_torchvision(name, root)
-    if Path(name).suffix.lower() == ".npz":
-        return _read_npz(name)
-    names = ["digits", *_TORCHVISION]
-    choices = f"{', '.join(names)}, or a file FILE.npz"
-    close = difflib.get_close_matches(name.lower(), names, n=1)
-    if close:
-        raise RuleSearchError(f"unknown data set; did you mean {close[0]}? ({choices})")
-    raise RuleSearchError(f"unknown data set; choose {choices}")
+    return _read_torchvision(name, root) if name in TORCHVISION else _read_npz(name)
 
 
 def input_and_output(name: str) -> tuple[int, int]:
@@ -120,7 +88,7 @@ def input_and_output(name: str) -> tuple[int, int]:
         >>> input_and_output("emnist")
         (784, 47)
     """
-    if row := _TORCHVISION.get(name):
+    if row := TORCHVISION.get(name):
         return 28 * 28, row.classes
     try:
         source = read_source(name, None)
@@ -137,20 +105,9 @@ def _read_digits() -> Source:
 
 
 def _read_torchvision(name: str, root: str | Path | None) -> Source:
-    row = _TORCHVISION[name]
-    folder = _cache_folder() if root is None else Path(root)
+    row = TORCHVISION[name]
+    folder = download_folder() if root is None else Path(root)
     where = f"in {folder}" if root is None else f"under --data-root {root}"
-    if not (root is None or folder.is_dir()):
-        raise RuleSearchError(
-            f"--data-root {root} is not a folder; point it at one in torchvision's layout, or "
-            f"{_NO_FILES_NEEDED}"
-        )
-    missing = _first_missing(row, folder)
-    if missing and root is not None:
-        raise RuleSearchError(
-            f"no {missing} {where}; point --data-root at a folder in torchvision's layout, or "
-            f"{_NO_FILES_NEEDED}"
-        )
     train, test = (
         _read_split(row, prefix, folder, where, download=root is None)
         for prefix in (row.train, row.test)
@@ -162,17 +119,17 @@ def _read_torchvision(name: str, root: str | Path | None) -> Source:
 
 
 def _read_split(
-    row: _Torchvision, prefix: str, folder: Path, where: str, *, download: bool
+    row: TorchvisionSet, prefix: str, folder: Path, where: str, *, download: bool
 ) -> Examples:
     try:
         stored = getattr(_torchvision_datasets(), row.dataset)(
             folder, train=prefix == row.train, download=download, **dict(row.options)
         )
     except _UNREADABLE as error:
-        if _first_missing(row, folder):
+        if row.first_missing(folder):
             raise RuleSearchError(
                 f"could not be downloaded to {folder}; check the network connection, point "
-                f"--data-root at a folder in torchvision's layout, or {_NO_FILES_NEEDED}"
+                f"--data-root at a folder in torchvision's layout, or {NO_FILES_NEEDED}"
             ) from error
         raise _damaged(row, prefix, where, "are not whole IDX files") from error
     images, labels = stored.data.numpy(), stored.targets.numpy().astype(np.int64)
@@ -185,20 +142,10 @@ def _read_split(
     return Examples(images.reshape(len(images), -1), labels, 255.0)
 
 
-def _first_missing(row: _Torchvision, folder: Path) -> str | None:
-    return next((file for file in row.files() if not (folder / file).is_file()), None)
-
-
-def _damaged(row: _Torchvision, prefix: str, where: str, fault: str) -> RuleSearchError:
+def _damaged(row: TorchvisionSet, prefix: str, where: str, fault: str) -> RuleSearchError:
     return RuleSearchError(
-        f"{row.dataset}/raw/{prefix}-* {where} {fault}; replace them, or {_NO_FILES_NEEDED}"
+        f"{row.dataset}/raw/{prefix}-* {where} {fault}; replace them, or {NO_FILES_NEEDED}"
     )
-
-
-def _cache_folder() -> Path:
-    """Where downloads are kept: `rulesearch` in $XDG_CACHE_HOME, by default ~/.cache."""
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "rulesearch"
 
 
 @functools.cache
@@ -221,8 +168,6 @@ def _torchvision_datasets() -> ModuleType:
 
 
 def _read_npz(name: str) -> Source:
-    if not Path(name).is_file():
-        raise RuleSearchError("no such file; give a file that numpy.savez wrote")
     keys = {"x", "y", "x_test", "y_test"}
     try:
         # Never pickles: reading a data set must not run code.

@@ -1,22 +1,43 @@
-"""The search from Python, `search(pool, data, config)`, and the command line around it."""
+"""The search from Python, `search(pool, data, config)`, and the command line around it.
+
+The package can be called: `from rulesearch import search` gives it, and calling it is calling the
+function of its name.
+"""
+
+from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rulesearch.result import Result
-from rulesearch.search.config import Config as Config
-from rulesearch.search.engine import carry_out as carry_out
-from rulesearch.search.engine import search as search
-from rulesearch.search.request import Request as Request
-from rulesearch.search.request import prepare as prepare
-from rulesearch.search.stages import Stages as Stages
+from rulesearch.lazily import lazily
+
+if TYPE_CHECKING:
+    from rulesearch.result import Result
+    from rulesearch.search.config import Config as Config
+    from rulesearch.search.engine import carry_out as carry_out
+    from rulesearch.search.engine import search as search
+    from rulesearch.search.request import Request as Request
+    from rulesearch.search.request import prepare as prepare
+    from rulesearch.search.stages import Stages as Stages
+
+_HOMES = {
+    "Config": "rulesearch.search.config",
+    "Request": "rulesearch.search.request",
+    "Stages": "rulesearch.search.stages",
+    "carry_out": "rulesearch.search.engine",
+    "prepare": "rulesearch.search.request",
+    "search": "rulesearch.search.engine",
+}
+
+__all__ = sorted(_HOMES)
+__getattr__, __dir__ = lazily(__name__, _HOMES)
 
 
 class _Callable(ModuleType):
-    # `from rulesearch import search` finds this package once anything has imported it; calling
-    # it is then the same as calling the function of its name.
     def __call__(self, *arguments: Any, **options: Any) -> Result:
+        from rulesearch.search.engine import search
+
         return search(*arguments, **options)
 
 

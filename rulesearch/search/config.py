@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-import torch
-
-from rulesearch.data import TaskShape
+from rulesearch.choices import Device, DType, KernelName, Law, Neurons
 from rulesearch.errors import RuleSearchError
-from rulesearch.kernels import KERNELS
-from rulesearch.lifetime import KernelName
-from rulesearch.locality import Neurons, parse_needs
-from rulesearch.meta import PROTOCOLS, MetaProtocol
-from rulesearch.network import Law
-from rulesearch.pathways import PATHWAYS
-from rulesearch.selection import Effort
+from rulesearch.selection.effort import Effort
+
+if TYPE_CHECKING:  # what computes is imported where it is used: the command's help needs none
+    import torch
+
+    from rulesearch.data import TaskShape
+    from rulesearch.meta import MetaProtocol
 
 HIDDEN = (170, 130, 100, 70)
 """Hidden layers of the paper's network (section 4.1)."""
@@ -86,8 +84,8 @@ class Config:
     locality: str = "all"
     neurons: Neurons = "shared"
     kernel: KernelName = "auto"
-    device: Literal["cpu", "cuda"] = "cpu"
-    dtype: Literal["float32", "float64"] = "float32"
+    device: Device = "cpu"
+    dtype: DType = "float32"
     workers: int = 1
     seed: int = 0
     effort: Effort | None = None
@@ -95,6 +93,8 @@ class Config:
     @property
     def shape(self) -> TaskShape:
         """The shape of a task."""
+        from rulesearch.data import TaskShape
+
         return TaskShape(self.ways, self.shots, self.queries)
 
     def sizes(self, inputs: int, outputs: int) -> tuple[int, ...]:
@@ -106,6 +106,8 @@ class Config:
 
     def resolved(self) -> Config:
         """The same, with every default of protocol and data set filled in."""
+        from rulesearch.meta import PROTOCOLS
+
         protocol = PROTOCOLS[self.protocol]
         steps, effort = EASIER.get(self.dataset, (protocol.meta_steps, Effort()))
         if self.protocol == "paper":
@@ -123,6 +125,8 @@ class Config:
 
     def meta_protocol(self) -> MetaProtocol:
         """The numbers of the protocol, with this meta-batch and cap."""
+        from rulesearch.meta import PROTOCOLS
+
         known = self.resolved()
         assert known.meta_batch is not None
         assert known.largest_scale is not None
@@ -134,18 +138,25 @@ class Config:
 
     def torch_dtype(self) -> torch.dtype:
         """The dtype of the lifetimes."""
+        import torch
+
         return {"float32": torch.float32, "float64": torch.float64}[self.dtype]
 
 
-_CHOICES: Mapping[str, tuple[str, ...]] = {
-    "pathway": tuple(PATHWAYS),
-    "feedback_init": get_args(Law),
-    "protocol": tuple(PROTOCOLS),
-    "neurons": get_args(Neurons),
-    "kernel": ("auto", *KERNELS),
-    "device": ("cpu", "cuda"),
-    "dtype": ("float32", "float64"),
-}
+def _choices() -> dict[str, tuple[str, ...]]:
+    from rulesearch.meta import PROTOCOLS
+    from rulesearch.pathways import PATHWAYS
+
+    return {
+        "pathway": tuple(PATHWAYS),
+        "feedback_init": get_args(Law),
+        "protocol": tuple(PROTOCOLS),
+        "neurons": get_args(Neurons),
+        "kernel": get_args(KernelName),
+        "device": get_args(Device),
+        "dtype": get_args(DType),
+    }
+
 
 _LEAST: Mapping[str, int] = {"meta_steps": 1, "meta_batch": 1, "trials": 1, "workers": 1, "seed": 0}
 
@@ -156,8 +167,12 @@ def check(config: Config) -> None:
     Raises:
         RuleSearchError: one line for each.
     """
+    import torch
+
+    from rulesearch.locality import parse_needs
+
     faults = []
-    for name, choices in _CHOICES.items():
+    for name, choices in _choices().items():
         if (value := getattr(config, name)) not in choices:
             faults.append(f"{flag(name)} {value}: unknown; give one of {', '.join(choices)}")
     for name, least in _LEAST.items():

@@ -1,0 +1,17 @@
+"""The words that options may be, for every room, and for a command line without torch."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+Device: TypeAlias = Literal["cpu", "cuda"]
+DType: TypeAlias = Literal["float32", "float64"]
+
+KernelName: TypeAlias = Literal["auto", "einsum", "fused"]
+"""How lifetimes are computed; `auto` is the fastest that can."""
+
+Law: TypeAlias = Literal["uniform", "normal"]
+"""Which of Glorot and Bengio's (2010) laws Xavier numbers are drawn from."""
+
+Neurons: TypeAlias = Literal["shared", "separate"]
+"""Whether activities and errors are in the same cells."""

@@ -1,0 +1,36 @@
+"""Packages whose names are imported when they are first used.
+
+torch, SymPy, SciPy and matplotlib take seconds to import, and most of what a person asks of a
+command line needs none of them: its help, its version, or that a path is misspelled.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+
+def lazily(
+    package: str, homes: Mapping[str, str]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """The `__getattr__` and `__dir__` (PEP 562) of a package that imports its names when asked.
+
+    Args:
+        package: its `__name__`.
+        homes: name -> module that defines it; one that names itself is a module.
+    """
+
+    def get(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        module = import_module(homes[name])
+        value = module if homes[name] == f"{package}.{name}" else getattr(module, name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    def names() -> list[str]:
+        return sorted(homes)
+
+    return get, names
