@@ -202,7 +202,7 @@ class EliminationRecord(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationRecord(Record):
-    """A rule on the final evaluation's tasks; a diverged lifetime counts as chance.
+    """A rule on the final evaluation's tasks; what diverged is scored, see `rulesearch.scoring`.
 
     Attributes:
         accuracy: mean share of query images classified correctly, 0 to 1.
@@ -212,6 +212,7 @@ class EvaluationRecord(Record):
         diverged: how many of them diverged.
         rate: for a baseline, its coefficient of -e_post*y_pre; None for the rule.
         loss_interval: the 95 % interval of the loss over tasks.
+        learns: whether it is better than no training and than chance, by these intervals.
     """
 
     accuracy: Number
@@ -221,6 +222,7 @@ class EvaluationRecord(Record):
     diverged: int
     rate: Number = None
     loss_interval: Interval = (None, None)
+    learns: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,6 +260,11 @@ class Result(Record):
     config: dict[str, Any]
     versions: dict[str, str]
     seconds: Number
+
+    @property
+    def learns(self) -> bool:
+        """Whether the rule learns, on the images set aside; a rule that does not is not found."""
+        return "rule" not in self.evaluation or self.evaluation["rule"].learns
 
     def to_json(self) -> str:
         """The text of `result.json`: strict JSON, null where a number is not finite."""

@@ -1,12 +1,10 @@
 """Evaluations on common tasks, and what may be concluded from them.
 
-Lifetimes that diverged count as chance (loss ln of the outputs, accuracy 1 / outputs): dropping
-them would make an unstable rule look better than it is.
+What a lifetime that diverged counts as is said in `rulesearch.scoring`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,7 +13,9 @@ import numpy as np
 import torch
 from scipy import stats
 
-from rulesearch.meta import Population, diverged
+from rulesearch.meta import Population
+from rulesearch.scoring import diverged
+from rulesearch.scoring import scored as scored
 
 Interval = tuple[float, float]
 """Lower and upper end of a 95 % confidence interval."""
@@ -32,8 +32,8 @@ class Outcomes:
 
     Attributes:
         seeds: of the lifetimes.
-        loss: query loss, chance for those that diverged.
-        accuracy: query accuracy, chance for those that diverged.
+        loss: query loss, scored: see `scored`.
+        accuracy: query accuracy, scored.
         initial_loss: query loss before training.
         diverged: which ones did.
     """
@@ -60,7 +60,7 @@ class Evaluation:
         loss: mean query cross-entropy, in nats.
         loss_interval: of the mean.
         lifetimes: how many were run.
-        diverged: how many of them count as chance.
+        diverged: how many of them did.
     """
 
     accuracy: float
@@ -106,10 +106,11 @@ def measure(
         for name in ("loss", "accuracy", "initial_loss")
     )
     bad = diverged(loss, initial)
+    loss, accuracy = scored(loss, accuracy, initial, outputs)
     return Outcomes(
         seeds=tuple(seeds),
-        loss=tuple(loss.masked_fill(bad, math.log(outputs)).tolist()),
-        accuracy=tuple(accuracy.masked_fill(bad, 1 / outputs).tolist()),
+        loss=tuple(loss.tolist()),
+        accuracy=tuple(accuracy.tolist()),
         initial_loss=tuple(initial.tolist()),
         diverged=tuple(bad.tolist()),
     )
@@ -125,6 +126,25 @@ def summarise(outcomes: Outcomes) -> Evaluation:
         lifetimes=len(outcomes.seeds),
         diverged=sum(outcomes.diverged),
     )
+
+
+def learns(outcomes: Outcomes, outputs: int) -> bool:
+    """Whether a rule does better than no training, and than chance.
+
+    More lifetimes end better than they began than not, and the accuracy lies above chance, both by
+    95 % intervals. Either alone is not learning: a network whose weights have decayed to nothing
+    answers alike whatever it sees, which is a better loss than that of random weights. Lifetimes
+    are counted, since a mean of scored losses falls where half of them rise.
+
+    Args:
+        outcomes: of the rule, two lifetimes or more.
+        outputs: units of the output layer, which fix what chance is.
+    """
+    better = stats.binomtest(
+        len(outcomes.diverged) - sum(outcomes.diverged), len(outcomes.diverged)
+    )
+    share = better.proportion_ci(LEVEL).low
+    return bool(share > 0.5 and bootstrap_interval(outcomes.accuracy)[0] > 1 / outputs)
 
 
 def compare(

@@ -19,7 +19,6 @@ from rulesearch.meta import (
     FitPlan,
     MetaState,
     adam,
-    diverged,
     fit,
     fit_together,
     from_json,
@@ -49,6 +48,8 @@ class Bowl:
     best: tuple[float, ...]
     curvature: tuple[float, ...]
     jitter: float = 0.0
+
+    outputs = 10
 
     @property
     def names(self):
@@ -85,6 +86,8 @@ class Scripted:
     loss: tuple[float, ...]
     gradient: tuple[tuple[float, ...], ...]
     initial: float = 2.0
+
+    outputs = 10
 
     @property
     def names(self):
@@ -322,8 +325,9 @@ def test_lifetimes_left_out_and_diverged_are_counted():
     record, state = meta_step(odd, plan_of(odd), initial_state(plan_of(odd)))
     assert (record.left_out, record.diverged) == (3 + 1, 3)
     assert (state.left_out, state.diverged, state.lifetimes, state.updates) == (4, 3, 8, 1)
-    # 1, 1, 3, 1, 1, 2 are the finite losses.
-    assert record.loss == pytest.approx(9 / 6)
+    # Three diverged, and count as chance, which is worse than 2; the others have 1, 1, 1, 1, 2.
+    assert record.loss == pytest.approx((3 * math.log(10) + 6) / 8)
+    assert record.accuracy == pytest.approx((3 * 0.1 + 5 * 0.5) / 8)
     # Votes of the four usable ones: (1, 0), (0, 1), (0, 0), (0, 1).
     assert state.m == pytest.approx((0.1 * 1 / 4, 0.1 * 2 / 4))
     assert record.theta == {"F0": 1e-3, "F1": 0.0}
@@ -333,7 +337,7 @@ def test_a_silent_step_changes_nothing_but_the_counts():
     silent = Scripted(loss=(NAN,) * 8, gradient=((NAN,),) * 8)
     plan = plan_of(silent)
     record, state = meta_step(silent, plan, initial_state(plan))
-    assert record.loss is None
+    assert record.loss == pytest.approx(math.log(10))
     assert state == replace(
         initial_state(plan), step=1, lifetimes=8, left_out=8, diverged=8, silent=1
     )
@@ -368,6 +372,8 @@ class Cliff:
     """A slope that leads down to a cliff: below `edge` no lifetime is finite."""
 
     edge: float = -0.01
+
+    outputs = 10
 
     @property
     def names(self):
@@ -439,6 +445,8 @@ class OneByOne:
     bowl: Bowl
     edge: float = INF
     calls: list = field(default_factory=list)
+
+    outputs = 10
 
     @property
     def names(self):
@@ -601,11 +609,6 @@ def test_records_carry_observables():
     record, _ = meta_step(BOWL, plan, initial_state(plan))
     assert record.observed == {"angle": (0.0, 1.0)}
     assert (record.label, record.step, record.steps) == ("test", 1, 10)
-
-
-def test_diverged():
-    loss = torch.tensor([1.0, 2.0, 2.1, NAN, INF])
-    assert diverged(loss, torch.full((5,), 2.0)).tolist() == [False, False, True, True, True]
 
 
 def test_units_of_the_papers_pool():

@@ -43,6 +43,8 @@ class Planted:
     shared: float = 0.0
     explodes: int | None = None
 
+    outputs = OUTPUTS
+
     @property
     def names(self):
         return tuple("ABCDEFGH"[: len(self.best)])
@@ -201,7 +203,8 @@ def test_an_exploding_refit_is_survived():
     lost = [step for step in found.steps if step.dropped == "A"]
     assert lost
     assert all(step.failed and step.diverged == 400 and not step.kept for step in lost)
-    assert lost[0].loss == pytest.approx(math.log(OUTPUTS))
+    # No better than the untrained networks, which are worse than chance in some lifetimes.
+    assert lost[0].loss > math.log(OUTPUTS)
     assert found.support == ("A", "B", "C")
 
 

@@ -30,13 +30,13 @@ def noisy(theta, seeds, *, gradient=(), observe=()):
     return Lifetimes(loss=loss, accuracy=torch.exp(-loss), initial_loss=loss + 1)
 
 
-def test_diverged_lifetimes_count_as_chance():
+def test_diverged_lifetimes_count_and_are_counted():
     def odd(theta, seeds, *, gradient=(), observe=()):
         loss = torch.tensor([math.nan, math.inf, 9.0, 0.5], dtype=torch.float64)
         return Lifetimes(loss=loss, accuracy=loss, initial_loss=torch.full((4,), 2.5))
 
     outcomes = measure(odd, (0.0,), (1, 2, 3, 4), outputs=10)
-    assert outcomes.loss == (math.log(10),) * 3 + (0.5,)
+    assert outcomes.loss == (2.5,) * 3 + (0.5,)
     assert outcomes.accuracy == (0.1, 0.1, 0.1, 0.5)
     found = summarise(measure(odd, (0.0,), (1, 2, 3, 4), outputs=10))
     assert (found.lifetimes, found.diverged) == (4, 3)

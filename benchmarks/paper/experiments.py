@@ -347,8 +347,8 @@ def _empty(experiment: Experiment, terms: int, depth: int) -> Records:
 def _note(found: Records, row: int, record: StepRecord) -> None:
     """Write one meta-step of a trial into the arrays."""
     at = row, record.step - 1
-    found.loss[at] = np.nan if record.loss is None else record.loss
-    found.accuracy[at] = np.nan if record.accuracy is None else record.accuracy
+    found.loss[at] = record.loss
+    found.accuracy[at] = record.accuracy
     found.theta[at] = list(record.theta.values())
     found.diverged[at] = record.diverged
     for name, values in record.observed.items():
@@ -374,8 +374,7 @@ def _progress(
         )
 
         def advance(record: StepRecord) -> None:
-            loss = "" if record.loss is None else f"loss {record.loss:.2f}"
-            shown.update(line, completed=record.step, loss=loss)
+            shown.update(line, completed=record.step, loss=f"loss {record.loss:.2f}")
 
         yield advance
 

@@ -29,18 +29,17 @@ Runs = Mapping[str, Records]
 
 
 def accuracy(records: Records) -> Values:
-    """Query accuracy, [trials, meta-steps]; that of chance where no lifetime was finite."""
+    """Query accuracy, [trials, meta-steps]; that of chance after a trial was given up."""
     return np.where(np.isfinite(records.accuracy), records.accuracy, 1 / OUTPUTS)
 
 
 def loss(records: Records) -> Values:
-    """Query loss, at most that of chance, [trials, meta-steps].
+    """Query loss, [trials, meta-steps]; that of chance after a trial was given up.
 
-    The loss of a lifetime that diverged is as large as it happens to be; a mean with it says
-    nothing of the others. Divergences are counted and shown beside it.
+    Lifetimes that diverged are in it as everywhere, see `rulesearch.scoring`; they are counted and
+    shown beside it.
     """
-    chance = math.log(OUTPUTS)
-    return np.minimum(np.where(np.isfinite(records.loss), records.loss, chance), chance)
+    return np.where(np.isfinite(records.loss), records.loss, math.log(OUTPUTS))
 
 
 def late(values: Values, window: int = WINDOW) -> Values:

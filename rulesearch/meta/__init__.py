@@ -7,7 +7,6 @@ stopped anywhere goes on to the bit from the state it wrote last.
 
 from rulesearch.meta.fitting import PATIENCE as PATIENCE
 from rulesearch.meta.fitting import Population as Population
-from rulesearch.meta.fitting import diverged as diverged
 from rulesearch.meta.fitting import fit as fit
 from rulesearch.meta.fitting import fit_together as fit_together
 from rulesearch.meta.fitting import initial_state as initial_state

@@ -14,6 +14,7 @@ from torch import Tensor
 from rulesearch.lifetime import Lifetimes
 from rulesearch.meta.optimiser import adam, soft_threshold, unit_votes
 from rulesearch.meta.records import Fit, FitPlan, MetaState, StepRecord
+from rulesearch.scoring import diverged, scored
 
 PATIENCE = 20
 """Meta-steps in a row without one usable lifetime after which a fit is given up."""
@@ -25,6 +26,11 @@ class Population(Protocol):
     @property
     def names(self) -> tuple[str, ...]:
         """The terms of the pool, in the order of the coefficients."""
+        ...
+
+    @property
+    def outputs(self) -> int:
+        """Units of the output layer, which fix what chance is."""
         ...
 
     def __call__(
@@ -44,11 +50,6 @@ class Population(Protocol):
             observe: names of the observables wanted.
         """
         ...
-
-
-def diverged(loss: Tensor, initial_loss: Tensor) -> Tensor:
-    """Which lifetimes are worse than no training, or not finite; all three are [lifetimes]."""
-    return ~torch.isfinite(loss) | (loss > initial_loss)
 
 
 def lifetime_seeds(seed: int, label: str, step: int, count: int) -> tuple[int, ...]:
@@ -119,7 +120,7 @@ def _step_together(
     )
     shares = _shares(lived, [len(seeds) for _, seeds in asked])
     return [
-        _after(plan, state, population.names, share)
+        _after(plan, state, population, share)
         for (plan, state), share in zip(stands, shares, strict=True)
     ]
 
@@ -149,7 +150,7 @@ def _shares(lived: Lifetimes, counts: Sequence[int]) -> Iterator[Lifetimes]:
 
 
 def _after(
-    plan: FitPlan, state: MetaState, names: Sequence[str], lived: Lifetimes
+    plan: FitPlan, state: MetaState, population: Population, lived: Lifetimes
 ) -> tuple[StepRecord, MetaState]:
     """What a plan makes of the lifetimes that it asked for in this state."""
     assert lived.gradient is not None
@@ -167,20 +168,22 @@ def _after(
     # The norm, not the entries: one whose square overflows would silence Adam for good.
     usable = torch.isfinite(loss) & torch.isfinite(torch.linalg.vector_norm(gradients, dim=1))
     left_out = len(loss) - int(usable.sum())
-    bad = int(diverged(loss, _plain(lived.initial_loss)).sum())
+    accuracy, initial = _plain(lived.accuracy), _plain(lived.initial_loss)
+    bad = int(diverged(loss, initial).sum())
     refuge = state.safe if protocol.retreats and 2 * bad >= len(loss) else None
     if refuge is not None:
         state = replace(state, phi=refuge, m=(0.0,) * len(refuge))
     elif usable.any():
         state = _updated(plan, state, gradients[usable])
     finite = torch.isfinite(loss)
+    losses, accuracies = scored(loss, accuracy, initial, population.outputs)
     record = StepRecord(
         label=plan.label,
         step=before.step + 1,
         steps=plan.steps,
-        loss=float(loss[finite].mean()) if finite.any() else None,
-        accuracy=float(_plain(lived.accuracy)[finite].mean()) if finite.any() else None,
-        theta=dict(zip(names, _theta(plan, before), strict=True)),
+        loss=float(losses.mean()),
+        accuracy=float(accuracies.mean()),
+        theta=dict(zip(population.names, _theta(plan, before), strict=True)),
         diverged=bad,
         left_out=left_out,
         observed={

@@ -100,19 +100,19 @@ class StepRecord:
         label: of the fit.
         step: meta-steps done, this one included.
         steps: of how many.
-        loss: mean query loss of the lifetimes with a finite one; None if there was none.
-        accuracy: mean query accuracy of the same lifetimes.
+        loss: mean query loss, a diverged lifetime scored as everywhere (`rulesearch.scoring`).
+        accuracy: mean query accuracy, likewise.
         theta: raw coefficients with which they ran (before the update), by name of term.
         diverged: lifetimes of this step that diverged.
         left_out: lifetimes of this step whose loss or gradient was not finite.
-        observed: mean over the same lifetimes of each observable asked for, by layer.
+        observed: mean over the lifetimes with a finite loss of each observable asked for, by layer.
     """
 
     label: str
     step: int
     steps: int
-    loss: float | None
-    accuracy: float | None
+    loss: float
+    accuracy: float
     theta: Mapping[str, float]
     diverged: int
     left_out: int

@@ -152,7 +152,8 @@ def _evaluation(result: Result) -> Table:
             "rate": "number",
         },
         "Intervals are over tasks, conditional on these images; "
-        "a diverged lifetime counts as chance.",
+        "a lifetime that diverged, which is to end worse than untrained, counts as the worse of "
+        "chance and untrained.",
     )
     for name, entry in result.evaluation.items():
         add_row(

@@ -110,7 +110,8 @@ def carry_out(request: Request, stages: Stages) -> Result:
         }
     rates = {"backprop": backprop.rate, "feedback_alignment": alignment.rate}
     evaluation = {
-        name: evaluation_of(outcome, rates.get(name)) for name, outcome in outcomes.items()
+        name: evaluation_of(outcome, rates.get(name), main.outputs)
+        for name, outcome in outcomes.items()
     }
     return result_of(
         request, trials, screened, elimination, coefficients, evaluation, time.monotonic() - began

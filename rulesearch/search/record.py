@@ -18,7 +18,7 @@ from rulesearch.runs import versions
 from rulesearch.search.config import Config, to_options
 from rulesearch.search.request import Request
 from rulesearch.selection import Coefficients, Elimination, Screen
-from rulesearch.statistics import Outcomes, summarise
+from rulesearch.statistics import Outcomes, learns, summarise
 
 
 def pool_entries(pool: Pool, config: Config) -> tuple[PoolEntry, ...]:
@@ -115,8 +115,14 @@ def result_of(
     )
 
 
-def evaluation_of(outcomes: Outcomes, rate: float | None) -> EvaluationRecord:
-    """Outcomes on images set aside, summed up; the rate is a baseline's."""
+def evaluation_of(outcomes: Outcomes, rate: float | None, outputs: int) -> EvaluationRecord:
+    """Outcomes on images set aside, summed up.
+
+    Args:
+        outcomes: of a rule or a baseline.
+        rate: a baseline's.
+        outputs: units of the output layer.
+    """
     summary = summarise(outcomes)
     return EvaluationRecord(
         accuracy=summary.accuracy,
@@ -126,4 +132,5 @@ def evaluation_of(outcomes: Outcomes, rate: float | None) -> EvaluationRecord:
         lifetimes=summary.lifetimes,
         diverged=summary.diverged,
         rate=rate,
+        learns=learns(outcomes, outputs),
     )

@@ -24,7 +24,7 @@ class EliminationStep:
         share_of_gain: cost divided by the gain.
         kept: whether the term was dropped for good; the other tries show what another parsimony,
             or another order, would have chosen.
-        diverged: lifetimes that count as chance in the loss.
+        diverged: lifetimes that did, scored as everywhere.
         failed: why the refit was given up, or None.
         refitted: False where the drop was clearly cheap without a refit, which can only make it
             cheaper; see `Effort.clear`.
@@ -134,7 +134,7 @@ def _as_it_stands(judge: Judge, place: Place, term: int) -> tuple[EliminationSte
 def _refitted(
     judge: Judge, place: Place, label: str, term: int, fitted: Fit
 ) -> tuple[EliminationStep, Place]:
-    # Measured even if it exploded: then it costs what chance costs, and is not chosen.
+    # Measured even if it exploded: then it costs what failing costs, and is not chosen.
     outcomes = judge.measure(f"{label}, measured", fitted.theta, judge.full.seeds)
     there = Place(_without(place, term), fitted.phi, fitted.theta, outcomes)
     return _step(judge, term, there, fitted), there

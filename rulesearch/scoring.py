@@ -1,0 +1,47 @@
+"""What a lifetime that failed counts as: one rule for every mean, cost, baseline and figure."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+def diverged(
+    loss: Float[Tensor, " lifetimes"], initial_loss: Float[Tensor, " lifetimes"]
+) -> Bool[Tensor, " lifetimes"]:
+    """Which lifetimes are worse than no training, or not finite."""
+    return ~torch.isfinite(loss) | (loss > initial_loss)
+
+
+def scored(
+    loss: Float[Tensor, " lifetimes"],
+    accuracy: Float[Tensor, " lifetimes"],
+    initial_loss: Float[Tensor, " lifetimes"],
+    outputs: int,
+) -> tuple[Float[Tensor, " lifetimes"], Float[Tensor, " lifetimes"]]:
+    """Loss and accuracy with what diverged in its place; all finite.
+
+    The loss of a lifetime that diverged is the worse of chance (ln of the outputs) and its own
+    untrained loss, its accuracy that of chance. So no failure scores better than learning nothing,
+    not even where an untrained network is worse than chance, and none of them is dropped, which
+    would make an unstable rule look better than it is.
+
+    Args:
+        loss: query loss after training, as it came out.
+        accuracy: query accuracy, likewise.
+        initial_loss: query loss before training.
+        outputs: units of the output layer, which fix what chance is.
+
+    Example:
+        >>> loss, initial = torch.tensor([0.5, 9.0, torch.inf]), torch.tensor([5.0, 5.0, 1.0])
+        >>> scored(loss, torch.tensor([0.9, 0.3, 0.3]), initial, outputs=10)
+        (tensor([0.5000, 5.0000, 2.3026]), tensor([0.9000, 0.1000, 0.1000]))
+    """
+    bad = diverged(loss, initial_loss)
+    chance = torch.full_like(loss, math.log(outputs))
+    worst = torch.where(initial_loss > chance, initial_loss, chance)  # chance where it is NaN
+    worst = torch.where(worst.isfinite(), worst, chance)
+    return torch.where(bad, worst, loss), accuracy.masked_fill(bad, 1 / outputs)
