@@ -16,6 +16,7 @@ unbroken one to the bit.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.metadata
 import json
@@ -84,6 +85,33 @@ def default_directory(stem: str, dataset: str, seed: int, parent: Path = Path("r
     return parent / f"{base}-{k}"
 
 
+def look_at(directory: Path) -> None:
+    """Refuse a directory that no run can have; creates nothing.
+
+    A run that is there already is left to `create_run`, which says how it differs.
+
+    Raises:
+        RuleSearchError: a file is in the way, other files are there, or it cannot be written.
+    """
+    where = f"--out {directory}"
+    there = next(path for path in (directory, *directory.parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise RuleSearchError(
+            f"{where}: {there} is not a directory; choose another --out; nothing was changed"
+        )
+    listed = os.R_OK if there == directory else 0
+    if not os.access(there, os.W_OK | os.X_OK | listed):
+        raise RuleSearchError(
+            f"{where}: cannot be written ({os.strerror(errno.EACCES)}); choose another --out"
+        )
+    found = sorted(path.name for path in directory.iterdir()) if listed else []
+    if found and "config.json" not in found:
+        raise RuleSearchError(
+            f"{where}: is not empty and holds no run ({found[0]} is there); "
+            "choose another --out; nothing was changed"
+        )
+
+
 def create_run(directory: Path, config: RunConfig) -> None:
     """Claim a directory that is new or empty, and write the request there.
 
@@ -94,25 +122,14 @@ def create_run(directory: Path, config: RunConfig) -> None:
         RuleSearchError: it holds a run or other files, is a file, or cannot be written.
     """
     where = f"--out {directory}"
+    look_at(directory)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        found = sorted(path.name for path in directory.iterdir())
-        if found and "config.json" not in found:
-            raise RuleSearchError(
-                f"{where}: is not empty and holds no run ({found[0]} is there); "
-                "choose another --out; nothing was changed"
-            )
         with (directory / "config.json").open("x", encoding="utf-8") as file:  # the claim
             file.write(layout(plain(config)))
             file.flush()
             os.fsync(file.fileno())
-    except (FileExistsError, NotADirectoryError):
-        if not directory.is_dir():
-            ancestors = (directory, *directory.parents)
-            blocking = next((path for path in ancestors if path.is_file()), directory)
-            raise RuleSearchError(
-                f"{where}: {blocking} is not a directory; choose another --out; nothing was changed"
-            ) from None
+    except FileExistsError:
         raise RuleSearchError(
             f"{where}: already holds a run ({_what_is_there(directory, config)}); go on with it "
             f"by --resume {directory}, or choose another --out; nothing was changed"

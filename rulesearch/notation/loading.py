@@ -11,6 +11,7 @@ from typing import Any
 from sympy import Symbol
 
 from rulesearch.errors import RuleSearchError
+from rulesearch.grammar_file import grammar_file
 from rulesearch.notation.parsing import parse
 from rulesearch.notation.pool import Pool
 from rulesearch.notation.printing import text_of
@@ -34,20 +35,13 @@ def load_pool(path: str | Path) -> Pool:
         >>> load_pool("grammar/paper_pool.py").names
         ('F0', 'F1', 'F2', 'F3', 'F4', 'F5', 'F6', 'F7', 'F8', 'F9')
     """
-    file = Path(path)
-    loader = {".py": _from_python, ".toml": _from_toml}.get(file.suffix)
-    if loader is None:
-        raise RuleSearchError(f"{path}: not a grammar file; give a .py or a .toml file")
+    file = grammar_file(path)
     try:
         text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise RuleSearchError(
-            f"{path}: no such file; give a grammar file such as grammar/paper_pool.py"
-        ) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise RuleSearchError(f"{path}: cannot be read ({reason}); give a text file") from None
-    return loader(str(path), text)
+    return (_from_python if file.suffix == ".py" else _from_toml)(str(path), text)
 
 
 def pool_from_text(

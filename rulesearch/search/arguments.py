@@ -8,8 +8,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
+from rulesearch.console import version
 from rulesearch.errors import RuleSearchError
 from rulesearch.search.config import Config, flag
+
+CALLED = "python -m rulesearch.search"
 
 _HELP = {
     "dataset": "digits, emnist, mnist, fashion-mnist, or FILE.npz",
@@ -73,7 +76,7 @@ class Command:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise RuleSearchError(f"{message}; python -m rulesearch.search --help lists the options")
+        raise RuleSearchError(f"{message}; {self.prog} --help lists the options")
 
 
 def _sizes(text: str) -> tuple[int, ...]:
@@ -107,10 +110,10 @@ def _joined(arguments: Sequence[str]) -> list[str]:
     return joined
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line's parser."""
+def parser(called: str = CALLED) -> argparse.ArgumentParser:
+    """The command line's parser; `called` is what the command was called as."""
     made = _Parser(
-        prog="python -m rulesearch.search",
+        prog=called,
         description="Search a pool of candidate terms for a short, local learning rule.",
         allow_abbrev=False,
     )
@@ -152,16 +155,17 @@ def parser() -> argparse.ArgumentParser:
         "--explain", action="store_true", help="show the pool and how it is computed; run nothing"
     )
     made.add_argument("--quiet", action="store_true", help="print the result only")
+    made.add_argument("--version", action="version", version=f"rulesearch {version()}")
     return made
 
 
-def read(arguments: Sequence[str]) -> Command:
-    """The command that some arguments say.
+def read(arguments: Sequence[str], called: str = CALLED) -> Command:
+    """The command that some arguments say; `called` is what the command was called as.
 
     Raises:
         RuleSearchError: unknown or contradicting arguments.
     """
-    values = vars(parser().parse_args(_joined(arguments)))
+    values = vars(parser(called).parse_args(_joined(arguments)))
     grammar, terms = values.pop("grammar"), tuple(values.pop("term"))
     out, resume = values.pop("out"), values.pop("resume")
     explain, quiet = values.pop("explain"), values.pop("quiet")

@@ -1,0 +1,49 @@
+"""The process around a command: how an interrupt ends it, and what it is a version of.
+
+Nothing heavy is imported here, so that the guards stand before anything that takes long.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import NoReturn
+
+INTERRUPTED = 130
+NOTHING_WRITTEN = "interrupted before anything was written"
+
+
+def process(main: Callable[[], int]) -> NoReturn:
+    """Run the main function of a command, and end the process with its exit code.
+
+    Until the command calls `interruptible`, an interrupt ends the process at once: raised in the
+    middle of an import, KeyboardInterrupt would be swallowed, or printed, by whatever is imported.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end)
+    sys.exit(main())
+
+
+def interruptible() -> None:
+    """From here on an interrupt raises KeyboardInterrupt: there is something to leave in order."""
+    if signal.getsignal(signal.SIGINT) is _end:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    os.write(2, f"{NOTHING_WRITTEN}\n".encode())
+    os._exit(INTERRUPTED)
+
+
+def version() -> str:
+    """The version of rulesearch, or `not installed` where it runs from its source folder."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as version_of
+
+    try:
+        return version_of("rulesearch")
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,164 @@
+"""What the command does, once its paths are known to be there: all that is heavy is used here."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from rulesearch.data import input_and_output, load_data
+from rulesearch.errors import RuleSearchError
+from rulesearch.locality import classify, parse_needs, within
+from rulesearch.lowering import lower_terms
+from rulesearch.notation import Pool, load_pool, pool_from_plain, pool_from_text, pool_to_plain
+from rulesearch.report import latex, print_pool, progress, result_text, trial_means
+from rulesearch.result import Result
+from rulesearch.runs import (
+    RunConfig,
+    create_run,
+    read_history,
+    versions,
+    write_result,
+)
+from rulesearch.search.arguments import Command
+from rulesearch.search.config import Config, check, from_options, to_options
+from rulesearch.search.engine import carry_out
+from rulesearch.search.paths import directory, unfinished
+from rulesearch.search.request import Request, prepare
+from rulesearch.search.stages import Stages
+
+
+def asked(command: Command) -> tuple[Pool, Config, Path | None]:
+    """Pool, configuration, and the run to go on with.
+
+    Raises:
+        RuleSearchError: a pool or options that no search can have.
+    """
+    if command.resume:
+        pool, config = _kept(command.resume)
+    else:
+        pool, config = _pool(command), command.config
+    check(config)
+    if command.per_layer:
+        pool = pool.per_layer(len(_sizes(config)) - 1)
+    return pool, config, command.resume
+
+
+def prepared(pool: Pool, config: Config) -> Request:
+    """The search with its data; nothing is written yet.
+
+    Raises:
+        RuleSearchError: it cannot be met.
+    """
+    data = load_data(config.dataset, config.data_root, shape=config.shape)
+    return prepare(pool, data, config)
+
+
+def begun(command: Command, pool: Pool, config: Config) -> Path:
+    """The run directory of a search that can be met, made.
+
+    Raises:
+        RuleSearchError: it holds a run, or cannot be written.
+    """
+    run = directory(command)
+    plain, options = pool_to_plain(pool), to_options(config)
+    create_run(run, RunConfig(pool=plain, options=options, versions=versions()))
+    return run
+
+
+def carry_through(request: Request, run: Path, quiet: bool) -> None:
+    """Search, show meta-steps as they are made, and print and keep the result.
+
+    Raises:
+        RuleSearchError: the search cannot go on, or the run directory cannot be written.
+    """
+    console = Console()
+    if not quiet:
+        for message in request.messages:
+            _say(console, message)
+    with progress(console, quiet) as update:
+        result = carry_out(request, Stages(run, update, update))
+    _write(run, result)
+    console.print(result_text(result, run))
+    if request.config.protocol == "paper" and (line := trial_means(read_history(run))):
+        _say(console, line)
+
+
+def _write(run: Path, result: Result) -> None:
+    from rulesearch.figures import figures  # matplotlib, wanted at the end alone
+
+    figures(read_history(run), result, run)
+    (run / "rule.tex").write_text(latex(result), encoding="utf-8")
+    write_result(run, result)  # last: where it is, the run is complete
+
+
+def _kept(run: Path) -> tuple[Pool, Config]:
+    kept = unfinished(run)
+    try:
+        return pool_from_plain(kept.pool), from_options(kept.options)
+    except (RuleSearchError, TypeError, LookupError) as error:
+        raise RuleSearchError(
+            f"--resume {run}: config.json does not fit ({error}); begin a new run"
+        ) from None
+
+
+def _pool(command: Command) -> Pool:
+    """The pool of the grammar file or of the terms, in the layers that --where says."""
+    pool = load_pool(command.grammar) if command.grammar else None
+    try:
+        return pool.acting(command.where) if pool else pool_from_text(command.terms, command.where)
+    except RuleSearchError as error:
+        # What the pool calls where is here an option.
+        lines = (f"--{line}" if line.startswith("where ") else line for line in error.lines)
+        raise RuleSearchError(*lines) from None
+
+
+def _sizes(config: Config) -> tuple[int, ...]:
+    """The sizes of all layers, known before the data are read."""
+    return config.sizes(*input_and_output(config.dataset))
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(Text(line), soft_wrap=True)
+
+
+def explain(pool: Pool, config: Config, command: Command) -> None:
+    """Print the pool as a table, its plan, and what a step costs; runs nothing.
+
+    With a kernel named, its generated source too.
+    """
+    console = Console()
+    within(pool, parse_needs(config.locality), config.neurons)
+    sizes = _sizes(config)
+    layers = list(pairwise(sizes))
+    pool = pool.in_network(len(layers))
+    plan = lower_terms(pool.distinct)
+    print_pool(
+        console,
+        [
+            (term.name, term.text, str(classify(term, config.neurons)), plan.how(place))
+            for term, place in zip(pool, pool.places, strict=True)
+        ],
+        pool.where,
+    )
+    console.print()
+    _say(console, str(plan))
+    adds = [plan.multiply_adds(post, pre) for pre, post in layers]
+    console.print()
+    _say(
+        console,
+        f"about {sum(adds):,} multiply-adds a step for the update of "
+        f"{'-'.join(map(str, sizes))}, {sum(a * b for a, b in layers):,} synapses",
+    )
+    if "kernel" in command.given and config.kernel != "auto":
+        from rulesearch.lifetime import choose_kernel
+        from rulesearch.pathways import pathway
+
+        path = pathway(config.pathway, len(layers))
+        kernel, note = choose_kernel(config.kernel, plan, sizes, path, on_cpu=True)
+        console.print()
+        if note:
+            _say(console, note)
+        console.print(Text(kernel.source), soft_wrap=True)

@@ -1,0 +1,68 @@
+"""The paths on the command line, before anything heavy is imported to read what they name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from rulesearch.data.files import look_for
+from rulesearch.errors import RuleSearchError
+from rulesearch.grammar_file import grammar_file
+from rulesearch.runs import RunConfig, default_directory, look_at, open_run
+from rulesearch.search.arguments import Command
+
+
+def look(command: Command) -> None:
+    """Refuse what is named and is not there, or in the way, all at once.
+
+    Raises:
+        RuleSearchError: one line for each.
+    """
+    checks: list[Callable[[], object]] = []
+    if command.resume:
+        resume = command.resume
+        checks.append(lambda: unfinished(resume))
+    else:
+        grammar = command.grammar
+        if grammar:
+            checks.append(lambda: grammar_file(grammar))
+        checks.append(lambda: _look_for_data(command))
+        if not command.explain:
+            checks.append(lambda: look_at(directory(command)))
+    faults: list[str] = []
+    for check in checks:
+        try:
+            check()
+        except RuleSearchError as error:
+            faults.extend(error.lines)
+    if faults:
+        raise RuleSearchError(*faults)
+
+
+def directory(command: Command) -> Path:
+    """Where the run is to be kept: as asked, or the first name of its own that is free."""
+    stem = Path(command.grammar).stem if command.grammar else "terms"
+    config = command.config
+    return command.out or default_directory(stem, config.dataset, config.seed)
+
+
+def unfinished(run: Path) -> RunConfig:
+    """The request of a run that can go on.
+
+    Raises:
+        RuleSearchError: no run, a broken one, or one that is finished.
+    """
+    kept = open_run(run)
+    if (run / "result.json").exists():
+        raise RuleSearchError(f"--resume {run}: is finished; its result is in result.json")
+    return kept
+
+
+def _look_for_data(command: Command) -> None:
+    config = command.config
+    # The size of a set that is known by name is known too: to explain, it need not be there.
+    root = None if command.explain else config.data_root
+    try:
+        look_for(config.dataset, root)
+    except RuleSearchError as error:
+        raise error.located(f"--dataset {config.dataset}") from None
