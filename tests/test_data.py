@@ -1,9 +1,7 @@
 """Data sets, their division, and tasks: every image is accounted for, every mistake named."""
 
-import contextlib
 import os
 import struct
-import tempfile
 from pathlib import Path
 from urllib.error import URLError
 
@@ -12,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from npz_files import TINY, message, npz, numbered
 
 from rulesearch.data import TaskShape, draw_task, draw_tasks, load_data
 from rulesearch.data.read import _torchvision_datasets
@@ -21,7 +20,6 @@ REAL = Path(
     os.environ.get("RULESEARCH_DATA_ROOT", Path(__file__).parents[2] / "shared" / "data")
 ).resolve()
 DEFAULT = TaskShape()
-TINY = TaskShape(ways=2, shots=2, queries=1)
 NO_FILES = "use --dataset digits, which needs no files"
 
 needs_real_data = pytest.mark.skipif(
@@ -30,27 +28,7 @@ needs_real_data = pytest.mark.skipif(
 )
 
 
-def message(name, root=None, shape=TINY):
-    with pytest.raises(RuleSearchError) as caught:
-        load_data(str(name), root, shape=shape)
-    return str(caught.value)
-
-
 # --- a user's own file; the pixel of an image is its row, so that any image can be recognised ---
-
-
-def numbered(counts, first_pixel=0):
-    """`counts[c]` images of class c, classes mixed; x[i] = first_pixel + i, exact in float32."""
-    y = np.random.RandomState(0).permutation(np.repeat(np.arange(len(counts)), counts))
-    return np.arange(first_pixel, first_pixel + len(y), dtype=np.float64)[:, None], y
-
-
-@contextlib.contextmanager
-def npz(**arrays):
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "mine.npz"
-        np.savez(path, **arrays)
-        yield str(path)
 
 
 @st.composite
@@ -498,102 +476,6 @@ def test_an_unknown_name(name, advice):
     choices = "digits, emnist, mnist, fashion-mnist, or a file FILE.npz"
     expected = f"--dataset {name}: unknown data set; {advice.replace('CHOICES', choices)}"
     assert message(name) == expected
-
-
-X, Y = numbered([6, 6])
-
-
-@pytest.mark.parametrize(
-    ("arrays", "fault"),
-    [
-        ({"X": X, "y": Y}, "has no x (it has X, y); name them so"),
-        ({"x": X}, "has no y (it has x); name them so"),
-        ({"a": X}, "has no x and no y (it has a); name them so"),
-        ({}, "has no x and no y (it has nothing); name them so"),
-        ({"x": X, "y": Y, "x_test": X}, "has x_test but no y_test; give both or neither"),
-        ({"x": X, "y": Y, "y_test": Y}, "has y_test but no x_test; give both or neither"),
-        (
-            {"x": X, "y": Y, "x_test": np.hstack([X, X]), "y_test": Y},
-            "x_test has 2 inputs, x has 1; they must agree",
-        ),
-        (
-            {"x": X.reshape(12, 1, 1), "y": Y},
-            "x has shape [12, 1, 1]; give [examples, inputs], images flattened",
-        ),
-        (
-            {"x": X, "y": Y[:-1]},
-            "y has shape [11], x [12, 1]; give one label an example",
-        ),
-        (
-            {"x": X, "y": np.eye(2, dtype=int)[Y]},
-            "y has shape [12, 2], x [12, 1]; give one label an example",
-        ),
-        ({"x": X, "y": Y / 1}, "y is of type float64; give integers from 0"),
-        ({"x": X, "y": Y - 1}, "y has a label -1; number classes from 0"),
-        (
-            {"x": X, "y": Y.astype(np.uint64) + np.uint64(2**64 - 2)},
-            "y has a label 18446744073709551614; number classes from 0",
-        ),
-        ({"x": X, "y": Y + 11}, "a label is 12, of 12 examples; number classes from 0"),
-        ({"x": X + 1j, "y": Y}, "x is of type complex128; give real numbers"),
-        ({"x": X.astype(str), "y": Y}, "x is of type <U32; give real numbers"),
-        (
-            {"x": np.where(X == 5, np.nan, X), "y": Y},
-            "x[5] is not finite in float32; mend or drop it",
-        ),
-        (
-            {"x": np.where(X == 7, 1e39, X), "y": Y},
-            "x[7] is not finite in float32; mend or drop it",
-        ),
-        ({"x": X[:0], "y": Y[:0]}, "x has shape [0, 1]; there is nothing to learn from"),
-        ({"x": X[:, :0], "y": Y}, "x has shape [12, 0]; there is nothing to learn from"),
-        (
-            {"x": X, "y": Y, "x_test": X[:0], "y_test": Y[:0]},
-            "x_test has shape [0, 1]; there is nothing to learn from",
-        ),
-        (
-            {"x": X.astype(object), "y": Y},
-            "is not a whole .npz file of plain arrays; write it by numpy.savez, without objects",
-        ),
-    ],
-)
-def test_a_users_file_that_will_not_do(arrays, fault):
-    with npz(**arrays) as path:
-        assert message(path) == f"--dataset {path}: {fault}"
-
-
-def test_a_users_file_that_is_none(tmp_path):
-    (tmp_path / "folder.npz").mkdir()
-    for path in (tmp_path / "nowhere.npz", tmp_path / "folder.npz"):
-        assert message(path) == (
-            f"--dataset {path}: no such file; give a file that numpy.savez wrote"
-        )
-    path = tmp_path / "mine.npz"
-    path.write_bytes(b"")
-    assert message(path) == (
-        f"--dataset {path}: is not a whole .npz file of plain arrays; "
-        "write it by numpy.savez, without objects"
-    )
-    with path.open("wb") as file:
-        np.save(file, X)
-    assert message(path) == (
-        f"--dataset {path}: holds one array without a name; write x and y by numpy.savez"
-    )
-
-
-@given(st.data())
-@settings(max_examples=150, deadline=None)
-def test_a_damaged_users_file_never_ends_in_a_traceback(data):
-    with npz(x=X, y=Y) as path:
-        content = bytearray(Path(path).read_bytes())
-        where = data.draw(st.integers(0, len(content) - 1), "where")
-        content[where] ^= data.draw(st.integers(1, 255), "bits flipped")
-        end = data.draw(st.one_of(st.just(len(content)), st.integers(0, len(content))), "end")
-        Path(path).write_bytes(content[:end])
-        # Some bytes do not matter (the date of a member); then the file is read as it was.
-        with contextlib.suppress(RuleSearchError):
-            read = load_data(path, shape=TINY)
-            assert sorted(np.concatenate([read.search.rows, read.held_out.rows])) == list(range(12))
 
 
 # --- tasks larger than the data ---

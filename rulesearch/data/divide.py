@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rulesearch.data.read import Examples, Source, read_source
+from rulesearch.data.read import read_source
+from rulesearch.data.source import Examples, Source
 from rulesearch.data.tasks import ImageSet, TaskShape
 from rulesearch.errors import RuleSearchError
 

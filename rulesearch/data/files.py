@@ -56,7 +56,7 @@ def look_for(name: str, root: str | Path | None) -> None:
         if root is not None:
             _look_in(row, Path(root))
     elif Path(name).suffix.lower() == ".npz":
-        if not Path(name).is_file():
+        if not _is_file(Path(name)):
             raise RuleSearchError("no such file; give a file that numpy.savez wrote")
     elif name != "digits":
         names = ["digits", *TORCHVISION]
@@ -65,6 +65,13 @@ def look_for(name: str, root: str | Path | None) -> None:
         if close:
             raise RuleSearchError(f"unknown data set; did you mean {close[0]}? ({choices})")
         raise RuleSearchError(f"unknown data set; choose {choices}")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:  # a name too long for any file, a folder closed to the user
+        raise RuleSearchError(f"cannot be read ({error.strerror})") from error
 
 
 def _look_in(row: TorchvisionSet, root: Path) -> None:

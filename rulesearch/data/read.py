@@ -6,13 +6,11 @@ import functools
 import importlib
 import zipfile
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import torch
-from jaxtyping import Int64, Num
 
 from rulesearch.data.files import (
     NO_FILES_NEEDED,
@@ -21,37 +19,12 @@ from rulesearch.data.files import (
     download_folder,
     look_for,
 )
+from rulesearch.data.npz import read_npz
+from rulesearch.data.source import Examples, Source
 from rulesearch.errors import RuleSearchError
 
-
-@dataclass(frozen=True, eq=False)
-class Examples:
-    """A split as it is stored: x [examples, inputs], y [examples]; `x / unit` is the input."""
-
-    x: Num[np.ndarray, "examples inputs"]
-    y: Int64[np.ndarray, " examples"]
-    unit: float
-
-
-@dataclass(frozen=True, eq=False)
-class Source:
-    """A data set before it is divided.
-
-    Attributes:
-        name: as it was asked for.
-        classes: its number of classes; every label is below it.
-        train: the training split, or all there is; never empty.
-        test: its own test split, never empty and with the same inputs, or None.
-    """
-
-    name: str
-    classes: int
-    train: Examples
-    test: Examples | None
-
-
 # What reading breaks with, wherever a file is damaged: torchvision's reader of IDX files asserts,
-# looks up, and reshapes unchecked bytes; archives fail in zipfile, in zlib, or in NumPy's header.
+# looks up, and reshapes unchecked bytes; what was downloaded may be no archive.
 _UNREADABLE = (
     AssertionError,
     EOFError,
@@ -66,8 +39,13 @@ _UNREADABLE = (
 )
 
 
-def read_source(name: str, root: str | Path | None) -> Source:
-    """Read the data set called `name`; see `rulesearch.data.load_data` for both arguments.
+def read_source(name: str, root: str | Path | None, *, exact: bool = False) -> Source:
+    """Read the data set called `name`; see `rulesearch.data.load_data` for name and root.
+
+    Args:
+        name: of the data set.
+        root: of its files.
+        exact: a user's inputs in float64, see `read_npz`.
 
     Raises:
         RuleSearchError: unknown name, or files that are missing or damaged.
@@ -75,7 +53,7 @@ def read_source(name: str, root: str | Path | None) -> Source:
     look_for(name, root)
     if name == "digits":
         return _read_digits()
-    return _read_torchvision(name, root) if name in TORCHVISION else _read_npz(name)
+    return _read_torchvision(name, root) if name in TORCHVISION else read_npz(name, exact=exact)
 
 
 def input_and_output(name: str) -> tuple[int, int]:
@@ -165,67 +143,3 @@ def _torchvision_datasets() -> ModuleType:
                     "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
                 )
         return importlib.import_module("torchvision.datasets")
-
-
-def _read_npz(name: str) -> Source:
-    keys = {"x", "y", "x_test", "y_test"}
-    try:
-        # Never pickles: reading a data set must not run code.
-        archive = np.load(name, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise RuleSearchError("holds one array without a name; write x and y by numpy.savez")
-        with archive:
-            stored: dict[str, np.ndarray] = {key: archive[key] for key in keys & {*archive.files}}
-            found = ", ".join(archive.files) or "nothing"
-    except _UNREADABLE as error:
-        raise RuleSearchError(
-            "is not a whole .npz file of plain arrays; write it by numpy.savez, without objects"
-        ) from error
-    lacking = [key for key in ("x", "y") if key not in stored]
-    if lacking:
-        raise RuleSearchError(f"has no {' and no '.join(lacking)} (it has {found}); name them so")
-    if ("x_test" in stored) != ("y_test" in stored):
-        has, lacks = ("x_test", "y_test") if "x_test" in stored else ("y_test", "x_test")
-        raise RuleSearchError(f"has {has} but no {lacks}; give both or neither")
-    train = _user_examples(stored, "x", "y")
-    test = _user_examples(stored, "x_test", "y_test") if "x_test" in stored else None
-    if test is not None and test.x.shape[1] != train.x.shape[1]:
-        raise RuleSearchError(
-            f"x_test has {test.x.shape[1]} inputs, x has {train.x.shape[1]}; they must agree"
-        )
-    splits = [train] if test is None else [train, test]
-    largest = max(int(split.y.max()) for split in splits)
-    examples = sum(len(split.y) for split in splits)
-    if largest >= examples:
-        # One output unit for each class number: a number this large is a mistake, and costly.
-        raise RuleSearchError(
-            f"a label is {largest}, of {examples} examples; number classes from 0"
-        )
-    return Source(name, largest + 1, train, test)
-
-
-def _user_examples(stored: dict[str, np.ndarray], x_key: str, y_key: str) -> Examples:
-    x, y = stored[x_key], stored[y_key]
-    if x.dtype.kind not in "buif":
-        raise RuleSearchError(f"{x_key} is of type {x.dtype}; give real numbers")
-    if x.ndim != 2:
-        raise RuleSearchError(
-            f"{x_key} has shape {list(x.shape)}; give [examples, inputs], images flattened"
-        )
-    if y.dtype.kind not in "ui":
-        raise RuleSearchError(f"{y_key} is of type {y.dtype}; give integers from 0")
-    if y.shape != x.shape[:1]:
-        raise RuleSearchError(
-            f"{y_key} has shape {list(y.shape)}, {x_key} {list(x.shape)}; give one label an example"
-        )
-    if x.size == 0:
-        raise RuleSearchError(f"{x_key} has shape {list(x.shape)}; there is nothing to learn from")
-    labels = y.astype(np.int64)
-    if labels.min() < 0:  # or too large for int64, and wrapped
-        raise RuleSearchError(f"{y_key} has a label {y[labels.argmin()]}; number classes from 0")
-    with np.errstate(over="ignore"):  # what float32 cannot hold is reported just below
-        x = x.astype(np.float32)
-    faulty = np.flatnonzero(~np.isfinite(x).all(axis=1))
-    if len(faulty):
-        raise RuleSearchError(f"{x_key}[{faulty[0]}] is not finite in float32; mend or drop it")
-    return Examples(x, labels, 1.0)
