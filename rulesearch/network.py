@@ -24,10 +24,16 @@ BETA = 10.0
 def softplus(z: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
     """σ(z) = log(1 + exp(βz))/β, Eq. 11.
 
-    torch's own switches to the identity above a threshold, which breaks finite differences.
+    torch's own switches to the identity above a threshold, which breaks finite differences. Its
+    `logaddexp` and `log1p` round the last few values of a tensor otherwise than the rest, so that
+    a lifetime's bits would hang on its place in a batch; `exp` and `log` do not.
     """
     scaled = BETA * z
-    return torch.logaddexp(scaled, torch.zeros_like(scaled)) / BETA
+    small = torch.exp(-scaled.abs())
+    above = 1.0 + small
+    # log(1 + small): what the rounding of 1 + small has lost is made up for to first order.
+    tail = torch.log(above) - ((above - 1.0) - small) / above
+    return (torch.maximum(scaled, torch.zeros_like(scaled)) + tail) / BETA
 
 
 def slope(y: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
@@ -65,7 +71,13 @@ def query_loss(
     labels: Int[Tensor, "lifetimes queries"],
 ) -> tuple[Float[Tensor, " lifetimes"], Float[Tensor, " lifetimes"]]:
     """Mean cross-entropy and accuracy over the query examples of each lifetime."""
-    logits = forward(weights, x)[-1]
+    return scores(forward(weights, x)[-1], labels)
+
+
+def scores(
+    logits: Float[Tensor, "lifetimes queries outputs"], labels: Int[Tensor, "lifetimes queries"]
+) -> tuple[Float[Tensor, " lifetimes"], Float[Tensor, " lifetimes"]]:
+    """Mean cross-entropy and accuracy of each lifetime, from the potentials of the last layer."""
     log_likelihood = torch.log_softmax(logits, dim=-1)
     picked = log_likelihood.gather(-1, labels[..., None])[..., 0]
     correct = (logits.argmax(-1) == labels).to(logits.dtype)
@@ -115,7 +127,9 @@ def _spread(
     sizes = [math.prod(shape) for shape in shapes]
 
     def each(values: Iterable[float]) -> Float32[np.ndarray, " entries"]:
-        return np.repeat(np.array([*values], np.float32), sizes)
+        spread = np.repeat(np.array([*values], np.float32), sizes)
+        spread.setflags(write=False)  # every thread reads it
+        return spread
 
     if law == "normal":
         return each(math.sqrt(2.0 / sum(shape)) for shape in shapes), each(0.0 for _ in shapes)

@@ -7,12 +7,13 @@ rules comparable, and a run can be repeated anywhere.
 
 from __future__ import annotations
 
+import math
 import multiprocessing
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -21,7 +22,8 @@ from torch import Tensor
 from rulesearch.choices import KernelName, Law
 from rulesearch.data import ImageSet, TaskShape, draw_tasks
 from rulesearch.data.tasks import Sampling
-from rulesearch.lifetime import Lifetimes, compiling, run_lifetimes
+from rulesearch.lifetime import Lifetimes, choose_kernel, compiling, run_lifetimes
+from rulesearch.lowering import lower_terms
 from rulesearch.network import as_matrices, draw_xavier, empty_rows, weight_shapes
 from rulesearch.notation import Pool
 from rulesearch.pathways import feedback_shapes
@@ -29,6 +31,15 @@ from rulesearch.pathways import pathway as pathway_of
 
 #: Lifetimes handed to a worker at once. Fixed, so that results do not depend on their number.
 CHUNK = 4
+
+#: Gives [lifetimes, entries] for a use, a number of lifetimes, shapes of matrices and a dtype.
+Memory = Callable[[str, int, Sequence[tuple[int, int]], torch.dtype], Tensor]
+
+
+def _fresh(
+    use: str, lifetimes: int, shapes: Sequence[tuple[int, int]], dtype: torch.dtype
+) -> Tensor:
+    return empty_rows(lifetimes, shapes, dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,29 +116,45 @@ class Population:
             observe: names of the observables wanted.
             at: numbers of steps after which they are, see `run_lifetimes`.
         """
-        rows = theta.expand(len(seeds), theta.shape[-1])
-        # Torch rounds a batch by its size. In chunks here as well, workers change no result.
-        chunked = self.executor or (self.kernel == "einsum" and self.device == "cpu")
-        size = CHUNK if chunked else len(seeds)
+        count = len(seeds)
+        chosen = list(range(count))
+        whole = self.device == "cpu" and self._in_torch
+        if whole:
+            # Torch rounds a batch by its size, so that here there is one size only. What the
+            # last chunk lacks is its last lifetime again, of which nothing is kept.
+            chosen += [count - 1] * (-count % CHUNK)
+        size = CHUNK if whole or self.executor else count
+        rows = theta.expand(count, theta.shape[-1])[chosen]
+        lives = [seeds[i] for i in chosen]
         chunks = [
             _Chunk(
                 rows[i : i + size],
-                tuple(seeds[i : i + size]),
+                tuple(lives[i : i + size]),
                 tuple(gradient),
                 tuple(observe),
                 tuple(at),
                 self.compile_for,
             )
-            for i in range(0, len(seeds), size)
+            for i in range(0, len(lives), size)
         ]
         if self.executor is None:
-            return _joined([self._run(chunk) for chunk in chunks])
-        places = [self.place] * len(chunks)
-        return _joined(list(self.executor.map(_run_in_worker, places, chunks)))
+            parts = [self._run(chunk) for chunk in chunks]
+        else:
+            places = [self.place] * len(chunks)
+            parts = list(self.executor.map(_run_in_worker, places, chunks))
+        return _joined(parts, count)
+
+    @property
+    def _in_torch(self) -> bool:
+        """Whether torch's kernel may run lifetimes: the one asked for, or another's substitute."""
+        plan, depth = lower_terms(self.pool.distinct), len(self.sizes) - 1
+        path = pathway_of(self.pathway, depth)
+        _, note = choose_kernel(self.kernel, plan, self.sizes, path, on_cpu=self.device == "cpu")
+        return self.kernel == "einsum" or bool(note)
 
     def _run(self, chunk: _Chunk) -> Lifetimes:
         tasks = draw_tasks(self.images, self.shape, chunk.seeds, self.sampling)
-        weights, feedback = self.networks(chunk.seeds)
+        weights, feedback = self.networks(chunk.seeds, _kept)
         x, query_x = (t.to(self.device, self.dtype) for t in (tasks.x, tasks.query_x))
         labels, query_labels = (t.to(self.device) for t in (tasks.labels, tasks.query_labels))
         lived = run_lifetimes(
@@ -162,16 +189,20 @@ class Population:
             on_cpu=self.device == "cpu",
         )
 
-    def networks(self, seeds: Sequence[int]) -> tuple[list[Tensor], list[Tensor] | str]:
+    def networks(
+        self, seeds: Sequence[int], memory: Memory = _fresh
+    ) -> tuple[list[Tensor], list[Tensor] | str]:
         """Initial weights and feedback of the lifetimes, lists over layers; or the pathway.
 
-        Valid until the next call: the memory is used again.
+        Args:
+            seeds: one integer a lifetime.
+            memory: what they are drawn into; new, unless the caller has some to be used again.
         """
         path = pathway_of(self.pathway, len(self.sizes) - 1)
         shapes = weight_shapes(self.sizes)
         own = () if path.tied else tuple(feedback_shapes(path, self.sizes))
-        weights = _memory("weights", len(seeds), shapes, self.dtype)
-        feedback = _memory("feedback", len(seeds), own, self.dtype)
+        weights = memory("weights", len(seeds), shapes, self.dtype)
+        feedback = memory("feedback", len(seeds), own, self.dtype)
 
         def draw(share: slice) -> None:
             words = [np.random.SeedSequence(s).generate_state(2, np.uint64) for s in seeds[share]]
@@ -218,15 +249,30 @@ def norms(population: Population, seeds: Sequence[int]) -> tuple[float, ...]:
     return tuple(found)
 
 
-@lru_cache(maxsize=4)
-def _memory(
-    use: str, lifetimes: int, shapes: tuple[tuple[int, int], ...], dtype: torch.dtype
-) -> Tensor:
-    """[lifetimes, entries], the same memory at every call: fresh pages are slow.
+class _Own(threading.local):
+    """A thread's memory for the networks of its next call, by use and dtype."""
 
-    `use` keeps apart what is needed at the same time.
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, torch.dtype], Tensor] = {}
+
+
+_own = _Own()
+
+
+def _kept(
+    use: str, lifetimes: int, shapes: Sequence[tuple[int, int]], dtype: torch.dtype
+) -> Tensor:
+    """[lifetimes, entries], the same memory at every call of a thread: fresh pages are slow.
+
+    `use` keeps apart what is needed at the same time. What a thread draws here is valid until it
+    draws again, so no call may end with any of it in its answer.
     """
-    return empty_rows(lifetimes, shapes, dtype)
+    entries = sum(math.prod(shape) for shape in shapes)
+    kept = _own.kept.get((use, dtype))
+    if kept is None or kept.numel() < lifetimes * entries:
+        kept = empty_rows(1, ((lifetimes, entries),), dtype)[0]
+        _own.kept[use, dtype] = kept
+    return kept[: lifetimes * entries].view(lifetimes, entries)
 
 
 def _in_threads(work: Callable[[slice], None], count: int) -> None:
@@ -241,14 +287,21 @@ def _in_threads(work: Callable[[slice], None], count: int) -> None:
             other.result()
 
 
-def _joined(parts: list[Lifetimes]) -> Lifetimes:
-    gradients = [p.gradient for p in parts if p.gradient is not None]
+def _joined(parts: list[Lifetimes], count: int) -> Lifetimes:
+    """The first `count` lifetimes of all parts."""
+
+    def together(of: Callable[[Lifetimes], Tensor | None]) -> Tensor:
+        return torch.cat([values for part in parts if (values := of(part)) is not None])[:count]
+
     return Lifetimes(
-        loss=torch.cat([p.loss for p in parts]),
-        accuracy=torch.cat([p.accuracy for p in parts]),
-        initial_loss=torch.cat([p.initial_loss for p in parts]),
-        gradient=torch.cat(gradients) if gradients else None,
-        observed={name: torch.cat([p.observed[name] for p in parts]) for name in parts[0].observed},
+        loss=together(lambda p: p.loss),
+        accuracy=together(lambda p: p.accuracy),
+        initial_loss=together(lambda p: p.initial_loss),
+        gradient=None if parts[0].gradient is None else together(lambda p: p.gradient),
+        observed={
+            name: together(lambda p, name=name: p.observed[name])  # type: ignore[misc]
+            for name in parts[0].observed
+        },
         note=parts[0].note,
     )
 

@@ -298,6 +298,21 @@ def test_result_does_not_depend_on_threads_or_company():
         assert torch.equal(single.gradient, together.gradient[i : i + 1])
 
 
+def test_a_decay_that_needs_checkpoints_gives_none_to_its_company():
+    fused, _ = kernels(PAPER)
+    batch = batch_of(PAPER, steps=60, dtype=torch.float32)
+    for i, decay in enumerate((0.001, 0.3, 0.05)):
+        batch.theta[i, :, 3] = decay
+    starts, slots = fused.checkpoints(batch.theta.numpy(), 60)
+    assert [len(own) for own in starts] == [2, 12, 2]
+    assert slots == 12
+    together = fused(batch, gradient=range(10))
+    for i in range(3):
+        single = fused(only(batch, i), gradient=range(10))
+        assert torch.equal(single.loss, together.loss[i : i + 1])
+        assert torch.equal(single.gradient, together.gradient[i : i + 1])
+
+
 def test_a_diverged_lifetime_ends_and_harms_no_other():
     fused, einsum = kernels(PAPER)
     batch = batch_of(PAPER, count=3, steps=60)
@@ -367,7 +382,7 @@ def test_any_checkpoints_give_the_same_gradient(starts, monkeypatch):
     fused, _ = kernels(SCALING)
     batch, terms = batch_of(SCALING, steps=12), range(len(SCALING.terms))
     expected = fused(batch, gradient=terms)
-    chosen = np.array(starts), 12
+    chosen = [np.array(starts)] * 3, 12
     monkeypatch.setattr(kernel.FusedKernel, "checkpoints", lambda *_: chosen)
     assert_equal(fused(batch, gradient=terms), expected)
 

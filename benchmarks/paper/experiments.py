@@ -43,7 +43,7 @@ from rulesearch.meta import (
     units,
 )
 from rulesearch.notation import Pool
-from rulesearch.population import Population, norms
+from rulesearch.population import Memory, Population, norms
 
 Values = NDArray[np.float64]
 
@@ -225,9 +225,11 @@ class ScaledPopulation(Population):
 
     weight_gain: float = 1.0
 
-    def networks(self, seeds: Sequence[int]) -> tuple[list[Tensor], list[Tensor] | str]:
+    def networks(
+        self, seeds: Sequence[int], *memory: Memory
+    ) -> tuple[list[Tensor], list[Tensor] | str]:
         """Initial weights and feedback of the lifetimes; only the weights are scaled."""
-        weights, feedback = super().networks(seeds)
+        weights, feedback = super().networks(seeds, *memory)
         if self.weight_gain != 1:
             for weight in weights:
                 weight *= self.weight_gain

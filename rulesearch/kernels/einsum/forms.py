@@ -47,7 +47,10 @@ def _form(matrix: str | None, groups: list[Group], terms: int) -> Form:
     post = _distinct([p for p, _ in parts])
     pre = _distinct([part.pre for _, part in parts])
     scalars = _distinct([None, *(part.scalar for _, part in parts)])
-    weight = torch.zeros(len(scalars), terms, len(post), len(pre), dtype=torch.float64)
+    # The form is kept for later calls: on the CPU, whatever torch's default is at this one.
+    weight = torch.zeros(
+        len(scalars), terms, len(post), len(pre), dtype=torch.float64, device="cpu"
+    )
     for p, part in parts:
         at = scalars.index(part.scalar), part.term, post.index(p), pre.index(part.pre)
         weight[at] += float(part.coefficient)

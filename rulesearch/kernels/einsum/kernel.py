@@ -15,7 +15,14 @@ from torch import Tensor
 from rulesearch.kernels import Batch, Outcome
 from rulesearch.kernels.einsum.forms import Applied, Form, Values, apply, pull_form, updated
 from rulesearch.lowering import Plan
-from rulesearch.network import query_loss, slope, slope_derivative, softplus
+from rulesearch.network import (
+    forward,
+    query_loss,
+    scores,
+    slope,
+    slope_derivative,
+    softplus,
+)
 from rulesearch.operators import QUANTITIES
 from rulesearch.pathways import Pathway, carrier
 
@@ -60,30 +67,27 @@ class EinsumKernel:
         self, batch: Batch, *, gradient: Sequence[int] = (), keep_weights: bool = False
     ) -> Outcome:
         """See `rulesearch.kernels.Kernel`."""
-        with torch.no_grad():
-            initial_loss, _ = query_loss(batch.weights, batch.query_x, batch.query_labels)
-            K = self.coefficients(batch.theta)
-            steps = batch.x.shape[1]
-            stretch = max(1, math.isqrt(steps))
-            W = list(batch.weights)
-            checkpoints = []
-            for t in range(steps):
-                if gradient and t % stretch == 0:
-                    checkpoints.append(W)
-                W, _ = self.step(batch, K, W, t)
+        initial_loss, _ = query_loss(batch.weights, batch.query_x, batch.query_labels)
+        K = self.coefficients(batch.theta)
+        steps = batch.x.shape[1]
+        stretch = max(1, math.isqrt(steps))
+        W = list(batch.weights)
+        checkpoints = []
+        for t in range(steps):
+            if gradient and t % stretch == 0:
+                checkpoints.append(W)
+            W, _ = self.step(batch, K, W, t)
         if not gradient:
-            with torch.no_grad():
-                loss, accuracy = query_loss(W, batch.query_x, batch.query_labels)
+            loss, accuracy = query_loss(W, batch.query_x, batch.query_labels)
             return Outcome(loss, accuracy, initial_loss, None, W if keep_weights else None)
 
         loss, accuracy, Lambda = _query_adjoint(W, batch)
-        with torch.no_grad():
-            bar_k = zeros_like(K)
-            for number, begin in reversed(list(enumerate(checkpoints))):
-                times = range(number * stretch, min(steps, (number + 1) * stretch))
-                for record in reversed(self.replay(batch, K, begin, times)):
-                    Lambda = self.adjoint(batch, K, record, Lambda, bar_k)
-            theta_bar = self.theta_gradient(bar_k, gradient)
+        bar_k = zeros_like(K)
+        for number, begin in reversed(list(enumerate(checkpoints))):
+            times = range(number * stretch, min(steps, (number + 1) * stretch))
+            for record in reversed(self.replay(batch, K, begin, times)):
+                Lambda = self.adjoint(batch, K, record, Lambda, bar_k)
+        theta_bar = self.theta_gradient(bar_k, gradient)
         return Outcome(loss, accuracy, initial_loss, theta_bar, W if keep_weights else None)
 
     def compiling(self, dtype: torch.dtype) -> AbstractContextManager[bool]:
@@ -292,8 +296,14 @@ def _with_pairs(Lambda: Tensor, full: Tensor | None, pairs: list[tuple[Tensor, T
 
 def _query_adjoint(W: list[Tensor], batch: Batch) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Query loss and accuracy, and the derivative of the loss with respect to the weights."""
-    with torch.enable_grad():
-        final = [w.detach().requires_grad_() for w in W]
-        loss, accuracy = query_loss(final, batch.query_x, batch.query_labels)
-        Lambda = list(torch.autograd.grad(loss.sum(), final))
-    return loss.detach(), accuracy.detach(), Lambda
+    potentials = forward(W, batch.query_x)
+    loss, accuracy = scores(potentials[-1], batch.query_labels)
+    activities = [batch.query_x, *(softplus(z) for z in potentials[:-1])]
+    out, labels = torch.softmax(potentials[-1], dim=-1), batch.query_labels[..., None]
+    bar_z = out.scatter_add(-1, labels, -torch.ones_like(out[..., :1])) / out.shape[1]
+    Lambda = []
+    for weight, y in zip(reversed(W), reversed(activities), strict=True):
+        Lambda.append(torch.bmm(bar_z.mT, y))
+        if len(Lambda) < len(W):
+            bar_z = torch.bmm(bar_z, weight) * slope(y)
+    return loss, accuracy, Lambda[::-1]

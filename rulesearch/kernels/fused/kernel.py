@@ -29,8 +29,6 @@ from rulesearch.pathways import Carrier, Pathway
 SEGMENT = 50
 #: How much undoing a decay may magnify rounding errors before a checkpoint ends that.
 MAGNIFICATION = 8.0
-#: Checkpoints of a lifetime without an adjoint.
-NONE = np.zeros(0, dtype=np.int64), 0
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,8 @@ class FusedKernel:
             Unsupported: tensors that are not on the CPU, or neither float32 nor float64.
         """
         data = _arrays(batch)
-        starts, slots = self.checkpoints(data.theta, data.x.shape[1]) if gradient else NONE
+        steps = data.x.shape[1]
+        starts, slots = self.checkpoints(data.theta, steps) if gradient else _none(data.theta)
         kept = self._kept(data, keep_weights)
         pixels = max(map(len, kept), default=0)
         where = layout(
@@ -77,7 +76,7 @@ class FusedKernel:
             [edge.source for edge in sorted(self.path.edges, key=lambda e: e.target)],
             fans=self.sizes,
             itemsize=data.theta.itemsize,
-            steps=data.x.shape[1],
+            steps=steps,
             queries=data.query_x.shape[1],
             slots=slots,
             skips=self.skips,
@@ -104,24 +103,32 @@ class FusedKernel:
         lit = (data.x != 0).any(1) | (data.query_x != 0).any(1)
         return [np.flatnonzero(row) for row in lit]
 
-    def checkpoints(self, theta: Array, steps: int) -> tuple[NDArray[np.int64], int]:
+    def checkpoints(self, theta: Array, steps: int) -> tuple[list[NDArray[np.int64]], int]:
         """Steps before which the weights are kept, and blocks of weights that the adjoint needs.
+
+        Each lifetime has its own, from its own coefficients, so that its bits hang on no other's;
+        the blocks are as many as any of them needs.
 
         Where updates are repeated, a segment's weights lie behind its checkpoint, in the place of
         later ones, which have been used. With m blocks the first segment may have m steps, the
         next m - 1, and so on: m(m + 1)/2 steps in all, 22 blocks for 250.
+
+        Args:
+            theta: [lifetimes, layers, terms].
+            steps: of a lifetime.
         """
+        last = max(steps, 1)
         if self.order.undoes:
-            starts = np.arange(0, max(steps, 1), self._segment(theta))
-            return starts, len(starts)
+            starts = [np.arange(0, last, segment) for segment in self._segments(theta)]
+            return starts, max(map(len, starts))
         slots = 1
         while slots * (slots + 1) < 2 * steps:
             slots += 1
-        starts = np.cumsum([0, *range(slots, 0, -1)])
-        return starts[starts < max(steps, 1)], slots
+        common = np.cumsum([0, *range(slots, 0, -1)])
+        return [common[common < last]] * len(theta), slots
 
-    def _segment(self, theta: Array) -> int:
-        """Steps between checkpoints where updates are undone.
+    def _segments(self, theta: Array) -> list[int]:
+        """Steps between checkpoints where updates are undone, for each lifetime.
 
         Undoing costs no accuracy that can be measured: in float32, over 250 steps of the paper's
         network, gradients are off by 2e-5 with a checkpoint at every step, and with one at the
@@ -132,12 +139,21 @@ class FusedKernel:
         for group in self.order.scalings:
             for part in group.parts:
                 factor += theta[:, :, part.term] * float(part.coefficient)
-        smallest = float(np.abs(factor).min(initial=1.0))
-        if smallest >= 1:
-            return SEGMENT
-        if not smallest > 0:
-            return 1
-        return max(1, min(SEGMENT, int(math.log(MAGNIFICATION) / -math.log(smallest))))
+        return [_segment(smallest) for smallest in np.abs(factor).min(1, initial=1.0).tolist()]
+
+
+def _segment(factor: float) -> int:
+    """Steps that may be undone in one go where each divides by a factor as small as this."""
+    if factor >= 1:
+        return SEGMENT
+    if not factor > 0:
+        return 1
+    return max(1, min(SEGMENT, int(math.log(MAGNIFICATION) / -math.log(factor))))
+
+
+def _none(theta: Array) -> tuple[list[NDArray[np.int64]], int]:
+    """The checkpoints of lifetimes without an adjoint."""
+    return [np.zeros(0, dtype=np.int64)] * len(theta), 0
 
 
 def build(plan: Plan, sizes: tuple[int, ...], path: Pathway) -> FusedKernel:

@@ -80,7 +80,7 @@ class Job:
         data: what they start from.
         kept: for each lifetime, the pixels that are not left out.
         where: the layout.
-        starts: steps before which the weights are kept, ascending from 0.
+        starts: for each lifetime, steps before which the weights are kept, ascending from 0.
         results: where the answers go.
     """
 
@@ -88,7 +88,7 @@ class Job:
     data: Arrays
     kept: list[NDArray[np.intp]]
     where: Layout
-    starts: NDArray[np.int64]
+    starts: list[NDArray[np.int64]]
     results: Results
 
 
@@ -151,6 +151,11 @@ def _space(where: Layout, dtype: np.dtype[Any]) -> Array:
 
 def _work(job: Job, waiting: SimpleQueue[int]) -> None:
     """Take lifetimes until none is left."""
+    with np.errstate(all="ignore"):  # a thread of the pool has NumPy's own, not the caller's
+        _take(job, waiting)
+
+
+def _take(job: Job, waiting: SimpleQueue[int]) -> None:
     s = _space(job.where, job.data.theta.dtype)
     table = job.where.table.copy()
     order = np.arange(3 * table[:, ROWS].max(), dtype=np.int64)
@@ -169,18 +174,18 @@ def _lifetime(
     _put(job, b, s, table)
     x = np.ascontiguousarray(data.x[b][:, kept])
     slopes = -np.expm1(-BETA * x)  # σ' of pixels, section 4.2
-    labels, query_labels = data.labels[b], data.query_labels[b]
+    labels, query_labels, starts = data.labels[b], data.query_labels[b], job.starts[b]
     out = np.empty(3, s.dtype)
     gradient = results.gradient is not None
     forward, adjoint = job.module.forward, job.module.adjoint
-    forward(s, table, order, x, slopes, labels, query_labels, gradient, job.starts, out)
+    forward(s, table, order, x, slopes, labels, query_labels, gradient, starts, out)
     results.numbers[b] = out
     if results.weights is not None:
         for weights, stored in zip(results.weights, _matrices(s, table, W), strict=True):
             post, pre = weights.shape[1:]
             weights[b] = stored[:pre, :post].T
     if results.gradient is not None:
-        adjoint(s, table, order, labels, len(query_labels), job.starts)
+        adjoint(s, table, order, labels, len(query_labels), starts)
         for i, found in enumerate(results.gradient[b]):
             found[:] = s[table[i, A_THETA] :][: len(found)]
 
