@@ -1,4 +1,4 @@
-"""The process around a command: how an interrupt ends it, and what it is a version of.
+"""The process around a command: its streams, how an interrupt ends it, and its version.
 
 Nothing heavy is imported here, so that the guards stand before anything that takes long.
 """
@@ -12,6 +12,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
+from rulesearch.letters import spell_out
+
 INTERRUPTED = 130
 NOTHING_WRITTEN = "interrupted before anything was written"
 
@@ -24,6 +26,8 @@ def process(main: Callable[[], int]) -> NoReturn:
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end)
+    for stream in (sys.stdout, sys.stderr):
+        spell_out(stream)
     sys.exit(main())
 
 

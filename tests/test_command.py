@@ -5,28 +5,14 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from commands import PAPER, ROOT, python
 
 from rulesearch.__main__ import SUBCOMMANDS
 from rulesearch.__main__ import main as console
 
-ROOT = Path(__file__).parents[1]
-PAPER = str(ROOT / "grammar" / "paper_pool.py")
 HEAVY = ("torch", "sympy", "scipy", "sklearn", "matplotlib", "numba", "networkx", "numpy", "rich")
-
-
-def python(*arguments, cwd=ROOT, **variables):
-    """A Python of its own, with the package importable."""
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=cwd,
-        env={"PYTHONPATH": str(ROOT), "PATH": "", **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def imported_by(arguments, cwd=ROOT):

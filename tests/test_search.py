@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import PAPER, ROOT, SMALL_FLAGS, TINY
 
 import rulesearch
 from rulesearch.data import load_data
@@ -22,24 +23,7 @@ from rulesearch.result import Result
 from rulesearch.search import Config, prepare, search
 from rulesearch.search import config as config_module
 from rulesearch.search.__main__ import main
-from rulesearch.selection import Effort
 
-ROOT = Path(__file__).parents[1]
-PAPER = str(ROOT / "grammar" / "paper_pool.py")
-
-TINY = Effort(
-    common_tasks=4,
-    ranking_tasks=2,
-    full_steps=2,
-    full_rounds=2,
-    refit_steps=2,
-    final_refits=2,
-    final_steps=1,
-    mean_steps=1,
-    baseline_steps=2,
-    baseline_tasks=2,
-    evaluation_tasks=4,
-)
 SMALL = Config(
     layers=(6,),
     ways=2,
@@ -51,10 +35,6 @@ SMALL = Config(
     kernel="einsum",
     effort=TINY,
 )
-SMALL_FLAGS = [
-    *("--layers", "6", "--ways", "2", "--shots", "3", "--queries", "2"),
-    *("--meta-steps", "3", "--meta-batch", "2", "--kernel", "einsum"),
-]
 POOL = Pool(F0="-e_post*y_pre", F2="-e_post*e_pre", F3="-W")
 
 

@@ -9,6 +9,7 @@ from sympy import Add, Expr, Mul, Symbol
 from sympy.printing.latex import LatexPrinter
 from sympy.printing.str import StrPrinter
 
+from rulesearch.letters import spelled
 from rulesearch.operators import POST, PRE, QUANTITIES, NeuronSum, index_of, operator_of
 
 
@@ -73,7 +74,8 @@ class _SynapseLatex(LatexPrinter):  # type: ignore[misc]
     def _call(self, name: str, *arguments: Expr, exp: str | None) -> str:
         inside = ", ".join(self._print(a) for a in arguments)
         power = f"^{{{exp}}}" if exp else ""
-        plain = name.replace("_", r"\_")
+        # pdflatex has letters of its own only: what spells others out begins with a backslash.
+        plain = "".join(spelled(letter).strip("\\") for letter in name).replace("_", r"\_")
         return rf"\operatorname{{{plain}}}{power}\left({inside}\right)"
 
     def _print_Symbol(self, expr: Symbol, style: str = "plain") -> str:
