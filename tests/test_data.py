@@ -344,9 +344,10 @@ def mnist(tmp_path):
     """A folder in torchvision's layout: ten classes, 12 training and 6 test images of each."""
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for split, each in (("train", 12), ("t10k", 6)):
+    for split, each, first_pixel in (("train", 12, 0), ("t10k", 6, 120)):
         labels = np.repeat(np.arange(10, dtype=np.uint8), each)
         images = np.zeros((len(labels), 2, 3), np.uint8) + labels[:, None, None]
+        images[:, 0, 0] = first_pixel + np.arange(len(labels))  # no two are the same
         (raw / f"{split}-images-idx3-ubyte").write_bytes(idx(images))
         (raw / f"{split}-labels-idx1-ubyte").write_bytes(idx(labels))
     return tmp_path
@@ -541,7 +542,7 @@ def test_the_largest_size_works(shape):
 )
 def test_the_split_that_limits_a_task_is_named(test_counts, most, limit):
     x, y = numbered([15, 14])
-    x_test, y_test = numbered(test_counts)
+    x_test, y_test = numbered(test_counts, first_pixel=100)
     with npz(x=x, y=y, x_test=x_test, y_test=y_test) as path:
         assert message(path, shape=TaskShape(ways=2, shots=most + 1, queries=1)) == (
             f"--shots {most + 1}: a task takes {most + 2} images of each class, others for the "
