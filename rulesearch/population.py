@@ -216,39 +216,6 @@ class Population:
         return drawn, self.pathway if path.tied else back
 
 
-def norms(population: Population, seeds: Sequence[int]) -> tuple[float, ...]:
-    """Mean Frobenius norm of each term at initialisation, summed over layers, [terms].
-
-    The update of a term is what one step changes with that term alone and coefficient 1, on
-    the first example of each lifetime (design, section 8: the units).
-    """
-    tasks = draw_tasks(population.images, population.shape, seeds, population.sampling)
-    exact = replace(population, dtype=torch.float64, device="cpu")
-    weights, feedback = exact.networks(seeds)
-    first = tasks.x[:, :1].double(), tasks.labels[:, :1]
-    found = []
-    for term in range(len(population.pool)):
-        one_hot = torch.zeros(len(population.pool), dtype=torch.float64)
-        one_hot[term] = 1.0
-        lived = run_lifetimes(
-            population.pool,
-            one_hot,
-            weights,
-            feedback,
-            train=first,
-            query=first,
-            kernel="einsum",
-            pathway=population.pathway,
-        )
-        assert lived.weights is not None
-        changes = [
-            torch.linalg.matrix_norm(after - before)
-            for after, before in zip(lived.weights, weights, strict=True)
-        ]
-        found.append(float(torch.stack(changes).sum(0).mean()))
-    return tuple(found)
-
-
 class _Own(threading.local):
     """A thread's memory for the networks of its next call, by use and dtype."""
 

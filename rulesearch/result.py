@@ -188,6 +188,7 @@ class EliminationRecord(Record):
         share_of_gain: cost as a share of the gain of the full support over the reference.
         kept: whether the term was dropped in the end (the step was kept).
         refitted: False where the drop was clearly cheap before any refit.
+        arrived: False where no refit has arrived, so that the cost is an upper bound at best.
     """
 
     dropped: str
@@ -198,6 +199,7 @@ class EliminationRecord(Record):
     share_of_gain: Number
     kept: bool
     refitted: bool = True
+    arrived: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

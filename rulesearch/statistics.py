@@ -49,6 +49,16 @@ class Outcomes:
         """The mean of `loss`."""
         return float(np.mean(self.loss))
 
+    def first(self, count: int) -> Outcomes:
+        """What the rule did on the first of these lifetimes."""
+        return Outcomes(
+            self.seeds[:count],
+            self.loss[:count],
+            self.accuracy[:count],
+            self.initial_loss[:count],
+            self.diverged[:count],
+        )
+
 
 @dataclass(frozen=True)
 class Evaluation:

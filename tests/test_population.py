@@ -15,7 +15,8 @@ from rulesearch.kernels import KERNELS, Unsupported
 from rulesearch.lifetime import Lifetimes, run_lifetimes
 from rulesearch.notation import load_pool
 from rulesearch.pathways import PATHWAYS
-from rulesearch.population import CHUNK, Population, norms, shared_by_workers
+from rulesearch.population import CHUNK, Population, shared_by_workers
+from rulesearch.updates import norms
 
 PAPER = load_pool(GRAMMAR / "paper_pool.py")
 SHAPE = TaskShape(ways=2, shots=3, queries=2)

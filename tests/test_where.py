@@ -28,7 +28,7 @@ from rulesearch.notation import (
     y_post,
     y_pre,
 )
-from rulesearch.population import Population, norms
+from rulesearch.population import Population
 from rulesearch.report import latex, pool_table, result_text
 from rulesearch.result import PoolEntry, Result
 from rulesearch.runs import RunConfig, create_run, open_run, read_stage
@@ -36,6 +36,7 @@ from rulesearch.search import Config, prepare, search
 from rulesearch.search import config as config_module
 from rulesearch.search.__main__ import main
 from rulesearch.selection import Effort
+from rulesearch.updates import norms
 
 F0, F2, F3 = -e_post * y_pre, -e_post * e_pre, -W
 OJA = y_post * y_pre - y_post**2 * W

@@ -43,7 +43,8 @@ from rulesearch.meta import (
     units,
 )
 from rulesearch.notation import Pool
-from rulesearch.population import Memory, Population, norms
+from rulesearch.population import Memory, Population
+from rulesearch.updates import norms
 
 Values = NDArray[np.float64]
 

@@ -127,7 +127,8 @@ def _step_together(
 
 def _asked(plan: FitPlan, state: MetaState) -> tuple[Tensor, tuple[int, ...]]:
     """The lifetimes that a meta-step needs: raw coefficients [lifetimes, terms], and seeds."""
-    seeds = lifetime_seeds(plan.seed, plan.label, state.step, plan.protocol.meta_batch)
+    draws = plan.draws or plan.label
+    seeds = lifetime_seeds(plan.seed, draws, state.step, plan.protocol.meta_batch)
     theta = torch.tensor(_theta(plan, state), dtype=torch.float64)
     return theta.expand(len(seeds), len(theta)), seeds
 

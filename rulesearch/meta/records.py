@@ -18,7 +18,7 @@ class FitPlan:
     """One meta-learning run; its result depends on this and on the population alone.
 
     Attributes:
-        label: unique within a search; part of what the lifetimes' seeds are derived from.
+        label: unique within a search.
         support: indices of the terms that may move; the others stay at zero.
         scales: `theta = scales * phi`, [terms].
         start: the first phi, [terms]; read within the support only.
@@ -32,6 +32,8 @@ class FitPlan:
             a rate that falls over the whole stage.
         observe: observables wanted in the records,
         observe_every: so many meta-steps apart, from the first on: they cost time.
+        draws: what the lifetimes' seeds are derived from, beside `seed`; the label where it is
+            empty.
     """
 
     label: str
@@ -46,6 +48,7 @@ class FitPlan:
     mean_steps: int = 0
     observe: tuple[str, ...] = ()
     observe_every: int = 1
+    draws: str = ""
 
     def __post_init__(self) -> None:
         if not self.support or any(self.scales[term] <= 0 for term in self.support):

@@ -27,6 +27,7 @@ from rulesearch.selection import (
     Screen,
     Setting,
     best_rate,
+    common_seeds,
     eliminate,
     fit_rate,
     refit_coefficients,
@@ -36,6 +37,8 @@ from rulesearch.selection import (
 
 #: Meta-steps between two looks at the angles of a trial.
 OBSERVE_EVERY = 5
+#: Lifetimes along which the updates of terms are compared.
+OVERLAP_TASKS = 4
 
 
 def search(
@@ -210,6 +213,7 @@ def _select(
         screened,
         fitter,
         measurer,
+        stages.overlapper(main, common_seeds(request.setting)[:OVERLAP_TASKS]),
         reference=reference,
         parsimony=request.config.parsimony,
     )

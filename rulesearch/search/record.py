@@ -100,6 +100,7 @@ def result_of(
                 share_of_gain=s.share_of_gain,
                 kept=s.kept,
                 refitted=s.refitted,
+                arrived=s.arrived,
             )
             for s in (elimination.steps if elimination else ())
         ),

@@ -12,9 +12,10 @@ from rulesearch.lowering import lower_terms
 from rulesearch.meta import lifetime_seeds, units
 from rulesearch.notation import Pool
 from rulesearch.pathways import pathway
-from rulesearch.population import Population, norms
+from rulesearch.population import Population
 from rulesearch.search.config import Config, check
 from rulesearch.selection import Setting
+from rulesearch.updates import norms
 
 NORM_TASKS = 32
 """Lifetimes whose first step measures the size of every term."""

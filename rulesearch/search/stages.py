@@ -17,9 +17,12 @@ from rulesearch.runs import (
     write_checkpoint,
     write_stage,
 )
-from rulesearch.selection import FitFunction, Measure
+from rulesearch.selection import FitFunction, Measure, Overlaps
 from rulesearch.statistics import Outcomes, measure
+from rulesearch.updates import overlaps
 
+#: Points of a lifetime at which the updates of terms are compared.
+OVERLAP_POINTS = 8
 #: Meta-steps between two checkpoints of a fit under way.
 CHECKPOINT_EVERY = 10
 
@@ -86,6 +89,22 @@ class Stages:
             return outcomes
 
         return run_measure
+
+    def overlapper(self, population: Population, seeds: tuple[int, ...]) -> Overlaps:
+        """`overlaps` along lifetimes of a population, kept."""
+        steps = population.shape.ways * population.shape.shots
+        points = range(0, steps, -(-steps // OVERLAP_POINTS))
+
+        def run_overlaps(label: str, theta: tuple[float, ...]) -> Sequence[Sequence[float]]:
+            done = read_stage(self.run, label) if self.run else None
+            if done is None:
+                self.on_stage(label)
+                done = overlaps(population, theta, seeds, points)
+                if self.run:
+                    write_stage(self.run, label, done)
+            return done
+
+        return run_overlaps
 
 
 def _together(labels: Sequence[str]) -> str:

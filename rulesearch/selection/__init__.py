@@ -3,10 +3,10 @@
 The L1 search screens, and elimination judges: the support is refitted without a penalty, then
 terms are dropped one by one for as long as all that has been dropped costs little of the gain.
 
-Whatever is expensive goes through two functions given by the caller: `fit` (a plan in, a `Fit`
-out) and `measure` (label, coefficients, seeds in, `Outcomes` out). Every call has a label that is
-unique within the search and depends on its arguments alone, so the caller may keep what is done
-and answer from there when an interrupted search goes on.
+Whatever is expensive goes through functions given by the caller: `fit` (a plan in, a `Fit` out),
+`measure` (label, coefficients, seeds in, `Outcomes` out) and `overlaps` (label, coefficients in, a
+matrix out). Every call has a label that is unique within the search and depends on its arguments
+alone, so the caller may keep what is done and answer from there when an interrupted search goes on.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rulesearch.selection.elimination import screen as screen
     from rulesearch.selection.setting import FitFunction as FitFunction
     from rulesearch.selection.setting import Measure as Measure
+    from rulesearch.selection.setting import Overlaps as Overlaps
     from rulesearch.selection.setting import Setting as Setting
     from rulesearch.selection.setting import common_seeds as common_seeds
     from rulesearch.selection.setting import trial_plan as trial_plan
@@ -40,6 +41,7 @@ _HOMES = {
     "EliminationStep": "rulesearch.selection.dropping",
     "FitFunction": "rulesearch.selection.setting",
     "Measure": "rulesearch.selection.setting",
+    "Overlaps": "rulesearch.selection.setting",
     "Rate": "rulesearch.selection.baseline",
     "Screen": "rulesearch.selection.elimination",
     "Setting": "rulesearch.selection.setting",

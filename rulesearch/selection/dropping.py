@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rulesearch.meta import Fit
-from rulesearch.selection.setting import FitFunction, Measure, Setting, common_seeds
+from rulesearch.meta import Fit, FitPlan, rate_at
+from rulesearch.selection.setting import (
+    FitFunction,
+    Measure,
+    Overlaps,
+    Setting,
+    common_seeds,
+    learned,
+)
+from rulesearch.selection.taking_over import taken_over
 from rulesearch.statistics import Interval, Outcomes, clearly_below, compare
+
+#: A refit that has used more of its way than this in one direction has not arrived.
+MOST_OF_THE_WAY = 0.5
+#: Refits that end above their start, after which a try is given up.
+MOST_ASTRAY = 2
+#: How often the coefficients of a start at which lifetimes diverge are halved.
+HALVINGS = 4
 
 
 @dataclass(frozen=True)
@@ -28,6 +44,8 @@ class EliminationStep:
         failed: why the refit was given up, or None.
         refitted: False where the drop was clearly cheap without a refit, which can only make it
             cheaper; see `Effort.clear`.
+        arrived: False where no refit ended in a place of its own: the cost is then no more than
+            an upper bound, and says nothing of what the term is worth.
     """
 
     dropped: str
@@ -40,6 +58,7 @@ class EliminationStep:
     diverged: int
     failed: str | None = None
     refitted: bool = True
+    arrived: bool = True
 
 
 @dataclass(frozen=True)
@@ -50,13 +69,18 @@ class Place:
         support: indices of the terms left.
         phi: their coefficients as learned, [terms].
         theta: the raw ones, [terms].
-        outcomes: on the common tasks.
+        outcomes: on the common tasks, or on the first of them.
     """
 
     support: tuple[int, ...]
     phi: tuple[float, ...]
     theta: tuple[float, ...]
     outcomes: Outcomes
+
+    @property
+    def diverged(self) -> int:
+        """Lifetimes that did."""
+        return sum(self.outcomes.diverged)
 
 
 @dataclass(frozen=True)
@@ -70,6 +94,7 @@ class Judge:
         parsimony: share of it that all terms dropped may cost together.
         fit: runs plans.
         measure: runs lifetimes forward.
+        overlaps: how alike the terms' updates are.
     """
 
     setting: Setting
@@ -78,91 +103,189 @@ class Judge:
     parsimony: float
     fit: FitFunction
     measure: Measure
+    overlaps: Overlaps
+
+    def few(self, label: str, support: Sequence[int], theta: Sequence[float]) -> Place:
+        """A place on the first of the common tasks, where candidates are ranked."""
+        seeds = common_seeds(self.setting)[: self.setting.effort.ranking_tasks]
+        return self._at(label, support, theta, seeds)
+
+    def all(self, label: str, support: Sequence[int], theta: Sequence[float]) -> Place:
+        """A place on all common tasks, where costs are measured."""
+        return self._at(label, support, theta, self.full.seeds)
+
+    def _at(
+        self, label: str, support: Sequence[int], theta: Sequence[float], seeds: tuple[int, ...]
+    ) -> Place:
+        raw = tuple(theta)
+        outcomes = self.measure(label, raw, seeds)
+        return Place(tuple(support), learned(self.setting, raw), raw, outcomes)
 
 
-def tried(judge: Judge, place: Place) -> tuple[list[tuple[EliminationStep, Place]], int]:
-    """The tries that decide which term goes next, where each leads, and the lifetimes run.
+@dataclass(frozen=True)
+class _Try:
+    """A term that may go, and the best place without it so far.
+
+    Attributes:
+        term: its index.
+        start: where the next refit begins, on the first tasks.
+        best: on all common tasks; None before the first refit.
+        failed: why the last refit was given up, or None.
+        arrived: whether the last refit ended in a place of its own.
+        astray: refits that ended above their start.
+    """
+
+    term: int
+    start: Place
+    best: Place | None = None
+    failed: str | None = None
+    arrived: bool = False
+    astray: int = 0
+
+
+def tried(judge: Judge, place: Place) -> list[tuple[EliminationStep, Place]]:
+    """The tries that decide which term goes next, and where each leads.
 
     They are refits without one of the most promising terms; or a single try without a refit,
-    where a term clearly costs little as it stands: a refit would only make it cheaper.
+    where a term clearly costs little once the others have taken over its work: a refit would only
+    make it cheaper.
     """
-    ranking = _ranking(judge, place)
-    promising = [term for term, _ in ranking[: judge.setting.effort.candidates]]
-    spent = len(ranking) * judge.setting.effort.ranking_tasks
-    tasks = len(judge.full.seeds)
-    allowed = judge.setting.effort.clear * judge.parsimony * judge.gain
-    for term, cost in ranking[: len(promising)]:
+    effort = judge.setting.effort
+    promising = _ranking(judge, place)[: effort.candidates]
+    allowed = effort.clear * judge.parsimony * judge.gain
+    full = float(np.mean(judge.full.loss[: effort.ranking_tasks]))
+    for term, there in promising:
         # Not below on the first tasks, not clearly below on all of them.
-        if cost < allowed:
-            step, there = _as_it_stands(judge, place, term)
-            spent += tasks
+        if there.outcomes.mean_loss - full < allowed:
+            label = f"{_without(judge, place, term)}, taken over, measured"
+            there = judge.all(label, there.support, there.theta)
             if clearly_below(there.outcomes, judge.full, allowed):
-                return [(step, there)], spent
-    setting = judge.setting
-    labels = [f"{_where(place)} without {setting.names[term]}" for term in promising]
-    fits = judge.fit(
-        [
-            setting.plan(label, _without(place, term), place.phi, setting.effort.refit_steps)
-            for label, term in zip(labels, promising, strict=True)
-        ]
-    )
-    spent += sum(fitted.lifetimes + tasks for fitted in fits)
-    refits = zip(labels, promising, fits, strict=True)
-    return [_refitted(judge, place, label, term, fitted) for label, term, fitted in refits], spent
+                return [
+                    (_step(judge, _Try(term, there, there, arrived=True), refitted=False), there)
+                ]
+    tries = [_Try(term, _safest(judge, place, term, there)) for term, there in promising]
+    return [(_step(judge, each), _known(each.best)) for each in _refitted(judge, place, tries)]
 
 
-def _ranking(judge: Judge, place: Place) -> list[tuple[int, float]]:
-    """Each term of the support with what its absence costs before a refit, cheapest first."""
-    count = judge.setting.effort.ranking_tasks
-    seeds = common_seeds(judge.setting)[:count]
-    full = float(np.mean(judge.full.loss[:count]))
-    costs = {}
+def _ranking(judge: Judge, place: Place) -> list[tuple[int, Place]]:
+    """Each term of the support with the place where the others take over its work, best first."""
+    alike = judge.overlaps(f"{_terms(place)}, overlaps", place.theta)
+    places = []
     for term in place.support:
-        label = f"{_where(place)}, {judge.setting.names[term]} zero"
-        costs[term] = judge.measure(label, _zeroed(place.theta, term), seeds).mean_loss - full
-    return sorted(costs.items(), key=lambda item: item[1])
+        rest = tuple(other for other in place.support if other != term)
+        theta = taken_over(alike, place.theta, term, rest)
+        label = f"{_without(judge, place, term)}, taken over"
+        places.append((term, judge.few(label, rest, theta)))
+    return sorted(places, key=lambda item: _loss(item[1]))
 
 
-def _as_it_stands(judge: Judge, place: Place, term: int) -> tuple[EliminationStep, Place]:
-    label = f"{_where(place)}, {judge.setting.names[term]} zero, measured"
-    theta = _zeroed(place.theta, term)
-    outcomes = judge.measure(label, theta, judge.full.seeds)
-    there = Place(_without(place, term), _zeroed(place.phi, term), theta, outcomes)
-    return _step(judge, term, there, None), there
+def _safest(judge: Judge, place: Place, term: int, projected: Place) -> Place:
+    """Where the refit without a term begins: the best place at hand, and not beyond a cliff.
+
+    That is where the others have taken over its work or, if that is worse, where it is plainly
+    left out; and, while lifetimes diverge there, with half the coefficients.
+    """
+    label = _without(judge, place, term)
+    zeroed = tuple(0.0 if other == term else x for other, x in enumerate(place.theta))
+    plain = judge.few(f"{label}, left out", projected.support, zeroed)
+    best = min(projected, plain, key=_loss)
+    for halvings in range(1, HALVINGS + 1):
+        if not best.diverged:
+            break
+        half = _halved(judge, f"{label}, halved {halvings}", best)
+        if _loss(half) >= _loss(best):
+            break
+        best = half
+    return best
 
 
-def _refitted(
-    judge: Judge, place: Place, label: str, term: int, fitted: Fit
-) -> tuple[EliminationStep, Place]:
-    # Measured even if it exploded: then it costs what failing costs, and is not chosen.
-    outcomes = judge.measure(f"{label}, measured", fitted.theta, judge.full.seeds)
-    there = Place(_without(place, term), fitted.phi, fitted.theta, outcomes)
-    return _step(judge, term, there, fitted), there
+def _halved(judge: Judge, label: str, place: Place) -> Place:
+    return judge.few(label, place.support, tuple(x / 2 for x in place.theta))
 
 
-def _step(judge: Judge, term: int, there: Place, fitted: Fit | None) -> EliminationStep:
+def _refitted(judge: Judge, place: Place, tries: Sequence[_Try]) -> list[_Try]:
+    """Refits side by side, in rounds, until each has arrived or is known to be cheap enough."""
+    done = list(tries)
+    for number in range(1, judge.setting.effort.full_rounds + 1):
+        going = [i for i, each in enumerate(done) if not _settled(judge, each)]
+        if not going:
+            break
+        labels = [f"{_without(judge, place, done[i].term)}, refit {number}" for i in going]
+        plans = [
+            _plan(judge, place, done[i], label) for i, label in zip(going, labels, strict=True)
+        ]
+        for i, plan, fitted in zip(going, plans, judge.fit(plans), strict=True):
+            done[i] = _after(judge, done[i], plan, fitted)
+    return done
+
+
+def _settled(judge: Judge, each: _Try) -> bool:
+    """Whether another refit is of no use: what is cheap enough already can only become cheaper."""
+    if each.best is None:
+        return False
+    cheap = compare(each.best.outcomes, judge.full).mean < judge.parsimony * judge.gain
+    return cheap or each.arrived or each.astray == MOST_ASTRAY
+
+
+def _plan(judge: Judge, place: Place, each: _Try, label: str) -> FitPlan:
+    setting = judge.setting
+    plan = setting.plan(label, each.start.support, each.start.phi, setting.effort.refit_steps)
+    # Tasks hang on what a term is, not on what it is called.
+    return replace(plan, draws=label.replace(setting.names[each.term], setting.key(each.term)))
+
+
+def _after(judge: Judge, each: _Try, plan: FitPlan, fitted: Fit) -> _Try:
+    """A try after one more refit: it has arrived, goes on, or begins again from a safer place."""
+    start = each.start
+    end = judge.all(f"{plan.label}, measured", start.support, fitted.theta)
+    there = replace(end, outcomes=end.outcomes.first(len(start.outcomes.seeds)))
+    places = [end] if each.best is None else [each.best, end]
+    if there.outcomes.mean_loss > start.outcomes.mean_loss:
+        # The start itself may be the better answer.
+        places.append(judge.all(f"{plan.label}, its start", start.support, start.theta))
+    each = replace(each, best=min(places, key=_loss), failed=fitted.failed)
+    if fitted.failed or compare(there.outcomes, start.outcomes).interval[0] > 0:
+        safer = _halved(judge, f"{plan.label}, halved", start)
+        return replace(each, start=safer, astray=each.astray + 1)
+    return replace(each, start=there, arrived=_way(plan, fitted) < MOST_OF_THE_WAY)
+
+
+def _way(plan: FitPlan, fitted: Fit) -> float:
+    """How far a coefficient has come in one direction, as a share of what its steps allow."""
+    most = sum(rate_at(plan, step) for step in range(plan.steps))
+    return max(abs(fitted.phi[t] - plan.start[t]) for t in plan.support) / most
+
+
+def _step(judge: Judge, each: _Try, *, refitted: bool = True) -> EliminationStep:
+    there = _known(each.best)
     cost = compare(there.outcomes, judge.full)
     return EliminationStep(
-        dropped=judge.setting.names[term],
+        dropped=judge.setting.names[each.term],
         support=judge.setting.tell(there.support),
         loss=there.outcomes.mean_loss,
         cost=cost.mean,
         cost_interval=cost.interval,
         share_of_gain=cost.mean / judge.gain,
         kept=False,
-        diverged=sum(there.outcomes.diverged),
-        failed=fitted.failed if fitted else None,
-        refitted=fitted is not None,
+        diverged=there.diverged,
+        failed=each.failed,
+        refitted=refitted,
+        arrived=each.arrived,
     )
 
 
-def _where(place: Place) -> str:
+def _known(place: Place | None) -> Place:
+    assert place is not None, "every try is refitted at least once"
+    return place
+
+
+def _loss(place: Place) -> float:
+    return place.outcomes.mean_loss
+
+
+def _terms(place: Place) -> str:
     return f"elimination/{len(place.support)} terms"
 
 
-def _without(place: Place, term: int) -> tuple[int, ...]:
-    return tuple(other for other in place.support if other != term)
-
-
-def _zeroed(values: tuple[float, ...], term: int) -> tuple[float, ...]:
-    return tuple(0.0 if other == term else x for other, x in enumerate(values))
+def _without(judge: Judge, place: Place, term: int) -> str:
+    return f"{_terms(place)} without {judge.setting.names[term]}"

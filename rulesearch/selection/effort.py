@@ -48,6 +48,7 @@ class Effort:
     def __post_init__(self) -> None:
         least = {
             "common_tasks": 2,
+            "ranking_tasks": 2,
             "final_refits": 2,
             "evaluation_tasks": 2,
             "flat": 0,

@@ -12,7 +12,14 @@ from rulesearch.errors import RuleSearchError
 from rulesearch.meta import Fit
 from rulesearch.selection.baseline import Rate
 from rulesearch.selection.dropping import EliminationStep, Judge, Place, tried
-from rulesearch.selection.setting import FitFunction, Measure, Setting, common_seeds, learned
+from rulesearch.selection.setting import (
+    FitFunction,
+    Measure,
+    Overlaps,
+    Setting,
+    common_seeds,
+    learned,
+)
 from rulesearch.statistics import Interval, Outcomes, compare
 
 
@@ -53,7 +60,6 @@ class Elimination:
         verdict: `eliminated` (dropping was tried), `single` (one term, nothing to drop), or
             `reference` (the support does not beat it, so it is the answer).
         message: the verdict in words.
-        lifetimes: run by the elimination.
     """
 
     steps: tuple[EliminationStep, ...]
@@ -68,7 +74,6 @@ class Elimination:
     phi: tuple[float, ...]
     verdict: Literal["eliminated", "single", "reference"]
     message: str
-    lifetimes: int
 
 
 def screen(setting: Setting, trials: Sequence[Fit]) -> Screen:
@@ -102,6 +107,7 @@ def eliminate(
     screened: Screen,
     fit: FitFunction,
     measure: Measure,
+    overlaps: Overlaps,
     *,
     reference: Rate | None,
     parsimony: float,
@@ -113,6 +119,7 @@ def eliminate(
         screened: the support to begin with.
         fit: runs plans.
         measure: runs lifetimes forward.
+        overlaps: how alike the terms' updates are.
         reference: the reference term alone with its best coefficient, which the gain is measured
             against; None measures it against the untrained network.
         parsimony: share of the gain, 0 to below 1, that all terms dropped may cost together.
@@ -131,12 +138,10 @@ def eliminate(
         alone = measure("elimination/reference", reference.theta, seeds)
         if {setting.names[t] for t in screened.support} <= set(_named(setting, reference.theta)):
             return _single_reference(setting, reference, alone)
-    whole, rounds, spent = _refit_until_flat(setting, screened, fit, measure, alone)
+    whole, rounds = _refit_until_flat(setting, screened, fit, measure, alone)
     full = whole.outcomes
     if alone is None:
         alone = replace(full, loss=full.initial_loss)
-    else:
-        spent += len(seeds)
     gain = compare(alone, full)
     result = Elimination(
         steps=(),
@@ -151,18 +156,18 @@ def eliminate(
         phi=whole.phi,
         verdict="single",
         message=f"only {setting.names[screened.support[0]]} is left: nothing to eliminate",
-        lifetimes=spent,
     )
     if gain.interval[0] <= 0:
         return _nothing_beats(setting, reference, result)
     if len(screened.support) == 1:
         return result
-    return _drop(setting, whole, result, fit, measure, parsimony)
+    judge = Judge(setting, full, gain.mean, parsimony, fit, measure, overlaps)
+    return _drop(judge, whole, result)
 
 
 def _refit_until_flat(
     setting: Setting, screened: Screen, fit: FitFunction, measure: Measure, alone: Outcomes | None
-) -> tuple[Place, tuple[float, ...], int]:
+) -> tuple[Place, tuple[float, ...]]:
     """Rounds of the whole support without penalty, until one gains next to nothing.
 
     A support that is still getting better would make the terms dropped later look too cheap. So
@@ -170,19 +175,18 @@ def _refit_until_flat(
     is what the trials found, which stays only where every round has made it worse.
 
     Returns:
-        The best place, the loss before the first round and after each, and the lifetimes run.
+        The best place, and the loss before the first round and after each.
     """
     effort, seeds = setting.effort, common_seeds(setting)
     theta = tuple(scale * x for scale, x in zip(setting.scales, screened.phi, strict=True))
     found = measure("elimination/full 0, measured", theta, seeds)
     first = best = Place(screened.support, screened.phi, theta, found)
-    losses, spent = [found.mean_loss], len(seeds)
+    losses = [found.mean_loss]
     for number in range(1, effort.full_rounds + 1):
         label = f"elimination/full {number}"
         (fitted,) = fit([setting.plan(label, screened.support, best.phi, effort.full_steps)])
         found = measure(f"{label}, measured", fitted.theta, seeds)
         losses.append(found.mean_loss)
-        spent += fitted.lifetimes + len(seeds)
         start = alone.mean_loss if alone is not None else float(np.mean(found.initial_loss))
         better = best.outcomes.mean_loss - found.mean_loss
         flat = better <= effort.flat * max(0.0, start - found.mean_loss)
@@ -191,33 +195,34 @@ def _refit_until_flat(
             best = Place(screened.support, fitted.phi, fitted.theta, found)
         if flat and refitted:
             break
-    return best, tuple(losses), spent
+    return best, tuple(losses)
 
 
-def _drop(
-    setting: Setting,
-    whole: Place,
-    result: Elimination,
-    fit: FitFunction,
-    measure: Measure,
-    parsimony: float,
-) -> Elimination:
+def _drop(judge: Judge, whole: Place, result: Elimination) -> Elimination:
     """Drop the cheaper of the two most promising terms while the cumulative cost allows it."""
-    place = whole
-    judge = Judge(setting, whole.outcomes, result.gain, parsimony, fit, measure)
+    place, setting = whole, judge.setting
     steps: list[EliminationStep] = []
-    spent = result.lifetimes
+    unknown: list[str] = []
     while len(place.support) > 1:
-        tries, lifetimes = tried(judge, place)
-        spent += lifetimes
+        tries = tried(judge, place)
+        # A cost is at most what a refit has reached, so what has not arrived may be accepted, but
+        # speaks for no term.
         cheapest = min(tries, key=lambda each: each[0].cost)
-        accepted = cheapest[0].share_of_gain < parsimony
+        accepted = cheapest[0].share_of_gain < judge.parsimony
         steps += [replace(step, kept=accepted and step is cheapest[0]) for step, _ in tries]
         if not accepted:
+            unknown = [step.dropped for step, _ in tries if not step.arrived]
             break
         place = cheapest[1]
     dropped = [step.dropped for step in steps if step.kept]
     left = ", ".join(setting.tell(place.support))
+    message = (
+        f"dropped {', '.join(dropped)}; {left} left"
+        if dropped
+        else f"no term can be dropped for less than {judge.parsimony:.3g} of the gain; {left} left"
+    )
+    if unknown:
+        message += f"; whether {', '.join(unknown)} can go is not known, as no refit has arrived"
     return replace(
         result,
         steps=tuple(steps),
@@ -226,12 +231,7 @@ def _drop(
         theta=place.theta,
         phi=place.phi,
         verdict="eliminated",
-        message=(
-            f"dropped {', '.join(dropped)}; {left} left"
-            if dropped
-            else f"no term can be dropped for less than {parsimony:.3g} of the gain; {left} left"
-        ),
-        lifetimes=spent,
+        message=message,
     )
 
 
@@ -250,7 +250,6 @@ def _single_reference(setting: Setting, reference: Rate, alone: Outcomes) -> Eli
         phi=learned(setting, reference.theta),
         verdict="single",
         message=f"only {', '.join(_named(setting, reference.theta))} is left: nothing to eliminate",
-        lifetimes=len(alone.seeds),
     )
 
 

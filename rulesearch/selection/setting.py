@@ -17,6 +17,10 @@ Measure = Callable[[str, tuple[float, ...], tuple[int, ...]], Outcomes]
 """Forward-only lifetimes of one rule: label, raw coefficients [terms], seeds -> outcomes; see
 `rulesearch.statistics.measure`."""
 
+Overlaps = Callable[[str, tuple[float, ...]], Sequence[Sequence[float]]]
+"""How alike the terms' updates are along lifetimes of a rule: label, raw coefficients [terms] ->
+[terms, terms]; see `rulesearch.updates.overlaps`."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -30,6 +34,8 @@ class Setting:
         protocol: of every fit.
         seed: of the whole search.
         effort: how much is run.
+        keys: what the terms are, whatever they are called; the lifetimes of a refit hang on them.
+            Empty: the names.
     """
 
     names: tuple[str, ...]
@@ -39,6 +45,7 @@ class Setting:
     protocol: MetaProtocol
     seed: int
     effort: Effort = Effort()
+    keys: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not len(self.names) == len(self.scales) == len(self.start):
@@ -57,6 +64,10 @@ class Setting:
             protocol=self.protocol,
             meta_steps=steps,
         )
+
+    def key(self, term: int) -> str:
+        """What a term is, whatever it is called."""
+        return self.keys[term] if self.keys else self.names[term]
 
     def tell(self, support: Sequence[int]) -> tuple[str, ...]:
         """Names of the terms of a support."""

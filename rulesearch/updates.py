@@ -1,0 +1,160 @@
+"""What each term does, alone, at points of a lifetime: how large, how like others, where it fails.
+
+The update of a term is what one step changes with that term alone and coefficient 1, in float64, at
+the weights that a rule has brought a network to.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rulesearch.data import draw_tasks
+from rulesearch.lifetime import run_lifetimes
+from rulesearch.population import Population
+
+
+@dataclass(frozen=True, eq=False)
+class Stand:
+    """Networks between two steps, and the example that comes next; all in float64.
+
+    Attributes:
+        population: what they belong to.
+        weights: list over layers of [lifetimes, post, pre].
+        feedback: as `run_lifetimes` takes it.
+        example: x [lifetimes, 1, inputs] and labels [lifetimes, 1].
+    """
+
+    population: Population
+    weights: list[Float[Tensor, "lifetimes _post _pre"]]
+    feedback: list[Tensor] | str
+    example: tuple[Tensor, Tensor]
+
+    def update(self, term: int) -> list[Float[Tensor, "lifetimes _post _pre"]]:
+        """The update of a term, by its index, list over layers; zero where it does not act."""
+        pool = self.population.pool
+        one_hot = torch.zeros(len(pool), dtype=torch.float64)
+        one_hot[term] = 1.0
+        lived = run_lifetimes(
+            pool,
+            one_hot,
+            self.weights,
+            self.feedback,
+            train=self.example,
+            query=self.example,
+            kernel="einsum",
+            pathway=self.population.pathway,
+        )
+        assert lived.weights is not None
+        return [after - before for after, before in zip(lived.weights, self.weights, strict=True)]
+
+
+def stands(
+    population: Population, theta: Tensor, seeds: Sequence[int], points: Sequence[int]
+) -> Iterator[Stand]:
+    """The networks of some lifetimes after each of these numbers of steps by a rule.
+
+    Args:
+        population: of the networks; its kernel and dtype run the rule.
+        theta: raw coefficients, [terms].
+        seeds: one integer a lifetime.
+        points: ascending from 0, each below the number of steps.
+    """
+    tasks = draw_tasks(population.images, population.shape, seeds, population.sampling)
+    weights, feedback = population.networks(seeds)
+    x, labels = tasks.x.to(weights[0]), tasks.labels.to(weights[0].device)
+    for begin, end in itertools.pairwise((0, *points)):
+        if end > begin:
+            lived = run_lifetimes(
+                population.pool,
+                theta,
+                weights,
+                feedback,
+                train=(x[:, begin:end], labels[:, begin:end]),
+                query=(x[:, :1], labels[:, :1]),
+                kernel=population.kernel,
+                pathway=population.pathway,
+            )
+            assert lived.weights is not None
+            weights = lived.weights
+        yield Stand(
+            population,
+            [_exact(w) for w in weights],
+            feedback if isinstance(feedback, str) else [_exact(b) for b in feedback],
+            (_exact(x[:, end : end + 1]), labels[:, end : end + 1].cpu()),
+        )
+
+
+def _exact(values: Tensor) -> Tensor:
+    return values.to("cpu", torch.float64)
+
+
+def norms(population: Population, seeds: Sequence[int]) -> tuple[float, ...]:
+    """Mean Frobenius norm of each term at initialisation, summed over layers, [terms].
+
+    On the first example of each lifetime (design, section 8: the units).
+    """
+    nothing = torch.zeros(len(population.pool), dtype=torch.float64)
+    (first,) = stands(population, nothing, seeds, (0,))
+    found = []
+    for term in range(len(population.pool)):
+        sizes = [torch.linalg.matrix_norm(change) for change in first.update(term)]
+        found.append(float(torch.stack(sizes).sum(0).mean()))
+    return tuple(found)
+
+
+def overlaps(
+    population: Population, theta: Sequence[float], seeds: Sequence[int], points: Sequence[int]
+) -> tuple[tuple[float, ...], ...]:
+    """Inner products of the updates of every two terms along the lifetimes of a rule.
+
+    Two terms that do the same have a row in common, but for their sizes; see `taken_over`.
+
+    Args:
+        population: of the networks.
+        theta: raw coefficients of the rule, [terms].
+        seeds: one integer a lifetime.
+        points: numbers of steps after which updates are looked at, ascending from 0.
+
+    Returns:
+        [terms, terms]: the sum over all synapses, its mean over lifetimes and points. Where a
+        term's update is not finite its products are zero.
+    """
+    terms = len(population.pool)
+    total = torch.zeros(terms, terms, dtype=torch.float64)
+    for stand in stands(population, torch.tensor(theta, dtype=torch.float64), seeds, points):
+        updates = [stand.update(term) for term in range(terms)]
+        for layer in range(len(stand.weights)):
+            flat = torch.stack([update[layer].flatten() for update in updates])
+            flat = torch.where(flat.isfinite(), flat, 0.0)
+            total += flat @ flat.T
+    mean = total / (len(seeds) * len(points))
+    return tuple(tuple(row) for row in mean.tolist())
+
+
+def first_failure(
+    population: Population, theta: Sequence[float], seed: int, term: int
+) -> tuple[int, int] | None:
+    """Where a term's update is not finite for the first time in the lifetime of a rule.
+
+    Args:
+        population: of the networks.
+        theta: raw coefficients of the rule, [terms].
+        seed: of the lifetime.
+        term: by its index.
+
+    Returns:
+        Layer and step, both from 1; None where it is finite throughout.
+    """
+    steps = population.shape.ways * population.shape.shots
+    rule = torch.tensor(theta, dtype=torch.float64)
+    for step, stand in enumerate(stands(population, rule, (seed,), range(steps)), start=1):
+        for layer, change in enumerate(stand.update(term), start=1):
+            if not change.isfinite().all():
+                return layer, step
+    return None

@@ -1,0 +1,90 @@
+from dataclasses import replace
+
+import numpy as np
+import oracle
+import pytest
+import torch
+from test_population import PAPER, SEEDS, SHAPE, networks, population
+
+from rulesearch.data import draw_tasks
+from rulesearch.notation import Pool
+from rulesearch.pathways import PATHWAYS
+from rulesearch.updates import first_failure, norms, overlaps, stands
+
+RULE = torch.zeros(len(PAPER), dtype=torch.float64)
+RULE[0], RULE[2], RULE[9] = 0.2, -0.3, 0.05
+
+
+@pytest.mark.parametrize("pathway", PATHWAYS)
+def test_updates_along_a_lifetime_are_the_oracles(pathway):
+    some = population(pathway=pathway, dtype=torch.float64)
+    seeds, points = SEEDS[:2], (0, 2, 5)
+    weights, feedback = networks(some, seeds)
+    tasks = draw_tasks(some.images, SHAPE, seeds)
+
+    def after(i, before, term, theta, begin, end):
+        return oracle.lifetime(
+            term,
+            theta,
+            before,
+            None if pathway == "symmetric" else [b[i].numpy() for b in feedback],
+            tasks.x[i, begin:end].double().numpy(),
+            tasks.labels[i, begin:end].numpy(),
+            pathway,
+        )
+
+    expected = np.zeros((len(PAPER), len(PAPER)))
+    found = list(stands(some, RULE, seeds, points))
+    for i in range(len(seeds)):
+        for point, stand in zip(points, found, strict=True):
+            begun = [w[i].numpy() for w in weights]
+            rule = [term.expression for term in PAPER]
+            now = after(i, begun, rule, RULE.tolist(), 0, point) if point else begun
+            changes = []
+            for r, term in enumerate(PAPER):
+                alone = after(i, now, [term.expression], [1.0], point, point + 1)
+                change = [b - a for a, b in zip(now, alone, strict=True)]
+                for ours, theirs in zip(stand.update(r), change, strict=True):
+                    np.testing.assert_allclose(ours[i], theirs, rtol=1e-9, atol=1e-12)
+                changes.append(np.concatenate([c.ravel() for c in change]))
+            expected += np.array(changes) @ np.array(changes).T / (len(seeds) * len(points))
+    found = np.array(overlaps(some, RULE.tolist(), seeds, points))
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-10 * np.abs(expected).max())
+
+
+def test_norms_are_those_before_the_first_step():
+    (first,) = stands(population(), RULE, SEEDS, (0,))
+    sizes = [torch.linalg.matrix_norm(change) for change in first.update(4)]
+    assert norms(population(), SEEDS)[4] == float(torch.stack(sizes).sum(0).mean())
+
+
+def test_terms_in_some_layers_do_nothing_in_the_others():
+    pool = Pool(A="-e_post*y_pre", B="-W", where={"B": (2,)})
+    (stand,) = stands(replace(population(), pool=pool), torch.zeros(2), SEEDS[:2], (0,))
+    first, second, third = stand.update(1)
+    assert first.abs().max() == third.abs().max() == 0
+    assert torch.equal(second, -stand.weights[1])
+
+
+def test_where_a_term_fails_for_the_first_time():
+    """Weights that grow leave the domain of the root, in the layer and step that a loop finds."""
+    pool = Pool(A="-e_post*y_pre", B="sqrt(1 - Abs(W))*y_pre")
+    some, theta = replace(population(), pool=pool), (3.0, 0.0)
+    failed = None
+    for step in range(6):
+        (stand,) = stands(some, torch.tensor(theta), SEEDS[:1], (step,))
+        large = [layer for layer, w in enumerate(stand.weights, start=1) if (w.abs() > 1).any()]
+        if large:
+            failed = large[0], step + 1
+            break
+    assert failed is not None
+    assert first_failure(some, theta, SEEDS[0], 1) == failed
+    assert first_failure(some, theta, SEEDS[0], 0) is None
+
+
+def test_updates_that_are_not_finite_overlap_with_nothing():
+    pool = Pool(A="-e_post*y_pre", B="sqrt(1 - Abs(W))*y_pre")
+    some = replace(population(), pool=pool)
+    (a, ab), (ba, _) = overlaps(some, (3.0, 0.0), SEEDS[:2], (0, 5))
+    assert a > 0
+    assert np.isfinite([ab, ba]).all()
