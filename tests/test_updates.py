@@ -4,7 +4,7 @@ import numpy as np
 import oracle
 import pytest
 import torch
-from test_population import PAPER, SEEDS, SHAPE, networks, population
+from test_population import PAPER, SEEDS, SHAPE, population
 
 from rulesearch.data import draw_tasks
 from rulesearch.notation import Pool
@@ -19,7 +19,7 @@ RULE[0], RULE[2], RULE[9] = 0.2, -0.3, 0.05
 def test_updates_along_a_lifetime_are_the_oracles(pathway):
     some = population(pathway=pathway, dtype=torch.float64)
     seeds, points = SEEDS[:2], (0, 2, 5)
-    weights, feedback = networks(some, seeds)
+    weights, feedback = some.networks(seeds)
     tasks = draw_tasks(some.images, SHAPE, seeds)
 
     def after(i, before, term, theta, begin, end):
