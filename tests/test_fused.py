@@ -3,7 +3,6 @@
 import ast
 import dataclasses
 import os
-import stat
 import subprocess
 import sys
 import textwrap
@@ -17,10 +16,9 @@ import sympy
 import torch
 from numba import njit
 
-from rulesearch.errors import RuleSearchError
 from rulesearch.kernels import Batch, Unsupported
 from rulesearch.kernels.einsum import build as build_einsum
-from rulesearch.kernels.fused import build, cache, kernel, steps
+from rulesearch.kernels.fused import build, kernel, steps
 from rulesearch.kernels.fused.layout import layout
 from rulesearch.kernels.fused.savings import drops_columns, needed, vanishing
 from rulesearch.lowering import lower
@@ -461,77 +459,7 @@ def test_jumps_are_as_stated():
         assert heaviside(value) == 0.5 * (1 + torch.sign(torch.tensor(value)).item())
 
 
-# --- the cache ----------------------------------------------------------------------------------
-
-
-def test_cache_folder_is_the_user_s_own(tmp_path, monkeypatch):
-    monkeypatch.setenv("RULESEARCH_CACHE", str(tmp_path / "mine"))
-    folder = cache.cache_folder()
-    assert folder == tmp_path / "mine"
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    monkeypatch.delenv("RULESEARCH_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache.cache_folder() == tmp_path / "xdg" / "rulesearch" / "kernels"
-
-
-WAY_OUT = "; name a folder that you alone can write to, or leave the variable unset"
-
-
-def test_a_folder_that_others_can_write_is_refused(tmp_path, monkeypatch):
-    tmp_path.chmod(0o777)
-    monkeypatch.setenv("RULESEARCH_CACHE", str(tmp_path))
-    with pytest.raises(RuleSearchError) as refused:
-        cache.cache_folder()
-    assert refused.value.lines == (f"RULESEARCH_CACHE {tmp_path}: others can write to it{WAY_OUT}",)
-
-
-def test_a_folder_that_cannot_be_made_is_refused(tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("in the way")
-    named = tmp_path / "file" / "kernels"
-    monkeypatch.setenv("RULESEARCH_CACHE", str(named))
-    with pytest.raises(RuleSearchError) as refused:
-        cache.cache_folder()
-    assert refused.value.lines == (
-        f"RULESEARCH_CACHE {named}: cannot be written (Not a directory){WAY_OUT}",
-    )
-
-
-@pytest.mark.skipif(not hasattr(os, "getuid"), reason="folders have no owner here")
-def test_a_folder_of_somebody_else_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setenv("RULESEARCH_CACHE", str(tmp_path))
-    monkeypatch.setattr(os, "getuid", lambda: tmp_path.stat().st_uid + 1)
-    with pytest.raises(RuleSearchError, match="belongs to another user; name a folder"):
-        cache.cache_folder()
-
-
-def test_without_a_folder_of_one_s_own_there_is_a_temporary_one(tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("in the way")
-    monkeypatch.delenv("RULESEARCH_CACHE", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    folder = cache.cache_folder()
-    assert tmp_path not in folder.parents
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert os.access(folder, os.W_OK)
-
-
-def test_modules_are_kept_by_content(tmp_path, monkeypatch):
-    monkeypatch.setenv("RULESEARCH_CACHE", str(tmp_path))
-    text = f"VALUE = {tmp_path.name!r}\n"
-    first = cache.load(text)
-    assert tmp_path.name == first.VALUE
-    assert cache.load(text) is first
-    assert cache.load(text + "OTHER = 1\n") is not first
-    assert len(list(tmp_path.glob("*.py"))) == 2
-    assert not list(tmp_path.glob("*.tmp"))
-
-
-def test_a_damaged_module_is_written_again(tmp_path, monkeypatch):
-    monkeypatch.setenv("RULESEARCH_CACHE", str(tmp_path))
-    text = f"WHOLE = {tmp_path.name!r}\n"
-    path = tmp_path / f"{cache.load(text).__name__}.py"
-    path.write_text("WH")
-    monkeypatch.delitem(sys.modules, path.stem)
-    assert tmp_path.name == cache.load(text).WHOLE
+# --- compiled elsewhere -------------------------------------------------------------------------
 
 
 def test_wherever_it_was_compiled_a_kernel_gives_the_same_bits(tmp_path):
@@ -603,4 +531,4 @@ def test_no_c_compiler_is_needed(tmp_path):
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert list(tmp_path.glob("kernel_*.py"))
+    assert len(list(tmp_path.glob("kernel_*.nbc"))) == 2

@@ -9,19 +9,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 
-from rulesearch.kernels.fused.cache import load
+from rulesearch.kernels.fused.cache import folder_in_use, is_kept, load
 from rulesearch.kernels.fused.lifetimes import signatures
 
 _PROGRAM = """
 import sys
-from rulesearch.kernels.fused.ahead import compile_file
-compile_file(sys.argv[1])
+from rulesearch.kernels.fused.ahead import compile_source
+compile_source(sys.stdin.read())
 """
 
 
@@ -38,8 +38,7 @@ def compiling(source: str) -> Iterator[bool]:
     Raises:
         RuleSearchError: see `cache_folder`.
     """
-    path = Path(str(load(source).__file__))
-    process = None if torch.get_num_threads() == 1 or _on_disk(path) else _begun(path)
+    process = None if torch.get_num_threads() == 1 or is_kept(source) else _begun(source)
     try:
         yield process is not None
         if process:
@@ -50,28 +49,30 @@ def compiling(source: str) -> Iterator[bool]:
             process.wait()
 
 
-def _begun(path: Path) -> subprocess.Popen[bytes] | None:
+def _begun(source: str) -> subprocess.Popen[bytes] | None:
     """The other process; None where there can be none."""
+    environment = os.environ | {
+        "RULESEARCH_CACHE": str(folder_in_use()),
+        "PYTHONIOENCODING": "utf-8",
+    }
     try:
-        return subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, str(path)],
-            env=os.environ | {"RULESEARCH_CACHE": str(path.parent)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        # A file and not a pipe, which would hold this process up until the other one reads.
+        with tempfile.TemporaryFile() as text:
+            text.write(source.encode())
+            text.seek(0)
+            return subprocess.Popen(
+                [sys.executable, "-c", _PROGRAM],
+                env=environment,
+                stdin=text,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
     except OSError:
         return None
 
 
-def compile_file(path: str) -> None:
-    """Compile both functions of a module in the cache folder, for Numba's cache."""
-    module = load(Path(path).read_text(encoding="utf-8"))
+def compile_source(source: str) -> None:
+    """Compile both functions of a module, for the cache folder."""
+    module = load(source)
     for name, types in signatures(module.F).items():
         getattr(module, name).compile(types)
-
-
-def _on_disk(path: Path) -> bool:
-    """Whether Numba has kept code of both functions beside the module."""
-    kept = path.parent / "__pycache__"
-    return all(any(kept.glob(f"{path.stem}.{name}-*.nbi")) for name in ("forward", "adjoint"))

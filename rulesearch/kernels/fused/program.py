@@ -47,7 +47,7 @@ _IMPORTS = {
 }
 
 _FORWARD = '''\
-@njit(cache=True, **FLAGS)
+@njit(**FLAGS)
 def forward(s, at, order, x, slopes, labels, query_labels, keep, starts, out):
     """The online pass and the query loss; out[:] = loss, accuracy, loss before the first step."""
     depth = len(at) - 1
@@ -88,7 +88,7 @@ def forward(s, at, order, x, slopes, labels, query_labels, keep, starts, out):
 '''
 
 _ADJOINT = '''\
-@njit(cache=True, **FLAGS)
+@njit(**FLAGS)
 def adjoint(s, at, order, labels, queries, starts):
     """The gradient of the query loss with respect to θ, after a `forward` that kept its tape."""
     depth = len(at) - 1
