@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from numbers import Integral, Real
 from pathlib import Path
 from types import UnionType
@@ -67,7 +67,11 @@ def _convert(hint: Any, value: object, where: str) -> Any:
         entries = _expect(Mapping, value, where, "an object")
         hints = get_type_hints(hint)
         # A field that has a default may be newer than the record.
-        needed = [entry.name for entry in fields(hint) if entry.default is MISSING]
+        needed = [
+            entry.name
+            for entry in fields(hint)
+            if entry.default is MISSING and entry.default_factory is MISSING
+        ]
         for name in needed:
             if name not in entries:
                 raise ValueError(f"{_inside(where, name)}: is missing")
@@ -165,6 +169,7 @@ class TrialRecord(Record):
         diverged_lifetimes: how many of all its lifetimes diverged.
         meta_steps: how many it made.
         retreats: how often it went back from where half of the lifetimes diverged.
+        failed: why it was given up; it then keeps no term. Empty for a trial that ended.
     """
 
     seed: int
@@ -173,6 +178,7 @@ class TrialRecord(Record):
     diverged_lifetimes: int
     meta_steps: int
     retreats: int = 0
+    failed: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,6 +246,8 @@ class Result(Record):
         trials: the trials of the L1 search.
         elimination: every try of the elimination, in order.
         evaluation: `rule`, `backprop`, `feedback_alignment` -> its record.
+        fails: name -> layer and step, from 1, of terms that stayed at zero because their update
+            is not finite there; 0 and 0 where only its derivative is not.
         message: what a reader must know first, such as that nothing beats the reference; or "".
         images: which images served for what.
         config: the options of the request.
@@ -257,6 +265,7 @@ class Result(Record):
     trials: tuple[TrialRecord, ...]
     elimination: tuple[EliminationRecord, ...]
     evaluation: dict[str, EvaluationRecord]
+    fails: dict[str, tuple[int, int]] = field(default_factory=dict)
     message: str = ""
     images: dict[str, str]
     config: dict[str, Any]

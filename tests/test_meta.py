@@ -344,12 +344,63 @@ def test_a_silent_step_changes_nothing_but_the_counts():
 
 
 @pytest.mark.parametrize(("meta_steps", "ends"), [(300, PATIENCE), (7, 7)])
-def test_a_fit_that_explodes_ends_with_the_reason(meta_steps, ends):
-    silent = Scripted(loss=(NAN,) * 8, gradient=((NAN,),) * 8)
+@pytest.mark.parametrize(
+    ("loss", "reason"),
+    [
+        (NAN, "no lifetime had a finite loss in {0} meta-steps, up to step {0}"),
+        (
+            1.0,
+            "no lifetime had a finite gradient in {0} meta-steps, up to step {0}, though losses "
+            "were finite in {0} of them",
+        ),
+    ],
+)
+def test_a_fit_that_explodes_ends_with_the_reason(meta_steps, ends, loss, reason):
+    silent = Scripted(loss=(loss,) * 8, gradient=((NAN,),) * 8)
     done = fit(silent, plan_of(silent, meta_steps=meta_steps))
-    assert done.failed == f"no lifetime was finite in {ends} meta-steps, up to step {ends}"
+    assert done.failed == reason.format(ends)
     assert done.meta_steps == ends
     assert done.theta == (1e-3,)
+
+
+@pytest.mark.parametrize("bad", [NAN, INF, -INF])
+def test_a_term_at_zero_without_a_derivative_stays_there_and_the_others_have_their_say(bad):
+    slopes = Scripted(loss=(1.0,) * 8, gradient=((3.0, bad, 4.0),) * 8)
+    plan = plan_of(slopes)
+    record, state = meta_step(slopes, plan, initial_state(plan))
+    assert (record.left_out, state.silent) == (0, 0)
+    assert state.m == pytest.approx((0.1 * 3 / 5, 0.0, 0.1 * 4 / 5))
+    assert state.phi[1] == 0
+    ((term, seed, theta),) = state.lost
+    assert (term, theta) == (1, (1e-3, 0.0, 0.0))
+    assert seed == lifetime_seeds(plan.seed, plan.label, 0, 8)[0]
+    done = fit(slopes, plan)
+    assert (done.support, done.lost) == ((0, 2), state.lost)
+
+
+def test_a_term_is_lost_for_good_and_by_one_lifetime():
+    """Even if it had a direction, and momentum, before."""
+    fine = Scripted(loss=(1.0,) * 8, gradient=((3.0, 4.0),) * 8)
+    odd = replace(fine, gradient=((3.0, 4.0),) * 7 + ((3.0, NAN),))
+    plan = plan_of(fine)
+    _, state = meta_step(fine, plan, initial_state(plan))
+    state = replace(state, phi=(1e-3, 0.0))
+    _, state = meta_step(odd, plan, state)
+    assert (state.phi[1], state.m[1]) == (0, 0)
+    assert state.lost[0].seed == lifetime_seeds(plan.seed, plan.label, 1, 8)[7]
+    for _ in range(3):
+        _, state = meta_step(fine, plan, state)
+        assert state.phi[1] == 0
+    assert len(state.lost) == 1
+
+
+def test_a_term_in_use_without_a_derivative_costs_the_lifetime_and_not_a_term():
+    odd = Scripted(loss=(1.0,) * 8, gradient=((NAN, NAN),) + ((3.0, 4.0),) * 7)
+    plan = plan_of(odd)
+    record, state = meta_step(odd, plan, initial_state(plan))
+    assert record.left_out == 1
+    assert state.lost == ()
+    assert state.phi[1] != 0
 
 
 def test_single_usable_steps_keep_a_fit_alive():

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rulesearch.lifetime import Lifetimes
 from rulesearch.meta.optimiser import adam, soft_threshold, unit_votes
-from rulesearch.meta.records import Fit, FitPlan, MetaState, StepRecord
+from rulesearch.meta.records import Fit, FitPlan, Lost, MetaState, StepRecord
 from rulesearch.scoring import diverged, scored
 
 PATIENCE = 20
@@ -120,8 +120,8 @@ def _step_together(
     )
     shares = _shares(lived, [len(seeds) for _, seeds in asked])
     return [
-        _after(plan, state, population, share)
-        for (plan, state), share in zip(stands, shares, strict=True)
+        _after(plan, state, population, seeds, share)
+        for (plan, state), (_, seeds), share in zip(stands, asked, shares, strict=True)
     ]
 
 
@@ -151,7 +151,11 @@ def _shares(lived: Lifetimes, counts: Sequence[int]) -> Iterator[Lifetimes]:
 
 
 def _after(
-    plan: FitPlan, state: MetaState, population: Population, lived: Lifetimes
+    plan: FitPlan,
+    state: MetaState,
+    population: Population,
+    seeds: Sequence[int],
+    lived: Lifetimes,
 ) -> tuple[StepRecord, MetaState]:
     """What a plan makes of the lifetimes that it asked for in this state."""
     assert lived.gradient is not None
@@ -160,14 +164,11 @@ def _after(
         # Means of unit votes say nothing about the size of raw gradients: Adam starts anew.
         zero = (0.0,) * len(state.phi)
         state = replace(state, m=zero, v=zero, updates=0)
-    scales = torch.tensor(plan.scales, dtype=torch.float64)
     loss = _plain(lived.loss)
-    # Plans that share a batch may have asked for other terms than this one's.
-    own = torch.zeros(len(scales), dtype=torch.bool)
-    own[list(plan.support)] = True
-    gradients = torch.where(own, _plain(lived.gradient) * scales, 0.0)
+    finite = torch.isfinite(loss)
+    gradients, lost = _without_lost(plan, state, seeds, finite, _plain(lived.gradient))
     # The norm, not the entries: one whose square overflows would silence Adam for good.
-    usable = torch.isfinite(loss) & torch.isfinite(torch.linalg.vector_norm(gradients, dim=1))
+    usable = finite & torch.isfinite(torch.linalg.vector_norm(gradients, dim=1))
     left_out = len(loss) - int(usable.sum())
     accuracy, initial = _plain(lived.accuracy), _plain(lived.initial_loss)
     bad = int(diverged(loss, initial).sum())
@@ -176,7 +177,7 @@ def _after(
         state = replace(state, phi=refuge, m=(0.0,) * len(refuge))
     elif usable.any():
         state = _updated(plan, state, gradients[usable])
-    finite = torch.isfinite(loss)
+    state = _kept_at_zero(state, lost)
     losses, accuracies = scored(loss, accuracy, initial, population.outputs)
     record = StepRecord(
         label=plan.label,
@@ -200,9 +201,48 @@ def _after(
         left_out=before.left_out + left_out,
         diverged=before.diverged + bad,
         silent=0 if usable.any() else before.silent + 1,
+        finite=0 if usable.any() else before.finite + bool(finite.any()),
         safe=before.phi if bad == 0 else before.safe,
         retreats=before.retreats + (refuge is not None),
+        lost=lost,
     )
+
+
+def _without_lost(
+    plan: FitPlan, state: MetaState, seeds: Sequence[int], finite: Tensor, slopes: Tensor
+) -> tuple[Tensor, tuple[Lost, ...]]:
+    """Gradients in units, [lifetimes, terms], zero for the terms that are lost; and which are.
+
+    A term at zero changes no lifetime, but its own derivative may be infinite, or not a number:
+    then it stays at zero, and the others have their say. Where the derivative of a term that is
+    in use is not finite either, it is the lifetime that is beyond use.
+    """
+    # Plans that share a batch may have asked for other terms than this one's.
+    own = torch.zeros(len(plan.scales), dtype=torch.bool)
+    own[list(plan.support)] = True
+    gradients = torch.where(own, slopes * torch.tensor(plan.scales, dtype=torch.float64), 0.0)
+    unknown = ~torch.isfinite(gradients)
+    idle = torch.tensor(state.phi, dtype=torch.float64) == 0
+    sound = finite & ~(unknown & ~idle).any(1)
+    theta, known = _theta(plan, state), {each.term for each in state.lost}
+    lost = list(state.lost)
+    for term in (unknown[sound] & idle).any(0).nonzero()[:, 0].tolist():
+        if term not in known:
+            first = int((sound & unknown[:, term]).nonzero()[0, 0])
+            lost.append(Lost(term, seeds[first], theta))
+    gone = [each.term for each in lost]
+    gradients[:, gone] = 0.0
+    return gradients, tuple(lost)
+
+
+def _kept_at_zero(state: MetaState, lost: Sequence[Lost]) -> MetaState:
+    """The state with the lost terms where they were."""
+    gone = {each.term for each in lost}
+
+    def zeroed(values: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(0.0 if term in gone else x for term, x in enumerate(values))
+
+    return replace(state, phi=zeroed(state.phi), m=zeroed(state.m)) if gone else state
 
 
 def _updated(plan: FitPlan, state: MetaState, gradients: Tensor) -> MetaState:
@@ -310,7 +350,12 @@ def _outcome(plan: FitPlan, state: MetaState) -> Fit:
     """The fit that ends in this state."""
     failed = None
     if _given_up(plan, state):
-        failed = f"no lifetime was finite in {state.silent} meta-steps, up to step {state.step}"
+        what = "gradient" if state.finite else "loss"
+        failed = (
+            f"no lifetime had a finite {what} in {state.silent} meta-steps, up to step {state.step}"
+        )
+        if state.finite:
+            failed += f", though losses were finite in {state.finite} of them"
     return Fit(
         label=plan.label,
         seed=plan.seed,
@@ -323,6 +368,7 @@ def _outcome(plan: FitPlan, state: MetaState) -> Fit:
         diverged=state.diverged,
         failed=failed,
         retreats=state.retreats,
+        lost=state.lost,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.meta.protocols import MetaProtocol
@@ -64,6 +64,20 @@ class FitPlan:
         return self.meta_steps + self.mean_steps
 
 
+class Lost(NamedTuple):
+    """A term at zero whose own derivative was not finite, where it was seen first.
+
+    Attributes:
+        term: its index.
+        seed: of the lifetime.
+        theta: raw coefficients of the rule that the lifetime lived by, [terms].
+    """
+
+    term: int
+    seed: int
+    theta: tuple[float, ...]
+
+
 @dataclass(frozen=True)
 class MetaState:
     """All that a fit carries from one meta-step to the next; plain numbers, [terms] each.
@@ -77,9 +91,11 @@ class MetaState:
         lifetimes: lifetimes run.
         left_out: of these, the ones whose loss or gradient was not finite.
         diverged: of these, the ones that `diverged` names.
-        silent: meta-steps in a row in which every lifetime was left out.
+        silent: meta-steps in a row in which every lifetime was left out,
+        finite: and of these, the ones in which a loss was finite.
         safe: the last phi at which no lifetime diverged, or None.
         retreats: how often the coefficients went back there.
+        lost: terms that stay at zero from now on, because their derivative was not finite there.
     """
 
     phi: tuple[float, ...]
@@ -91,8 +107,10 @@ class MetaState:
     left_out: int = 0
     diverged: int = 0
     silent: int = 0
+    finite: int = 0
     safe: tuple[float, ...] | None = None
     retreats: int = 0
+    lost: tuple[Lost, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -138,6 +156,7 @@ class Fit:
         diverged: lifetimes that diverged.
         failed: why the fit was given up, or None.
         retreats: how often its coefficients went back to the last at which none diverged.
+        lost: terms that stayed at zero, because their derivative was not finite there.
     """
 
     label: str
@@ -151,6 +170,7 @@ class Fit:
     diverged: int
     failed: str | None = None
     retreats: int = 0
+    lost: tuple[Lost, ...] = ()
 
 
 def to_json(record: Any) -> str:

@@ -34,11 +34,13 @@ from rulesearch.selection import (
     screen,
     trial_plan,
 )
+from rulesearch.updates import first_failure
 
 #: Meta-steps between two looks at the angles of a trial.
 OBSERVE_EVERY = 5
 #: Lifetimes along which the updates of terms are compared.
 OVERLAP_TASKS = 4
+COMPILING = "compiling the kernel"
 
 
 def search(
@@ -87,18 +89,24 @@ def carry_out(request: Request, stages: Stages) -> Result:
         ),
     ]
     with shared_by_workers(populations, config.workers) as (main, final, *others):
-        with _compiled_meanwhile(request, stages, main) as beside:
+        terms = [term for term, scale in enumerate(request.setting.scales) if scale]
+        with _compiled_meanwhile(stages, main, terms) as beside:
             backprop, alignment = (
                 _baseline(request, beside, others[2 * i], label)
                 for i, label in enumerate(("backprop", "feedback alignment"))
             )
+        _compile(request, stages, main, terms)
         trials = stages.fitter(main)([_trial(request, number) for number in range(config.trials)])
         screened = screen(request.setting, trials)
-        covered = _covered(screened.support, len(pool))
-        main, final = (replace(p, compile_for=covered) for p in (main, final))
+        fails = _fails(request, stages, main, trials)
+        main = replace(main, compile_for=_covered(screened.support, len(pool)))
         if request.setting.protocol.eliminates:
             reference = _reference(request, stages, main, alignment)
-            elimination, coefficients = _select(request, stages, main, screened, reference)
+            elimination = _eliminated(request, stages, main, screened, reference)
+            # The rule is evaluated alone, by a kernel that has no other term.
+            left = [pool.names.index(name) for name in elimination.support]
+            with _compiled_meanwhile(stages, final, left) as beside:
+                coefficients = refit_coefficients(request.setting, elimination, beside.fitter(main))
         else:
             elimination, coefficients = None, _as_published(screened, trials, request)
         seeds = lifetime_seeds(
@@ -117,22 +125,55 @@ def carry_out(request: Request, stages: Stages) -> Result:
         for name, outcome in outcomes.items()
     }
     return result_of(
-        request, trials, screened, elimination, coefficients, evaluation, time.monotonic() - began
+        request,
+        trials,
+        screened,
+        elimination,
+        coefficients,
+        evaluation,
+        fails,
+        time.monotonic() - began,
     )
 
 
 @contextmanager
-def _compiled_meanwhile(request: Request, stages: Stages, main: Population) -> Iterator[Stages]:
-    """Have the pool's kernel compiled, while other stages run that say so."""
-    setting, compiling = request.setting, "compiling the kernel"
-    terms = [term for term, scale in enumerate(setting.scales) if scale > 0]
-    with main.compiling(terms) as begun:
-        said = f", {compiling}" if begun else ""
+def _compiled_meanwhile(
+    stages: Stages, population: Population, terms: Sequence[int]
+) -> Iterator[Stages]:
+    """Have the kernel of these terms compiled, while other stages run that say so."""
+    with population.compiling(terms) as begun:
+        said = f", {COMPILING}" if begun else ""
         yield replace(stages, on_stage=lambda label: stages.on_stage(label + said))
-        stages.on_stage(compiling)
-    # Whatever the other process has not compiled is compiled now, and said to be.
+        if begun:
+            stages.on_stage(COMPILING)
+
+
+def _compile(
+    request: Request, stages: Stages, population: Population, terms: Sequence[int]
+) -> None:
+    """Whatever another process has not compiled is compiled now, and said to be."""
+    setting = request.setting
+    stages.on_stage(COMPILING)
     start = torch.tensor(setting.start, dtype=torch.float64) * torch.tensor(setting.scales)
-    main(start, lifetime_seeds(setting.seed, "compiling", 0, 1), gradient=terms)
+    population(start, lifetime_seeds(setting.seed, "compiling", 0, 1), gradient=terms)
+
+
+def _fails(
+    request: Request, stages: Stages, main: Population, trials: Sequence[Fit]
+) -> dict[str, tuple[int, int]]:
+    """Terms that could not be differentiated at zero: name -> layer and step, from 1.
+
+    Zeros where the update itself is finite throughout, and only its derivative is not.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    for trial in trials:
+        for lost in trial.lost:
+            name = request.pool.names[lost.term]
+            if name not in found:
+                stages.on_stage(f"looking for where {name} is not finite")
+                where = first_failure(main, lost.theta, lost.seed, lost.term)
+                found[name] = where or (0, 0)
+    return found
 
 
 def _trial(request: Request, number: int) -> FitPlan:
@@ -200,24 +241,22 @@ def _reference(request: Request, stages: Stages, main: Population, alignment: Ra
     return replace(rate, term=pool.reference, theta=theta)
 
 
-def _select(
+def _eliminated(
     request: Request,
     stages: Stages,
     main: Population,
     screened: Screen,
     reference: Rate | None,
-) -> tuple[Elimination, Coefficients]:
-    fitter, measurer = stages.fitter(main), stages.measurer(main)
-    elimination = eliminate(
+) -> Elimination:
+    return eliminate(
         request.setting,
         screened,
-        fitter,
-        measurer,
+        stages.fitter(main),
+        stages.measurer(main),
         stages.overlapper(main, common_seeds(request.setting)[:OVERLAP_TASKS]),
         reference=reference,
         parsimony=request.config.parsimony,
     )
-    return elimination, refit_coefficients(request.setting, elimination, fitter)
 
 
 def _as_published(screened: Screen, trials: Sequence[Fit], request: Request) -> Coefficients:

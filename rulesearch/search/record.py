@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rulesearch.locality import classify
 from rulesearch.meta import Fit
@@ -13,6 +13,7 @@ from rulesearch.result import (
     PoolEntry,
     Result,
     TrialRecord,
+    significant,
 )
 from rulesearch.runs import versions
 from rulesearch.search.config import Config, to_options
@@ -46,6 +47,7 @@ def result_of(
     elimination: Elimination | None,
     coefficients: Coefficients,
     evaluation: dict[str, EvaluationRecord],
+    fails: dict[str, tuple[int, int]],
     seconds: float,
 ) -> Result:
     """Everything that a search found, in one record.
@@ -57,6 +59,7 @@ def result_of(
         elimination: None where the penalty alone selects.
         coefficients: of the rule.
         evaluation: on images set aside, by the names of `Result.evaluation`.
+        fails: terms that could not be differentiated at zero, see `Result`.
         seconds: that it took.
     """
     pool, config = request.pool, request.config
@@ -64,8 +67,10 @@ def result_of(
     support = elimination.support if elimination else request.setting.tell(screened.support)
     intervals = coefficients.intervals or ()
     given_up = [f"{t.label} was given up: {t.failed}" for t in trials if t.failed]
-    messages = [*request.messages, *given_up, screened.message]
-    if elimination and elimination.verdict != "eliminated":
+    messages = [*request.messages, *given_up, *map(_fails, fails.items()), screened.message]
+    messages += _unlearned(evaluation)
+    undecided = elimination and not all(s.arrived for s in elimination.steps)
+    if elimination and (elimination.verdict != "eliminated" or undecided):
         messages.append(elimination.message)
     if coefficients.failed:
         messages.append(f"{coefficients.failed} final refits did not end, and are left out")
@@ -82,11 +87,12 @@ def result_of(
         trials=tuple(
             TrialRecord(
                 seed=t.seed,
-                support=request.setting.tell(t.support),
+                support=() if t.failed else request.setting.tell(t.support),
                 theta=dict(zip(names, t.theta, strict=True)),
                 diverged_lifetimes=t.diverged,
                 meta_steps=t.meta_steps,
                 retreats=t.retreats,
+                failed=t.failed or "",
             )
             for t in trials
         ),
@@ -105,6 +111,7 @@ def result_of(
             for s in (elimination.steps if elimination else ())
         ),
         evaluation=evaluation,
+        fails=fails,
         message="; ".join(m for m in messages if m),
         images={
             "search": request.data.search.source,
@@ -114,6 +121,23 @@ def result_of(
         versions=versions(),
         seconds=seconds,
     )
+
+
+def _fails(fails: tuple[str, tuple[int, int]]) -> str:
+    """What is said of a term that could not be differentiated at zero."""
+    name, (layer, step) = fails
+    where = f"its update is not finite, in layer {layer} at step {step} of a lifetime of the search"
+    return f"term {name}: stays at zero, as {where if layer else 'its derivative is not finite'}"
+
+
+def _unlearned(evaluation: Mapping[str, EvaluationRecord]) -> list[str]:
+    """What is said of those that do not learn."""
+    return [
+        f"{name.replace('_', ' ')} does not learn: accuracy {significant(entry.accuracy)}, "
+        f"{entry.diverged} of {entry.lifetimes} lifetimes diverged"
+        for name, entry in evaluation.items()
+        if not entry.learns
+    ]
 
 
 def evaluation_of(outcomes: Outcomes, rate: float | None, outputs: int) -> EvaluationRecord:
