@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from rulesearch.search import Config
 from rulesearch.selection import Effort
 
 ROOT = Path(__file__).parents[1]
@@ -21,6 +22,17 @@ TINY = Effort(
     baseline_steps=2,
     baseline_tasks=2,
     evaluation_tasks=4,
+)
+SMALL = Config(
+    layers=(6,),
+    ways=2,
+    shots=3,
+    queries=2,
+    meta_steps=3,
+    meta_batch=2,
+    trials=2,
+    kernel="einsum",
+    effort=TINY,
 )
 SMALL_FLAGS = [
     *("--layers", "6", "--ways", "2", "--shots", "3", "--queries", "2"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console
 from rich.live import Live
@@ -37,15 +37,35 @@ def history_row(record: StepRecord) -> dict[str, Any]:
     }
 
 
-def progress_line(record: StepRecord, names: Sequence[str]) -> str:
+class Whereabouts(Protocol):
+    """How far a search is: which of its phases is under way, and how long the rest may take."""
+
+    @property
+    def place(self) -> str:
+        """Which phase of how many that is, as in `2/5`."""
+
+    @property
+    def left(self) -> str:
+        """How long the rest may take, in words; "" where that is not known."""
+
+    def follow(self, told: StepRecord | str) -> str:
+        """Take note of a meta-step, or of a label; returns what begins by it, or ""."""
+
+
+def progress_line(
+    record: StepRecord, names: Sequence[str], whereabouts: Whereabouts | None = None
+) -> str:
     """A meta-step in one line: stage, step, loss, accuracy, the coefficients that are not zero.
 
     Args:
         record: the meta-step.
         names: terms, in the order in which they are to be shown.
+        whereabouts: if given, the phase comes first, and an estimate before the numbers.
     """
     parts = [
+        whereabouts.place if whereabouts else "",
         f"{record.label}  {record.step}/{record.steps}",
+        whereabouts.left if whereabouts else "",
         f"loss {significant(record.loss)}",
         f"accuracy {significant(record.accuracy)}",
     ]
@@ -61,40 +81,49 @@ def progress_line(record: StepRecord, names: Sequence[str]) -> str:
 
 @contextmanager
 def progress(
-    console: Console, quiet: bool = False, every: int = 50
+    console: Console,
+    quiet: bool = False,
+    every: int = 50,
+    whereabouts: Whereabouts | None = None,
 ) -> Iterator[Callable[[StepRecord | str], None]]:
     """Show meta-steps as they are made; gives the function that takes each record.
 
     On a terminal one line stays up to date, and each finished stage leaves its last line. Where
-    the output is a file or a pipe, every `every`-th meta-step and each stage's last is a line.
-    A text in place of a record says what is under way, and is shown on a terminal alone.
+    the output is a file or a pipe, every `every`-th meta-step and each stage's last is a line, and
+    every phase begins with one. A text in place of a record says what is under way.
 
     Args:
         console: where to.
         quiet: show nothing.
         every: meta-steps between two lines of a file.
+        whereabouts: told of everything, and asked where that is; None shows no phases.
     """
     if quiet:
         yield lambda record: None
     elif not console.is_terminal:
 
         def update(record: StepRecord | str) -> None:
+            if whereabouts and (begins := whereabouts.follow(record)):
+                console.print(Text(f"{whereabouts.place}  {begins}"), soft_wrap=True)
             if not isinstance(record, str) and record.step in (
                 record.steps,
                 *range(0, record.steps, every),
             ):
-                line = Text(progress_line(record, tuple(record.theta)))
-                console.print(line, soft_wrap=True)
+                line = progress_line(record, tuple(record.theta), whereabouts)
+                console.print(Text(line), soft_wrap=True)
 
         yield update
     else:
         with Live(console=console, refresh_per_second=4, transient=True) as live:
 
             def update_live(record: StepRecord | str) -> None:
+                if whereabouts:
+                    whereabouts.follow(record)
                 if isinstance(record, str):
-                    live.update(Text(f"{record} ..."))
+                    place = f"{whereabouts.place}  " if whereabouts else ""
+                    live.update(Text(f"{place}{record} ..."))
                     return
-                line = Text(progress_line(record, tuple(record.theta)))
+                line = Text(progress_line(record, tuple(record.theta), whereabouts))
                 if record.step == record.steps:
                     live.console.print(line)
                 live.update(line)

@@ -31,6 +31,8 @@ def main(arguments: Sequence[str] | None = None, called: str = CALLED) -> int:
         command = read(sys.argv[1:] if arguments is None else arguments, called)
         grammar = command.grammar or ""
         look(command)
+        if not (command.quiet or command.explain):
+            print(command.outline, flush=True)  # the imports below take seconds
         from rulesearch.search import command as work
 
         pool, config, run = work.asked(command)

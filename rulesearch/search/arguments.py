@@ -73,6 +73,18 @@ class Command:
         """The configuration asked for."""
         return Config(**self.given)
 
+    @property
+    def outline(self) -> str:
+        """What is to be searched, in a line, as far as the command line says it."""
+        if self.resume:
+            return f"going on with {self.resume}"
+        config = self.config
+        pool = self.grammar or f"{len(self.terms)} term{'s' * (len(self.terms) > 1)}"
+        return (
+            f"searching {pool} on {config.dataset}, pathway {config.pathway}, "
+            f"protocol {config.protocol}, seed {config.seed}"
+        )
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:

@@ -25,6 +25,7 @@ from rulesearch.runs import (
 from rulesearch.search.arguments import Command
 from rulesearch.search.config import Config, check, from_options, to_options
 from rulesearch.search.engine import carry_out
+from rulesearch.search.forecast import Forecast, phases
 from rulesearch.search.paths import directory, unfinished
 from rulesearch.search.request import Request, prepare
 from rulesearch.search.stages import Stages
@@ -76,14 +77,25 @@ def carry_through(request: Request, run: Path, quiet: bool) -> None:
     """
     console = Console()
     if not quiet:
-        for message in request.messages:
-            _say(console, message)
-    with progress(console, quiet) as update:
+        for line in (_outline(request, run), *request.messages):
+            _say(console, line)
+    with progress(console, quiet, whereabouts=Forecast(phases(request))) as update:
         result = carry_out(request, Stages(run, update, update))
     _write(run, result)
     console.print(result_text(result, run))
     if request.config.protocol == "paper" and (line := trial_means(read_history(run))):
         _say(console, line)
+
+
+def _outline(request: Request, run: Path) -> str:
+    """What is going to be done, in a line, and where it is kept."""
+    config, data = request.config, request.data
+    sizes = "-".join(map(str, config.sizes(data.inputs, data.classes)))
+    terms, trials = len(request.pool), config.trials
+    return (
+        f"{terms} term{'s' * (terms > 1)}, network {sizes}, {trials} trial{'s' * (trials > 1)} of "
+        f"{config.meta_steps} meta-steps; kept in {run}"
+    )
 
 
 def _write(run: Path, result: Result) -> None:
