@@ -656,7 +656,7 @@ def test_a_pool_is_plain_data():
         ({"A": -W, "B": -e_post * y_pre}, {"A": 2}, {"A": 2.0}, "A", "B"),
         ({"A": -W, "B": -e_pre}, {"A": 1e-3, "B": -0.1}, {"A": 1e-3, "B": -0.1}, "B", None),
         ({"A": -W, "B": -e_pre}, {"A": 0, "B": 1e-3}, {"A": 0.0, "B": 1e-3}, "B", None),
-        ({"A": -2 * e_post * y_pre, "B": -W}, {"B": 1e-3}, {"B": 1e-3}, "B", None),
+        ({"A": -2 * e_post * y_pre, "B": -W}, {"B": 1e-3}, {"B": 1e-3}, "B", "A"),
     ],
 )
 def test_start_rules(terms, start, expected, reference, pseudo_gradient):

@@ -124,9 +124,10 @@ def test_a_pseudo_gradient_of_some_layers_is_none():
     limited = Pool(F0=F0, F2=F2, where={"F0": (1, 2)})
     assert limited.pseudo_gradient is None
     assert limited.in_network(2).pseudo_gradient == "F0"
-    assert [limited.throughout(F0, depth) for depth in (2, 3)] == [("F0",), ()]
-    assert Pool(F0=F0, F2=F2).per_layer(3).throughout(F0, 3) == ("F0_1", "F0_2", "F0_3")
-    assert limited.throughout(F3, 3) == ()
+    assert [list(limited.throughout(F0, depth)) for depth in (2, 3)] == [["F0"], []]
+    copies = Pool(F0=-2 * F0, F2=F2).per_layer(3)
+    assert copies.throughout(F0, 3) == {"F0_1": -0.5, "F0_2": -0.5, "F0_3": -0.5}
+    assert limited.throughout(F3, 3) == {}
 
 
 REFUSED = {
@@ -208,7 +209,7 @@ REFUSED = {
     "dependent everywhere": (
         {"A": F0, "B": 2 * F0, "C": F2},
         {"C": (2,)},
-        "term B: adds nothing to the pool in layer 2, B = 2*A; leave out one of B, A there",
+        "term B: the same as A, -e_post*y_pre, but for a factor; leave out one of A, B",
     ),
 }
 

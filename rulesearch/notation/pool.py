@@ -13,6 +13,7 @@ from sympy import Expr, Function
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation.canonical import canonical, degree
+from rulesearch.notation.comparison import compared
 from rulesearch.notation.dependence import first_dependence
 from rulesearch.notation.layers import (
     Layers,
@@ -72,6 +73,7 @@ class Term:
                     f"{echo(text)} is {len(text)} characters when expanded; "
                     f"at most {MOST_CHARACTERS}; make it shorter"
                 )
+            compared(form)  # a definition may be zero, or too long when written out
         except RuleSearchError as error:
             raise error.located(f"term {name}") from None
         return Term(name, form)
@@ -83,6 +85,40 @@ class Term:
     def text(self) -> str:
         """The canonical expression in the notation of a term; `parse` reads it back."""
         return text_of(self.expression)
+
+    @property
+    def factor(self) -> Expr:
+        """The constant, not zero, that `form` is times: `expression` is `factor*form`."""
+        return compared(self.expression).factor
+
+    @property
+    def form(self) -> Expr:
+        """The expression without its constant factor, operators of its own by their definitions.
+
+        Example:
+            >>> [str(Term.of("F", text).form) for text in ("-e_post*y_pre", "pi*y_pre*e_post/2")]
+            ['e_post*y_pre', 'e_post*y_pre']
+        """
+        return compared(self.expression).form
+
+    @property
+    def key(self) -> str:
+        """The text of the form: two terms are the same up to a constant if theirs agree."""
+        return compared(self.expression).key
+
+    def share(self, expression: Expr) -> float | None:
+        """What this term's coefficient must be for it to be the expression; None if none is.
+
+        Args:
+            expression: canonical, as that of a term.
+
+        Example:
+            >>> double = Term.of("F", "-2*e_post*y_pre")
+            >>> double.share(PSEUDO_GRADIENT), double.share(double.form)
+            (0.5, -0.5)
+        """
+        other = compared(expression)
+        return float(other.factor / self.factor) if other.key == self.key else None
 
     @property
     def latex(self) -> str:
@@ -112,7 +148,9 @@ class Pool:
 
     Attributes:
         terms: in the order given.
-        start: coefficients that do not begin at zero, by name; at least one.
+        start: coefficients that do not begin at zero, by name; at least one. Where none is given
+            the pseudo-gradient begins at 1e-3 of itself, however it is scaled; in a pool without
+            it, the first term by its key.
         where: the layers in which a term acts, by name, counted from 1 or from -1 at the last; a
             term without it acts in all. One expression may stand under several names in layers
             apart: it then has a coefficient for each.
@@ -177,17 +215,27 @@ class Pool:
 
     @property
     def reference(self) -> str:
-        """The term with the largest start; units and the gain are measured against it."""
-        return max(self.start, key=lambda name: abs(self.start[name]))
+        """The term with the largest start; units and the gain are measured against it.
+
+        A start counts times the factor of its term, and of equals the first by key is taken: order,
+        names and constant factors decide nothing.
+        """
+        terms = {term.name: term for term in self.terms}
+
+        def place(name: str) -> tuple[float, str, Layers]:
+            size = abs(self.start[name] * float(terms[name].factor))
+            return -float(f"{size:.12g}"), terms[name].key, self.where.get(name, ())
+
+        return min((name for name, value in self.start.items() if value), key=place)
 
     @property
     def pseudo_gradient(self) -> str | None:
-        """The term equal to -e_post*y_pre in all layers, or None.
+        """The term that is -e_post*y_pre in all layers but for a constant factor, or None.
 
         In some layers alone it is another rule; several that share the layers out are seen by
         `throughout`, which knows a depth.
         """
-        equal = (t.name for t in self.terms if t.expression == PSEUDO_GRADIENT)
+        equal = (t.name for t in self.terms if t.share(PSEUDO_GRADIENT) is not None)
         return next((name for name in equal if name not in self.where), None)
 
     @cached_property
@@ -269,10 +317,10 @@ class Pool:
         where = _parts({name: (layer,) for name, _, layer in copies}, depth)
         return Pool(start=start, where=where, **{n: t.expression for n, t, _ in copies})
 
-    def throughout(self, expression: Expr, depth: int) -> tuple[str, ...]:
+    def throughout(self, expression: Expr, depth: int) -> dict[str, float]:
         """The terms that together have an expression in every layer, in order; or none.
 
-        With one coefficient for all they are the rule of that expression alone.
+        With these coefficients, times a common one, they are the rule of that expression alone.
 
         Args:
             expression: canonical, as that of a term.
@@ -282,13 +330,14 @@ class Pool:
             RuleSearchError: as for `mask`.
 
         Example:
-            >>> pool = Pool(A="-W", B1="-e_pre", B2="-e_pre", where={"B1": (1,), "B2": (2,)})
-            >>> [pool.throughout(pool.terms[2].expression, depth) for depth in (2, 3)]
-            [('B1', 'B2'), ()]
+            >>> pool = Pool(A="-W", B1="-e_pre", B2="2*e_pre", where={"B1": (1,), "B2": (2,)})
+            >>> [pool.throughout(pool.terms[1].expression, depth) for depth in (2, 3)]
+            [{'B1': 1.0, 'B2': -0.5}, {}]
         """
-        same = [i for i, term in enumerate(self.terms) if term.expression == expression]
+        shares = [term.share(expression) for term in self.terms]
+        same = {i: share for i, share in enumerate(shares) if share is not None}
         everywhere = all(any(acts[i] for i in same) for acts in self.mask(depth))
-        return tuple(self.names[i] for i in same) if everywhere else ()
+        return {self.names[i]: share for i, share in same.items()} if everywhere else {}
 
     def only(self, *names: str) -> Pool:
         """The pool of these terms alone, in the pool's order; what is said of others is dropped.
@@ -351,9 +400,11 @@ def _start(given: Mapping[str, float], terms: Sequence[Term]) -> dict[str, float
     """The start as given, or where that moves nothing the pool's default."""
     if any(given.values()):
         return {name: float(value) for name, value in given.items()}
-    first = next((t for t in terms if t.expression == PSEUDO_GRADIENT), terms[0])
     # One expression in layers apart begins in all of them.
-    return {t.name: START for t in terms if t.expression == first.expression}
+    if shares := {t.name: s for t in terms if (s := t.share(PSEUDO_GRADIENT)) is not None}:
+        return {name: START * share for name, share in shares.items()}
+    first = min(term.key for term in terms)
+    return {t.name: START / abs(float(t.factor)) for t in terms if t.key == first}
 
 
 def _start_faults(start: Mapping[str, Any], names: list[str]) -> Iterator[str]:
@@ -379,26 +430,21 @@ def _ambiguous(terms: list[Term]) -> tuple[str, ...]:
 
 
 def _repeated(terms: list[Term], where: Mapping[str, Layers]) -> Iterator[str]:
-    """Terms of one expression, but for those in layers apart."""
-    seen: dict[Expr, list[Term]] = {}
+    """Terms that are the same but for a factor, save those in layers apart."""
+    seen: dict[str, list[Term]] = {}
     for term in terms:
-        try:
-            # A name is not a difference: softsign(x) is x/(1 + Abs(x)).
-            form = canonical(without_definitions(term.expression))
-        except RuleSearchError as error:
-            yield from error.located(f"term {term.name}").lines
-            continue
-        for first in seen.setdefault(form, []):
+        for first in seen.setdefault(term.key, []):
             if (fault := _clash(first, term, where)) is not None:
                 yield fault
                 break
-        seen[form].append(term)
+        seen[term.key].append(term)
 
 
 def _clash(first: Term, term: Term, where: Mapping[str, Layers]) -> str | None:
-    """What is wrong with two terms of one expression; None if they share no layer."""
+    """What is wrong with two terms of one form; None if they share no layer."""
     pair = f"{first.name}, {term.name}"
-    same = f"term {term.name}: the same as {first.name}, {first}"
+    scaled = "" if first.factor == term.factor else ", but for a factor"
+    same = f"term {term.name}: the same as {first.name}, {first}{scaled}"
     here, there = where.get(first.name), where.get(term.name)
     if here is None and there is None:
         return f"{same}; leave out one of {pair}"

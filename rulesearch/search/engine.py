@@ -226,9 +226,9 @@ def _reference(request: Request, stages: Stages, main: Population, alignment: Ra
     shared = pool.throughout(expression, depth)
     if not pseudo_gradient:
         return None
-    if request.config.pathway == "random" and shared == pseudo_gradient:
-        # Feedback alignment is the same rule on the same tasks: known already.
-        rate = alignment
+    if request.config.pathway == "random" and list(shared) == list(pseudo_gradient):
+        # Feedback alignment is the same rule on the same tasks, but for a factor: known already.
+        rate, shared = alignment, pseudo_gradient
     elif len(shared) > 1:
         # In this process: workers have the search's populations only.
         alone = replace(main, pool=Pool(F=expression), compile_for=(), executor=None)
@@ -237,7 +237,7 @@ def _reference(request: Request, stages: Stages, main: Population, alignment: Ra
         )
     else:
         return fit_rate(setting, "reference", stages.fitter(main), stages.measurer(main))
-    theta = tuple(rate.rate * (name in shared) for name in pool.names)
+    theta = tuple(rate.rate * shared.get(name, 0.0) for name in pool.names)
     return replace(rate, term=pool.reference, theta=theta)
 
 

@@ -1,0 +1,104 @@
+"""An expression apart from its constant factor: what terms are compared by.
+
+A constant factor in a term changes its coefficient and nothing else, so it must not decide which
+terms are the same, which one the others are measured against, or where a search begins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import sympy
+from sympy import Add, Expr, Mul
+
+from rulesearch.errors import RuleSearchError
+from rulesearch.notation.canonical import canonical
+from rulesearch.notation.printing import text_of
+from rulesearch.notation.vocabulary import echo
+from rulesearch.operators import without_definitions
+
+#: A coefficient this small beside its parts is one whose parts cancel, sqrt(9 + 4*sqrt(5)) - 2 -
+#: sqrt(5), where SymPy does not see it. Evaluated to twice as many digits.
+CANCELLED = 1e-25
+DIGITS = 50
+
+
+@dataclass(frozen=True)
+class Compared:
+    """An expression as a constant times a form.
+
+    Attributes:
+        factor: the coefficient of the form's first part, in the order of their texts; never zero.
+        form: the expression over its factor, so that the coefficient of its first part is 1;
+            operators of one's own stand by their definitions.
+        key: the text of the form.
+    """
+
+    factor: Expr
+    form: Expr
+    key: str
+
+
+@lru_cache(maxsize=16_384)
+def compared(expression: Expr) -> Compared:
+    """The factor, form and key of a canonical expression.
+
+    Two expressions are the same up to a constant factor if their keys agree, whatever constant it
+    is (irrational or negative), and whether an operator is called or its definition written out.
+
+    Raises:
+        RuleSearchError: an expression that is zero, or has no canonical form, once definitions
+            are written out.
+
+    Example:
+        >>> from rulesearch.notation import W, canonical, sqrt, y_pre
+        >>> one = compared(canonical(-2 * (W - sqrt(2) * y_pre)))
+        >>> one.factor, one.key, one == compared(canonical(W * sqrt(2) - 2 * y_pre))
+        (-2, 'W - sqrt(2)*y_pre', False)
+        >>> one.key == compared(canonical(sqrt(2) * W - 2 * y_pre)).key
+        True
+    """
+    plain = without_definitions(expression)
+    written = text_of(expression)
+    parts = coefficients(plain if plain == expression else canonical(plain, written))
+    if not parts:
+        raise RuleSearchError(f"{echo(written)} is zero; leave it out, or mend it")
+    first = min(parts, key=text_of)
+    factor = parts[first]
+    form = Add(*(_quotient(c, factor) * part for part, c in parts.items()))
+    return Compared(factor, form, text_of(form))
+
+
+def coefficients(form: Expr) -> dict[Expr, Expr]:
+    """The parts of a canonical form without their numbers -> the number that each is times.
+
+    Example:
+        >>> from rulesearch.notation import W, canonical, sqrt, y_pre
+        >>> coefficients(canonical((1 + sqrt(2)) * W - 3 * y_pre))
+        {W: 1 + sqrt(2), y_pre: -3}
+    """
+    found: dict[Expr, list[Expr]] = {}
+    for part in Add.make_args(form):
+        factors = Mul.make_args(part)
+        rest = Mul(*(f for f in factors if not f.is_number))
+        found.setdefault(rest, []).append(Mul(*(f for f in factors if f.is_number)))
+    ordered = sorted(found, key=sympy.default_sort_key)
+    return {rest: Add(*found[rest]) for rest in ordered if not _cancel(found[rest])}
+
+
+def _cancel(numbers: list[Expr]) -> bool:
+    """Whether numbers add up to zero."""
+    total = Add(*numbers)
+    if total.is_Rational or len(numbers) == 1:
+        return bool(total == 0)
+    size = sum(abs(n.evalf(DIGITS)) for n in numbers)
+    return bool(abs(total.evalf(DIGITS)) <= CANCELLED * size)
+
+
+def _quotient(number: Expr, by: Expr) -> Expr:
+    """One number over another, looking the same however both were written."""
+    quotient = number / by
+    if quotient.is_Rational:
+        return quotient
+    return sympy.expand(sympy.radsimp(sympy.cancel(quotient)))
