@@ -555,6 +555,34 @@ def test_fit_rate_says_when_there_is_no_bracket():
     assert found.rate > 1e-3 * 2**8 * 0.97  # two octaves and six widenings above the start
 
 
+@pytest.mark.parametrize("cliff", [3e-4, 3e-3, 1e-5])
+def test_a_rate_at_which_lifetimes_diverge_is_no_baseline(cliff):
+    """Beyond the cliff all diverge but for one that happens not to, and that lowers the mean."""
+    setting = setting_of(ONE, common_tasks=10)
+
+    def forward(label, theta, seeds):
+        rate = theta[0]
+        stays = [rate < cliff] * len(seeds)
+        loss = [180.0] * len(seeds)
+        if rate < cliff:
+            loss = [100 + 10 * math.log2(rate / (cliff / 3)) ** 2] * len(seeds)
+        elif rate > 0.03:
+            stays[0], loss[0] = True, 1.0
+        count = len(seeds)
+        return Outcomes(
+            seeds, tuple(loss), (0.1,) * count, (180.0,) * count, tuple(not s for s in stays)
+        )
+
+    found = best_rate(setting, "backprop", forward)
+    if cliff > 1e-3 / 2**6:
+        assert found.rate == pytest.approx(cliff / 3, rel=0.06)
+        assert found.bracketed
+    else:
+        # None that is tried is below the cliff: then the smallest, and not the accident.
+        assert found.rate == min(rate for rate, _ in found.curve)
+        assert not found.bracketed
+
+
 def test_final_coefficients(planted):
     setting, found, _ = planted
     run, _, _ = runners(PLANTED)

@@ -92,31 +92,41 @@ def _search(
 
     It is evaluated at the centre times powers of two, further out while the best is at the edge,
     then minimised between the neighbours of the best (`scipy.optimize.minimize_scalar`, to 3 % of
-    the coefficient).
+    the coefficient). A rate at which most lifetimes diverge is worse than any at which they do not,
+    and of two such the smaller is the better: beyond the cliff the loss is level but for the few
+    that are left, and says nothing of where the best rate is.
     """
     seeds = common_seeds(setting)[: setting.effort.baseline_tasks]
     curve: dict[float, float] = {}  # octaves from the centre: mean loss
+    beyond: set[float] = set()  # octaves at which most lifetimes diverge
 
     def loss_at(octaves: float) -> float:
         if octaves not in curve:
             theta = one_term(setting, term, centre * 2.0**octaves)
-            curve[octaves] = measure(f"{label}/rate {theta[term]!r}", theta, seeds).mean_loss
+            outcomes = measure(f"{label}/rate {theta[term]!r}", theta, seeds)
+            curve[octaves] = outcomes.mean_loss
+            if 2 * sum(outcomes.diverged) > len(seeds):
+                beyond.add(octaves)
         return curve[octaves]
 
+    def order(octaves: float) -> tuple[bool, float]:
+        loss = loss_at(octaves)
+        return (True, octaves) if octaves in beyond else (False, loss)
+
     low, high = bracket
-    best = min(range(low, high + 1), key=loss_at)
+    best = min(range(low, high + 1), key=order)
     for _ in range(WIDENINGS):
         if best not in (low, high):
             break
         low, high = (low - 1, high) if best == low else (low, high + 1)
-        best = min(range(low, high + 1), key=loss_at)
+        best = min(range(low, high + 1), key=order)
     optimize.minimize_scalar(
         lambda octaves: loss_at(float(octaves)),
         bounds=(best - 1, best + 1),
         method="bounded",
         options={"xatol": math.log2(1.03)},
     )
-    found = min(curve, key=loss_at)
+    found = min(curve, key=order)
     rate = centre * 2.0**found
     return Rate(
         term=setting.names[term],
