@@ -23,10 +23,11 @@ from rulesearch.errors import RuleSearchError
 from rulesearch.meta import lifetime_seeds
 from rulesearch.notation import Pool
 from rulesearch.notation.pool import PSEUDO_GRADIENT
+from rulesearch.plain import from_plain
 from rulesearch.population import Population
 from rulesearch.result import Result
 from rulesearch.runs import open_run
-from rulesearch.search.config import Config, from_options
+from rulesearch.search.config import Config
 from rulesearch.statistics import Outcomes, compare, measure
 
 GRID = tuple(np.geomspace(0.01, 0.045, 9).tolist())
@@ -49,7 +50,7 @@ def backprop(config: Config) -> Population:
 
 def grid(run: Path) -> dict[float, Outcomes]:
     """Outcomes by rate on the run's evaluation tasks: the run's own rate first, then the grid."""
-    config = from_options(open_run(run).options).resolved()
+    config = from_plain(Config, open_run(run).options).resolved()
     rate = Result.load(run).evaluation["backprop"].rate
     if rate is None or config.effort is None:
         raise RuleSearchError(f"{run}: has no rate of backprop; make the run anew")

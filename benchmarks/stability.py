@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,11 +23,12 @@ from typing import Any
 
 from rulesearch.data import load_data
 from rulesearch.errors import RuleSearchError
-from rulesearch.notation import load_pool, pool_to_plain
+from rulesearch.kept import read_stage, stage_labels, write_stage
+from rulesearch.notation import load_pool
 from rulesearch.result import Result
-from rulesearch.runs import RunConfig, create_run, versions, write_result
-from rulesearch.search import Config, search
-from rulesearch.search.config import to_options
+from rulesearch.runs import create_run, reading
+from rulesearch.search import Config, prepare, search
+from rulesearch.search.whole import record
 from rulesearch.selection import Effort
 
 PLAIN = "as it is"
@@ -46,13 +46,13 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 }
 #: What selects is the same as in the plain search; coefficients are not asked for.
 SELECTION_ONLY = Effort(final_refits=2, final_steps=20, mean_steps=0)
-#: Stages, by the beginning of their files' names, that do not depend on what is changed.
+#: Stages, by the beginning of their labels, that do not depend on what is changed.
 BASELINES = (
-    *("backprop%2F", "feedback+alignment%2F"),
-    *("evaluation%2Fbackprop", "evaluation%2Ffeedback"),
+    *("backprop/", "feedback alignment/"),
+    *("evaluation/backprop", "evaluation/feedback"),
 )
 SHARED: Mapping[str, tuple[str, ...]] = {
-    "parsimony": (*BASELINES, "trial+", "elimination%2Ffull", "elimination%2Freference"),
+    "parsimony": (*BASELINES, "trial ", "elimination/full", "elimination/reference"),
     "l1": BASELINES,
     "largest_scale": BASELINES,
 }
@@ -69,29 +69,23 @@ def found(out: Path, variant: str, seed: int, grammar: Path, **options: Any) -> 
     if changed:
         given.setdefault("effort", SELECTION_ONLY)
     config = Config(**given)
+    data = load_data(config.dataset, config.data_root, shape=config.shape)
     if not (run / "config.json").exists():
-        create_run(
-            run,
-            RunConfig(pool=pool_to_plain(pool), options=to_options(config), versions=versions()),
-        )
+        create_run(run, record(prepare(pool, data, config)))
         plain = out / f"{PLAIN.replace(' ', '-')}-seed{seed}"
         for option in set(changed) & set(SHARED):
             _share_stages(plain, run, SHARED[option])
-    data = load_data(config.dataset, config.data_root, shape=config.shape)
-    result = search(pool, data, config, run=run)
-    write_result(run, result)
-    return result
+    return search(pool, data, config, run=run)
 
 
-def _share_stages(plain: Path, run: Path, names: tuple[str, ...]) -> None:
+def _share_stages(plain: Path, run: Path, labels: tuple[str, ...]) -> None:
     """Copy what the plain search of the same seed has done and the change leaves as it is."""
-    stages = plain / "stages"
-    if not stages.exists():
+    if not (plain / "config.json").exists():
         return
-    (run / "stages").mkdir(exist_ok=True)
-    for file in stages.iterdir():
-        if file.name.startswith(names):
-            shutil.copy(file, run / "stages" / file.name)
+    begun, changed = reading(plain), reading(run)
+    for label in stage_labels(begun):
+        if label.startswith(labels):
+            write_stage(changed, label, read_stage(begun, label, dict[str, Any]))
 
 
 def row(result: Result) -> str:

@@ -15,3 +15,9 @@ Law: TypeAlias = Literal["uniform", "normal"]
 
 Neurons: TypeAlias = Literal["shared", "separate"]
 """Whether activities and errors are in the same cells."""
+
+PathwayName: TypeAlias = Literal["random", "symmetric", "direct", "sign-symmetric"]
+"""How errors travel backward, see `rulesearch.pathways`."""
+
+ProtocolName: TypeAlias = Literal["robust", "paper"]
+"""How coefficients are meta-learned, see `rulesearch.meta.protocols`."""

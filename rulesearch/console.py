@@ -9,12 +9,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
 from rulesearch.letters import spell_out
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143  # 128 and the number of the signal, as shells have it
 NOTHING_WRITTEN = "interrupted before anything was written"
 
 
@@ -28,13 +29,30 @@ def process(main: Callable[[], int]) -> NoReturn:
         signal.signal(signal.SIGINT, _end)
     for stream in (sys.stdout, sys.stderr):
         spell_out(stream)
-    sys.exit(main())
+    code = INTERRUPTED
+    with suppress(KeyboardInterrupt):  # between the command's own guards
+        code = main()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # nothing is left to stop
+    sys.exit(code)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as a batch system sends it before a job's time is up."""
 
 
 def interruptible() -> None:
-    """From here on an interrupt raises KeyboardInterrupt: there is something to leave in order."""
+    """From here on an interrupt raises KeyboardInterrupt: there is something to leave in order.
+
+    SIGTERM raises its kind `Terminated`.
+    """
     if signal.getsignal(signal.SIGINT) is _end:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, _terminate)
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:

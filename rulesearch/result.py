@@ -2,139 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from numbers import Integral, Real
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import UnionType
-from typing import Any, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any
 
+from rulesearch.documents import layout, read_document, sealed, unsealed
 from rulesearch.errors import RuleSearchError
-
-SCHEMA_VERSION = 1
-
-Json: TypeAlias = Any  # None, bool, int, float, str, or lists and string-keyed dicts of these
-Number: TypeAlias = float | None  # None: not finite; strict JSON has no other spelling for it
-Interval: TypeAlias = tuple[Number, Number]
-RecordType = TypeVar("RecordType", bound="Record")
-
-
-# Plain values ------------------------------------------------------------------------------------
-
-
-def plain(value: object) -> Json:
-    """A value as strict JSON holds it: tuples are lists, numbers that are not finite are None.
-
-    Raises:
-        TypeError: something that JSON has no form for (a caller's bug).
-
-    Example:
-        >>> plain({"layers": (170, 130), "loss": float("nan")})
-        {'layers': [170, 130], 'loss': None}
-    """
-    match value:
-        case None | bool() | str():
-            return value
-        case Integral():
-            return int(value)
-        case Real():
-            return float(value) if math.isfinite(value) else None
-        case Path():
-            return str(value)
-        case Mapping():
-            return {str(key): plain(item) for key, item in value.items()}
-        case list() | tuple():
-            return [plain(item) for item in value]
-    if isinstance(value, Record):
-        return {entry.name: plain(getattr(value, entry.name)) for entry in fields(value)}
-    raise TypeError(f"no JSON form for {type(value).__name__}")
-
-
-def _convert(hint: Any, value: object, where: str) -> Any:
-    """`value` as the type `hint` wants it; `where` is the path of the field, for the message.
-
-    Raises:
-        ValueError: it cannot be had, with the path of the innermost field.
-    """
-    if hint is Any:
-        return plain(value)
-    if is_dataclass(hint) and isinstance(hint, type):
-        if isinstance(value, hint):
-            return value
-        entries = _expect(Mapping, value, where, "an object")
-        hints = get_type_hints(hint)
-        # A field that has a default may be newer than the record.
-        needed = [
-            entry.name
-            for entry in fields(hint)
-            if entry.default is MISSING and entry.default_factory is MISSING
-        ]
-        for name in needed:
-            if name not in entries:
-                raise ValueError(f"{_inside(where, name)}: is missing")
-        return hint(
-            **{
-                name: _convert(kind, entries[name], _inside(where, name))
-                for name, kind in hints.items()
-                if name in entries
-            }
-        )
-    if isinstance(hint, UnionType):  # the only union is Number
-        if value is None or (isinstance(value, Real) and not math.isfinite(value)):
-            return None
-        return _convert(float, value, where)
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is dict:
-        entries = _expect(Mapping, value, where, "an object")
-        return {
-            str(key): _convert(arguments[1], item, _inside(where, str(key)))
-            for key, item in entries.items()
-        }
-    if origin is tuple:
-        items = _expect((list, tuple), value, where, "a list")
-        kinds = [arguments[0]] * len(items) if arguments[-1] is Ellipsis else list(arguments)
-        if len(kinds) != len(items):
-            raise ValueError(f"{where}: {len(kinds)} values are needed, not {len(items)}")
-        return tuple(
-            _convert(kind, item, f"{where}[{index}]")
-            for index, (kind, item) in enumerate(zip(kinds, items, strict=True))
-        )
-    if hint in (bool, str):
-        return _expect(hint, value, where, "text" if hint is str else "true or false")
-    kind, wanted = (Integral, "a whole number") if hint is int else (Real, "a number")
-    return hint(_expect(kind, None if isinstance(value, bool) else value, where, wanted))
-
-
-def _expect(kind: Any, value: object, where: str, wanted: str) -> Any:
-    if not isinstance(value, kind):
-        raise ValueError(f"{where}: {wanted} is needed, not {str(value)[:40]!r}")
-    return value
-
-
-def _inside(where: str, name: str) -> str:
-    return f"{where}.{name}" if where else name
-
-
-@dataclass(frozen=True, kw_only=True)
-class Record:
-    """A frozen record that holds exactly what its JSON reads back as.
-
-    Whatever a field is given (lists, NumPy numbers, a loss that is not finite) becomes the plain
-    value of the field's type, so that a record equals its own copy from disk.
-
-    Raises:
-        ValueError: a field that does not have its type, with its name.
-    """
-
-    def __post_init__(self) -> None:
-        for name, hint in get_type_hints(type(self)).items():
-            object.__setattr__(self, name, _convert(hint, getattr(self, name), name))
-
-
-# The result --------------------------------------------------------------------------------------
+from rulesearch.plain import SCHEMA_VERSION, Count, Interval, Number, Record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +31,7 @@ class PoolEntry(Record):
     latex: str
     needs: tuple[str, ...]
     evidence: dict[str, str]
-    layers: tuple[int, ...] = ()
+    layers: tuple[Count, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,12 +48,12 @@ class TrialRecord(Record):
         failed: why it was given up; it then keeps no term. Empty for a trial that ended.
     """
 
-    seed: int
+    seed: Count
     support: tuple[str, ...]
     theta: dict[str, Number]
-    diverged_lifetimes: int
-    meta_steps: int
-    retreats: int = 0
+    diverged_lifetimes: Count
+    meta_steps: Count
+    retreats: Count = 0
     failed: str = ""
 
 
@@ -226,8 +102,8 @@ class EvaluationRecord(Record):
     accuracy: Number
     accuracy_interval: Interval
     loss: Number
-    lifetimes: int
-    diverged: int
+    lifetimes: Count
+    diverged: Count
     rate: Number = None
     loss_interval: Interval = (None, None)
     learns: bool = True
@@ -251,12 +127,13 @@ class Result(Record):
         message: what a reader must know first, such as that nothing beats the reference; or "".
         images: which images served for what.
         config: the options of the request.
-        versions: name -> version of what the numbers depend on.
-        seconds: wall time of the search.
+        versions: name -> version of what the numbers depend on, at its end.
+        earlier: the versions and kernels of other sessions of the same run, where they differed.
+        seconds: wall time of the search, over all sessions; work that a crash undid is not in it.
         schema_version: of this layout.
     """
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Count = SCHEMA_VERSION
     pool: tuple[PoolEntry, ...]
     support: tuple[str, ...]
     theta: dict[str, Number]
@@ -265,11 +142,12 @@ class Result(Record):
     trials: tuple[TrialRecord, ...]
     elimination: tuple[EliminationRecord, ...]
     evaluation: dict[str, EvaluationRecord]
-    fails: dict[str, tuple[int, int]] = field(default_factory=dict)
+    fails: dict[str, tuple[Count, Count]] = field(default_factory=dict)
     message: str = ""
     images: dict[str, str]
     config: dict[str, Any]
     versions: dict[str, str]
+    earlier: tuple[dict[str, str], ...] = ()
     seconds: Number
 
     @property
@@ -279,7 +157,7 @@ class Result(Record):
 
     def to_json(self) -> str:
         """The text of `result.json`: strict JSON, null where a number is not finite."""
-        return layout(plain(self))
+        return layout(sealed(self))
 
     @classmethod
     def from_json(cls, text: str) -> Result:
@@ -288,7 +166,7 @@ class Result(Record):
         Raises:
             RuleSearchError: not JSON, another schema, or a field that is missing or wrong.
         """
-        return _record(cls, text)
+        return unsealed(cls, text)
 
     @classmethod
     def load(cls, run_directory: str | os.PathLike[str]) -> Result:
@@ -304,7 +182,12 @@ class Result(Record):
                 f"go on with it by --resume {run}"
             )
         path = run / "result.json"
-        return read_record(cls, path, f"write it again by --resume {run}")
+        try:
+            return read_document(cls, path, f"delete it, and write it again by --resume {run}")
+        except FileNotFoundError:
+            raise RuleSearchError(
+                f"{path}: no such file; give the directory of a finished run"
+            ) from None
 
     def __str__(self) -> str:
         """The rule as an equation, then its evidence in a line or two."""
@@ -379,63 +262,3 @@ def _layers_behind(entry: PoolEntry) -> str:
     if not entry.layers:
         return ""
     return f" [layer{'s' if len(entry.layers) > 1 else ''} {layers_text(entry.layers)}]"
-
-
-def _record(kind: type[RecordType], text: str) -> RecordType:
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise RuleSearchError(f"not JSON at line {error.lineno} ({error.msg})") from None
-    schema = value.get("schema_version") if isinstance(value, dict) else None
-    if schema != SCHEMA_VERSION:
-        raise RuleSearchError(
-            f"schema_version is {plain(schema)!r}, and this rulesearch reads {SCHEMA_VERSION}"
-        )
-    try:
-        record: RecordType = _convert(kind, value, "")
-    except ValueError as error:
-        raise RuleSearchError(str(error)) from None
-    return record
-
-
-def read_record(kind: type[RecordType], path: Path, way_out: str) -> RecordType:
-    """The record of type `kind` that a file holds; its messages end with `way_out`.
-
-    Raises:
-        RuleSearchError: no such file, not JSON, another schema, or a field missing or wrong.
-    """
-    try:
-        return _record(kind, path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RuleSearchError(
-            f"{path}: cannot be read ({error.strerror}); give the directory of a run"
-        ) from None
-    except UnicodeDecodeError:
-        raise RuleSearchError(f"{path}: not a text file; {way_out}") from None
-    except RuleSearchError as error:
-        raise RuleSearchError(f"{path}: {error}; {way_out}") from None
-
-
-def layout(value: Json) -> str:
-    """Strict JSON for people: what fits on one line is on one line.
-
-    Example:
-        >>> print(layout({"support": ["F0", "F2"]}), end="")
-        {"support": ["F0", "F2"]}
-    """
-    return _lines(value, indent=0, lead=0) + "\n"
-
-
-def _lines(value: Json, indent: int, lead: int, width: int = 100) -> str:
-    """`value` laid out behind `indent` spaces and `lead` characters of its own key."""
-    flat = json.dumps(value, allow_nan=False, ensure_ascii=False)
-    if not value or not isinstance(value, dict | list) or indent + lead + len(flat) < width:
-        return flat
-    if isinstance(value, dict):
-        items = [(json.dumps(key, ensure_ascii=False) + ": ", item) for key, item in value.items()]
-    else:
-        items = [("", item) for item in value]
-    inner = " " * (indent + 2)
-    lines = [inner + key + _lines(item, indent + 2, len(key)) for key, item in items]
-    left, right = ("{", "}") if isinstance(value, dict) else ("[", "]")
-    return f"{left}\n" + ",\n".join(lines) + f"\n{' ' * indent}{right}"

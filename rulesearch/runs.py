@@ -1,39 +1,49 @@
 """The run directory: plain data to and from files. Computes nothing.
 
     runs/bio/
-      config.json          the request: the pool as text, options, versions
-      history.jsonl        one meta-step a line
-      stages/LABEL.json    what a finished stage gave
+      config.json          the request: the pool as text, options, a digest of the data, versions
+      stages/LABEL.json    what a finished stage gave, with its history
       checkpoints/         the same names: how far a stage under way is
+      history.jsonl        all history, one meta-step a line, to look at while it grows
       result.json          the answer, a `rulesearch.result.Result`
 
 `config.json` is written first and claims the directory; a file that is replaced is replaced at
-once. A crash at any moment leaves a directory that `--resume` can go on with. One process writes
-a run; stages and checkpoints hold whatever JSON their caller gives, and there NaN and Infinity
-are kept (Python's own extension of JSON), so that a resumed search sees the numbers of an
-unbroken one to the bit.
+once. A crash at any moment leaves a directory that `--resume` can go on with, to the same result
+and the same history: a stage's rows are in one file with the state that they led to, and
+`history.jsonl` is written anew from those. Every file but that one carries a digest of its content,
+stages and checkpoints also that of the request they belong to. One process at a time works on a
+run; it holds a lock that ends with it.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import importlib.metadata
-import json
 import os
 import platform
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote_plus
 
+from rulesearch.documents import (
+    digest_of,
+    is_temporary,
+    layout,
+    read_document,
+    remove_temporaries,
+    replace_file,
+    sealed,
+    writing,
+)
 from rulesearch.errors import RuleSearchError
-from rulesearch.result import SCHEMA_VERSION, Json, Record, Result, layout, plain, read_record
+from rulesearch.kept import Run, all_kept, go_on, history, write_history
+from rulesearch.lock import LOCK, alone
+from rulesearch.plain import SCHEMA_VERSION, Count, Record, to_plain
+from rulesearch.result import Result
 
 PACKAGES = ("rulesearch", "torch", "sympy", "numpy", "scipy", "numba")  # what numbers depend on
-LONGEST_NAME = 120  # of a stage's file, well below the 255 bytes of common file systems
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +52,16 @@ class RunConfig(Record):
 
     Attributes:
         pool: the pool as text, all that the notation needs to build it again.
-        options: name -> value of every option, the seed among them.
-        versions: name -> version at the start of the run.
+        options: name -> value of every option, defaults filled in, paths absolute.
+        data: digest of the images, see `Data.digest`; "" if they are not known.
+        versions: name -> version of what the numbers depend on, and the kernel, at its start.
         schema_version: of this layout.
     """
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Count = SCHEMA_VERSION
     pool: dict[str, Any]
     options: dict[str, Any]
+    data: str = ""
     versions: dict[str, str]
 
 
@@ -104,7 +116,11 @@ def look_at(directory: Path) -> None:
         raise RuleSearchError(
             f"{where}: cannot be written ({os.strerror(errno.EACCES)}); choose another --out"
         )
-    found = sorted(path.name for path in directory.iterdir()) if listed else []
+    found = sorted(
+        path.name
+        for path in (directory.iterdir() if listed else ())
+        if path.name != LOCK and not is_temporary(path)  # of one that was killed at its beginning
+    )
     if found and "config.json" not in found:
         raise RuleSearchError(
             f"{where}: is not empty and holds no run ({found[0]} is there); "
@@ -125,19 +141,23 @@ def create_run(directory: Path, config: RunConfig) -> None:
     look_at(directory)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with (directory / "config.json").open("x", encoding="utf-8") as file:  # the claim
-            file.write(layout(plain(config)))
-            file.flush()
-            os.fsync(file.fileno())
-    except FileExistsError:
-        raise RuleSearchError(
-            f"{where}: already holds a run ({_what_is_there(directory, config)}); go on with it "
-            f"by --resume {directory}, or choose another --out; nothing was changed"
-        ) from None
     except OSError as error:
         raise RuleSearchError(
             f"{where}: cannot be written ({error.strerror}); choose another --out"
         ) from None
+    _refuse_run(directory, config, where)
+    with alone(directory, where):
+        _refuse_run(directory, config, where)  # another process may have been quicker
+        remove_temporaries(directory)
+        replace_file(directory / "config.json", layout(sealed(config)), "choose another --out")
+
+
+def _refuse_run(directory: Path, config: RunConfig, where: str) -> None:
+    if holds_run(directory):
+        raise RuleSearchError(
+            f"{where}: already holds a run ({_what_is_there(directory, config)}); go on with it "
+            f"by --resume {directory}, or choose another --out; nothing was changed"
+        )
 
 
 def _what_is_there(directory: Path, asked: RunConfig) -> str:
@@ -146,18 +166,28 @@ def _what_is_there(directory: Path, asked: RunConfig) -> str:
         there = open_run(directory)
         history = read_history(directory)
     except RuleSearchError:
-        return "just begun, or damaged"
+        return "damaged, or of another version"
     if there.pool != asked.pool:
         difference = "another pool"
     elif there.options != asked.options:
         difference = "other options"
     else:
         difference = "the same request"
-    if (directory / "result.json").exists():
+    if is_finished(directory):
         return f"{difference}, finished"
     if not history:
         return f"{difference}, not a meta-step made"
-    return f"{difference}, {history[-1].get('step')} of {history[-1].get('of')} meta-steps"
+    return f"{difference}, {history[-1]['step']} of {history[-1]['of']} meta-steps"
+
+
+def holds_run(directory: Path) -> bool:
+    """Whether there is a run, whatever its state."""
+    return (directory / "config.json").is_file()
+
+
+def is_finished(directory: Path) -> bool:
+    """Whether the run has its result, which is the last that is written."""
+    return (directory / "result.json").exists()
 
 
 def open_run(directory: Path) -> RunConfig:
@@ -166,110 +196,83 @@ def open_run(directory: Path) -> RunConfig:
     Raises:
         RuleSearchError: no run there, or its `config.json` is broken.
     """
-    if not (directory / "config.json").is_file():
+    try:
+        return read_document(
+            RunConfig,
+            directory / "config.json",
+            "it cannot go on; begin a new run in another directory",
+        )
+    except FileNotFoundError:
         problem = "holds no run (no config.json)" if directory.is_dir() else "no such directory"
         raise RuleSearchError(
             f"--resume {directory}: {problem}; give the directory that --out named"
-        )
-    way_out = "it cannot go on; start the search anew"
-    return read_record(RunConfig, directory / "config.json", way_out)
+        ) from None
 
 
-# History -----------------------------------------------------------------------------------------
+# One process at a time ---------------------------------------------------------------------------
 
 
-def append_history(run: Path, row: Mapping[str, object]) -> None:
-    """Add one meta-step (strict JSON: null where a number is not finite).
+@contextmanager
+def at_work(directory: Path, made_with: Mapping[str, str], where: str) -> Iterator[Run]:
+    """A run that this process has to itself, tidied of what a killed one left.
 
     Args:
-        run: the directory.
-        row: what is to be kept; `stage` and `step` (counted from 1) say which meta-step it is.
+        directory: of a run.
+        made_with: see `Kept`.
+        where: the run is, in the words of whoever asked.
+
+    Raises:
+        RuleSearchError: no run there, another process works on it, or a file of it is damaged.
+    """
+    digest = _digest(open_run(directory))
+    with alone(directory, where):
+        folders = directory, directory / "stages", directory / "checkpoints"
+        with writing(directory, go_on(directory)):
+            for folder in folders:
+                remove_temporaries(folder)
+            # Killed between a stage's end and this removal.
+            for path in (directory / "checkpoints").glob("*.json"):
+                if (directory / "stages" / path.name).exists():
+                    path.unlink()
+        run = Run(directory, digest, dict(made_with))
+        kept = all_kept(run)
+        if kept and not is_finished(directory):
+            write_history(run)
+        yield replace(run, before=max((k.seconds or 0.0 for k in kept), default=0.0))
+
+
+def _digest(config: RunConfig) -> str:
+    return digest_of(to_plain(config))
+
+
+def reading(directory: Path) -> Run:
+    """A run to be read only.
+
+    Raises:
+        RuleSearchError: no run there, or its `config.json` is broken.
+    """
+    return Run(directory, _digest(open_run(directory)), {})
+
+
+# Reading and finishing ---------------------------------------------------------------------------
+
+
+def read_history(directory: Path) -> list[dict[str, Any]]:
+    """The meta-steps of a run so far, see `rulesearch.kept.history`.
+
+    Raises:
+        RuleSearchError: no run there, or a file of it is damaged.
+    """
+    return history(reading(directory))
+
+
+def write_rule(run: Path, latex: str) -> None:
+    """Write `rule.tex`.
 
     Raises:
         RuleSearchError: the file cannot be written.
     """
-    path = run / "history.jsonl"
-    line = json.dumps(plain(row), allow_nan=False, ensure_ascii=False) + "\n"
-    with _writing(path, run), path.open("a+b") as file:
-        file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
-        if file.read(1) not in (b"", b"\n"):  # a crash tore the last line: that one is made again
-            file.seek(0)
-            file.truncate(file.read().rfind(b"\n") + 1)
-        file.write(line.encode())
-
-
-def read_history(run: Path) -> list[dict[str, Any]]:
-    """The meta-steps so far, in the order first made.
-
-    A last line torn by a crash is left out. A run that goes on from a checkpoint makes a few
-    meta-steps again: the later row of the same `stage` and `step` takes the place of the earlier.
-
-    Raises:
-        RuleSearchError: a line in the middle that is no JSON object.
-    """
-    path = run / "history.jsonl"
-    if not path.exists():
-        return []
-    *lines, _torn_or_empty = path.read_bytes().split(b"\n")
-    rows: dict[object, dict[str, Any]] = {}
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line)
-        except ValueError:  # neither JSON nor UTF-8
-            row = None
-        if not isinstance(row, dict):
-            raise RuleSearchError(
-                f"{path}, line {number}: not a JSON object; delete that line to go on"
-            )
-        key = (row["stage"], row["step"]) if {"stage", "step"} <= row.keys() else number
-        rows[key] = row
-    return list(rows.values())
-
-
-# Stages ------------------------------------------------------------------------------------------
-
-
-def write_stage(run: Path, label: str, value: Json) -> None:
-    """Keep what a finished stage gave; its checkpoint is no longer needed and goes.
-
-    Args:
-        run: the directory.
-        label: unique in the run; two labels never share a file.
-        value: anything JSON, NaN and Infinity included.
-
-    Raises:
-        RuleSearchError: the file cannot be written; what was there before is untouched.
-    """
-    _write_labelled(run, _stage_path(run, label), label, value)
-    with _writing(_checkpoint_path(run, label), run):
-        _checkpoint_path(run, label).unlink(missing_ok=True)
-
-
-def read_stage(run: Path, label: str) -> Json:
-    """What the stage of this label gave, or None if it is not finished.
-
-    Raises:
-        RuleSearchError: its file is broken.
-    """
-    return _read_labelled(_stage_path(run, label), label)
-
-
-def write_checkpoint(run: Path, label: str, value: Json) -> None:
-    """Keep the state of a stage under way, in place of its last checkpoint.
-
-    Raises:
-        RuleSearchError: the file cannot be written; the last checkpoint is untouched.
-    """
-    _write_labelled(run, _checkpoint_path(run, label), label, value)
-
-
-def read_checkpoint(run: Path, label: str) -> Json:
-    """The last state kept of a stage under way, or None.
-
-    Raises:
-        RuleSearchError: its file is broken.
-    """
-    return _read_labelled(_checkpoint_path(run, label), label)
+    replace_file(run / "rule.tex", latex, go_on(run))
 
 
 def write_result(run: Path, result: Result) -> None:
@@ -278,69 +281,4 @@ def write_result(run: Path, result: Result) -> None:
     Raises:
         RuleSearchError: the file cannot be written.
     """
-    _replace(run, run / "result.json", result.to_json())
-
-
-def _file_stem(label: str) -> str:
-    name = quote_plus(label)
-    if len(name) > LONGEST_NAME:
-        name = f"{name[: LONGEST_NAME - 17]}-{hashlib.sha256(label.encode()).hexdigest()[:16]}"
-    return name
-
-
-def _stage_path(run: Path, label: str) -> Path:
-    return run / "stages" / f"{_file_stem(label)}.json"
-
-
-def _checkpoint_path(run: Path, label: str) -> Path:
-    return run / "checkpoints" / f"{_file_stem(label)}.json"
-
-
-def _write_labelled(run: Path, path: Path, label: str, value: Json) -> None:
-    with _writing(path, run):
-        path.parent.mkdir(exist_ok=True)
-    _replace(run, path, json.dumps({"label": label, "value": value}, ensure_ascii=False) + "\n")
-
-
-def _read_labelled(path: Path, label: str) -> Json:
-    try:
-        held = json.loads(path.read_text(encoding="utf-8"))
-        # Where a file system takes f0 and F0 for one name, the label inside decides.
-        return held["value"] if held["label"] == label else None
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, LookupError, TypeError):
-        raise RuleSearchError(
-            f"{path}: cannot be read; delete it to make that stage anew"
-        ) from None
-
-
-# Writing -----------------------------------------------------------------------------------------
-
-
-def _replace(run: Path, path: Path, text: str) -> None:
-    """Write a file so that a crash leaves either the old content or the new, whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with _writing(path, run):
-        try:
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:  # an interrupt too leaves no litter
-            with suppress(OSError):
-                temporary.unlink()
-            raise
-
-
-@contextmanager
-def _writing(path: Path, run: Path) -> Iterator[None]:
-    """Turns what the file system refuses into a message that names the file."""
-    try:
-        yield
-    except OSError as error:
-        raise RuleSearchError(
-            f"{path}: cannot be written ({error.strerror}); make room or give permission, "
-            f"then go on by --resume {run}"
-        ) from None
+    replace_file(run / "result.json", result.to_json(), go_on(run))

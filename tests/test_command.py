@@ -99,7 +99,7 @@ def test_all_paths_that_are_not_there_are_named_at_once(tmp_path):
         "from rulesearch import search; import rulesearch.search.config as c; c.Config",
         "import rulesearch.search.config as c; from rulesearch import search; c.Config",
         "from rulesearch.search import Config, search; from rulesearch import search as other; "
-        "import rulesearch.search.engine as e; assert e.search is search",
+        "import rulesearch.search.whole as w; assert w.search is search",
         "import rulesearch; search = rulesearch.search; import rulesearch.search.config; "
         "assert rulesearch.search.config.Config is rulesearch.Config",
         "from rulesearch import *; import rulesearch.search.stages",

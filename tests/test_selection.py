@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.lifetime import Lifetimes
-from rulesearch.meta import ROBUST, Fit, fit_together, from_json, to_json
+from rulesearch.meta import ROBUST, Fit, fit_together
+from rulesearch.plain import from_plain, to_plain
 from rulesearch.selection import (
     Effort,
     Rate,
@@ -191,13 +192,13 @@ def test_labels_are_unique_and_kept_answers_give_the_same_path(planted):
 
     def remembered_fit(plans):
         for plan in plans:
-            kept[plan.label] = kept.get(plan.label) or to_json(run([plan])[0])
-        return [from_json(Fit, kept[plan.label]) for plan in plans]
+            kept[plan.label] = kept.get(plan.label) or to_plain(run([plan])[0])
+        return [from_plain(Fit, kept[plan.label]) for plan in plans]
 
     def remembered_measure(label, theta, seeds):
-        text = kept.setdefault(label, None) or to_json(forward(label, theta, seeds))
+        text = kept.setdefault(label, None) or to_plain(forward(label, theta, seeds))
         kept[label] = text
-        return from_json(Outcomes, text)
+        return from_plain(Outcomes, text)
 
     screened = Screen(support=(0, 1, 2), frequencies={}, phi=found.phi, failed=0)
     arguments = (setting, screened, remembered_fit, remembered_measure, nothing_alike)

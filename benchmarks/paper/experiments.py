@@ -37,12 +37,11 @@ from rulesearch.meta import (
     MetaState,
     StepRecord,
     fit_together,
-    from_json,
     lifetime_seeds,
-    to_json,
     units,
 )
 from rulesearch.notation import Pool
+from rulesearch.plain import from_plain, to_plain
 from rulesearch.population import Memory, Population
 from rulesearch.updates import norms
 
@@ -393,7 +392,7 @@ def _write(path: Path, found: Records, states: Iterable[MetaState | None] | None
     arrays: dict[str, Any] = {name: getattr(found, name) for name in _ARRAYS}
     arrays |= {_OBSERVED + name: values for name, values in found.observed.items()}
     if states is not None:
-        arrays["states"] = np.array([to_json(s) if s else "" for s in states])
+        arrays["states"] = np.array([json.dumps(to_plain(s)) if s else "" for s in states])
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -417,7 +416,10 @@ def _read(path: Path) -> tuple[Records, list[MetaState | None]]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        states = [from_json(MetaState, text) if text else None for text in arrays.get("states", ())]
+        states = [
+            from_plain(MetaState, json.loads(text)) if text else None
+            for text in arrays.get("states", ())
+        ]
         found = Records(
             loss=arrays["loss"],
             accuracy=arrays["accuracy"],
@@ -431,7 +433,7 @@ def _read(path: Path) -> tuple[Records, list[MetaState | None]]:
             seconds=float(arrays["seconds"]),
             lifetimes=int(arrays["lifetimes"]),
         )
-    except (ValueError, KeyError, EOFError, BadZipFile) as fault:
+    except (ValueError, KeyError, EOFError, BadZipFile, RuleSearchError) as fault:
         raise RuleSearchError(
             f"{path}: damaged ({fault}); delete it, and it is run again"
         ) from None

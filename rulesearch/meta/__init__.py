@@ -26,5 +26,3 @@ from rulesearch.meta.records import Fit as Fit
 from rulesearch.meta.records import FitPlan as FitPlan
 from rulesearch.meta.records import MetaState as MetaState
 from rulesearch.meta.records import StepRecord as StepRecord
-from rulesearch.meta.records import from_json as from_json
-from rulesearch.meta.records import to_json as to_json

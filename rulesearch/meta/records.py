@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import dataclass, field
 
-from rulesearch.errors import RuleSearchError
 from rulesearch.meta.protocols import MetaProtocol
-
-_Record = TypeVar("_Record")
+from rulesearch.plain import Count, Finite
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,7 @@ class FitPlan:
     support: tuple[int, ...]
     scales: tuple[float, ...]
     start: tuple[float, ...]
-    seed: int
+    seed: Count
     protocol: MetaProtocol
     meta_steps: int
     l1: float = 0.0
@@ -64,7 +60,8 @@ class FitPlan:
         return self.meta_steps + self.mean_steps
 
 
-class Lost(NamedTuple):
+@dataclass(frozen=True)
+class Lost:
     """A term at zero whose own derivative was not finite, where it was seen first.
 
     Attributes:
@@ -73,8 +70,8 @@ class Lost(NamedTuple):
         theta: raw coefficients of the rule that the lifetime lived by, [terms].
     """
 
-    term: int
-    seed: int
+    term: Count
+    seed: Count
     theta: tuple[float, ...]
 
 
@@ -98,18 +95,18 @@ class MetaState:
         lost: terms that stay at zero from now on, because their derivative was not finite there.
     """
 
-    phi: tuple[float, ...]
-    m: tuple[float, ...]
-    v: tuple[float, ...]
-    updates: int = 0
-    step: int = 0
-    lifetimes: int = 0
-    left_out: int = 0
-    diverged: int = 0
-    silent: int = 0
-    finite: int = 0
-    safe: tuple[float, ...] | None = None
-    retreats: int = 0
+    phi: tuple[Finite, ...]
+    m: tuple[Finite, ...]
+    v: tuple[Finite, ...]
+    updates: Count = 0
+    step: Count = 0
+    lifetimes: Count = 0
+    left_out: Count = 0
+    diverged: Count = 0
+    silent: Count = 0
+    finite: Count = 0
+    safe: tuple[Finite, ...] | None = None
+    retreats: Count = 0
     lost: tuple[Lost, ...] = ()
 
 
@@ -130,13 +127,13 @@ class StepRecord:
     """
 
     label: str
-    step: int
-    steps: int
+    step: Count
+    steps: Count
     loss: float
     accuracy: float
     theta: Mapping[str, float]
-    diverged: int
-    left_out: int
+    diverged: Count
+    left_out: Count
     observed: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
@@ -160,43 +157,14 @@ class Fit:
     """
 
     label: str
-    seed: int
-    support: tuple[int, ...]
-    theta: tuple[float, ...]
-    phi: tuple[float, ...]
-    meta_steps: int
-    lifetimes: int
-    left_out: int
-    diverged: int
+    seed: Count
+    support: tuple[Count, ...]
+    theta: tuple[Finite, ...]
+    phi: tuple[Finite, ...]
+    meta_steps: Count
+    lifetimes: Count
+    left_out: Count
+    diverged: Count
     failed: str | None = None
-    retreats: int = 0
+    retreats: Count = 0
     lost: tuple[Lost, ...] = ()
-
-
-def to_json(record: Any) -> str:
-    """A frozen record (numbers, text, tuples) as one line of JSON; floats come back exactly."""
-    return json.dumps(asdict(record))
-
-
-def from_json(kind: type[_Record], text: str) -> _Record:
-    """The record that `to_json` wrote.
-
-    Raises:
-        RuleSearchError: the text is not such a record.
-
-    Example:
-        >>> state = MetaState(phi=(0.1,), m=(0.0,), v=(1e-300,))
-        >>> from_json(MetaState, to_json(state)) == state
-        True
-    """
-    try:
-        return kind(**{name: _frozen(value) for name, value in json.loads(text).items()})
-    except (ValueError, TypeError, AttributeError) as fault:
-        raise RuleSearchError(
-            f"damaged or of another version ({fault}); delete it, and its step is run again"
-        ) from fault
-
-
-def _frozen(value: Any) -> Any:
-    """JSON's lists as the tuples they were."""
-    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value

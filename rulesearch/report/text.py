@@ -9,10 +9,10 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from rulesearch.plain import Number
 from rulesearch.report.tables import Expression, Kind, add_row, empty_table
 from rulesearch.result import (
     EvaluationRecord,
-    Number,
     Result,
     equation,
     interval_text,

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from rulesearch.result import Result
     from rulesearch.search.config import Config as Config
     from rulesearch.search.engine import carry_out as carry_out
-    from rulesearch.search.engine import search as search
     from rulesearch.search.request import Request as Request
     from rulesearch.search.request import prepare as prepare
     from rulesearch.search.stages import Stages as Stages
+    from rulesearch.search.whole import search as search
 
 _HOMES = {
     "Config": "rulesearch.search.config",
@@ -27,7 +27,7 @@ _HOMES = {
     "Stages": "rulesearch.search.stages",
     "carry_out": "rulesearch.search.engine",
     "prepare": "rulesearch.search.request",
-    "search": "rulesearch.search.engine",
+    "search": "rulesearch.search.whole",
 }
 
 __all__ = sorted(_HOMES)
@@ -36,7 +36,7 @@ __getattr__, __dir__ = lazily(__name__, _HOMES)
 
 class _Callable(ModuleType):
     def __call__(self, *arguments: Any, **options: Any) -> Result:
-        from rulesearch.search.engine import search
+        from rulesearch.search.whole import search
 
         return search(*arguments, **options)
 

@@ -7,8 +7,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 
-from rulesearch.console import INTERRUPTED, NOTHING_WRITTEN, interruptible, process
+from rulesearch.console import (
+    INTERRUPTED,
+    NOTHING_WRITTEN,
+    TERMINATED,
+    Terminated,
+    interruptible,
+    process,
+)
 from rulesearch.errors import RuleSearchError
 from rulesearch.search.arguments import CALLED, read
 from rulesearch.search.paths import look
@@ -20,42 +28,37 @@ def main(arguments: Sequence[str] | None = None, called: str = CALLED) -> int:
     """Run the command; returns its exit code.
 
     0 done, 1 the run failed (its state is kept), 2 the request cannot be met (nothing was
-    written), 130 interrupted (its state is kept).
+    written), 130 interrupted, or 143 by SIGTERM (its state is kept).
 
     Args:
         arguments: of the command line; None for those of the process.
         called: what the command was called as, for its help.
     """
-    grammar = ""
-    try:
-        command = read(sys.argv[1:] if arguments is None else arguments, called)
-        grammar = command.grammar or ""
-        look(command)
-        if not (command.quiet or command.explain):
-            print(command.outline, flush=True)  # the imports below take seconds
-        from rulesearch.search import command as work
+    grammar, run = "", None
+    with ExitStack() as held:
+        try:
+            command = read(sys.argv[1:] if arguments is None else arguments, called)
+            grammar = command.grammar or ""
+            look(command)
+            if not (command.quiet or command.explain):
+                print(command.outline, flush=True)  # the imports below take seconds
+            from rulesearch.search import command as work
 
-        pool, config, run = work.asked(command)
-        if command.explain:
-            work.explain(pool, config, command)
-            return DONE
-        request = work.prepared(pool, config)
-        interruptible()
-        run = run or work.begun(command, pool, config)
-    except RuleSearchError as error:
-        _complain(error, grammar)
-        return REFUSED
-    except KeyboardInterrupt:
-        _say(NOTHING_WRITTEN)
-        return INTERRUPTED
-    try:
-        work.carry_through(request, run, command.quiet)
-    except RuleSearchError as error:
-        _complain(error)
-        return FAILED
-    except KeyboardInterrupt:
-        _say(f"interrupted; go on with --resume {run}")
-        return INTERRUPTED
+            pool, config = work.asked(command)
+            if command.explain:
+                work.explain(pool, config, command)
+                return DONE
+            request = work.prepared(command, pool, config)
+            interruptible()
+            run = held.enter_context(work.opened(command, request))
+            grammar = ""
+            work.carry_through(request, run, command.quiet)
+        except RuleSearchError as error:
+            _complain(error, grammar)
+            return REFUSED if run is None else FAILED
+        except KeyboardInterrupt as stop:
+            _say(f"interrupted; go on with --resume {run.path}" if run else NOTHING_WRITTEN)
+            return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
     return DONE
 
 

@@ -6,11 +6,11 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args, get_type_hints
 
 from rulesearch.console import version
 from rulesearch.errors import RuleSearchError
-from rulesearch.search.config import Config, flag
+from rulesearch.search.config import FREE, Config, flag
 
 CALLED = "python -m rulesearch.search"
 
@@ -51,7 +51,8 @@ class Command:
         terms: text terms, in its place.
         where: name of a term -> the layers it is to act in.
         per_layer: a coefficient of its own for each term in each layer.
-        given: the options of `Config` that were given, by name.
+        given: the options of `Config` that were given, by name; beside `resume` only those that
+            may change.
         out: where the run is to be kept, or None for a name of its own.
         resume: the run to go on with, or None.
         explain: show the pool and its plan, and run nothing.
@@ -146,11 +147,13 @@ def parser(called: str = CALLED) -> argparse.ArgumentParser:
         action="store_true",
         help="a coefficient of its own for each term in each layer, named F0_1, F0_2, ...",
     )
-    kinds: dict[str, Any] = {"int": int, "float": float}
+    hints = get_type_hints(Config)
     for entry in fields(Config):
         if entry.name not in _HELP:
             continue
-        kind = _sizes if entry.name == "layers" else kinds.get(str(entry.type).split(" ")[0], str)
+        wanted = (hints[entry.name], *get_args(hints[entry.name]))
+        number = next((kind for kind in (int, float) if kind in wanted), str)
+        kind = _sizes if entry.name == "layers" else number
         fallback = getattr(Config(), entry.name)
         shown = ",".join(map(str, fallback)) if entry.name == "layers" else fallback
         default = "" if shown is None else f" ({shown})"
@@ -198,7 +201,7 @@ def read(arguments: Sequence[str], called: str = CALLED) -> Command:
         )
     if resume:
         own = {"grammar": grammar, "where": where, "per_layer": per_layer, "out": out}
-        more = [n for n, value in own.items() if value] + list(values)
+        more = [n for n, value in own.items() if value] + [n for n in values if n not in FREE]
         if terms:
             more.insert(0, "term")
         if more:

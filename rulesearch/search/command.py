@@ -2,74 +2,80 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from rulesearch.data import input_and_output, load_data
 from rulesearch.errors import RuleSearchError
+from rulesearch.kept import Run, history
 from rulesearch.locality import classify, parse_needs, within
 from rulesearch.lowering import lower_terms
-from rulesearch.notation import Pool, load_pool, pool_from_plain, pool_from_text, pool_to_plain
-from rulesearch.report import latex, print_pool, progress, result_text, trial_means
-from rulesearch.result import Result
-from rulesearch.runs import (
-    RunConfig,
-    create_run,
-    read_history,
-    versions,
-    write_result,
-)
+from rulesearch.notation import Pool, load_pool, pool_from_plain, pool_from_text
+from rulesearch.plain import from_plain
+from rulesearch.report import print_pool, progress, result_text, trial_means
+from rulesearch.runs import at_work
 from rulesearch.search.arguments import Command
-from rulesearch.search.config import Config, check, from_options, to_options
-from rulesearch.search.engine import carry_out
+from rulesearch.search.config import Config, check
 from rulesearch.search.forecast import Forecast, phases
 from rulesearch.search.paths import directory, unfinished
 from rulesearch.search.request import Request, prepare
-from rulesearch.search.stages import Stages
+from rulesearch.search.whole import beginning, compared, keep, made_with
 
 
-def asked(command: Command) -> tuple[Pool, Config, Path | None]:
-    """Pool, configuration, and the run to go on with.
+def asked(command: Command) -> tuple[Pool, Config]:
+    """Pool and configuration.
 
     Raises:
         RuleSearchError: a pool or options that no search can have.
     """
     if command.resume:
-        pool, config = _kept(command.resume)
+        pool, config = _kept(command.resume, command.given)
     else:
         pool, config = _pool(command), command.config
     check(config)
     if command.per_layer:
         pool = pool.per_layer(len(_sizes(config)) - 1)
-    return pool, config, command.resume
+    return pool, config
 
 
-def prepared(pool: Pool, config: Config) -> Request:
+def prepared(command: Command, pool: Pool, config: Config) -> Request:
     """The search with its data; nothing is written yet.
 
     Raises:
         RuleSearchError: it cannot be met.
     """
-    data = load_data(config.dataset, config.data_root, shape=config.shape)
-    return prepare(pool, data, config)
+    try:
+        data = load_data(config.dataset, config.data_root, shape=config.shape)
+    except RuleSearchError as error:
+        if not command.resume:
+            raise
+        way = "; where the data have moved to, --dataset or --data-root beside --resume may say"
+        raise RuleSearchError(*(f"{line}{way}" for line in error.lines)) from None
+    request = prepare(pool, data, config)
+    if command.resume:
+        request = compared(request, unfinished(command.resume), f"--resume {command.resume}")
+    return request
 
 
-def begun(command: Command, pool: Pool, config: Config) -> Path:
-    """The run directory of a search that can be met, made.
+def opened(command: Command, request: Request) -> AbstractContextManager[Run]:
+    """The run directory of a search that can be met, for this process alone.
 
     Raises:
-        RuleSearchError: it holds a run, or cannot be written.
+        RuleSearchError: it holds a run, cannot be written, or another process works on it.
     """
-    run = directory(command)
-    plain, options = pool_to_plain(pool), to_options(config)
-    create_run(run, RunConfig(pool=plain, options=options, versions=versions()))
-    return run
+    if command.resume:
+        return at_work(command.resume, made_with(request), f"--resume {command.resume}")
+    return beginning(request, directory(command))
 
 
-def carry_through(request: Request, run: Path, quiet: bool) -> None:
+def carry_through(request: Request, run: Run, quiet: bool) -> None:
     """Search, show meta-steps as they are made, and print and keep the result.
 
     Raises:
@@ -77,13 +83,12 @@ def carry_through(request: Request, run: Path, quiet: bool) -> None:
     """
     console = Console()
     if not quiet:
-        for line in (_outline(request, run), *request.messages):
+        for line in (_outline(request, run.path), *request.messages):
             _say(console, line)
     with progress(console, quiet, whereabouts=Forecast(phases(request))) as update:
-        result = carry_out(request, Stages(run, update, update))
-    _write(run, result)
-    console.print(result_text(result, run))
-    if request.config.protocol == "paper" and (line := trial_means(read_history(run))):
+        result = keep(request, run, update, update)
+    console.print(result_text(result, run.path))
+    if request.config.protocol == "paper" and (line := trial_means(history(run))):
         _say(console, line)
 
 
@@ -98,21 +103,13 @@ def _outline(request: Request, run: Path) -> str:
     )
 
 
-def _write(run: Path, result: Result) -> None:
-    from rulesearch.figures import figures  # matplotlib, wanted at the end alone
-
-    figures(read_history(run), result, run)
-    (run / "rule.tex").write_text(latex(result), encoding="utf-8")
-    write_result(run, result)  # last: where it is, the run is complete
-
-
-def _kept(run: Path) -> tuple[Pool, Config]:
+def _kept(run: Path, given: Mapping[str, Any]) -> tuple[Pool, Config]:
     kept = unfinished(run)
     try:
-        return pool_from_plain(kept.pool), from_options(kept.options)
-    except (RuleSearchError, TypeError, LookupError) as error:
+        return pool_from_plain(kept.pool), replace(from_plain(Config, kept.options), **given)
+    except RuleSearchError as error:
         raise RuleSearchError(
-            f"--resume {run}: config.json does not fit ({error}); begin a new run"
+            *(f"{run / 'config.json'}: {line}; begin a new run" for line in error.lines)
         ) from None
 
 

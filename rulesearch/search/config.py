@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, get_args
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
-from rulesearch.choices import Device, DType, KernelName, Law, Neurons
+from rulesearch.choices import (
+    Device,
+    DType,
+    KernelName,
+    Law,
+    Neurons,
+    PathwayName,
+    ProtocolName,
+)
 from rulesearch.errors import RuleSearchError
+from rulesearch.plain import Count, Within, problems
 from rulesearch.selection.effort import Effort
 
 if TYPE_CHECKING:  # what computes is imported where it is used: the command's help needs none
@@ -15,6 +26,15 @@ if TYPE_CHECKING:  # what computes is imported where it is used: the command's h
 
     from rulesearch.data import TaskShape
     from rulesearch.meta import MetaProtocol
+
+Size: TypeAlias = Annotated[int, Within(1, 10**6)]
+Strength: TypeAlias = Annotated[float, Within(0, math.inf, most_too=False)]
+Cap: TypeAlias = Annotated[float, Within(0, math.inf, least_too=False, most_too=False)]
+
+MOST_LAYERS = 100
+
+FREE = ("dataset", "data_root", "workers", "kernel")
+"""Options that may be given again when a run goes on: where its data lie, and how it computes."""
 
 HIDDEN = (170, 130, 100, 70)
 """Hidden layers of the paper's network (section 4.1)."""
@@ -67,27 +87,27 @@ class Config:
 
     dataset: str = "digits"
     data_root: str | None = None
-    pathway: str = "random"
+    pathway: PathwayName = "random"
     feedback_init: Law = "uniform"
-    layers: tuple[int, ...] = HIDDEN
-    ways: int = 5
-    shots: int = 50
-    queries: int = 10
-    protocol: str = "robust"
-    l1: float | None = None
-    l2: float = 0.0
-    largest_scale: float | None = None
-    meta_steps: int | None = None
-    meta_batch: int | None = None
-    trials: int = 2
-    parsimony: float = 0.05
+    layers: tuple[Size, ...] = HIDDEN
+    ways: Size = 5
+    shots: Size = 50
+    queries: Size = 10
+    protocol: ProtocolName = "robust"
+    l1: Strength | None = None
+    l2: Strength = 0.0
+    largest_scale: Cap | None = None
+    meta_steps: Annotated[int, Within(1, 10**6)] | None = None
+    meta_batch: Annotated[int, Within(1, 10**5)] | None = None
+    trials: Annotated[int, Within(1, 1000)] = 2
+    parsimony: Annotated[float, Within(0, 1, most_too=False)] = 0.05
     locality: str = "all"
     neurons: Neurons = "shared"
     kernel: KernelName = "auto"
     device: Device = "cpu"
     dtype: DType = "float32"
-    workers: int = 1
-    seed: int = 0
+    workers: Annotated[int, Within(1, 1024)] = 1
+    seed: Count = 0
     effort: Effort | None = None
 
     @property
@@ -143,22 +163,11 @@ class Config:
         return {"float32": torch.float32, "float64": torch.float64}[self.dtype]
 
 
-def _choices() -> dict[str, tuple[str, ...]]:
-    from rulesearch.meta import PROTOCOLS
-    from rulesearch.pathways import PATHWAYS
-
-    return {
-        "pathway": tuple(PATHWAYS),
-        "feedback_init": get_args(Law),
-        "protocol": tuple(PROTOCOLS),
-        "neurons": get_args(Neurons),
-        "kernel": get_args(KernelName),
-        "device": get_args(Device),
-        "dtype": get_args(DType),
-    }
-
-
-_LEAST: Mapping[str, int] = {"meta_steps": 1, "meta_batch": 1, "trials": 1, "workers": 1, "seed": 0}
+#: Of options whose range alone does not say what to give.
+_WAYS_OUT: Mapping[str, str] = {
+    "layers": "; give sizes as in 170,130,100,70",
+    "largest_scale": "; 1e9 is no cap at all",
+}
 
 
 def check(config: Config) -> None:
@@ -171,64 +180,39 @@ def check(config: Config) -> None:
 
     from rulesearch.locality import parse_needs
 
-    faults = []
-    for name, choices in _choices().items():
-        if (value := getattr(config, name)) not in choices:
-            faults.append(f"{flag(name)} {value}: unknown; give one of {', '.join(choices)}")
-    for name, least in _LEAST.items():
-        value = getattr(config, name)
-        if value is not None and value < least:
-            faults.append(f"{flag(name)} {value}: must be at least {least}")
-    if not config.layers or min(config.layers) < 1:
-        shown = ",".join(map(str, config.layers))
-        faults.append(
-            f"--layers {shown}: every layer needs at least 1 neuron, as in 170,130,100,70"
-        )
-    for name, value in (("l1", config.l1), ("l2", config.l2)):
-        if value is not None and not 0 <= value < float("inf"):
-            faults.append(f"{flag(name)} {value:g}: must be a finite number, 0 or more")
-    if config.largest_scale is not None and not 0 < config.largest_scale < float("inf"):
-        faults.append(
-            f"--largest-scale {config.largest_scale:g}: must be a finite number above 0; "
-            "1e9 is no cap at all"
-        )
-    if not 0 <= config.parsimony < 1:
-        faults.append(f"--parsimony {config.parsimony:g}: must be at least 0 and below 1")
+    faults = [_fault(config, path, problem) for path, problem in problems(config)]
+    if faults:
+        raise RuleSearchError(*faults)
+    if not 0 < len(config.layers) <= MOST_LAYERS:
+        faults.append(f"--layers: {len(config.layers)} of them; give 1 to {MOST_LAYERS} sizes")
     if config.device == "cuda" and not torch.cuda.is_available():
         faults.append("--device cuda: torch finds none here; use --device cpu")
     if config.device == "cuda" and config.kernel == "fused":
         faults.append(
             "--kernel fused: runs on the CPU only; use --kernel einsum with --device cuda"
         )
-    for part in (lambda: parse_needs(config.locality), lambda: config.shape):
-        try:
-            part()
-        except RuleSearchError as error:
-            faults.extend(error.lines)
+    try:
+        parse_needs(config.locality)
+    except RuleSearchError as error:
+        faults.extend(error.lines)
     if faults:
         raise RuleSearchError(*faults)
+
+
+def _fault(config: Config, path: str, problem: str) -> str:
+    """A fault in the words of whoever gave the option; the path is that of its field."""
+    name, *inside = re.split(r"[.\[]", path, maxsplit=1)
+    if name == "effort":
+        value = getattr(config.effort, inside[0]) if inside else config.effort
+        return f"{path} {value}: {problem}"
+    value = getattr(config, name)
+    if isinstance(value, float):
+        shown = f"{value:g}"
+    else:
+        shown = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return f"{flag(name)} {shown}: {problem}{_WAYS_OUT.get(name, '')}"
 
 
 def flag(name: str) -> str:
     """The command line's spelling of an option."""
     return "--" + name.replace("_", "-")
-
-
-def to_options(config: Config) -> dict[str, Any]:
-    """The configuration as plain values, for the run directory."""
-    return asdict(config)
-
-
-def from_options(options: Mapping[str, Any]) -> Config:
-    """The configuration that `to_options` wrote.
-
-    Raises:
-        RuleSearchError: options of another version.
-    """
-    known = {field.name for field in fields(Config)}
-    if strange := sorted(set(options) ^ known):
-        raise RuleSearchError(f"option {strange[0]}: of another version of rulesearch")
-    values = dict(options)
-    values["layers"] = tuple(values["layers"])
-    values["effort"] = Effort(**values["effort"]) if values["effort"] else None
-    return Config(**values)

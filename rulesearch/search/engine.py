@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
-from rulesearch.data import Data
 from rulesearch.meta import ROBUST, Fit, FitPlan, lifetime_seeds
 from rulesearch.notation import Pool
 from rulesearch.notation.pool import PSEUDO_GRADIENT
 from rulesearch.population import Population, shared_by_workers
 from rulesearch.result import Result
-from rulesearch.search.config import Config
 from rulesearch.search.record import evaluation_of, result_of
-from rulesearch.search.request import Request, depth_of, population_of, prepare
-from rulesearch.search.stages import OnStep, Stages
+from rulesearch.search.request import Request, depth_of, population_of
+from rulesearch.search.stages import Stages
 from rulesearch.selection import (
     Coefficients,
     Elimination,
@@ -41,37 +38,6 @@ OBSERVE_EVERY = 5
 #: Lifetimes along which the updates of terms are compared.
 OVERLAP_TASKS = 4
 COMPILING = "compiling the kernel"
-
-
-def search(
-    pool: Pool,
-    data: Data,
-    config: Config | None = None,
-    *,
-    run: Path | None = None,
-    on_step: OnStep | None = None,
-    on_stage: Callable[[str], None] | None = None,
-) -> Result:
-    """Search a pool for a short rule.
-
-    Args:
-        pool: the candidate terms.
-        data: the images, see `load_data`.
-        config: the options.
-        run: a run directory to keep stages and history in, made before; None keeps nothing.
-        on_step: told of every meta-step; None prints nothing.
-        on_stage: told the label of every stage as it begins.
-
-    Raises:
-        RuleSearchError: the request cannot be met, or the run directory cannot be written.
-    """
-    request = prepare(pool, data, config or Config())
-    stages = Stages(run, on_step or _silent, on_stage or _silent)
-    return carry_out(request, stages)
-
-
-def _silent(_: object) -> None:
-    return None
 
 
 def carry_out(request: Request, stages: Stages) -> Result:

@@ -8,7 +8,7 @@ from pathlib import Path
 from rulesearch.data.files import look_for
 from rulesearch.errors import RuleSearchError
 from rulesearch.grammar_file import grammar_file
-from rulesearch.runs import RunConfig, default_directory, look_at, open_run
+from rulesearch.runs import RunConfig, default_directory, is_finished, look_at, open_run
 from rulesearch.search.arguments import Command
 
 
@@ -53,7 +53,7 @@ def unfinished(run: Path) -> RunConfig:
         RuleSearchError: no run, a broken one, or one that is finished.
     """
     kept = open_run(run)
-    if (run / "result.json").exists():
+    if is_finished(run):
         raise RuleSearchError(f"--resume {run}: is finished; its result is in result.json")
     return kept
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from rulesearch.locality import classify
 from rulesearch.meta import Fit
 from rulesearch.notation import Pool
+from rulesearch.plain import to_plain
 from rulesearch.result import (
     EliminationRecord,
     EvaluationRecord,
@@ -16,7 +17,7 @@ from rulesearch.result import (
     significant,
 )
 from rulesearch.runs import versions
-from rulesearch.search.config import Config, to_options
+from rulesearch.search.config import Config
 from rulesearch.search.request import Request
 from rulesearch.selection import Coefficients, Elimination, Screen
 from rulesearch.statistics import Outcomes, learns, summarise
@@ -117,7 +118,7 @@ def result_of(
             "search": request.data.search.source,
             "evaluation": request.data.held_out.source,
         },
-        config=to_options(config),
+        config=to_plain(config),
         versions=versions(),
         seconds=seconds,
     )

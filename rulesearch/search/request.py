@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rulesearch.choices import KernelName
 from rulesearch.data import Data
 from rulesearch.kernels.fused.cache import cache_folder
 from rulesearch.lifetime import choose_kernel
@@ -14,6 +15,7 @@ from rulesearch.notation import Pool
 from rulesearch.pathways import pathway
 from rulesearch.population import Population
 from rulesearch.search.config import Config, check
+from rulesearch.search.memory import enough_memory
 from rulesearch.selection import Setting
 from rulesearch.updates import norms
 
@@ -31,6 +33,7 @@ class Request:
         config: resolved.
         setting: numbers of the pool on these data.
         messages: what a reader must know first, such as a term left out.
+        kernel: that will run it.
     """
 
     pool: Pool
@@ -38,6 +41,7 @@ class Request:
     config: Config
     setting: Setting
     messages: tuple[str, ...]
+    kernel: KernelName
 
 
 def prepare(pool: Pool, data: Data, config: Config) -> Request:
@@ -52,6 +56,7 @@ def prepare(pool: Pool, data: Data, config: Config) -> Request:
     depth = depth_of(data, config)
     pool = pool.in_network(depth)
     population = population_of(pool, data, config)
+    enough_memory(config, population.sizes, NORM_TASKS)
     protocol = config.meta_protocol()
     reference = pool.names.index(pool.reference)
     measured = norms(population, lifetime_seeds(config.seed, "units", 0, NORM_TASKS))
@@ -71,11 +76,13 @@ def prepare(pool: Pool, data: Data, config: Config) -> Request:
     on_cpu = config.device == "cpu"
     if on_cpu and config.kernel != "einsum":
         cache_folder()  # refused now rather than in the middle of the run
+    chosen: KernelName = "fused" if on_cpu else "einsum"
+    chosen = chosen if config.kernel == "auto" else config.kernel
     _, note = choose_kernel(config.kernel, lower_terms(pool.distinct), sizes, path, on_cpu=on_cpu)
     messages += (note,) if note else ()
     assert config.effort is not None
     setting = Setting(pool.names, scales, start, reference, protocol, config.seed, config.effort)
-    return Request(pool, data, config, setting, messages)
+    return Request(pool, data, config, setting, messages, "einsum" if note else chosen)
 
 
 def depth_of(data: Data, config: Config) -> int:

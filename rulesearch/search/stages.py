@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from typing import TypeVar
 
-from rulesearch.meta import Fit, FitPlan, MetaState, StepRecord, fit_together, from_json
-from rulesearch.population import Population
-from rulesearch.report import history_row
-from rulesearch.runs import (
+from rulesearch.kept import (
+    HistoryRow,
+    Run,
     append_history,
     read_checkpoint,
     read_stage,
     write_checkpoint,
     write_stage,
 )
+from rulesearch.meta import Fit, FitPlan, MetaState, StepRecord, fit_together
+from rulesearch.population import Population
+from rulesearch.report import history_row
 from rulesearch.selection import FitFunction, Measure, Overlaps
 from rulesearch.statistics import Outcomes, measure
 from rulesearch.updates import overlaps
@@ -26,6 +27,9 @@ OVERLAP_POINTS = 8
 #: Meta-steps between two checkpoints of a fit under way.
 CHECKPOINT_EVERY = 10
 
+Kind = TypeVar("Kind")
+Matrix = tuple[tuple[float, ...], ...]
+
 OnStep = Callable[[StepRecord], None]
 
 
@@ -34,58 +38,45 @@ class Stages:
     """Runs fits and measurements, each under its label; what is done already is read back.
 
     Attributes:
-        run: the run directory, or None to keep nothing.
+        run: where they are kept, or None to keep nothing.
         on_step: told of every meta-step.
         on_stage: told the label of every stage as it begins.
+        order: label -> stages that the search came to before it.
+        rows: label -> meta-steps so far, of the fits under way.
     """
 
-    run: Path | None
+    run: Run | None
     on_step: OnStep
     on_stage: Callable[[str], None]
+    order: dict[str, int] = field(default_factory=dict)
+    rows: dict[str, list[HistoryRow]] = field(default_factory=dict)
 
     def fitter(self, population: Population) -> FitFunction:
         """`fit_together` on a population, kept."""
 
         def run_fits(plans: Sequence[FitPlan]) -> list[Fit]:
-            done = {plan.label: self._done(plan) for plan in plans}
+            done = {plan.label: self._done(plan.label, Fit) for plan in plans}
             left = [plan for plan in plans if done[plan.label] is None]
             if left:
                 self.on_stage(_together([plan.label for plan in left]))
                 states = [self._reached(plan) for plan in left]
                 for fit in fit_together(population, left, states, self._stepped):
-                    if self.run:
-                        write_stage(self.run, fit.label, asdict(fit))
+                    self._keep(fit.label, fit)
                     done[fit.label] = fit
             return [fit for fit in done.values() if fit is not None]
 
         return run_fits
 
-    def _done(self, plan: FitPlan) -> Fit | None:
-        done = read_stage(self.run, plan.label) if self.run else None
-        return None if done is None else from_json(Fit, json.dumps(done))
-
-    def _reached(self, plan: FitPlan) -> MetaState | None:
-        held = read_checkpoint(self.run, plan.label) if self.run else None
-        return None if held is None else from_json(MetaState, json.dumps(held))
-
-    def _stepped(self, record: StepRecord, reached: MetaState) -> None:
-        if self.run:
-            append_history(self.run, history_row(record))
-            if record.step % CHECKPOINT_EVERY == 0:
-                write_checkpoint(self.run, record.label, asdict(reached))
-        self.on_step(record)
-
     def measurer(self, population: Population) -> Measure:
         """`measure` on a population, kept."""
 
         def run_measure(label: str, theta: tuple[float, ...], seeds: tuple[int, ...]) -> Outcomes:
-            done = read_stage(self.run, label) if self.run else None
+            done = self._done(label, Outcomes)
             if done is not None:
-                return from_json(Outcomes, json.dumps(done))
+                return done
             self.on_stage(label)
             outcomes = measure(population, theta, seeds, population.outputs)
-            if self.run:
-                write_stage(self.run, label, asdict(outcomes))
+            self._keep(label, outcomes)
             return outcomes
 
         return run_measure
@@ -96,15 +87,41 @@ class Stages:
         points = range(0, steps, -(-steps // OVERLAP_POINTS))
 
         def run_overlaps(label: str, theta: tuple[float, ...]) -> Sequence[Sequence[float]]:
-            done = read_stage(self.run, label) if self.run else None
+            done: Sequence[Sequence[float]] | None = self._done(label, Matrix)
             if done is None:
                 self.on_stage(label)
                 done = overlaps(population, theta, seeds, points)
-                if self.run:
-                    write_stage(self.run, label, done)
+                self._keep(label, done)
             return done
 
         return run_overlaps
+
+    def _done(self, label: str, kind: type[Kind]) -> Kind | None:
+        self.order.setdefault(label, len(self.order))
+        return read_stage(self.run, label, kind) if self.run else None
+
+    def _keep(self, label: str, value: object) -> None:
+        if self.run:
+            write_stage(self.run, label, value, self.rows.pop(label, ()), self.order[label])
+
+    def _reached(self, plan: FitPlan) -> MetaState | None:
+        held = read_checkpoint(self.run, plan.label, MetaState) if self.run else None
+        if held is None:
+            return None
+        state, rows = held
+        self.rows[plan.label] = list(rows)
+        return state
+
+    def _stepped(self, record: StepRecord, reached: MetaState) -> None:
+        if self.run:
+            row = HistoryRow(**history_row(record))
+            append_history(self.run, row)
+            rows = self.rows.setdefault(record.label, [])
+            rows.append(row)
+            if record.step % CHECKPOINT_EVERY == 0:
+                order = self.order[record.label]
+                write_checkpoint(self.run, record.label, reached, rows, order)
+        self.on_step(record)
 
 
 def _together(labels: Sequence[str]) -> str:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Annotated, TypeAlias
 
 from rulesearch.errors import RuleSearchError
+from rulesearch.plain import Within, outside
+
+MOST = 10**6
+"""Of anything that is counted here; more would not end."""
+
+Some: TypeAlias = Annotated[int, Within(1, MOST)]
+Several: TypeAlias = Annotated[int, Within(2, MOST)]  # for an interval
 
 
 @dataclass(frozen=True)
@@ -30,35 +38,22 @@ class Effort:
         evaluation_tasks: lifetimes of the final evaluation, on images set aside.
     """
 
-    common_tasks: int = 400
-    ranking_tasks: int = 100
-    full_steps: int = 100
-    full_rounds: int = 6
-    flat: float = 0.005
-    candidates: int = 2
-    clear: float = 0.5
-    refit_steps: int = 80
-    final_refits: int = 8
-    final_steps: int = 40
-    mean_steps: int = 40
-    baseline_steps: int = 60
-    baseline_tasks: int = 200
-    evaluation_tasks: int = 400
+    common_tasks: Several = 400
+    ranking_tasks: Several = 100
+    full_steps: Some = 100
+    full_rounds: Some = 6
+    flat: Annotated[float, Within(0, 1)] = 0.005
+    candidates: Some = 2
+    clear: Annotated[float, Within(0, 1)] = 0.5
+    refit_steps: Some = 80
+    final_refits: Several = 8
+    final_steps: Some = 40
+    mean_steps: Annotated[int, Within(0, MOST)] = 40
+    baseline_steps: Some = 60
+    baseline_tasks: Some = 200
+    evaluation_tasks: Several = 400
 
     def __post_init__(self) -> None:
-        least = {
-            "common_tasks": 2,
-            "ranking_tasks": 2,
-            "final_refits": 2,
-            "evaluation_tasks": 2,
-            "flat": 0,
-            "clear": 0,
-            "mean_steps": 0,
-        }
-        for name in (field.name for field in fields(self)):
-            if getattr(self, name) < least.get(name, 1):
-                raise RuleSearchError(
-                    f"{name} {getattr(self, name)}: must be at least {least.get(name, 1)}"
-                )
-        if self.clear > 1:
-            raise RuleSearchError(f"clear {self.clear:g}: must be at most 1")
+        faults = [f"{name} {getattr(self, name)}: {text}" for name, text in outside(self)]
+        if faults:
+            raise RuleSearchError(*faults)

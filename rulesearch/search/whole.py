@@ -1,0 +1,183 @@
+"""A search as a whole: in a run directory, begun there or gone on with, or in none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rulesearch.data import Data
+from rulesearch.documents import writing
+from rulesearch.errors import RuleSearchError
+from rulesearch.kept import Run, go_on, history, makers, write_history
+from rulesearch.notation import Pool, pool_to_plain
+from rulesearch.plain import to_plain
+from rulesearch.result import Result
+from rulesearch.runs import (
+    RunConfig,
+    at_work,
+    create_run,
+    holds_run,
+    is_finished,
+    open_run,
+    versions,
+    write_result,
+    write_rule,
+)
+from rulesearch.search.config import FREE, Config, flag
+from rulesearch.search.engine import carry_out
+from rulesearch.search.request import Request, prepare
+from rulesearch.search.stages import OnStep, Stages
+
+
+def search(
+    pool: Pool,
+    data: Data,
+    config: Config | None = None,
+    *,
+    run: str | os.PathLike[str] | None = None,
+    on_step: OnStep | None = None,
+    on_stage: Callable[[str], None] | None = None,
+) -> Result:
+    """Search a pool for a short rule.
+
+    Args:
+        pool: the candidate terms.
+        data: the images, see `load_data`.
+        config: the options.
+        run: a run directory, filled as the command's `--out` is, figures too. One that is new or
+            empty is begun. One that holds the same request goes on from where it is, or, if it is
+            finished, gives its result. None keeps nothing.
+        on_step: told of every meta-step; None prints nothing.
+        on_stage: told the label of every stage as it begins.
+
+    Raises:
+        RuleSearchError: the request cannot be met, or the run directory cannot be written, or
+            holds another request.
+    """
+    request = prepare(pool, data, config or Config())
+    on_step, on_stage = on_step or _silent, on_stage or _silent
+    if run is None:
+        return carry_out(request, Stages(None, on_step, on_stage))
+    directory = Path(run)
+    if not holds_run(directory):
+        work = beginning(request, directory)
+    else:
+        where = f"run {directory}"
+        request = compared(request, open_run(directory), where)
+        if is_finished(directory):
+            return Result.load(directory)
+        work = at_work(directory, made_with(request), where)
+    with work as opened:
+        return keep(request, opened, on_step, on_stage)
+
+
+def _silent(_: object) -> None:
+    return None
+
+
+def record(request: Request) -> RunConfig:
+    """What `config.json` keeps of a request: all that it takes to go on, wherever one stands."""
+    options = to_plain(request.config)
+    for name in ("dataset", "data_root"):
+        path = options[name]
+        if path is not None and (name == "data_root" or path.lower().endswith(".npz")):
+            options[name] = str(Path(path).absolute())
+    return RunConfig(
+        pool=pool_to_plain(request.pool),
+        options=options,
+        data=request.data.digest,
+        versions=made_with(request),
+    )
+
+
+def made_with(request: Request) -> dict[str, str]:
+    """By what the numbers of this process come about: versions, and the kernel."""
+    return {**versions(), "kernel": request.kernel}
+
+
+@contextmanager
+def beginning(request: Request, directory: Path) -> Iterator[Run]:
+    """A new run directory, which this process has to itself.
+
+    Raises:
+        RuleSearchError: it holds a run or other files, or cannot be written.
+    """
+    create_run(directory, record(request))
+    with at_work(directory, made_with(request), f"--out {directory}") as run:
+        yield run
+
+
+def compared(request: Request, kept: RunConfig, where: str) -> Request:
+    """A request that is to go on with a kept one; what is now otherwise is said in its messages.
+
+    Args:
+        request: as it is now.
+        kept: as it began.
+        where: the run is, in the words of whoever asked.
+
+    Raises:
+        RuleSearchError: its numbers would be those of another search.
+    """
+    now = record(request)
+    faults = []
+    if now.pool != kept.pool:
+        faults.append(f"{where}: began with another pool; go on with that, or choose another run")
+    for name, value in now.options.items():
+        if name not in FREE and kept.options.get(name) != value:
+            faults.append(
+                f"{where}: began with {flag(name)} {_shown(kept.options.get(name))}, not "
+                f"{_shown(value)}; go on with that, or choose another run"
+            )
+    if now.data != kept.data:
+        faults.append(
+            f"{where}: {now.options['dataset']} holds other data than it began with "
+            f"({kept.options['dataset']} then); name those by --dataset or --data-root"
+        )
+    if faults:
+        raise RuleSearchError(*faults)
+    return replace(request, messages=(*request.messages, *_changed(now.versions, kept.versions)))
+
+
+def _changed(now: dict[str, str], then: dict[str, str]) -> tuple[str, ...]:
+    """What computes is now otherwise, as a line, or none."""
+    names = [name for name in {**then, **now} if now.get(name) != then.get(name)]
+    if not names:
+        return ()
+    old, new = (
+        ", ".join(f"{name} {made.get(name, 'none')}" for name in names) for made in (then, now)
+    )
+    return (f"begun with {old}, gone on with {new}: last digits may differ from an unbroken run's",)
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def keep(request: Request, run: Run, on_step: OnStep, on_stage: Callable[[str], None]) -> Result:
+    """Carry a search out, and fill its run directory.
+
+    Raises:
+        RuleSearchError: the search cannot go on, or the directory cannot be written.
+    """
+    result = carry_out(request, Stages(run, on_step, on_stage))
+    own = dict(run.made_with)
+    result = replace(
+        result,
+        versions=own,
+        earlier=tuple(made for made in makers(run) if made != own),
+        config=record(request).options,
+        seconds=run.seconds,
+    )
+    from rulesearch.figures import figures  # matplotlib, wanted at the end alone
+    from rulesearch.report import latex
+
+    write_history(run)
+    with writing(run.path, go_on(run.path)):
+        figures(history(run), result, run.path)
+    write_rule(run.path, latex(result))
+    write_result(run.path, result)  # last: where it is, the run is complete
+    return result
