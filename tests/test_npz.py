@@ -58,7 +58,7 @@ X, Y = numbered([6, 6])
         ),
         (
             {"x": np.where(X == 7, 1e39, X), "y": Y},
-            ["x[7] is not finite in float32; mend or drop it"],
+            ["x[7] is not finite in float32; mend it, or give --scale"],
         ),
         ({"x": X[:0], "y": Y[:0]}, ["x has shape [0, 1]; there is nothing to learn from"]),
         ({"x": X[:, :0], "y": Y}, ["x has shape [12, 0]; there is nothing to learn from"]),

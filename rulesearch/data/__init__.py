@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from rulesearch.lazily import lazily
 
 if TYPE_CHECKING:
-    from rulesearch.data.divide import Data as Data
-    from rulesearch.data.divide import load_data as load_data
+    from rulesearch.data.load import Data as Data
+    from rulesearch.data.load import load_data as load_data
     from rulesearch.data.read import input_and_output as input_and_output
     from rulesearch.data.tasks import ImageSet as ImageSet
     from rulesearch.data.tasks import Task as Task
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from rulesearch.data.tasks import draw_tasks as draw_tasks
 
 _HOMES = {
-    "Data": "rulesearch.data.divide",
+    "Data": "rulesearch.data.load",
     "ImageSet": "rulesearch.data.tasks",
     "Task": "rulesearch.data.tasks",
     "TaskShape": "rulesearch.data.tasks",
     "draw_task": "rulesearch.data.tasks",
     "draw_tasks": "rulesearch.data.tasks",
     "input_and_output": "rulesearch.data.read",
-    "load_data": "rulesearch.data.divide",
+    "load_data": "rulesearch.data.load",
 }
 
 __all__ = sorted(_HOMES)

@@ -43,6 +43,9 @@ TORCHVISION = {
     "fashion-mnist": TorchvisionSet("FashionMNIST", 10, "train", "t10k"),
 }
 
+#: Inputs and classes of the data sets with names.
+KNOWN_ENDS = {"digits": (64, 10), **{name: (784, row.classes) for name, row in TORCHVISION.items()}}
+
 
 def look_for(name: str, root: str | Path | None) -> None:
     """Refuse a data set that is not known, or whose files are not where they are said to be.

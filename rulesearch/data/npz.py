@@ -88,9 +88,10 @@ def _examples(stored: Mapping[str, np.ndarray], x_key: str, y_key: str, exact: b
     inputs[inputs == 0] = 0  # -0.0 too: the same pixel has the same bits
     faulty = np.flatnonzero(~np.isfinite(inputs).all(axis=1))
     if len(faulty):
-        raise RuleSearchError(
-            f"{x_key}[{faulty[0]}] is not finite in {inputs.dtype}; mend or drop it"
-        )
+        row = faulty[0]
+        too_large = not exact and bool(np.isfinite(x[row]).all())
+        way_out = "mend it, or give --scale" if too_large else "mend or drop it"
+        raise RuleSearchError(f"{x_key}[{row}] is not finite in {inputs.dtype}; {way_out}")
     return Examples(inputs, labels, 1.0)
 
 

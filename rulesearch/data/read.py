@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from rulesearch.data.files import (
+    KNOWN_ENDS,
     NO_FILES_NEEDED,
     TORCHVISION,
     TorchvisionSet,
@@ -66,8 +67,8 @@ def input_and_output(name: str) -> tuple[int, int]:
         >>> input_and_output("emnist")
         (784, 47)
     """
-    if row := TORCHVISION.get(name):
-        return 28 * 28, row.classes
+    if name in KNOWN_ENDS:
+        return KNOWN_ENDS[name]
     try:
         source = read_source(name, None)
     except RuleSearchError as error:

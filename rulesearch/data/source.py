@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
-from jaxtyping import Int64, Num
+from jaxtyping import Float32, Float64, Int64, Num
+
+Rows: TypeAlias = Int64[np.ndarray, " rows"] | slice
+EVERY = slice(None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,6 +19,18 @@ class Examples:
     x: Num[np.ndarray, "examples inputs"]
     y: Int64[np.ndarray, " examples"]
     unit: float
+
+    def inputs(self, rows: Rows = EVERY) -> Float32[np.ndarray, "rows inputs"]:
+        """As the network sees them, rounded once."""
+        rounded: Float32[np.ndarray, "rows inputs"]
+        rounded = np.divide(self.x[rows], self.unit, dtype=np.float32)
+        return rounded
+
+    def exact_inputs(self, rows: Rows = EVERY) -> Float64[np.ndarray, "rows inputs"]:
+        """For a map that comes before they are rounded."""
+        exact: Float64[np.ndarray, "rows inputs"]
+        exact = np.divide(self.x[rows], self.unit, dtype=np.float64)
+        return exact
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ random feedback pathways (2023), where it has M ways and K shots.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -88,6 +88,9 @@ class ImageSet:
         starts: [classes present + 1], where each class begins, and the end: the images of the
             i-th class present are starts[i] ... starts[i+1] - 1. Class numbers that no image
             has take no place here, so no task asks for them.
+
+    Raises:
+        RuleSearchError: arrays that do not fit together, a line for each fault.
     """
 
     name: str
@@ -97,6 +100,43 @@ class ImageSet:
     labels: Int64[np.ndarray, " examples"] = field(repr=False)
     rows: Int64[np.ndarray, " examples"] = field(repr=False)
     starts: Int64[np.ndarray, " starts"] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if faults := [*_faults(self)]:
+            raise RuleSearchError(*(f"images {self.name}: {fault}" for fault in faults))
+
+
+def _faults(images: ImageSet) -> Iterator[str]:
+    """What is wrong with images that somebody put together by hand."""
+    x, labels, starts = images.x, images.labels, images.starts
+    if x.ndim != 2 or x.size == 0:
+        yield f"x has shape {list(x.shape)}; give [examples, inputs], at least one of each"
+    elif not np.isfinite(x).all():
+        yield f"x[{(~np.isfinite(x).all(axis=1)).argmax()}] is not finite; mend or drop it"
+    for name, array in (("labels", labels), ("rows", images.rows)):
+        if array.shape != x.shape[:1]:
+            yield f"{name} has shape {list(array.shape)}, x {list(x.shape)}; give one an example"
+    if len(labels) == 0 or labels.ndim != 1:
+        return
+    if labels.min() < 0 or labels.max() >= images.classes:
+        yield (
+            f"labels go from {labels.min()} to {labels.max()}, with {images.classes} classes; "
+            "number classes from 0"
+        )
+    if (np.diff(labels) < 0).any():
+        yield "labels are not in ascending order; sort the images by class"
+    elif not np.array_equal(starts, class_starts(labels)):
+        yield f"starts are not where the classes begin; give {class_starts(labels).tolist()}"
+
+
+def class_starts(labels: Int64[np.ndarray, " examples"]) -> Int64[np.ndarray, " starts"]:
+    """Where each class present begins in labels that ascend, and the end.
+
+    Example:
+        >>> class_starts(np.array([0, 0, 2])).tolist()
+        [0, 2, 3]
+    """
+    return np.flatnonzero(np.diff(labels, prepend=labels[0] - 1, append=labels[-1] + 1))
 
 
 def draw_task(images: ImageSet, shape: TaskShape, seed: int, sampling: Sampling = "afresh") -> Task:

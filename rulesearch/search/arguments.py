@@ -17,6 +17,7 @@ CALLED = "python -m rulesearch.search"
 _HELP = {
     "dataset": "digits, emnist, mnist, fashion-mnist, or FILE.npz",
     "data_root": "folder in torchvision's layout; without it the sets are downloaded",
+    "scale": "map inputs to [0, 1] by the range of the search's images",
     "pathway": "how errors travel backward: random, symmetric, direct, sign-symmetric",
     "feedback_init": "law of the Xavier feedback: uniform, normal",
     "layers": "hidden sizes with commas; all sizes if the ends are those of the data",
@@ -150,6 +151,14 @@ def parser(called: str = CALLED) -> argparse.ArgumentParser:
     hints = get_type_hints(Config)
     for entry in fields(Config):
         if entry.name not in _HELP:
+            continue
+        if hints[entry.name] is bool:
+            made.add_argument(
+                flag(entry.name),
+                action="store_true",
+                default=argparse.SUPPRESS,
+                help=_HELP[entry.name],
+            )
             continue
         wanted = (hints[entry.name], *get_args(hints[entry.name]))
         number = next((kind for kind in (int, float) if kind in wanted), str)

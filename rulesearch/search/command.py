@@ -52,7 +52,12 @@ def prepared(command: Command, pool: Pool, config: Config) -> Request:
         RuleSearchError: it cannot be met.
     """
     try:
-        data = load_data(config.dataset, config.data_root, shape=config.shape)
+        data = load_data(
+            config.dataset,
+            config.data_root,
+            shape=config.shape,
+            scale=config.scale_range or config.scale,
+        )
     except RuleSearchError as error:
         if not command.resume:
             raise

@@ -18,7 +18,7 @@ from rulesearch.choices import (
     ProtocolName,
 )
 from rulesearch.errors import RuleSearchError
-from rulesearch.plain import Count, Within, problems
+from rulesearch.plain import Count, Finite, Within, problems
 from rulesearch.selection.effort import Effort
 
 if TYPE_CHECKING:  # what computes is imported where it is used: the command's help needs none
@@ -64,6 +64,8 @@ class Config:
     Attributes:
         dataset: `digits`, `emnist`, `mnist`, `fashion-mnist`, or a file FILE.npz.
         data_root: folder in torchvision's layout.
+        scale: whether inputs are mapped to [0, 1] by the range of the search's images.
+        scale_range: the values that became 0 and 1, once the images are known.
         pathway: how errors travel: `random`, `symmetric`, `direct`, `sign-symmetric`.
         feedback_init: law of the Xavier feedback, `uniform` or `normal`.
         layers: hidden sizes, or all sizes if the first and last are those of the data.
@@ -87,6 +89,8 @@ class Config:
 
     dataset: str = "digits"
     data_root: str | None = None
+    scale: bool = False
+    scale_range: tuple[Finite, Finite] | None = None
     pathway: PathwayName = "random"
     feedback_init: Law = "uniform"
     layers: tuple[Size, ...] = HIDDEN

@@ -16,6 +16,7 @@ from rulesearch.pathways import pathway
 from rulesearch.population import Population
 from rulesearch.search.config import Config, check
 from rulesearch.search.memory import enough_memory
+from rulesearch.search.premises import for_data, premises
 from rulesearch.selection import Setting
 from rulesearch.updates import norms
 
@@ -51,10 +52,11 @@ def prepare(pool: Pool, data: Data, config: Config) -> Request:
         RuleSearchError: options, locality, or terms that are not finite on the data.
     """
     check(config)
-    config = config.resolved()
+    config = for_data(config, data).resolved()
     within(pool, parse_needs(config.locality), config.neurons)
     depth = depth_of(data, config)
     pool = pool.in_network(depth)
+    notes = premises(pool, data, config)
     population = population_of(pool, data, config)
     enough_memory(config, population.sizes, NORM_TASKS)
     protocol = config.meta_protocol()
@@ -82,7 +84,7 @@ def prepare(pool: Pool, data: Data, config: Config) -> Request:
     messages += (note,) if note else ()
     assert config.effort is not None
     setting = Setting(pool.names, scales, start, reference, protocol, config.seed, config.effort)
-    return Request(pool, data, config, setting, messages, "einsum" if note else chosen)
+    return Request(pool, data, config, setting, (*notes, *messages), "einsum" if note else chosen)
 
 
 def depth_of(data: Data, config: Config) -> int:
