@@ -411,6 +411,21 @@ def test_a_gain_not_above_zero_leaves_the_reference(full, spread):
     assert found.message.startswith("nothing beats A alone: A, B, C gains ")
 
 
+def test_trials_that_ran_away_do_not_make_a_support_worse_than_a_part_of_it():
+    """The support is refitted from the reference alone, which is a place of it too."""
+    setting = setting_of(PLANTED)
+    run, forward, _ = runners(PLANTED)
+    reference = fit_rate(setting, "alone", run, forward)
+    astray = Screen((0, 1, 2), {}, (4.0, 5.0, -6.0, 0.0, 0.0), 0)
+    found = eliminate(
+        setting, astray, run, forward, nothing_alike, reference=reference, parsimony=0.05
+    )
+    assert found.full_rounds[0] > found.reference_loss, "the trials did run away"
+    gain = PLANTED.cost([1, 2, 3, 4]) - PLANTED.cost([3, 4])
+    assert found.gain == pytest.approx(gain, rel=0.1)
+    assert (found.verdict, found.support) == ("eliminated", ("A", "B", "C"))
+
+
 def test_a_support_of_one_other_term():
     found = path(LOSSES, support=(1,))
     assert (found.verdict, found.support) == ("single", ("B",))

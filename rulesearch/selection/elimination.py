@@ -138,7 +138,7 @@ def eliminate(
         alone = measure("elimination/reference", reference.theta, seeds)
         if {setting.names[t] for t in screened.support} <= set(_named(setting, reference.theta)):
             return _single_reference(setting, reference, alone)
-    whole, rounds = _refit_until_flat(setting, screened, fit, measure, alone)
+    whole, rounds = _refit_until_flat(setting, screened, fit, measure, reference, alone)
     full = whole.outcomes
     if alone is None:
         alone = replace(full, loss=full.initial_loss)
@@ -166,13 +166,19 @@ def eliminate(
 
 
 def _refit_until_flat(
-    setting: Setting, screened: Screen, fit: FitFunction, measure: Measure, alone: Outcomes | None
+    setting: Setting,
+    screened: Screen,
+    fit: FitFunction,
+    measure: Measure,
+    reference: Rate | None,
+    alone: Outcomes | None,
 ) -> tuple[Place, tuple[float, ...]]:
     """Rounds of the whole support without penalty, until one gains next to nothing.
 
     A support that is still getting better would make the terms dropped later look too cheap. So
     would one that a refit has made worse: every round begins at the best place so far. The first
-    is what the trials found, which stays only where every round has made it worse.
+    is what the trials found, or the reference alone where that is better and the support has it:
+    trials that ran away must not make a support look worse than a part of it.
 
     Returns:
         The best place, and the loss before the first round and after each.
@@ -182,6 +188,11 @@ def _refit_until_flat(
     found = measure("elimination/full 0, measured", theta, seeds)
     first = best = Place(screened.support, screened.phi, theta, found)
     losses = [found.mean_loss]
+    if reference is not None and alone is not None and alone.mean_loss < found.mean_loss:
+        terms = {term for term, coefficient in enumerate(reference.theta) if coefficient}
+        if terms <= set(screened.support):
+            phi = learned(setting, reference.theta)
+            first = best = Place(screened.support, phi, reference.theta, alone)
     for number in range(1, effort.full_rounds + 1):
         label = f"elimination/full {number}"
         (fitted,) = fit([setting.plan(label, screened.support, best.phi, effort.full_steps)])
