@@ -12,6 +12,8 @@ from rulesearch.documents import layout, read_document, sealed, unsealed
 from rulesearch.errors import RuleSearchError
 from rulesearch.plain import SCHEMA_VERSION, Count, Interval, Number, Record
 
+NO_RULE = "no rule: what was selected does not learn"
+
 
 @dataclass(frozen=True, kw_only=True)
 class PoolEntry(Record):
@@ -191,7 +193,7 @@ class Result(Record):
 
     def __str__(self) -> str:
         """The rule as an equation, then its evidence in a line or two."""
-        lines = [equation(self)]
+        lines = [equation(self) if self.learns else NO_RULE]
         shown = [
             f"{name.replace('_', ' ')} {significant(entry.accuracy)} "
             f"{interval_text(entry.accuracy_interval)}"

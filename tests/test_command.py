@@ -7,10 +7,12 @@ import sys
 import time
 
 import pytest
-from commands import PAPER, ROOT, python
+from commands import PAPER, ROOT, SMALL_FLAGS, TINY, python
 
 from rulesearch.__main__ import SUBCOMMANDS
 from rulesearch.__main__ import main as console
+from rulesearch.search import config as config_module
+from rulesearch.search.__main__ import main as search
 
 HEAVY = ("torch", "sympy", "scipy", "sklearn", "matplotlib", "numba", "networkx", "numpy", "rich")
 
@@ -199,3 +201,55 @@ def test_an_interrupt_during_an_import_is_one_line(tmp_path):
     _, err = search.communicate(timeout=30)
     assert (search.returncode, err) == (130, "interrupted before anything was written\n")
     assert not (tmp_path / "runs").exists()
+
+
+# --- a finished run ------------------------------------------------------------------------------
+
+
+def test_a_finished_run_can_be_shown_again_at_any_width(tmp_path, monkeypatch, capsys):
+    """Its text is that of the search, from result.json alone, and nothing is computed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(config_module.EASIER, "digits", (3, TINY))
+    assert search(["--term", "-e_post*y_pre", *SMALL_FLAGS, "--out", "run", "--quiet"]) == 0
+    text = capsys.readouterr().out
+    for path in (tmp_path / "run").iterdir():
+        if path.is_file() and path.name != "result.json":
+            path.unlink()
+    assert search(["--show", "run"]) == 0
+    assert capsys.readouterr().out == text
+    monkeypatch.setenv("COLUMNS", "50")
+    assert search(["--show", "run"]) == 0
+    narrow = capsys.readouterr().out
+    assert max(map(len, narrow.splitlines())) <= 50
+    assert all(line == line.rstrip() for line in (text + narrow).splitlines())
+    code = """
+import sys
+from rulesearch.search.__main__ import main
+main(["--show", "run"])
+print("torch" in sys.modules, "sympy" in sys.modules)
+"""
+    assert python("-c", code, cwd=tmp_path).stdout.splitlines()[-1] == "False False"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["nowhere"], "nowhere/result.json: no such file; give the directory of a finished run"),
+        (["."], "result.json: no such file; give the directory of a finished run"),
+        (["run", "--seed", "1"], "--show run: runs nothing; leave out --seed"),
+        (["run", "--resume", "run"], "--show run: runs nothing; leave out --resume"),
+        (["run", "a.py", "--explain"], "--show run: runs nothing; leave out grammar, --explain"),
+    ],
+)
+def test_what_cannot_be_shown_is_one_line(arguments, line, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert search(["--show", *arguments]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(line)
+
+
+def test_the_plan_has_no_spaces_at_the_ends_of_lines(capsys):
+    for kernel in ("einsum", "fused"):
+        assert search([PAPER, "--explain", "--kernel", kernel]) == 0
+    out = capsys.readouterr().out
+    assert all(line == line.rstrip() for line in out.splitlines())

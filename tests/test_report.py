@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -22,6 +23,7 @@ from rulesearch.figures import (
 from rulesearch.meta import StepRecord
 from rulesearch.report import (
     Expression,
+    Sheet,
     gap_closed,
     history_row,
     latex,
@@ -71,7 +73,7 @@ def evaluation(accuracy, low, high, loss, diverged=0):
     )
 
 
-def attempt(dropped, support, loss, cost, interval, share, kept):
+def attempt(dropped, support, loss, cost, interval, share, kept, arrived=True):
     return EliminationRecord(
         dropped=dropped,
         support=support,
@@ -80,11 +82,19 @@ def attempt(dropped, support, loss, cost, interval, share, kept):
         cost_interval=interval,
         share_of_gain=share,
         kept=kept,
+        arrived=arrived,
     )
 
 
-def trial(seed, support):
-    return TrialRecord(seed=seed, support=support, theta={}, diverged_lifetimes=0, meta_steps=9)
+def trial(seed, support, failed=""):
+    return TrialRecord(
+        seed=seed,
+        support=() if failed else support,
+        theta={},
+        diverged_lifetimes=0,
+        meta_steps=9,
+        failed=failed,
+    )
 
 
 def a_result(**changes):
@@ -265,6 +275,107 @@ def test_a_broken_expression_is_the_same_expression(text, width):
 
 def test_a_power_is_not_broken():
     assert Expression("y_post**2*y_pre").pieces == ["y_post**", "2*", "y_pre"]
+
+
+WIDTHS = (20, 40, 60, 66, 80, 120)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_at_any_width_every_row_keeps_its_name_and_every_word_is_whole(width):
+    text = printed(result_text(a_result(message="trial 1 was given up"), Path("r")), width)
+    assert all(line == line.rstrip() for line in text.splitlines())
+    assert max(len(line) for line in text.splitlines()) <= width
+    tables = {
+        "Coefficients": [entry.name for entry in POOL],
+        "Elimination": ["dropped", "> dropped", "tried"],
+        "Evaluation": ["rule", "backprop", "feedback"],
+    }
+    for title, names in tables.items():
+        rows = [line.strip() for line in text[text.index(title) :].splitlines()]
+        for name in names:
+            assert any(row == name or row.startswith(f"{name} ") for row in rows), (title, name)
+    wide = printed(result_text(a_result(message="trial 1 was given up"), Path("r")), 300)
+    whole = set(re.findall(r"[\w.-]+", wide)) - {"-"}
+    assert set(re.findall(r"[\w.-]+", text)) - {"-"} <= whole
+
+
+cells = st.text(alphabet="ab ", max_size=12).map(str.strip)
+
+
+@given(st.lists(st.tuples(cells, cells, cells), min_size=1, max_size=4), st.integers(20, 60))
+def test_a_table_of_any_words_has_them_all_at_any_width(rows, width):
+    sheet = Sheet("T", {"": "name", "what": "text", "how": "interval"})
+    for number, row in enumerate(rows):
+        sheet.add(f"{number}:", " ".join(row[:2]).strip(), row[2])
+    lines = printed(sheet, width).splitlines()
+    assert all(len(line) <= width and line == line.rstrip() for line in lines)
+    expected = sorted(word for row in rows for word in " ".join(row).split())
+    assert sorted(re.findall("[ab]+", " ".join(lines[1:]).replace("what", ""))) == expected
+
+
+FATES = {
+    # what trials kept F3, which failed, elimination steps that dropped it, terms that fail -> fate
+    "no trial": ([[], []], [], False, "zero in search", "0 of 2"),
+    "one of two, dropped": ([["F3"], []], [], True, "dropped", "1 of 2"),
+    "one of three": ([["F3"], [], []], [], False, "in too few trials", "1 of 3"),
+    "all, nothing beats the reference": ([["F3"], ["F3"]], [], False, "gains nothing", "2 of 2"),
+    "one of one, and nothing beats it": ([["F3"]], [], False, "gains nothing", "1 of 1"),
+    "the other trial was given up": ([["F3"], []], [1], False, "gains nothing", "1 of 1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FATES)
+def test_each_term_is_told_one_thing(case):
+    kept, failed, dropped, fate, count = FATES[case]
+    trials = [
+        trial(number, ["F0", "F2", "F9", *names], failed="exploded" if number in failed else "")
+        for number, names in enumerate(kept)
+    ]
+    steps = [attempt("F3", ["F0", "F2", "F9"], 0.8, 0.0, (0, 0), 0.0, True)] if dropped else []
+    result = a_result(trials=trials, elimination=steps)
+    text = printed(result_text(result, Path("r")), 100)
+    assert " ".join(row_of(text, "F3", "Coefficients")) == f"F3 -W - 0 {fate} {count}"
+
+
+def test_a_term_that_could_not_be_differentiated_is_told_so():
+    result = a_result(fails={"F3": (1, 7)})
+    text = printed(result_text(result, Path("r")), 100)
+    assert "not finite" in " ".join(row_of(text, "F3", "Coefficients"))
+
+
+def test_a_try_whose_refit_has_not_arrived_says_so():
+    late = attempt("F2", ["F0"], 0.9, 0.5, (0.4, 0.6), 1.37, False, arrived=False)
+    text = printed(result_text(a_result(elimination=[late]), Path("r")))
+    assert "0.500 ?" in text
+    assert "? no refit has arrived" in text
+    assert "no refit has arrived" not in printed(result_text(a_result(), Path("r")))
+
+
+def test_what_does_not_learn_is_no_rule():
+    rule = replace(evaluation(0.097, 0.09, 0.1, 2.5, diverged=192), learns=False)
+    result = a_result(
+        evaluation=a_result().evaluation | {"rule": rule}, message="rule does not learn: ..."
+    )
+    text = printed(result_text(result, Path("r")))
+    assert text.splitlines()[:2] == [
+        "no rule: what was selected does not learn",
+        "rule does not learn: ...",
+    ]
+    assert "dW" not in text
+    assert "closes" not in text
+    assert row_of(text, "rule", "Evaluation") == (
+        ["rule", "0.0970", "[0.0900,", "0.100]", "2.50", "400", "192"]
+    )
+    assert "dW" not in str(result)
+    assert latex(result).startswith("% no rule: what was selected does not learn\n\\begin")
+
+
+def test_diverged_is_explained_where_it_stands(text):
+    assert "diverged, which is to end worse than untrained" in " ".join(text.split())
+    lines = shown([a_step(step=50), a_step(step=100, diverged=1), a_step(step=150, diverged=1)])
+    assert [line.split()[0] for line in lines.splitlines()] == ["trial", "diverged:"] + [
+        "trial"
+    ] * 2
 
 
 # LaTeX -------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rulesearch.result import (
+    NO_RULE,
     PoolEntry,
     Result,
     layers_text,
@@ -15,7 +16,7 @@ def latex(result: Result) -> str:
 
     Without terms it is `\Delta W ={}& 0`. Where a term acts in some layers only, the rule is that
     of W_{l-1,l}, and the term has an Iverson bracket: `[l \in \{2, 3\}]` is 1 in these layers and
-    0 in the others.
+    0 in the others. Where what was selected does not learn, a comment says so first.
     """
     terms = signed_terms(result)
     matrix = r"W_{l-1,l}" if any(entry.layers for *_, entry in terms) else "W"
@@ -26,7 +27,8 @@ def latex(result: Result) -> str:
         shown_sign = f"{sign} " if index or sign == "-" else ""
         lines.append(rf"{shown_sign}{number}{_bracket(entry)} \left({entry.latex}\right)")
     body = " \\\\\n  & ".join(lines or ["0"])
-    return f"\\begin{{align*}}\n  \\Delta {matrix} ={{}}& {body}\n\\end{{align*}}\n"
+    comment = "" if result.learns else f"% {NO_RULE}\n"
+    return f"{comment}\\begin{{align*}}\n  \\Delta {matrix} ={{}}& {body}\n\\end{{align*}}\n"
 
 
 def _bracket(entry: PoolEntry) -> str:

@@ -18,6 +18,13 @@ if TYPE_CHECKING:  # so that a pool can be shown without torch
     from rulesearch.meta import StepRecord
 
 
+#: Where the word is first shown; what becomes of such a lifetime is in `rulesearch.scoring`.
+DIVERGED = (
+    "diverged: lifetimes that ended worse than untrained; they count as the worse of chance and "
+    "untrained"
+)
+
+
 def history_row(record: StepRecord) -> dict[str, Any]:
     """A meta-step as a row of `history.jsonl`, as the figures read it.
 
@@ -98,11 +105,19 @@ def progress(
         every: meta-steps between two lines of a file.
         whereabouts: told of everything, and asked where that is; None shows no phases.
     """
+    explanations = iter([DIVERGED])
+
+    def unexplained(record: StepRecord | str) -> Iterator[str]:
+        """What a reader must be told before this meta-step, once."""
+        return iter(()) if isinstance(record, str) or not record.diverged else explanations
+
     if quiet:
         yield lambda record: None
     elif not console.is_terminal:
 
         def update(record: StepRecord | str) -> None:
+            for explanation in unexplained(record):
+                console.print(Text(explanation), soft_wrap=True)
             if whereabouts and (begins := whereabouts.follow(record)):
                 console.print(Text(f"{whereabouts.place}  {begins}"), soft_wrap=True)
             if not isinstance(record, str) and record.step in (
@@ -117,6 +132,8 @@ def progress(
         with Live(console=console, refresh_per_second=4, transient=True) as live:
 
             def update_live(record: StepRecord | str) -> None:
+                for explanation in unexplained(record):
+                    live.console.print(Text(explanation))
                 if whereabouts:
                     whereabouts.follow(record)
                 if isinstance(record, str):

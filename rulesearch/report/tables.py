@@ -1,19 +1,21 @@
-"""Tables for a terminal of 80 columns: what is too wide is wrapped, never cropped."""
+"""Tables for a terminal of any width: what is too wide is wrapped, never cropped."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+import textwrap
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from rich import box
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.measure import Measurement
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-Kind: TypeAlias = Literal["text", "number", "interval"]
+Kind: TypeAlias = Literal["text", "name", "number", "interval"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,9 @@ class Expression:
     """
 
     text: str
+
+    def __str__(self) -> str:
+        return self.text
 
     @property
     def pieces(self) -> list[str]:
@@ -49,39 +54,132 @@ class Expression:
         yield Text("\n".join(self.lines(options.max_width)), overflow="fold")
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement(max(map(len, self.pieces)), len(self.text))
+        return Measurement(max(len(piece.rstrip()) for piece in self.pieces), len(self.text))
 
 
-def empty_table(title: str, columns: Mapping[str, Kind], caption: str = "") -> Table:
-    """A table of the house, without rows.
+Cell: TypeAlias = str | Expression
 
-    Args:
+#: What may be wrapped, in the order in which a table that is too wide does so.
+WRAPPED: tuple[frozenset[Kind], ...] = (frozenset({"text"}), frozenset({"text", "interval"}))
+
+
+@dataclass
+class Sheet:
+    """A table of the house: rich's where it fits, and below that a block of lines for each row.
+
+    No word is broken, and no row loses its name, as long as the longest word fits.
+
+    Attributes:
         title: above it.
-        columns: heading -> `text`, which wraps, or `number` or `interval`, which stay whole.
+        columns: heading -> kind: `text` wraps, `name` and `number` stay whole, and `interval` does
+            where there is room.
         caption: below it.
+        rows: the cells of each, and its style.
     """
-    table = Table(
-        title=title,
-        caption=caption or None,
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        padding=(0, 1, 0, 0),
-        title_justify="left",
-        caption_justify="left",
-        title_style="bold",
-        caption_style="",
-    )
-    for heading, kind in columns.items():
-        table.add_column(
-            heading,
-            justify="right" if kind == "number" else "left",
-            no_wrap=kind != "text",
-            overflow="fold",
+
+    title: str
+    columns: Mapping[str, Kind]
+    caption: str = ""
+    rows: list[tuple[tuple[Cell, ...], str]] = field(default_factory=list)
+
+    def add(self, *cells: Cell, style: str = "") -> None:
+        """Add a row."""
+        self.rows.append((cells, style))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for wrapped in WRAPPED:
+            if widths := self._widths(wrapped, options.max_width):
+                yield Trimmed(self._table(widths))
+                return
+        yield from self._blocks(options.max_width)
+
+    def _widths(self, wrapped: Collection[Kind], most: int) -> list[int]:
+        """The widths of the columns in a table of at most so many characters; empty if none fit."""
+        columns = zip(self.columns.items(), *(cells for cells, _ in self.rows), strict=True)
+        least, widths = [], []
+        for (heading, kind), *cells in columns:
+            widths.append(max(map(_length, (heading, *cells))))
+            least.append(max(map(_longest, (heading, *cells))) if kind in wrapped else widths[-1])
+        # Between two columns, and behind the last, rich leaves a space on either side.
+        room = most - (2 * len(widths) - 1)
+        if sum(least) > room:
+            return []
+        while sum(widths) > room:
+            widest = max(range(len(widths)), key=lambda i: (widths[i] > least[i], widths[i]))
+            widths[widest] -= 1
+        return widths
+
+    def _table(self, widths: Sequence[int]) -> Table:
+        table = Table(
+            title=self.title,
+            caption=self.caption or None,
+            box=box.SIMPLE_HEAD,
+            show_edge=False,
+            padding=(0, 1, 0, 0),
+            title_justify="left",
+            caption_justify="left",
+            title_style="bold",
+            caption_style="",
         )
-    return table
+        for (heading, kind), width in zip(self.columns.items(), widths, strict=True):
+            justify: Literal["right", "left"] = "right" if kind == "number" else "left"
+            table.add_column(heading, justify=justify, width=width, overflow="fold")
+        for cells, style in self.rows:
+            table.add_row(*map(_shown, cells), style=style)
+        return table
+
+    def _blocks(self, width: int) -> RenderResult:
+        yield Text(self.title, style="bold")
+        for (name, *cells), style in self.rows:
+            lines = ["", str(name).strip()]
+            for heading, cell in zip([*self.columns][1:], cells, strict=True):
+                lines += _behind(heading, cell, width) if cell else []
+            yield Text("\n".join(lines), style)
+        if self.caption:
+            yield Trimmed(Text(f"\n{self.caption}"))
 
 
-def add_row(table: Table, *cells: str | Expression, style: str = "") -> None:
-    """Cells as they are: what looks like markup in an expression or an interval is none."""
-    shown = (Text(cell, overflow="fold") if isinstance(cell, str) else cell for cell in cells)
-    table.add_row(*shown, style=style)
+def _behind(heading: str, cell: Cell, width: int) -> list[str]:
+    """A cell of a block behind its heading, in lines."""
+    if isinstance(cell, Expression):
+        return [f"  {heading}:", *(f"    {line.rstrip()}" for line in cell.lines(width - 4))]
+    return textwrap.wrap(
+        f"{heading}: {cell}",
+        width,
+        initial_indent="  ",
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _length(cell: Cell) -> int:
+    return len(str(cell))
+
+
+def _longest(cell: Cell) -> int:
+    """The length of the longest word."""
+    words = cell.pieces if isinstance(cell, Expression) else cell.split()
+    return max((len(word.rstrip()) for word in words), default=0)
+
+
+def _shown(cell: Cell) -> RenderableType:
+    # As it is: what looks like markup in an expression or an interval is none.
+    return Text(cell, overflow="fold") if isinstance(cell, str) else cell
+
+
+@dataclass(frozen=True)
+class Trimmed:
+    """What it holds, without spaces at the ends of lines."""
+
+    inside: RenderableType
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for line in console.render_lines(self.inside, options, pad=False):
+            while line and not line[-1].text.strip():
+                line.pop()
+            if line:
+                last = line.pop()
+                line.append(Segment(last.text.rstrip(), last.style))
+            yield from line
+            yield Segment.line()

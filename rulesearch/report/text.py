@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console, Group, RenderableType
-from rich.table import Table
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
 from rulesearch.plain import Number
-from rulesearch.report.tables import Expression, Kind, add_row, empty_table
+from rulesearch.report.tables import Expression, Kind, Sheet, Trimmed
 from rulesearch.result import (
+    NO_RULE,
     EvaluationRecord,
     Result,
     equation,
@@ -29,7 +30,7 @@ def _layers_column(wanted: bool) -> dict[str, Kind]:
 
 def pool_table(
     rows: Iterable[tuple[str, str, str, str]], layers: Mapping[str, Sequence[int]] | None = None
-) -> Table:
+) -> Sheet:
     """The pool before a search.
 
     Args:
@@ -37,7 +38,7 @@ def pool_table(
         layers: those in which a term acts, by name; one that is not there acts in all. Without
             any there is no such column.
     """
-    table = empty_table(
+    table = Sheet(
         "Pool",
         {
             "term": "text",
@@ -49,7 +50,7 @@ def pool_table(
     )
     for name, expression, needs, lowering in rows:
         acts = [layers_text(layers.get(name, ()))] if layers else []
-        add_row(table, name, Expression(expression), *acts, needs or "-", Expression(lowering))
+        table.add(name, Expression(expression), *acts, needs or "-", Expression(lowering))
     return table
 
 
@@ -69,9 +70,9 @@ def _percent(share: Number) -> str:
     return f"{100 * share:.0f} %" if abs(share) >= 0.1 else f"{significant(100 * share, 2)} %"
 
 
-def _coefficients(result: Result) -> Table:
+def _coefficients(result: Result) -> Sheet:
     limited = any(entry.layers for entry in result.pool)
-    table = empty_table(
+    table = Sheet(
         "Coefficients",
         {
             "term": "text",
@@ -85,34 +86,52 @@ def _coefficients(result: Result) -> Table:
         "Intervals are over refits, conditional on the support. "
         "Trials: how many of the L1 search kept the term.",
     )
-    dropped = {step.dropped for step in result.elimination if step.kept}
+    ended = [trial for trial in result.trials if not trial.failed]
     for entry in result.pool:
         inside = entry.name in result.support
-        interval = result.theta_interval.get(entry.name)
-        if inside:
-            fate = interval_text(interval) if interval else "none"
-        else:
-            fate = "dropped" if entry.name in dropped else "zero in search"
-        kept = sum(entry.name in trial.support for trial in result.trials)
-        add_row(
-            table,
+        kept = sum(entry.name in trial.support for trial in ended)
+        table.add(
             entry.name,
             Expression(entry.expression),
             *([layers_text(entry.layers)] if limited else []),
             ", ".join(entry.needs) or "-",
             significant(result.theta.get(entry.name, 0.0)),
-            fate,
-            f"{kept} of {len(result.trials)}",
+            _fate(result, entry.name, kept, len(ended)),
+            f"{kept} of {len(ended)}",
             style="" if inside else "dim",
         )
     return table
 
 
-def _elimination(result: Result) -> Table:
-    table = empty_table(
+def _fate(result: Result, name: str, kept: int, ended: int) -> str:
+    """What became of a term: the interval of its coefficient, or where it was left.
+
+    Args:
+        result: of the search.
+        name: of the term.
+        kept: trials that kept it,
+        ended: of so many that were not given up.
+    """
+    if name in result.support:
+        interval = result.theta_interval.get(name)
+        return interval_text(interval) if interval else "none"
+    if name in result.fails:
+        return "not finite"
+    if any(step.kept and step.dropped == name for step in result.elimination):
+        return "dropped"
+    if not kept:
+        return "zero in search"
+    # Half of the trials are enough for the elimination; there the whole support gained nothing.
+    return "in too few trials" if 2 * kept < ended else "gains nothing"
+
+
+def _elimination(result: Result) -> Sheet:
+    arrived = all(step.arrived for step in result.elimination)
+    unknown = "" if arrived else " ? no refit has arrived: the cost is at most that."
+    table = Sheet(
         "Elimination",
         {
-            "": "text",
+            "": "name",
             "without": "text",
             "left": "text",
             "loss": "number",
@@ -121,17 +140,16 @@ def _elimination(result: Result) -> Table:
             "of gain": "number",
         },
         "Cost: the loss of what is left minus that of the full support, both refitted; "
-        "* clearly cheap, so dropped without a refit. > marks the rule chosen.",
+        "* clearly cheap, so dropped without a refit. > marks the rule chosen." + unknown,
     )
     kept = [step for step in result.elimination if step.kept]
     for step in result.elimination:
-        add_row(
-            table,
+        table.add(
             f"{'>' if kept and step is kept[-1] else ' '} {'dropped' if step.kept else 'tried'}",
             step.dropped,
             ", ".join(step.support),
             significant(step.loss),
-            significant(step.cost) + ("" if step.refitted else " *"),
+            significant(step.cost) + " *" * (not step.refitted) + " ?" * (not step.arrived),
             interval_text(step.cost_interval),
             _percent(step.share_of_gain),
             style="" if step.kept else "dim",
@@ -139,8 +157,8 @@ def _elimination(result: Result) -> Table:
     return table
 
 
-def _evaluation(result: Result) -> Table:
-    table = empty_table(
+def _evaluation(result: Result) -> Sheet:
+    table = Sheet(
         "Evaluation",
         {
             "": "text",
@@ -156,8 +174,7 @@ def _evaluation(result: Result) -> Table:
         "chance and untrained.",
     )
     for name, entry in result.evaluation.items():
-        add_row(
-            table,
+        table.add(
             name.replace("_", " "),
             significant(entry.accuracy),
             interval_text(entry.accuracy_interval),
@@ -183,21 +200,29 @@ def gap_closed(evaluation: Mapping[str, EvaluationRecord]) -> Number:
     return (rule - worst) / (best - worst)
 
 
-def _broken_equation(result: Result) -> str:
+@dataclass(frozen=True)
+class _Rule:
     """The equation on one line where it fits, else a term a line."""
-    line = equation(result)
-    if len(line) <= EQUATION_WIDTH:
-        return line
-    terms = equation(result, break_with="\n   ").split("\n")
-    return "\n".join("\n       ".join(Expression(term).lines(EQUATION_WIDTH - 7)) for term in terms)
+
+    result: Result
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = min(EQUATION_WIDTH, options.max_width)
+        lines = [equation(self.result)]
+        if len(lines[0]) > width:
+            terms = equation(self.result, break_with="\n   ").split("\n")
+            lines = ["\n       ".join(Expression(t).lines(width - 7)) for t in terms]
+        yield Trimmed(Text("\n".join(lines), style="bold", overflow="fold"))
 
 
 def result_text(result: Result, run_directory: Path) -> RenderableType:
     """The rule, its coefficients, the elimination path, the evaluation, and where all is kept.
 
-    Fits 80 columns; what is too wide is wrapped, never cropped.
+    Fits the console's width; what is too wide is wrapped, never cropped. What was selected but
+    does not learn is no rule, and is not printed as one.
     """
-    parts: list[RenderableType] = [Text(_broken_equation(result), style="bold")]
+    first = _Rule(result) if result.learns else Text(NO_RULE, style="bold")
+    parts: list[RenderableType] = [first]
     if result.message:
         parts.append(Text(result.message))
     parts += [Text(), _coefficients(result)]
@@ -206,10 +231,10 @@ def result_text(result: Result, run_directory: Path) -> RenderableType:
     if result.evaluation:
         parts += [Text(), _evaluation(result)]
     closed = gap_closed(result.evaluation)
-    if closed is not None:
+    if closed is not None and result.learns:
         share = f"{_percent(closed)} of the gap from feedback alignment to backprop"
         parts.append(Text(f"The rule closes {share}."))
     parts.append(Text())
     parts += [Text(f"images for {use}: {which}") for use, which in result.images.items()]
     parts.append(Text(f"kept in {run_directory}", overflow="fold"))
-    return Group(*parts)
+    return Trimmed(Group(*parts))

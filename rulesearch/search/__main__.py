@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 from rulesearch.console import (
     INTERRUPTED,
@@ -39,6 +40,9 @@ def main(arguments: Sequence[str] | None = None, called: str = CALLED) -> int:
         try:
             command = read(sys.argv[1:] if arguments is None else arguments, called)
             grammar = command.grammar or ""
+            if command.show:
+                show(command.show)
+                return DONE
             look(command)
             if not (command.quiet or command.explain):
                 print(command.outline, flush=True)  # the imports below take seconds
@@ -60,6 +64,20 @@ def main(arguments: Sequence[str] | None = None, called: str = CALLED) -> int:
             _say(f"interrupted; go on with --resume {run.path}" if run else NOTHING_WRITTEN)
             return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
     return DONE
+
+
+def show(run: Path) -> None:
+    """Print the result of a finished run, from its `result.json` alone.
+
+    Raises:
+        RuleSearchError: no finished run, or a broken one.
+    """
+    from rich.console import Console
+
+    from rulesearch.report import result_text
+    from rulesearch.result import Result
+
+    Console().print(result_text(Result.load(run), run))
 
 
 def _say(line: str) -> None:

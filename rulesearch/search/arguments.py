@@ -56,6 +56,7 @@ class Command:
             may change.
         out: where the run is to be kept, or None for a name of its own.
         resume: the run to go on with, or None.
+        show: the finished run to show again, or None.
         explain: show the pool and its plan, and run nothing.
         quiet: print the result only.
     """
@@ -67,6 +68,7 @@ class Command:
     given: dict[str, Any]
     out: Path | None
     resume: Path | None
+    show: Path | None
     explain: bool
     quiet: bool
 
@@ -124,6 +126,10 @@ def _joined(arguments: Sequence[str]) -> list[str]:
     return joined
 
 
+def _flags(names: Sequence[str]) -> str:
+    return ", ".join(name if name == "grammar" else flag(name) for name in names)
+
+
 def parser(called: str = CALLED) -> argparse.ArgumentParser:
     """The command line's parser; `called` is what the command was called as."""
     made = _Parser(
@@ -176,6 +182,9 @@ def parser(called: str = CALLED) -> argparse.ArgumentParser:
     made.add_argument("--out", type=Path, help="run directory (runs/GRAMMAR-DATASET-seedN-K)")
     made.add_argument("--resume", type=Path, metavar="RUN", help="go on with an interrupted run")
     made.add_argument(
+        "--show", type=Path, metavar="RUN", help="print the result of a finished run again"
+    )
+    made.add_argument(
         "--explain", action="store_true", help="show the pool and how it is computed; run nothing"
     )
     made.add_argument("--quiet", action="store_true", help="print the result only")
@@ -191,12 +200,14 @@ def read(arguments: Sequence[str], called: str = CALLED) -> Command:
     """
     values = vars(parser(called).parse_args(_joined(arguments)))
     grammar, terms = values.pop("grammar"), tuple(values.pop("term"))
-    out, resume = values.pop("out"), values.pop("resume")
+    out, resume, show = values.pop("out"), values.pop("resume"), values.pop("show")
     explain, quiet = values.pop("explain"), values.pop("quiet")
     places, per_layer = values.pop("where"), values.pop("per_layer")
     where = dict(places)
-    command = Command(grammar, terms, where, per_layer, values, out, resume, explain, quiet)
-    sources = [s for s in (grammar, terms, resume) if s]
+    command = Command(grammar, terms, where, per_layer, values, out, resume, show, explain, quiet)
+    own = {"grammar": grammar, "term": terms, "where": where, "per_layer": per_layer, "out": out}
+    begins = [n for n, value in own.items() if value] + list(values)
+    sources = [s for s in (grammar, terms, resume, show) if s]
     if not sources:
         raise RuleSearchError(
             "no pool; give a grammar file such as grammar/paper_pool.py, or --term TEXT"
@@ -208,14 +219,10 @@ def read(arguments: Sequence[str], called: str = CALLED) -> Command:
         raise RuleSearchError(
             f"--where {name}: given more than once; put its layers in one, as in {name}=1,3"
         )
-    if resume:
-        own = {"grammar": grammar, "where": where, "per_layer": per_layer, "out": out}
-        more = [n for n, value in own.items() if value] + [n for n in values if n not in FREE]
-        if terms:
-            more.insert(0, "term")
-        if more:
-            raise RuleSearchError(
-                f"--resume {resume}: goes on as it began; leave out "
-                + ", ".join(n if n == "grammar" else flag(n) for n in more)
-            )
+    fixed = [name for name in begins if name not in FREE]
+    if resume and fixed:
+        raise RuleSearchError(f"--resume {resume}: goes on as it began; leave out {_flags(fixed)}")
+    others = {"resume": resume, "explain": explain}
+    if show and (more := begins + [n for n, value in others.items() if value]):
+        raise RuleSearchError(f"--show {show}: runs nothing; leave out {_flags(more)}")
     return command

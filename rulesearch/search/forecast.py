@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 import re
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from rulesearch.meta import StepRecord
 from rulesearch.search.request import Request
+
+#: Meta-steps whose pace the estimate goes on with.
+RECENT = 100
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Forecast:
         self._number = -1
         self._most = 0
         self._reached: dict[str, int] = {}  # label -> meta-steps made, in this phase
-        self._made, self._began = 0, math.nan  # meta-steps seen by this process, since when
+        self._times: deque[float] = deque(maxlen=RECENT)  # of the last meta-steps
 
     def follow(self, told: StepRecord | str) -> str:
         """Take note of a meta-step, or of a label; returns what begins by it, or "".
@@ -90,10 +94,7 @@ class Forecast:
             if most < self._most:
                 self._most, self._reached = most, {}
         if isinstance(told, StepRecord):
-            if math.isnan(self._began):
-                self._began = self._clock()
-            else:
-                self._made += 1
+            self._times.append(self._clock())
             self._reached[label] = told.step
         return begins
 
@@ -106,14 +107,15 @@ class Forecast:
     def left(self) -> str:
         """How long the rest may take, in words; "" before anything is known.
 
-        It supposes that a meta-step, with what is measured between them, takes as long as so far,
-        and that every term goes, after one refit.
+        It supposes that a meta-step, with what is measured between them, takes as long as the last
+        ones did, and that every term goes, after one refit.
         """
-        if not self._made:
+        if len(self._times) < 2:
             return ""
         here = max(0, self._most - sum(self._reached.values()))
         later = sum(phase.steps for phase in self._phases[self._number + 1 :])
-        seconds = (here + later) * (self._clock() - self._began) / self._made
+        pace = (self._clock() - self._times[0]) / (len(self._times) - 1)
+        seconds = (here + later) * pace
         return f"likely under {duration(seconds)} left"
 
 

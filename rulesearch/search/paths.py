@@ -54,7 +54,7 @@ def unfinished(run: Path) -> RunConfig:
     """
     kept = open_run(run)
     if is_finished(run):
-        raise RuleSearchError(f"--resume {run}: is finished; its result is in result.json")
+        raise RuleSearchError(f"--resume {run}: is finished; print its result by --show {run}")
     return kept
 
 
