@@ -651,8 +651,8 @@ def test_a_pool_is_plain_data():
     ("terms", "start", "expected", "reference", "pseudo_gradient"),
     [
         ({"A": -W, "B": -e_post * y_pre}, None, {"B": 1e-3}, "B", "B"),
-        ({"A": -W, "B": -e_pre}, None, {"A": 1e-3}, "A", None),
-        ({"A": -W, "B": -e_pre}, {}, {"A": 1e-3}, "A", None),
+        ({"A": -W, "B": -e_pre}, None, {"A": -1e-3}, "A", None),
+        ({"A": 5 * W, "B": -e_pre}, {}, {"A": 2e-4}, "A", None),
         ({"A": -W, "B": -e_post * y_pre}, {"A": 2}, {"A": 2.0}, "A", "B"),
         ({"A": -W, "B": -e_pre}, {"A": 1e-3, "B": -0.1}, {"A": 1e-3, "B": -0.1}, "B", None),
         ({"A": -W, "B": -e_pre}, {"A": 0, "B": 1e-3}, {"A": 0.0, "B": 1e-3}, "B", None),

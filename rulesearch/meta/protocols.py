@@ -105,20 +105,28 @@ PROTOCOLS: Mapping[str, MetaProtocol] = {"robust": ROBUST, "paper": PAPER}
 
 
 def units(
-    norms: Sequence[float], reference: int, names: Sequence[str], largest: float = 1.0
+    norms: Sequence[float],
+    reference: int,
+    names: Sequence[str],
+    largest: float = 1.0,
+    factors: Sequence[float] | None = None,
 ) -> tuple[tuple[float, ...], tuple[str, ...]]:
     """Scales that give every term the size of the reference: s_r = min(largest, |F_ref| / |F_r|).
+
+    Here F is a term without its constant factor c, and the scale of c·F is s/|c|: a factor changes
+    the raw coefficient and nothing else.
 
     Args:
         norms: mean Frobenius norm of each term at initialisation, summed over layers, [terms].
         reference: index of the term that the others are measured by.
         names: of the terms, for the messages.
-        largest: scales are capped here, so that a term much smaller than the reference is not
-            blown up to its size; above 0, inf for no cap.
+        largest: scales of terms without their factors are capped here, so that a term much smaller
+            than the reference is not blown up to its size; above 0, inf for no cap.
+        factors: the constant factor of each term, [terms], none of them 0; None for 1.
 
     Returns:
-        The scales, [terms], in (0, largest], or 0 for a term to leave out because it is zero on the
-        data at hand; and one message for each such term.
+        The scales, [terms], above 0, or 0 for a term to leave out because it is zero on the data at
+        hand; and one message for each such term.
 
     Raises:
         RuleSearchError: a norm is not finite, or the reference itself is zero.
@@ -126,6 +134,8 @@ def units(
     Example:
         >>> units([6.0, 2.0, 60.0, 0.0], 0, ["F0", "F1", "F2", "F3"])
         ((1.0, 1.0, 0.1, 0.0), ('term F3: zero on these data at initialisation; left out',))
+        >>> units([12.0, 60.0], 0, ["2*F0", "F2"], factors=[2.0, 1.0])
+        ((0.5, 0.1), ())
     """
     faults = [
         f"term {name}: not finite at initialisation; rewrite it, or leave it out of the pool"
@@ -139,7 +149,12 @@ def units(
         )
     if faults:
         raise RuleSearchError(*faults)
-    scales = tuple(min(largest, norms[reference] / norm) if norm else 0.0 for norm in norms)
+    plain = [1.0] * len(norms) if factors is None else [abs(factor) for factor in factors]
+    sizes = [norm / factor for norm, factor in zip(norms, plain, strict=True)]
+    scales = tuple(
+        min(largest, sizes[reference] / size) / factor if size else 0.0
+        for size, factor in zip(sizes, plain, strict=True)
+    )
     left_out = tuple(
         f"term {name}: zero on these data at initialisation; left out"
         for name, norm in zip(names, norms, strict=True)

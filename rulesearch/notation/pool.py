@@ -404,7 +404,7 @@ def _start(given: Mapping[str, float], terms: Sequence[Term]) -> dict[str, float
     if shares := {t.name: s for t in terms if (s := t.share(PSEUDO_GRADIENT)) is not None}:
         return {name: START * share for name, share in shares.items()}
     first = min(term.key for term in terms)
-    return {t.name: START / abs(float(t.factor)) for t in terms if t.key == first}
+    return {t.name: START / float(t.factor) for t in terms if t.key == first}
 
 
 def _start_faults(start: Mapping[str, Any], names: list[str]) -> Iterator[str]:

@@ -63,7 +63,8 @@ def prepare(pool: Pool, data: Data, config: Config) -> Request:
     reference = pool.names.index(pool.reference)
     measured = norms(population, lifetime_seeds(config.seed, "units", 0, NORM_TASKS))
     labels = [f"{t.name}, {t}" for t in pool]
-    scales, messages = units(measured, reference, labels, protocol.largest_scale)
+    factors = [float(t.factor) for t in pool]
+    scales, messages = units(measured, reference, labels, protocol.largest_scale, factors)
     if not protocol.in_units:
         scales = tuple(1.0 if s else 0.0 for s in scales)
     start = tuple(
@@ -83,7 +84,10 @@ def prepare(pool: Pool, data: Data, config: Config) -> Request:
     _, note = choose_kernel(config.kernel, lower_terms(pool.distinct), sizes, path, on_cpu=on_cpu)
     messages += (note,) if note else ()
     assert config.effort is not None
-    setting = Setting(pool.names, scales, start, reference, protocol, config.seed, config.effort)
+    keys = tuple(f"{t.key} {pool.where.get(t.name, '')}".rstrip() for t in pool)
+    setting = Setting(
+        pool.names, scales, start, reference, protocol, config.seed, config.effort, keys
+    )
     return Request(pool, data, config, setting, (*notes, *messages), "einsum" if note else chosen)
 
 
