@@ -7,23 +7,27 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from rulesearch.asked import check_observables, check_points, terms_named
+from rulesearch.autograd import watched
 from rulesearch.choices import KernelName
 from rulesearch.errors import RuleSearchError
+from rulesearch.given import Given, Numbers, check_constants, check_numbers, given
 from rulesearch.kernels import KERNELS, Batch, Kernel, Outcome, Unsupported
 from rulesearch.lowering import Plan, lower_terms
+from rulesearch.modes import plain
 from rulesearch.notation import Pool
 from rulesearch.observables import OBSERVABLES
-from rulesearch.pathways import Pathway, feedback_shapes
+from rulesearch.pathways import Pathway
 from rulesearch.pathways import pathway as pathway_of
 
-_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
-
 PathwayName = str
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -54,33 +58,42 @@ class Lifetimes:
 
 def run_lifetimes(
     pool: Pool,
-    theta: Tensor,
-    weights: Sequence[Tensor],
-    feedback: Sequence[Tensor] | str,
+    theta: Numbers | Sequence[Any],
+    weights: Sequence[Numbers],
+    feedback: Sequence[Numbers] | str | None,
     *,
-    train: tuple[Tensor, Tensor],
-    query: tuple[Tensor, Tensor],
+    train: tuple[Numbers, Numbers],
+    query: tuple[Numbers, Numbers],
     kernel: KernelName = "auto",
     gradient: bool | Sequence[str] = False,
     pathway: PathwayName | None = None,
     observe: Sequence[str] = (),
     at: Sequence[int] = (),
-    probe: tuple[Tensor, Tensor] | None = None,
+    probe: tuple[Numbers, Numbers] | None = None,
     keep_weights: bool = True,
     compile_for: Sequence[str] = (),
 ) -> Lifetimes:
     """Run lifetimes of online learning, with the gradient of each with respect to theta.
 
+    Wherever a tensor is asked for, a NumPy array will do. Torch's modes (`inference_mode`,
+    `autocast`, default dtype and device) and NumPy's `errstate` change no number.
+
+    If theta requires grad, and grad mode is on, so does `loss`: its way back is the kernel's
+    adjoint, and gives what `gradient=True` gives. Everything else is plain numbers, and only first
+    derivatives are there.
+
     Args:
         pool: the terms, and where they act: elsewhere a coefficient is taken for zero.
-        theta: raw coefficients, [terms], [layers, terms] or [lifetimes, layers, terms].
+        theta: raw coefficients, [terms], [layers, terms] or [lifetimes, layers, terms]; a list of
+            numbers, or of lists, will do.
         weights: initial weights, list over layers of [lifetimes, post, pre].
         feedback: list over layers of [lifetimes, pre, post] (`e_{l-1} = B e_l ⊙ σ'`; the first is
             for the synthetic error of the input layer), for a direct pathway
             [lifetimes, pre, outputs]; or the name of a pathway that needs none, "symmetric". Not
-            read where `pathway` is one that needs none.
-        train: x [lifetimes, steps, inputs] and labels [lifetimes, steps], integers.
-        query: x [lifetimes, queries, inputs] and labels [lifetimes, queries].
+            read, and may be None, where `pathway` is one that needs none.
+        train: x [lifetimes, steps, inputs] and labels [lifetimes, steps], integers. Without a step
+            nothing is learned.
+        query: x [lifetimes, queries, inputs] and labels [lifetimes, queries], at least one.
         kernel: `einsum`, `fused`, or `auto`: fused on a CPU where it can.
         gradient: all terms, none, or the names of some (zero for the rest, and in layers where a
             term does not act).
@@ -98,7 +111,8 @@ def run_lifetimes(
         Losses, accuracies, gradients, final weights and observables. Nothing given is changed.
 
     Raises:
-        RuleSearchError: shapes, dtypes, devices or names that do not fit; the line says which.
+        RuleSearchError: shapes, dtypes, devices, numbers or names that do not fit; the line says
+            which. A second derivative, when it is asked for.
 
     Example:
         >>> import torch
@@ -111,51 +125,73 @@ def run_lifetimes(
         >>> out.gradient.shape
         torch.Size([1, 1])
     """
-    if not weights:
-        raise RuleSearchError("weights: empty; give one tensor for each layer")
-    name = feedback if isinstance(feedback, str) else (pathway or "random")
-    path = pathway_of(name, len(weights))
-    if isinstance(feedback, str) and pathway not in (None, feedback):
-        raise RuleSearchError(f"pathway {pathway}: but feedback names {feedback}; give one of them")
-    if isinstance(feedback, str) and not path.tied:
-        raise RuleSearchError(
-            f"feedback {feedback}: this pathway has matrices of its own; give a list of them, "
-            "or use symmetric"
-        )
-    matrices = None if isinstance(feedback, str) or path.tied else list(feedback)
-    if unknown := [n for n in observe if n not in OBSERVABLES]:
-        raise RuleSearchError(
-            f"observe {unknown[0]}: unknown observable; give any of {', '.join(OBSERVABLES)}"
-        )
-    wanted = _wanted(pool, gradient)
-    sets = {"train": train, "query": query} | ({} if probe is None else {"probe": probe})
-    sizes = _check(pool, theta, weights, matrices, path, sets)
-    _check_points(at, train[0].shape[1])
+    found = given(
+        pool, theta, weights, feedback, train=train, query=query, probe=probe, pathway=pathway
+    )
+    check_observables(observe)
+    check_points(at, found.train[0].shape[1])
+    wanted, more = (
+        terms_named("gradient", pool, gradient),
+        terms_named("compile_for", pool, compile_for),
+    )
+
+    def live(theta: Tensor, wanted: Sequence[int]) -> Lifetimes:
+        start = replace(found, theta=theta)
+        with plain(found.weights[0].device.type):
+            return _live(pool, start, kernel, wanted, more, observe, at, keep_weights)
+
+    if not (torch.is_grad_enabled() and found.theta.requires_grad):
+        return live(found.theta, wanted)
+    lived: list[Lifetimes] = []
+
+    def losses(theta: Tensor) -> tuple[Tensor, Tensor]:
+        lived.append(live(theta, range(len(pool))))
+        return lived[0].loss, _known(lived[0].gradient)
+
+    loss = watched(found.theta, losses)
+    slopes = _known(lived[0].gradient).detach() if wanted else None
+    if slopes is not None:
+        own = torch.zeros(len(pool), dtype=torch.bool, device=slopes.device)
+        own[wanted] = True
+        slopes = torch.where(own, slopes, 0.0)
+    return replace(lived[0], loss=loss, gradient=slopes)
+
+
+def _live(
+    pool: Pool,
+    found: Given,
+    kernel: KernelName,
+    wanted: Sequence[int],
+    compile_for: Sequence[int],
+    observe: Sequence[str],
+    at: Sequence[int],
+    keep_weights: bool,
+) -> Lifetimes:
+    """Lifetimes from what fits together; `wanted` terms have a derivative."""
+    check_numbers(found)
+    weights, theta, path = found.weights, found.theta, found.path
     acts = torch.tensor(pool.mask(len(weights)), device=weights[0].device)
     everywhere = _spread(theta, weights[0].shape[0], len(weights)).to(weights[0])
     everywhere = torch.where(acts, everywhere, 0.0)
 
-    needed = {*wanted, *_wanted(pool, compile_for), *_nonzero(everywhere)}
-    active = _active(pool, needed)
+    active = _active(pool, {*wanted, *compile_for, *_nonzero(everywhere)})
+    check_constants((pool.distinct[place] for place in active), weights[0].dtype)
     batch = Batch(
         _by_expression(everywhere, pool)[..., active],
-        list(weights),
-        matrices,
-        train[0],
-        train[1].long(),
-        query[0],
-        query[1].long(),
+        weights,
+        found.feedback,
+        *found.train,
+        *found.query,
     )
     asked = sorted({active.index(pool.places[i]) for i in wanted})
     plan = _plan(pool, active)
     keep = keep_weights or (bool(observe) and not at)
-    outcome, note = _run(kernel, plan, sizes, path, batch, asked, keep)
+    run = partial(_run, kernel, plan, found.sizes, path)
+    outcome, note = run(batch, asked, keep)
     observed: dict[str, Tensor] = {}
     if observe:
-        x, labels = query if probe is None else probe
-        run = partial(_run, kernel, plan, sizes, path)
         stands = _weights_at(at, batch, run) if at else [_known(outcome.weights)]
-        observed = _observed(observe, stands, path, matrices, (x, labels.long()))
+        observed = _observed(observe, stands, path, found.feedback, found.probe)
         if not at:
             observed = {name: values[:, 0] for name, values in observed.items()}
     slopes = None
@@ -201,7 +237,7 @@ def compiling(
         The context, which gives whether there is anything to compile. Its end waits for it.
     """
     path = pathway_of(pathway, len(sizes) - 1)
-    plan = _plan(pool, _active(pool, _wanted(pool, gradient)))
+    plan = _plan(pool, _active(pool, terms_named("gradient", pool, gradient)))
     return choose_kernel(kernel, plan, sizes, path, on_cpu=on_cpu)[0].compiling(dtype)
 
 
@@ -213,16 +249,6 @@ def _active(pool: Pool, needed: Iterable[int]) -> list[int]:
 def _plan(pool: Pool, active: Sequence[int]) -> Plan:
     """The plan of some expressions of a pool."""
     return lower_terms(tuple(pool.distinct[place] for place in active))
-
-
-def _wanted(pool: Pool, gradient: bool | Sequence[str]) -> list[int]:
-    if isinstance(gradient, bool):
-        return list(range(len(pool))) if gradient else []
-    if unknown := [n for n in gradient if n not in pool.names]:
-        raise RuleSearchError(
-            f"gradient {unknown[0]}: no such term; the terms are {', '.join(pool.names)}"
-        )
-    return sorted(pool.names.index(n) for n in gradient)
 
 
 def _nonzero(theta: Tensor) -> list[int]:
@@ -243,9 +269,9 @@ def _by_expression(theta: Tensor, pool: Pool) -> Tensor:
     return gathered.index_add(-1, places, theta)  # in a layer one of them at most is not zero
 
 
-def _known(matrices: Sequence[Tensor] | None) -> Sequence[Tensor]:
-    assert matrices is not None
-    return matrices
+def _known(value: T | None) -> T:
+    assert value is not None
+    return value
 
 
 def choose_kernel(
@@ -258,7 +284,7 @@ def choose_kernel(
     """
     if name not in ("auto", *KERNELS):
         raise RuleSearchError(
-            f"--kernel {name}: unknown kernel; give auto or one of {', '.join(KERNELS)}"
+            f"kernel {name}: unknown kernel; give auto or one of {', '.join(KERNELS)}"
         )
     first = ("fused" if on_cpu else "einsum") if name == "auto" else name
     try:
@@ -319,7 +345,6 @@ def _weights_at(
         yield weights
 
 
-@torch.no_grad()
 def _observed(
     names: Sequence[str],
     stands: Iterable[Sequence[Tensor]],
@@ -339,72 +364,3 @@ def _observed(
 def compiled(name: str, plan: Plan, sizes: tuple[int, ...], path: Pathway) -> Kernel:
     """A kernel for a plan, made once a process."""
     return KERNELS[name](plan, sizes, path)
-
-
-def _check(
-    pool: Pool,
-    theta: Tensor,
-    weights: Sequence[Tensor],
-    feedback: Sequence[Tensor] | None,
-    path: Pathway,
-    sets: Mapping[str, tuple[Tensor, Tensor]],
-) -> tuple[int, ...]:
-    """The layer sizes, once every shape, dtype and device fits; `sets` of examples by name."""
-    first = weights[0]
-    if first.dtype not in (torch.float32, torch.float64):
-        raise RuleSearchError(f"weights[0]: dtype {first.dtype}; give float32 or float64")
-    for i, w in enumerate(weights):
-        if w.ndim != 3:
-            raise RuleSearchError(
-                f"weights[{i}]: shape {list(w.shape)}; give [lifetimes, post, pre]"
-            )
-    n = first.shape[0]
-    sizes = (first.shape[-1], *(w.shape[-2] for w in weights))
-    expected: list[tuple[str, Tensor, tuple[int | None, ...], bool]] = [
-        (f"weights[{i}]", w, (n, sizes[i + 1], sizes[i]), True) for i, w in enumerate(weights)
-    ]
-    if feedback is not None:
-        shapes = feedback_shapes(path, sizes)
-        if len(feedback) != len(shapes):
-            raise RuleSearchError(
-                f"feedback: {len(feedback)} matrices; the {path.name} pathway has {len(shapes)}"
-            )
-        expected += [
-            (f"feedback[{i}]", b, (n, *shape), True)
-            for i, (b, shape) in enumerate(zip(feedback, shapes, strict=True))
-        ]
-    for label, (x, labels) in sets.items():
-        expected.append((f"{label} x", x, (n, None, sizes[0]), True))
-        expected.append((f"{label} labels", labels, tuple(x.shape[:2]), False))
-    for label, tensor, shape, floating in expected:
-        fits = tensor.ndim == len(shape) and all(
-            b is None or a == b for a, b in zip(tensor.shape, shape, strict=True)
-        )
-        if not fits:
-            shown = ", ".join("any" if s is None else str(s) for s in shape)
-            raise RuleSearchError(f"{label}: shape {list(tensor.shape)}; give [{shown}]")
-        if floating and tensor.dtype != first.dtype:
-            raise RuleSearchError(f"{label}: dtype {tensor.dtype}; give {first.dtype} throughout")
-        if not floating and tensor.dtype not in _INTEGERS:
-            raise RuleSearchError(f"{label}: dtype {tensor.dtype}; give integers, class numbers")
-        if tensor.device != first.device:
-            raise RuleSearchError(f"{label}: on {tensor.device}; weights[0] is on {first.device}")
-    for label, (_, labels) in sets.items():
-        if labels.numel() and not (int(labels.min()) >= 0 and int(labels.max()) < sizes[-1]):
-            raise RuleSearchError(f"{label} labels: outside 0 to {sizes[-1] - 1}, the output units")
-    allowed = [(len(pool),), (len(weights), len(pool)), (n, len(weights), len(pool))]
-    if tuple(theta.shape) not in allowed:
-        raise RuleSearchError(
-            f"theta: shape {list(theta.shape)}; give one of "
-            + ", ".join(str(list(shape)) for shape in allowed)
-        )
-    return sizes
-
-
-def _check_points(at: Sequence[int], steps: int) -> None:
-    way_out = f"give numbers of steps from 0 to {steps}, ascending"
-    if outside := [point for point in at if not 0 <= point <= steps]:
-        raise RuleSearchError(f"at {outside[0]}: outside the lifetime; {way_out}")
-    for before, after in itertools.pairwise(at):
-        if before >= after:
-            raise RuleSearchError(f"at {before}, {after}: not ascending; {way_out}")

@@ -141,7 +141,8 @@ def empty_rows(
     networks: int, shapes: Sequence[tuple[int, int]], dtype: torch.dtype = torch.float32
 ) -> Float[Tensor, "networks entries"]:
     """Memory for the matrices of so many networks, a row for each."""
-    return torch.empty(networks, sum(math.prod(shape) for shape in shapes), dtype=dtype)
+    entries = sum(math.prod(shape) for shape in shapes)
+    return torch.empty(networks, entries, dtype=dtype, device="cpu")
 
 
 def as_matrices(

@@ -105,7 +105,7 @@ def pathway(name: str, depth: int) -> Pathway:
         near = difflib.get_close_matches(name, PATHWAYS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ";"
         raise RuleSearchError(
-            f"--pathway {name}: unknown pathway{hint} give one of {', '.join(PATHWAYS)}"
+            f"pathway {name}: unknown pathway{hint} give one of {', '.join(PATHWAYS)}"
         )
     graph = PATHWAYS[name](depth)
     edges = [

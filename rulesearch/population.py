@@ -24,6 +24,7 @@ from rulesearch.data import ImageSet, TaskShape, draw_tasks
 from rulesearch.data.tasks import Sampling
 from rulesearch.lifetime import Lifetimes, choose_kernel, compiling, run_lifetimes
 from rulesearch.lowering import lower_terms
+from rulesearch.modes import plain
 from rulesearch.network import as_matrices, draw_xavier, empty_rows, weight_shapes
 from rulesearch.notation import Pool
 from rulesearch.pathways import feedback_shapes
@@ -98,6 +99,7 @@ class Population:
         """Units of the output layer."""
         return self.sizes[-1]
 
+    @plain()
     def __call__(
         self,
         theta: Tensor,

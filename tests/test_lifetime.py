@@ -110,13 +110,6 @@ def test_labels_are_integers_of_any_kind(dtype):
     assert torch.equal(out.loss, batches.run(PAPER, THETA, START, kernel="einsum").loss)
 
 
-def test_theta_that_autograd_watches_is_no_obstacle():
-    theta = THETA.clone().requires_grad_()
-    for kernel in KERNELS:
-        out = batches.run(PAPER, theta, START, kernel=kernel, gradient=True)
-        assert not out.loss.requires_grad
-
-
 def test_what_a_kernel_cannot_take_goes_to_einsum_and_is_said(monkeypatch):
     def refuse(plan, sizes, path):
         raise Unsupported("term A (digamma)")
@@ -136,11 +129,11 @@ X, LABELS = START.train
 ERRORS = {
     "kernel": (
         {"kernel": "fussed"},
-        "--kernel fussed: unknown kernel; give auto or one of einsum, fused",
+        "kernel fussed: unknown kernel; give auto or one of einsum, fused",
     ),
     "pathway": (
         {"pathway": "direkt"},
-        "--pathway direkt: unknown pathway; did you mean direct? "
+        "pathway direkt: unknown pathway; did you mean direct? "
         "give one of random, symmetric, direct, sign-symmetric",
     ),
     "gradient": (

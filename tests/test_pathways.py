@@ -129,12 +129,12 @@ def test_a_tied_pathway_needs_no_matrices():
     [
         (
             "symetric",
-            "--pathway symetric: unknown pathway; did you mean symmetric? "
+            "pathway symetric: unknown pathway; did you mean symmetric? "
             "give one of random, symmetric, direct, sign-symmetric",
         ),
         (
             "xyz",
-            "--pathway xyz: unknown pathway; give one of random, symmetric, direct, sign-symmetric",
+            "pathway xyz: unknown pathway; give one of random, symmetric, direct, sign-symmetric",
         ),
     ],
 )

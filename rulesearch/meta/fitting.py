@@ -14,6 +14,7 @@ from torch import Tensor
 from rulesearch.lifetime import Lifetimes
 from rulesearch.meta.optimiser import adam, soft_threshold, unit_votes
 from rulesearch.meta.records import Fit, FitPlan, Lost, MetaState, StepRecord
+from rulesearch.modes import plain
 from rulesearch.scoring import diverged, scored
 
 PATIENCE = 20
@@ -295,6 +296,7 @@ def fit(
     return fit_together(population, [plan], [state], on_step)[0]
 
 
+@plain()
 def fit_together(
     population: Population,
     plans: Sequence[FitPlan],

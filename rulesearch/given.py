@@ -1,0 +1,360 @@
+"""What lifetimes start from, as a caller gives it: taken or refused, in one line, in his words.
+
+Tensors, NumPy arrays, and for `theta` lists of numbers too, become tensors of one dtype on one
+device. Nothing here computes with them, or knows what a kernel does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sympy import Number
+from torch import Tensor
+
+from rulesearch.errors import RuleSearchError
+from rulesearch.notation import Pool, Term
+from rulesearch.operators import without_definitions
+from rulesearch.pathways import Pathway, feedback_shapes
+from rulesearch.pathways import pathway as pathway_of
+
+_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+#: What a tensor may be given as.
+Numbers = Tensor | NDArray[Any]
+
+#: x [lifetimes, examples, inputs] and labels [lifetimes, examples].
+Examples = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What some lifetimes start from, found to fit together.
+
+    Attributes:
+        theta: [terms], [layers, terms] or [lifetimes, layers, terms], float64.
+        weights: list over layers of [lifetimes, post, pre].
+        feedback: list over layers of [lifetimes, pre, source]; None where the pathway needs none.
+        path: how errors travel.
+        sizes: of the layers, input first.
+        train: x [lifetimes, steps, inputs] and labels, int64.
+        query: x [lifetimes, queries, inputs] and labels, int64.
+        probe: what is observed on, like `query`.
+    """
+
+    theta: Tensor
+    weights: list[Tensor]
+    feedback: list[Tensor] | None
+    path: Pathway
+    sizes: tuple[int, ...]
+    train: Examples
+    query: Examples
+    probe: Examples
+
+
+def given(
+    pool: Pool,
+    theta: Any,
+    weights: Any,
+    feedback: Any,
+    *,
+    train: Any,
+    query: Any,
+    probe: Any,
+    pathway: str | None,
+) -> Given:
+    """The arguments of `run_lifetimes` of these names as tensors that fit together.
+
+    Raises:
+        RuleSearchError: the first that does not; the line says which, and the way out.
+    """
+    refuse_other_than_pool(pool)
+    matrices = _tensors("weights", weights, "[lifetimes, post, pre]")
+    if not matrices:
+        raise RuleSearchError("weights: empty; give one tensor for each layer")
+    path, own = _ways(feedback, pathway, len(matrices))
+    sets = {"train": _pair("train", train), "query": _pair("query", query)}
+    sets["probe"] = sets["query"] if probe is None else _pair("probe", probe)
+    found = Given(
+        _coefficients(theta),
+        matrices,
+        own,
+        path,
+        (matrices[0].shape[-1], *(w.shape[-2] for w in matrices if w.ndim > 1)),
+        sets["train"],
+        sets["query"],
+        sets["probe"],
+    )
+    _check_shapes(found, len(pool))
+    _check_watched(found)
+    return Given(
+        found.theta,
+        matrices,
+        own,
+        path,
+        found.sizes,
+        *((x, labels.long()) for x, labels in sets.values()),
+    )
+
+
+def refuse_other_than_pool(pool: Any) -> None:
+    """Refuse what is no `Pool`, such as the path of its file.
+
+    Raises:
+        RuleSearchError: it is none.
+
+    Example:
+        >>> refuse_other_than_pool("pool.py")
+        Traceback (most recent call last):
+        rulesearch.errors.RuleSearchError: pool: 'pool.py', a str; give a Pool, as
+        load_pool("grammar/paper_pool.py") or Pool(F0="-e_post*y_pre")
+    """
+    if not isinstance(pool, Pool):
+        shown = f"{str(pool)!r}, " if isinstance(pool, str) or hasattr(pool, "__fspath__") else ""
+        raise RuleSearchError(
+            f"pool: {shown}a {type(pool).__name__}; give a Pool, as "
+            'load_pool("grammar/paper_pool.py") or Pool(F0="-e_post*y_pre")'
+        )
+
+
+# --- tensors -------------------------------------------------------------------------------------
+
+
+def _tensor(name: str, value: Any, shape: str) -> Tensor:
+    """A tensor or a NumPy array as a tensor."""
+    if isinstance(value, Tensor):
+        if value.layout is not torch.strided:
+            raise RuleSearchError(f"{name}: a sparse tensor; give {name}.to_dense()")
+        return value
+    if not isinstance(value, np.ndarray):
+        raise RuleSearchError(f"{name}: {_kind(value)}; give a tensor or an array {shape}")
+    try:
+        # torch takes no array that is read backward, and warns of one that it must not write.
+        return torch.from_numpy(np.require(value, requirements=["C", "W"]))
+    except TypeError:
+        raise RuleSearchError(f"{name}: an array of {value.dtype}; give numbers") from None
+
+
+def _kind(value: Any) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
+def _tensors(name: str, values: Any, shape: str) -> list[Tensor]:
+    if not isinstance(values, (list, tuple)):
+        raise RuleSearchError(
+            f"{name}: {_kind(values)}; give a list with one tensor {shape} for each layer"
+        )
+    return [_tensor(f"{name}[{i}]", value, shape) for i, value in enumerate(values)]
+
+
+def _pair(name: str, examples: Any) -> Examples:
+    if not isinstance(examples, (list, tuple)) or len(examples) != 2:
+        raise RuleSearchError(
+            f"{name}: {_kind(examples)}; give two tensors, x [lifetimes, examples, inputs] and "
+            "labels [lifetimes, examples]"
+        )
+    return (
+        _tensor(f"{name} x", examples[0], "[lifetimes, examples, inputs]"),
+        _tensor(f"{name} labels", examples[1], "[lifetimes, examples]"),
+    )
+
+
+def _coefficients(theta: Any) -> Tensor:
+    shape = "[terms], [layers, terms] or [lifetimes, layers, terms]"
+    if isinstance(theta, (list, tuple)):
+        try:
+            return torch.tensor(theta, dtype=torch.float64, device="cpu")
+        except (TypeError, ValueError, RuntimeError):
+            raise RuleSearchError(f"theta: {theta!r} is not all numbers; give {shape}") from None
+    found = _tensor("theta", theta, shape)
+    if not found.is_floating_point() and found.dtype not in _INTEGERS:
+        raise RuleSearchError(f"theta: dtype {found.dtype}; give real numbers")
+    return found.double()
+
+
+def _ways(feedback: Any, pathway: str | None, depth: int) -> tuple[Pathway, list[Tensor] | None]:
+    """The pathway, and its matrices where it has any of its own."""
+    named = isinstance(feedback, str)
+    path = pathway_of(feedback if named else (pathway or "random"), depth)
+    if named and pathway not in (None, feedback):
+        raise RuleSearchError(f"pathway {pathway}: but feedback names {feedback}; give one of them")
+    if path.tied:
+        return path, None
+    if named or feedback is None:
+        shown = f"feedback {feedback}: this" if named else f"feedback: None; the {path.name}"
+        raise RuleSearchError(
+            f"{shown} pathway has matrices of its own; give a list of them, or use symmetric"
+        )
+    return path, _tensors("feedback", feedback, "[lifetimes, pre, post]")
+
+
+# --- do they fit together ------------------------------------------------------------------------
+
+
+def _floating(found: Given) -> Iterator[tuple[str, Tensor]]:
+    """All tensors but labels and theta, by name."""
+    yield from ((f"weights[{i}]", w) for i, w in enumerate(found.weights))
+    yield from ((f"feedback[{i}]", b) for i, b in enumerate(found.feedback or ()))
+    yield from ((f"{name} x", x) for name, (x, _) in _sets(found).items())
+
+
+def _sets(found: Given) -> Mapping[str, Examples]:
+    sets = {"train": found.train, "query": found.query}
+    return sets if found.probe is found.query else sets | {"probe": found.probe}
+
+
+def _check_shapes(found: Given, terms: int) -> None:
+    weights, sizes, depth = found.weights, found.sizes, len(found.weights)
+    first = weights[0]
+    if first.dtype not in (torch.float32, torch.float64):
+        raise RuleSearchError(f"weights[0]: dtype {first.dtype}; give float32 or float64")
+    for name, tensor in (("weights[0]", first), ("theta", found.theta)):
+        if tensor.device.type == "meta":
+            raise RuleSearchError(f"{name}: on meta, where there are no numbers; give some")
+    for i, w in enumerate(weights):
+        if w.ndim != 3:
+            raise RuleSearchError(
+                f"weights[{i}]: shape {list(w.shape)}; give [lifetimes, post, pre]"
+            )
+        if w.numel() == 0:
+            raise RuleSearchError(
+                f"weights[{i}]: shape {list(w.shape)}; give at least one lifetime, and one neuron "
+                "in each layer"
+            )
+    n = len(first)
+    shapes: dict[str, tuple[int | None, ...]] = {
+        f"weights[{i}]": (n, sizes[i + 1], sizes[i]) for i in range(depth)
+    }
+    if found.feedback is not None:
+        own = feedback_shapes(found.path, sizes)
+        if len(found.feedback) != len(own):
+            raise RuleSearchError(
+                f"feedback: {len(found.feedback)} matrices; the {found.path.name} pathway has "
+                f"{len(own)}"
+            )
+        shapes |= {f"feedback[{i}]": (n, *shape) for i, shape in enumerate(own)}
+    shapes |= {f"{name} x": (n, None, sizes[0]) for name in _sets(found)}
+    for name, tensor in _floating(found):
+        _check_tensor(name, tensor, shapes[name], first)
+        if tensor.dtype != first.dtype:
+            raise RuleSearchError(f"{name}: dtype {tensor.dtype}; give {first.dtype} throughout")
+    for name, (x, labels) in _sets(found).items():
+        if name != "train" and x.shape[1] == 0:
+            raise RuleSearchError(f"{name} x: no examples; give at least one")
+        _check_labels(f"{name} labels", labels, x, sizes[-1])
+    allowed = [(terms,), (depth, terms), (n, depth, terms)]
+    if tuple(found.theta.shape) not in allowed:
+        raise RuleSearchError(
+            f"theta: shape {list(found.theta.shape)}; give one of "
+            + ", ".join(str(list(shape)) for shape in allowed)
+        )
+
+
+def _check_tensor(name: str, tensor: Tensor, shape: tuple[int | None, ...], first: Tensor) -> None:
+    fits = tensor.ndim == len(shape) and all(
+        b is None or a == b for a, b in zip(tensor.shape, shape, strict=True)
+    )
+    if not fits:
+        shown = ", ".join("any" if s is None else str(s) for s in shape)
+        raise RuleSearchError(f"{name}: shape {list(tensor.shape)}; give [{shown}]")
+    if tensor.device != first.device:
+        raise RuleSearchError(f"{name}: on {tensor.device}; weights[0] is on {first.device}")
+
+
+def _check_labels(name: str, labels: Tensor, x: Tensor, outputs: int) -> None:
+    shape = tuple(x.shape[:2])
+    if tuple(labels.shape) == (*shape, outputs):
+        raise RuleSearchError(
+            f"{name}: shape {list(labels.shape)}, as of a one-hot code; give class numbers "
+            f"{list(shape)}, labels.argmax(-1)"
+        )
+    _check_tensor(name, labels, shape, x)
+    if labels.dtype not in _INTEGERS:
+        raise RuleSearchError(f"{name}: dtype {labels.dtype}; give integers, class numbers")
+    if labels.numel() and not (int(labels.min()) >= 0 and int(labels.max()) < outputs):
+        raise RuleSearchError(f"{name}: outside 0 to {outputs - 1}, the output units")
+
+
+def _check_watched(found: Given) -> None:
+    for name, tensor in _floating(found):
+        if tensor.requires_grad and torch.is_grad_enabled():
+            raise RuleSearchError(
+                f"{name}: requires grad, but losses are differentiated with respect to theta only; "
+                f"give {name}.detach()"
+            )
+
+
+# --- numbers -------------------------------------------------------------------------------------
+
+
+def check_numbers(found: Given) -> None:
+    """Refuse what is not finite, or not in the dtype of the weights.
+
+    Raises:
+        RuleSearchError: for the first.
+    """
+    for name, tensor in (*_floating(found), ("theta", found.theta)):
+        _check_finite(name, tensor)
+    dtype = found.weights[0].dtype
+    largest, reached = torch.finfo(dtype).max, float(found.theta.abs().max())
+    if reached > largest:
+        raise RuleSearchError(
+            f"theta: {reached:g} is beyond {_name(dtype)}, which ends at {largest:.3g}; "
+            "give float64 throughout"
+        )
+
+
+def _check_finite(name: str, tensor: Tensor) -> None:
+    # A sum is fast, and not finite where an entry is not. The reverse may be an overflow.
+    if math.isfinite(_sum(tensor)):
+        return
+    finite = tensor.isfinite()
+    if not finite.all():
+        place = (~finite).nonzero()[0].tolist()
+        value, count = float(tensor[tuple(place)]), int((~finite).sum())
+        raise RuleSearchError(
+            f"{name}: {count} of {tensor.numel()} numbers not finite, the first {value:g} at "
+            f"{place}; give finite numbers"
+        )
+
+
+def _sum(tensor: Tensor) -> float:
+    if tensor.device.type != "cpu":
+        return float(tensor.sum())
+    # NumPy's takes one thread, and torch's would wait for each other where others use the cores.
+    return float(tensor.detach().numpy().sum())
+
+
+def check_constants(terms: Iterable[Term], dtype: torch.dtype) -> None:
+    """Refuse terms with numbers that the dtype does not have.
+
+    Raises:
+        RuleSearchError: for the first.
+    """
+    for term in terms:
+        if number := _beyond(term, dtype):
+            limits = torch.finfo(dtype)
+            raise RuleSearchError(
+                f"pool, term {term.name}: {number} is beyond {_name(dtype)}, which goes from "
+                f"{limits.tiny:.3g} to {limits.max:.3g}; scale the term, or give float64 throughout"
+            )
+
+
+@lru_cache(maxsize=1024)
+def _beyond(term: Term, dtype: torch.dtype) -> str:
+    """The first number of the term that overflows, or becomes zero; "" if none does."""
+    limits = torch.finfo(dtype)
+    for number in sorted(without_definitions(term.expression).atoms(Number), key=str):
+        if number != 0 and not limits.tiny <= abs(number) <= limits.max:
+            return f"{float(number.n(6)):g}" if abs(number) < 1e300 else str(number.n(3))
+    return ""
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
