@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from commands import SMALL_FLAGS
 from npz_files import npz
 
 from rulesearch.data import Data, ImageSet, TaskShape, load_data
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation import Pool, e_pre, operator, tanh, y_pre
 from rulesearch.search import Config, prepare
+from rulesearch.search.__main__ import main
 from rulesearch.search.premises import for_data, premises
 from rulesearch.selection.effort import Effort
 
@@ -82,6 +84,19 @@ def test_a_term_that_reads_their_error_is_refused(pool, named, low, high):
     assert notes(pool, data_of(low, high, scale=True)) == (
         f"inputs mapped from [{low:g}, {high:g}] to [0, 1]",
     )
+
+
+def test_the_command_refuses_it_before_anything_is_written(tmp_path, capsys):
+    x = np.random.default_rng(0).integers(0, 256, (24, 4), np.uint8)
+    x[:2] = [[0], [255]]
+    terms = ["--term", "-e_post*y_pre", "--term", "-e_post*e_pre"]
+    with npz(x=x, y=np.repeat([0, 1], 12)) as path:
+        assert main([*terms, *SMALL_FLAGS, "--dataset", path, "--out", str(tmp_path / "run")]) == 2
+    assert capsys.readouterr().err == (
+        f"{path}: inputs range from 0 to 255, and the error of the input layer, which T1 reads, is "
+        f"defined for [0, 1], by the slope 1 - exp(-10*x); {WAY_OUT}\n"
+    )
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("layers", [(2,), (-1,)])
@@ -209,7 +224,6 @@ def test_defaults_are_those_of_the_data_that_are_there():
     [
         ((784, 20, 47), "64-784-20-47-10"),
         ((64, 20), "64-64-20-10"),
-        ((20, 10), "64-20-10-10"),
     ],
 )
 def test_sizes_for_other_data_are_said_to_be_hidden(digits, layers, network):
@@ -220,7 +234,7 @@ def test_sizes_for_other_data_are_said_to_be_hidden(digits, layers, network):
 
 
 def test_sizes_that_are_meant_are_not_remarked_on(digits):
-    for layers in ((64, 20, 10), (30, 20), (10,)):
+    for layers in ((64, 20, 10), (30, 20), (20, 10), (10,)):
         assert notes(POOL, digits, replace(CONFIG, layers=layers)) == ()
 
 

@@ -1,7 +1,11 @@
 """Inputs mapped to [0, 1]: by whose range, what lies beyond it, and what is kept of the map."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from commands import SMALL
 from hypothesis import given
 from hypothesis import strategies as st
 from npz_files import TINY, npz, numbered
@@ -9,6 +13,10 @@ from npz_files import TINY, npz, numbered
 from rulesearch.data import TaskShape, load_data
 from rulesearch.data.scale import mapped
 from rulesearch.errors import RuleSearchError
+from rulesearch.notation import Pool
+from rulesearch.result import Result
+from rulesearch.search import search
+from rulesearch.search.__main__ import main
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -116,6 +124,50 @@ def test_digits_that_are_scaled_already_stay_as_they_are():
     assert again.digest == plain.digest
     assert again.scale == (0, 1)
     assert plain.scale is None
+
+
+class StopHereError(Exception):
+    """The end of a search, somewhere in the middle."""
+
+
+POOL = Pool(F0="-e_post*y_pre", F2="-e_post*e_pre")
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    """Mapped data, and the run directory of a search of them that was stopped in its midst."""
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (40, 5), np.uint8), np.repeat([0, 1], 20)
+    np.savez(tmp_path / "mine.npz", x=x, y=y)
+    data = load_data(str(tmp_path / "mine.npz"), shape=SMALL.shape, scale=True)
+    steps = []
+
+    def stop_at_the_fourth(step):
+        steps.append(step)
+        if len(steps) == 4:
+            raise StopHereError
+
+    with pytest.raises(StopHereError):
+        search(POOL, data, SMALL, run=tmp_path / "run", on_step=stop_at_the_fourth)
+    return data, tmp_path / "run"
+
+
+def test_a_run_keeps_its_map(stopped):
+    data, run = stopped
+    kept = json.loads((run / "config.json").read_text())["options"]
+    assert (kept["scale"], kept["scale_range"]) == (True, [*data.scale])
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_its_map(stopped):
+    data, run = stopped
+    assert main(["--resume", str(run), "--quiet"]) == 0
+    resumed, whole = Result.load(run), search(POOL, data, replace(SMALL, scale=True))
+    assert (resumed.theta, resumed.evaluation) == (whole.theta, whole.evaluation)
+    said = "inputs mapped from [{:g}, {:g}] to [0, 1]".format(*data.scale)
+    assert resumed.images["search"].endswith(f"; {said}")
+    assert said in resumed.message
+    assert resumed.config["scale_range"] == [*data.scale]
 
 
 @pytest.mark.parametrize("scale", [(5.0, 5.0), (1.0, 0.0), (0.0, np.inf), (np.nan, 1.0)])

@@ -161,7 +161,7 @@ def _ends(data: Data, config: Config) -> Iterator[str]:
     theirs = (given[0], given[-1])
     if len(given) < 2 or theirs == ends:
         return
-    if theirs[0] == ends[0] or theirs[1] == ends[1] or theirs in KNOWN_ENDS.values():
+    if theirs[0] == ends[0] or theirs in KNOWN_ENDS.values():
         sizes = "-".join(map(str, config.sizes(*ends)))
         yield (
             f"--layers {','.join(map(str, given))}: all are hidden sizes, for the data have "
