@@ -8,10 +8,9 @@ rules comparable, and a run can be repeated anywhere.
 from __future__ import annotations
 
 import math
-import multiprocessing
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 
@@ -29,6 +28,7 @@ from rulesearch.network import as_matrices, draw_xavier, empty_rows, weight_shap
 from rulesearch.notation import Pool
 from rulesearch.pathways import feedback_shapes
 from rulesearch.pathways import pathway as pathway_of
+from rulesearch.workers import Workers, started
 
 #: Lifetimes handed to a worker at once. Fixed, so that results do not depend on their number.
 CHUNK = 4
@@ -86,7 +86,7 @@ class Population:
     compile_for: tuple[int, ...] = ()
     feedback_init: Law = "uniform"
     sampling: Sampling = "afresh"
-    executor: ProcessPoolExecutor | None = None
+    executor: Workers | None = None
     place: int = 0
 
     @property
@@ -142,8 +142,7 @@ class Population:
         if self.executor is None:
             parts = [self._run(chunk) for chunk in chunks]
         else:
-            places = [self.place] * len(chunks)
-            parts = list(self.executor.map(_run_in_worker, places, chunks))
+            parts = self.executor.map(Population._run, self.place, chunks)
         return _joined(parts, count)
 
     @property
@@ -275,33 +274,17 @@ def _joined(parts: list[Lifetimes], count: int) -> Lifetimes:
     )
 
 
-# --- worker processes ----------------------------------------------------------------------------
-
-#: What this process was started with; empty but in workers.
-_populations: list[Population] = []
-
-
-def _start_worker(populations: Sequence[Population]) -> None:
-    torch.set_num_threads(1)
-    _populations.extend(populations)
-
-
-def _run_in_worker(place: int, chunk: _Chunk) -> Lifetimes:
-    return _populations[place]._run(chunk)
-
-
 @contextmanager
 def shared_by_workers(
     populations: Sequence[Population], workers: int
 ) -> Iterator[list[Population]]:
-    """The populations, run by this many processes; with 1, by this one."""
+    """The populations, run by this many processes; with 1, by this one.
+
+    Raises:
+        RuleSearchError: see `rulesearch.workers.started`.
+    """
     if workers == 1:
         yield list(populations)
         return
-    with ProcessPoolExecutor(
-        workers,
-        multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(list(populations),),
-    ) as executor:
+    with started(populations, workers) as executor:
         yield [replace(p, executor=executor, place=i) for i, p in enumerate(populations)]

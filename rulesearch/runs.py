@@ -22,7 +22,7 @@ import importlib.metadata
 import os
 import platform
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -226,19 +226,29 @@ def at_work(directory: Path, made_with: Mapping[str, str], where: str) -> Iterat
     """
     digest = _digest(open_run(directory))
     with alone(directory, where):
-        folders = directory, directory / "stages", directory / "checkpoints"
-        with writing(directory, go_on(directory)):
-            for folder in folders:
-                remove_temporaries(folder)
-            # Killed between a stage's end and this removal.
-            for path in (directory / "checkpoints").glob("*.json"):
-                if (directory / "stages" / path.name).exists():
-                    path.unlink()
+        _tidy(directory)
         run = Run(directory, digest, dict(made_with))
         kept = all_kept(run)
         if kept and not is_finished(directory):
             write_history(run)
         yield replace(run, before=max((k.seconds or 0.0 for k in kept), default=0.0))
+
+
+def _tidy(directory: Path) -> None:
+    """Remove what a process left that was killed; only for who holds the lock."""
+    stages, checkpoints = directory / "stages", directory / "checkpoints"
+    with writing(directory, go_on(directory)):
+        for folder in (directory, stages, checkpoints):
+            remove_temporaries(folder)
+        for path in checkpoints.glob("*.json"):
+            if (stages / path.name).exists():  # killed between a stage's end and this removal
+                path.unlink()
+
+
+def tidy(directory: Path) -> None:
+    """Remove what a process left that was killed, unless one is at work there."""
+    with suppress(RuleSearchError), alone(directory, ""):
+        _tidy(directory)
 
 
 def _digest(config: RunConfig) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from numbers import Real
@@ -201,6 +201,12 @@ class Pool:
         object.__setattr__(self, "terms", tuple(made))
         object.__setattr__(self, "start", _start(start or {}, made))
         object.__setattr__(self, "where", acting)
+
+    def __reduce__(self) -> tuple[Callable[..., Pool], tuple[dict[str, Any]]]:
+        # As text: classes of a pool's own operators live in the process that made them.
+        from rulesearch.notation.loading import pool_from_plain, pool_to_plain
+
+        return pool_from_plain, (pool_to_plain(self),)
 
     def __iter__(self) -> Iterator[Term]:
         return iter(self.terms)

@@ -8,7 +8,7 @@ from pathlib import Path
 from rulesearch.data.files import look_for
 from rulesearch.errors import RuleSearchError
 from rulesearch.grammar_file import grammar_file
-from rulesearch.runs import RunConfig, default_directory, is_finished, look_at, open_run
+from rulesearch.runs import RunConfig, default_directory, is_finished, look_at, open_run, tidy
 from rulesearch.search.arguments import Command
 
 
@@ -54,6 +54,7 @@ def unfinished(run: Path) -> RunConfig:
     """
     kept = open_run(run)
     if is_finished(run):
+        tidy(run)
         raise RuleSearchError(f"--resume {run}: is finished; print its result by --show {run}")
     return kept
 

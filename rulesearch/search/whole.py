@@ -31,6 +31,7 @@ from rulesearch.search.config import FREE, Config, flag
 from rulesearch.search.engine import carry_out
 from rulesearch.search.request import Request, prepare
 from rulesearch.search.stages import OnStep, Stages
+from rulesearch.workers import end_if_imported_again
 
 
 def search(
@@ -58,6 +59,7 @@ def search(
         RuleSearchError: the request cannot be met, or the run directory cannot be written, or
             holds another request.
     """
+    end_if_imported_again()
     request = prepare(pool, data, config or Config())
     on_step, on_stage = on_step or _silent, on_stage or _silent
     if run is None:

@@ -1,0 +1,113 @@
+"""Small runs of the command in processes of their own, forked so that imports cost nothing."""
+
+import json
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+import torch
+
+import rulesearch.figures
+import rulesearch.search.command  # noqa: F401, imported before the fork, which shares it
+from rulesearch.console import process
+from rulesearch.search import __main__ as command
+from rulesearch.search import config as config_module
+from rulesearch.search import stages
+from rulesearch.selection import Effort
+
+EFFORT = Effort(
+    common_tasks=2,
+    ranking_tasks=2,
+    full_steps=2,
+    full_rounds=1,
+    refit_steps=1,
+    final_refits=2,
+    final_steps=1,
+    mean_steps=1,
+    baseline_steps=1,
+    baseline_tasks=2,
+    evaluation_tasks=2,
+)
+ARGUMENTS = [
+    *("--term", "-e_post*y_pre", "--term", "-e_post*e_pre", "--layers", "6", "--kernel", "einsum"),
+    *("--ways", "2", "--shots", "2", "--queries", "2", "--meta-batch", "1"),
+]
+
+
+def began(folder, watch=None):
+    """A process that begins or goes on with a small run in a folder; what it says is beside it.
+
+    Args:
+        folder: of the run.
+        watch: an audit hook for the process, or None.
+
+    Returns:
+        Its id; to be waited for.
+    """
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 99
+    try:
+        torch.set_num_threads(1)
+        config_module.EASIER["digits"] = (4, EFFORT)
+        stages.CHECKPOINT_EVERY = 2
+        log = os.open(said_in(folder), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        for stream in (1, 2):
+            os.dup2(log, stream)
+        sys.stdout, sys.stderr = (os.fdopen(n, "w", closefd=False) for n in (1, 2))
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if watch:
+            sys.addaudithook(watch)
+        resumed = (folder / "config.json").exists()
+        arguments = ["--resume", str(folder)] if resumed else [*ARGUMENTS, "--out", str(folder)]
+        process(lambda: command.main([*arguments, "--quiet"]))
+    except SystemExit as end:
+        code = end.code or 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def ended(pid):
+    """The exit code of a process, minus the signal's number where one killed it."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def said_in(folder):
+    """The file beside a run that takes what its processes say."""
+    return folder.with_name(f"{folder.name}.log")
+
+
+def changes_of(folder, do):
+    """An audit hook: `do` is called before every write, rename and removal in a folder."""
+    inside = str(folder)
+
+    def watch(event, details):
+        changing = event in ("os.rename", "os.remove", "os.mkdir") or (
+            event == "open" and isinstance(details[1], str) and bool(set(details[1]) & set("wxa+"))
+        )
+        if changing and str(details[0]).startswith(inside):
+            do()
+
+    return watch
+
+
+def content(folder):
+    """All files of a run by name: bytes, or plain data without what time and digests say."""
+    found = {}
+    for path in sorted(Path(folder).rglob("*")):
+        if path.is_dir():
+            continue
+        held = path.read_bytes()
+        if path.suffix == ".json":
+            held = json.loads(held)
+            for name in ("seconds", "digest"):
+                held.pop(name, None)
+        found[str(path.relative_to(folder))] = held
+    return found
