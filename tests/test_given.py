@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from rulesearch.data import load_data
 from rulesearch.errors import RuleSearchError
 from rulesearch.kernels import KERNELS
 from rulesearch.lifetime import run_lifetimes
 from rulesearch.notation import Pool
+from rulesearch.search import Config, search
 
 POOL = Pool(F0="-e_post*y_pre", F3="-W")
 START = batches.given(1, (5, 4, 3, 3), lifetimes=2)
@@ -286,3 +288,19 @@ def test_numbers_that_the_dtype_does_not_have():
     # What takes no part is no fault, and float64 has them.
     assert run_lifetimes(huge, [0.1, 0.0], single.weights, single.feedback, **given).loss.shape
     assert call(huge, theta=[0.1, 1e-45]).loss.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"pool": "mine.py"}, "pool: 'mine.py', a str; give a Pool, as "),
+        ({"data": "digits"}, 'data: a str; give Data, as load_data("digits", shape=config.shape)'),
+        ({"config": {"seed": 1}}, "config: a dict; give a Config, as Config(trials=2)"),
+    ],
+)
+def test_a_search_says_what_it_cannot_take(change, line):
+    given = {"pool": POOL, "data": load_data("digits", shape=Config().shape), "config": Config()}
+    with pytest.raises(RuleSearchError) as refused:
+        search(**(given | change))
+    (said,) = refused.value.lines
+    assert said.startswith(line)

@@ -43,6 +43,9 @@ def main(arguments: Sequence[str] | None = None, called: str = CALLED) -> int:
             if command.show:
                 show(command.show)
                 return DONE
+            if command.clear_cache:
+                clear_cache()
+                return DONE
             look(command)
             if not (command.quiet or command.explain):
                 print(command.outline, flush=True)  # the imports below take seconds
@@ -64,6 +67,18 @@ def main(arguments: Sequence[str] | None = None, called: str = CALLED) -> int:
             _say(f"interrupted; go on with --resume {run.path}" if run else NOTHING_WRITTEN)
             return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
     return DONE
+
+
+def clear_cache() -> None:
+    """Delete the compiled kernels that are kept, and say how much that was.
+
+    Raises:
+        RuleSearchError: see `rulesearch.kernels.fused.cache.clear`.
+    """
+    from rulesearch.kernels.fused.cache import cache_folder, clear
+
+    freed = clear() / 2**20
+    print(f"{cache_folder()}: {freed:.1f} MB of compiled kernels deleted")
 
 
 def show(run: Path) -> None:

@@ -59,6 +59,7 @@ class Command:
         show: the finished run to show again, or None.
         explain: show the pool and its plan, and run nothing.
         quiet: print the result only.
+        clear_cache: delete the compiled kernels that are kept, and do nothing else.
     """
 
     grammar: str | None
@@ -71,6 +72,7 @@ class Command:
     show: Path | None
     explain: bool
     quiet: bool
+    clear_cache: bool = False
 
     @property
     def config(self) -> Config:
@@ -188,6 +190,9 @@ def parser(called: str = CALLED) -> argparse.ArgumentParser:
         "--explain", action="store_true", help="show the pool and how it is computed; run nothing"
     )
     made.add_argument("--quiet", action="store_true", help="print the result only")
+    made.add_argument(
+        "--clear-cache", action="store_true", help="delete the compiled kernels that are kept"
+    )
     made.add_argument("--version", action="version", version=f"rulesearch {version()}")
     return made
 
@@ -203,11 +208,13 @@ def read(arguments: Sequence[str], called: str = CALLED) -> Command:
     out, resume, show = values.pop("out"), values.pop("resume"), values.pop("show")
     explain, quiet = values.pop("explain"), values.pop("quiet")
     places, per_layer = values.pop("where"), values.pop("per_layer")
-    where = dict(places)
-    command = Command(grammar, terms, where, per_layer, values, out, resume, show, explain, quiet)
+    where, clear = dict(places), values.pop("clear_cache")
+    command = Command(
+        *(grammar, terms, where, per_layer, values, out, resume, show, explain, quiet, clear)
+    )
     own = {"grammar": grammar, "term": terms, "where": where, "per_layer": per_layer, "out": out}
     begins = [n for n, value in own.items() if value] + list(values)
-    sources = [s for s in (grammar, terms, resume, show) if s]
+    sources = [s for s in (grammar, terms, resume, show, clear) if s]
     if not sources:
         raise RuleSearchError(
             "no pool; give a grammar file such as grammar/paper_pool.py, or --term TEXT"
@@ -225,4 +232,7 @@ def read(arguments: Sequence[str], called: str = CALLED) -> Command:
     others = {"resume": resume, "explain": explain}
     if show and (more := begins + [n for n, value in others.items() if value]):
         raise RuleSearchError(f"--show {show}: runs nothing; leave out {_flags(more)}")
+    others["show"] = show
+    if clear and (more := begins + [n for n, value in others.items() if value]):
+        raise RuleSearchError(f"--clear-cache: runs nothing; leave out {_flags(more)}")
     return command

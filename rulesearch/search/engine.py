@@ -10,6 +10,7 @@ from dataclasses import replace
 import torch
 
 from rulesearch.meta import ROBUST, Fit, FitPlan, lifetime_seeds
+from rulesearch.modes import plain
 from rulesearch.notation import Pool
 from rulesearch.notation.pool import PSEUDO_GRADIENT
 from rulesearch.population import Population, shared_by_workers
@@ -40,6 +41,7 @@ OVERLAP_TASKS = 4
 COMPILING = "compiling the kernel"
 
 
+@plain()
 def carry_out(request: Request, stages: Stages) -> Result:
     """The search that `prepare` found possible: trials, elimination, refits, evaluation."""
     began = time.monotonic()
@@ -120,7 +122,9 @@ def _compile(
     """Whatever another process has not compiled is compiled now, and said to be."""
     setting = request.setting
     stages.on_stage(COMPILING)
-    start = torch.tensor(setting.start, dtype=torch.float64) * torch.tensor(setting.scales)
+    start = torch.tensor(
+        [s * phi for s, phi in zip(setting.scales, setting.start, strict=True)], dtype=torch.float64
+    )
     population(start, lifetime_seeds(setting.seed, "compiling", 0, 1), gradient=terms)
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from rulesearch.choices import KernelName
 from rulesearch.data import Data
+from rulesearch.errors import RuleSearchError
+from rulesearch.given import refuse_other_than_pool
 from rulesearch.kernels.fused.cache import cache_folder
 from rulesearch.lifetime import choose_kernel
 from rulesearch.locality import parse_needs, within
 from rulesearch.lowering import lower_terms
 from rulesearch.meta import lifetime_seeds, units
+from rulesearch.modes import plain
 from rulesearch.notation import Pool
 from rulesearch.pathways import pathway
 from rulesearch.population import Population
@@ -45,12 +49,27 @@ class Request:
     kernel: KernelName
 
 
+def _refuse_other_kinds(pool: Any, data: Any, config: Any) -> None:
+    refuse_other_than_pool(pool)
+    if not isinstance(data, Data):
+        raise RuleSearchError(
+            f'data: a {type(data).__name__}; give Data, as load_data("digits", shape=config.shape)'
+        )
+    if not isinstance(config, Config):
+        raise RuleSearchError(
+            f"config: a {type(config).__name__}; give a Config, as Config(trials=2)"
+        )
+
+
+@plain()
 def prepare(pool: Pool, data: Data, config: Config) -> Request:
     """Check that a search can be met, and measure its units.
 
     Raises:
-        RuleSearchError: options, locality, or terms that are not finite on the data.
+        RuleSearchError: options, locality, terms that are not finite on the data; or an argument
+            of another kind.
     """
+    _refuse_other_kinds(pool, data, config)
     check(config)
     config = for_data(config, data).resolved()
     within(pool, parse_needs(config.locality), config.neurons)
