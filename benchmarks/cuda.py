@@ -179,7 +179,7 @@ def by_graphs(given: Work, gradient: bool) -> Answer:
     def back() -> None:
         before = Lambda
         for record in reversed(kernel.replay(here, K, W, range(stretch))):
-            before = kernel.adjoint(here, K, record, before, bar_k)
+            before = kernel.adjoint(here, record, before, bar_k)
         _write(Lambda, before)
 
     with torch.no_grad():
@@ -211,7 +211,7 @@ def by_graphs(given: Work, gradient: bool) -> Answer:
                 show(begin)
                 _write(W, checkpoints.pop())
                 replay_back()
-            return kernel.theta_gradient(bar_k, range(len(given.pool))).sum(1)
+            return kernel.theta_gradient(bar_k).sum(1)
 
     return answer
 

@@ -11,7 +11,7 @@ a few outer products.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -21,6 +21,7 @@ from sympy import Expr, Mul, Symbol
 
 from rulesearch.notation import Pool, Term, canonical
 from rulesearch.operators import (
+    NEURONS,
     POST,
     PRE,
     QUANTITIES,
@@ -28,9 +29,11 @@ from rulesearch.operators import (
     SYNAPSE,
     Axis,
     Index,
+    Interval,
     NeuronSum,
     derivative,
     index_of,
+    range_of,
     without_definitions,
 )
 
@@ -96,6 +99,10 @@ class Sum:
     def reads(self) -> tuple[str, ...]:
         """Names of the values it is computed from."""
         return tuple(n for n in (self.matrix, self.vector) if n is not None)
+
+    def beside(self, name: str) -> str | None:
+        """What an operand is multiplied by: the name of the other, or None for ones."""
+        return self.vector if name == self.matrix else self.matrix
 
     def __str__(self) -> str:
         return f"{self.name} = sum_{self.axis}({'*'.join(self.reads)})"
@@ -176,6 +183,64 @@ class Plan:
                 graph.add_node(sink, term=self.terms[part.term])
                 graph.add_edges_from((name, sink) for name in names if name)
         return graph
+
+    @cached_property
+    def ranges(self) -> Mapping[str, Interval]:
+        """Name of a quantity or node -> between which numbers it stays."""
+        found = {q.name: q.range for q in QUANTITIES.values()}
+        for node in self.nodes:
+            if isinstance(node, Elementwise):
+                found[node.name] = range_of(node.expression, found)
+                continue
+            found[node.name] = Interval(-NEURONS, NEURONS)
+            for read in node.reads:
+                found[node.name] *= found[read]
+        return found
+
+    def bounded(self, *names: str | None) -> bool:
+        """Whether these values are numbers wherever the quantities are; None stands for ones."""
+        return all(self.ranges[name].bounded for name in names if name)
+
+    @cached_property
+    def steep(self) -> frozenset[str]:
+        """Names of the values by which a derivative may be infinite though all values are numbers.
+
+        So is that by `e_pre` of `sqrt(Abs(e_pre))` at 0, and whatever `e_pre` was computed from.
+
+        Example:
+            >>> from rulesearch.notation import Pool
+            >>> sorted(lower(Pool(A="-e_post*sqrt(Abs(e_pre))", B="-e_post*tanh(y_pre)")).steep)
+            ['e_pre']
+        """
+        found: set[str] = set()
+        for node in reversed(self.nodes):
+            factors: Mapping[str, Expr | str | None] = (
+                {name: node.beside(name) for name in node.reads}
+                if isinstance(node, Sum)
+                else node.partials
+            )
+            found.update(
+                name
+                for name, factor in factors.items()
+                if factor != 0 and self._unbounded(node, factor, found)
+            )
+        return frozenset(found)
+
+    def delicate(self, node: Node, factor: Expr | str | None) -> bool:
+        """Whether the adjoint of a node times a factor may be 0·∞, which is 0 in a derivative.
+
+        Args:
+            node: a node.
+            factor: a partial derivative of it; or the name of a value, None for 1.
+        """
+        return self._unbounded(node, factor, self.steep)
+
+    def _unbounded(self, node: Node, factor: Expr | str | None, steep: Set[str]) -> bool:
+        if node.name in steep:
+            return True
+        if isinstance(factor, Expr):
+            return not range_of(factor, self.ranges).bounded
+        return not self.bounded(factor)
 
     @cached_property
     def quantities(self) -> frozenset[str]:

@@ -71,13 +71,22 @@ def query_loss(
     labels: Int[Tensor, "lifetimes queries"],
 ) -> tuple[Float[Tensor, " lifetimes"], Float[Tensor, " lifetimes"]]:
     """Mean cross-entropy and accuracy over the query examples of each lifetime."""
-    return scores(forward(weights, x)[-1], labels)
+    return scores(weights, forward(weights, x)[-1], labels)
 
 
 def scores(
-    logits: Float[Tensor, "lifetimes queries outputs"], labels: Int[Tensor, "lifetimes queries"]
+    weights: Sequence[Float[Tensor, "lifetimes _post _pre"]],
+    logits: Float[Tensor, "lifetimes queries outputs"],
+    labels: Int[Tensor, "lifetimes queries"],
 ) -> tuple[Float[Tensor, " lifetimes"], Float[Tensor, " lifetimes"]]:
-    """Mean cross-entropy and accuracy of each lifetime, from the potentials of the last layer."""
+    """Mean cross-entropy and accuracy of each lifetime, from the potentials of the last layer.
+
+    NaN and 0 where a weight is not finite: one of -∞ silences its neuron, and may leave what looks
+    like a loss, but the lifetime has diverged.
+    """
+    for weight in weights:
+        sound = weight.isfinite().flatten(1).all(1)[:, None, None]
+        logits = torch.where(sound, logits, torch.nan)
     log_likelihood = torch.log_softmax(logits, dim=-1)
     picked = log_likelihood.gather(-1, labels[..., None])[..., 0]
     correct = (logits.argmax(-1) == labels).to(logits.dtype)

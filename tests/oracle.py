@@ -2,6 +2,10 @@
 
 Nothing here is shared with the package. An expression is walked as it is written, sums are loops
 over their bound index, and every operator has its meaning spelled out once more.
+
+Outside the domain of an operator there is an error, or in a lifetime what IEEE says: 0 times
+infinity is no number, though a coefficient of zero takes its term away, and 1/0 is infinity, as a
+zero has no sign.
 """
 
 import math
@@ -24,7 +28,7 @@ _OF_ONE = {
 }
 
 
-def update(expression, layer, j, k):
+def update(expression, layer, j, k, strict=True):
     """The value of an expression at the synapse from pre-neuron k to post-neuron j.
 
     Args:
@@ -32,21 +36,29 @@ def update(expression, layer, j, k):
         layer: W [post, pre]; y_pre, e_pre, z_pre [pre]; y_post, e_post, z_post [post]; L.
         j: post-neuron.
         k: pre-neuron.
+        strict: whether to raise where there is no value that is a number.
 
     Raises:
         ValueError: outside the domain of an operator.
+        OverflowError: too large for a float.
     """
     kind = type(expression).__name__
     post, pre = layer["W"].shape
     if kind == "Symbol":
         return float(_quantity(expression.name, layer, j, k))
     if kind == "sum_pre":
-        return sum(update(expression.args[0], layer, j, other) for other in range(pre))
+        inner = expression.args[0]
+        return sum(update(inner, layer, j, other, strict) for other in range(pre))
     if kind == "sum_post":
-        return sum(update(expression.args[0], layer, other, k) for other in range(post))
+        inner = expression.args[0]
+        return sum(update(inner, layer, other, k, strict) for other in range(post))
     if not expression.args:
         return float(expression)
-    values = [update(a, layer, j, k) for a in expression.args]
+    values = [update(a, layer, j, k, strict) for a in expression.args]
+    return _called(kind, values) if strict else _extended(kind, values)
+
+
+def _called(kind, values):
     if kind == "Add":
         return math.fsum(values)
     if kind == "Mul":
@@ -63,6 +75,28 @@ def update(expression, layer, j, k):
     return float(_OF_ONE[kind](values[0]))
 
 
+def _extended(kind, values):
+    """The value of a call where it may be infinite or no number."""
+    nan = any(math.isnan(v) for v in values)
+    if nan and kind in ("sign", "Heaviside"):
+        return {"sign": 0.0, "Heaviside": 0.5}[kind]
+    if nan:
+        return math.nan
+    if kind == "Add":
+        return sum(values)
+    if kind == "Pow" and values[0] == 0 and values[1] < 0:
+        return math.inf
+    if kind == "log" and values[0] == 0:
+        return -math.inf
+    try:
+        return _called(kind, values)
+    except ValueError:
+        return math.nan
+    except OverflowError:
+        odd = kind == "Pow" and values[0] < 0 and values[1] % 2 == 1
+        return -math.inf if odd else math.inf
+
+
 def _quantity(name, layer, j, k):
     post, pre = layer["W"].shape
     if name == "W":
@@ -74,10 +108,12 @@ def _quantity(name, layer, j, k):
     return layer[name][k if name.endswith("_pre") else j]
 
 
-def update_matrix(expression, layer):
+def update_matrix(expression, layer, strict=True):
     """The update of every synapse, [post, pre]."""
     post, pre = layer["W"].shape
-    return np.array([[update(expression, layer, j, k) for k in range(pre)] for j in range(post)])
+    return np.array(
+        [[update(expression, layer, j, k, strict) for k in range(pre)] for j in range(post)]
+    )
 
 
 # --- a lifetime -------------------------------------------------------------------------------
@@ -158,8 +194,9 @@ def lifetime(expressions, theta, weights, feedback, x, labels, pathway):
                 "L": loss,
             }
             change = sum(
-                coefficient * update_matrix(expression, layer)
+                coefficient * update_matrix(expression, layer, strict=False)
                 for coefficient, expression in zip(theta[depth], expressions, strict=True)
+                if coefficient != 0
             )
             changed.append(weight + change)
         weights = changed
@@ -167,7 +204,9 @@ def lifetime(expressions, theta, weights, feedback, x, labels, pathway):
 
 
 def query_loss(weights, x, labels):
-    """Mean cross-entropy over the query examples."""
+    """Mean cross-entropy over the query examples; no number where a weight is none."""
+    if not all(np.isfinite(weight).all() for weight in weights):
+        return math.nan
     losses = [
         -_log_softmax(_forward(weights, image)[1][-1])[label]
         for image, label in zip(x, labels, strict=True)

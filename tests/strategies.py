@@ -34,6 +34,25 @@ def _usable(expression):
     return bool(expression.free_symbols) and not expression.has(*strange)
 
 
+_HALF = sympy.Rational(1, 2)
+#: Functions with something at 0 or 1/2, where data may be exactly.
+SINGULAR = (
+    lambda a: sympy.sqrt(sympy.Abs(a)),
+    lambda a: sympy.sqrt(sympy.Max(a, 0)),
+    lambda a: sympy.Max(a, 0) ** sympy.Rational(3, 2),
+    lambda a: sympy.Abs(a) ** sympy.Rational(-1, 3),
+    lambda a: 1 / a,
+    lambda a: sympy.exp(-1 / a**2),
+    lambda a: sympy.exp(9 * a**4),
+    lambda a: a**32,
+    lambda a: sympy.log(sympy.Abs(a)),
+    lambda a: sympy.Heaviside(a - _HALF),
+    lambda a: sympy.sqrt(sympy.Max(a - _HALF, 0)),
+    lambda a: sympy.tanh(sympy.sqrt(1 - sympy.Abs(a))),
+    lambda a: sympy.tanh(1 / a),
+)
+
+
 def _calls(rows, children):
     def called(row):
         fewest, most = row.arity
@@ -51,6 +70,7 @@ def expressions(
     symbols=tuple(SYMBOLS),
     leaves=6,
     own=(),
+    singular=False,
 ):
     """SymPy expressions in the notation of a term, as written: not canonical.
 
@@ -61,6 +81,8 @@ def expressions(
         symbols: names of quantities that may be read.
         leaves: at most this many symbols and numbers.
         own: further operator rows, such as those of `rulesearch.operators.operator`.
+        singular: also what is infinite, has an infinite derivative, or jumps at 0 or 1/2: roots,
+            poles, exponentials of powers, thresholds.
     """
     rows = [*(OPERATORS[name] for name in operators), *own]
     rows = [row for row in rows if row.smooth or not smooth]
@@ -88,6 +110,8 @@ def expressions(
             # Bounded away from 0, as a denominator must be.
             choices.append(st.builds(lambda a, b: a / (1 + b**2), mixed, children))
             choices.append(st.builds(lambda a: 2**a, children))
+        if singular:
+            choices.append(st.builds(lambda f, a: f(a), st.sampled_from(SINGULAR), children))
         choice = st.one_of(choices)
 
         @st.composite
@@ -227,8 +251,11 @@ class Network:
     query_labels: np.ndarray
 
 
-def network(seed, sizes, pathway, steps=3, queries=2):
-    """A network of these sizes, weights of order one over the root of the fan-in."""
+def network(seed, sizes, pathway, steps=3, queries=2, halves=0.0):
+    """A network of these sizes, weights of order one over the root of the fan-in.
+
+    A share `halves` of the pixels is exactly 1/2.
+    """
     rng = np.random.default_rng(seed)
     pairs = list(itertools.pairwise(sizes))
     feedback = None
@@ -241,7 +268,8 @@ def network(seed, sizes, pathway, steps=3, queries=2):
 
     def images(count):
         values = rng.uniform(0, 1, (count, sizes[0]))
-        return np.where(rng.uniform(size=values.shape) < 0.3, 0.0, values)
+        chance = rng.uniform(size=values.shape)
+        return np.where(chance < 0.3, 0.0, np.where(chance > 1 - halves, 0.5, values))
 
     return Network(
         sizes=tuple(sizes),

@@ -49,7 +49,7 @@ class Outcome:
     """What a kernel gives back.
 
     Attributes:
-        loss: mean query loss after the last step, [lifetimes].
+        loss: mean query loss after the last step, [lifetimes]; NaN where a weight is not finite.
         accuracy: [lifetimes], 0 to 1.
         initial_loss: mean query loss before the first step, [lifetimes].
         gradient: of `loss`, [lifetimes, layers, terms], zero for terms not asked for; or None.
@@ -61,6 +61,22 @@ class Outcome:
     initial_loss: Float[Tensor, " lifetimes"]
     gradient: Float[Tensor, "lifetimes layers terms"] | None
     weights: list[Float[Tensor, "lifetimes _post _pre"]] | None
+
+
+def asked_for(
+    gradient: Float[Tensor, "lifetimes layers terms"],
+    terms: Sequence[int],
+    loss: Float[Tensor, " lifetimes"],
+) -> Float[Tensor, "lifetimes layers terms"]:
+    """A gradient as an `Outcome` has it: zero for other terms, NaN where the loss is not finite.
+
+    Of a lifetime that has diverged no derivative means anything, and which of them happen to come
+    out as numbers would hang on the kernel.
+    """
+    found = torch.zeros_like(gradient)
+    finite = loss.isfinite()[:, None, None]
+    found[..., list(terms)] = torch.where(finite, gradient[..., list(terms)], torch.nan)
+    return found
 
 
 class Unsupported(Exception):  # noqa: N818, it is an answer rather than an error

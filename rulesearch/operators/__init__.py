@@ -7,12 +7,16 @@ a grammar file adds its own operator with `operator`.
 
 from rulesearch.operators.calculus import derivative as derivative
 from rulesearch.operators.calculus import index_of as index_of
+from rulesearch.operators.calculus import range_of as range_of
 from rulesearch.operators.calculus import stranger as stranger
 from rulesearch.operators.calculus import without_definitions as without_definitions
 from rulesearch.operators.definition import check_name as check_name
 from rulesearch.operators.definition import defined as defined
 from rulesearch.operators.definition import definitions_of as definitions_of
 from rulesearch.operators.definition import operator as operator
+from rulesearch.operators.intervals import ANYTHING as ANYTHING
+from rulesearch.operators.intervals import NEURONS as NEURONS
+from rulesearch.operators.intervals import Interval as Interval
 from rulesearch.operators.quantities import POST as POST
 from rulesearch.operators.quantities import PRE as PRE
 from rulesearch.operators.quantities import QUANTITIES as QUANTITIES

@@ -1,12 +1,16 @@
-"""What follows from the tables for any expression: its vocabulary, index set and derivative."""
+"""What follows from the tables for any expression: its vocabulary, index set, derivative, range."""
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Mapping
+from functools import reduce
 
 import sympy
 from sympy import Expr, Integer, Pow, Symbol
 
+from rulesearch.operators.intervals import ANYTHING, Interval, rising
 from rulesearch.operators.quantities import QUANTITIES, SCALAR, Index
 from rulesearch.operators.table import operator_of
 
@@ -105,3 +109,39 @@ def derivative(expression: Expr, symbol: Symbol) -> Expr:
     # Past its arguments a call may hold numbers of SymPy's own, which nothing differentiates.
     partials = row.partials(*row.arguments(expression))
     return sympy.Add(*(p * d for p, d in zip(partials, inner, strict=False)))
+
+
+def range_of(expression: Expr, known: Mapping[str, Interval]) -> Interval:
+    """Between which numbers the value of an elementwise expression stays.
+
+    Args:
+        expression: over symbols.
+        known: name of a symbol -> its range.
+
+    Returns:
+        An interval that may be wider than need be, and is without bound where the value may be
+        infinite or no number.
+
+    Example:
+        >>> from rulesearch.notation import Abs, sqrt, y_pre
+        >>> known = {"y_pre": Interval(-10.0, 10.0)}
+        >>> range_of(y_pre / (1 + Abs(y_pre)), known).bounded, range_of(1 / y_pre, known).bounded
+        (True, False)
+    """
+    if expression.is_number:
+        return Interval(float(expression), float(expression))
+    if isinstance(expression, Symbol):
+        return known[expression.name]
+    if isinstance(expression, Pow):
+        base, exponent = expression.args
+        if exponent.is_number:
+            return range_of(base, known) ** float(exponent)
+        log = rising(math.log)(range_of(base, known))
+        return rising(math.exp)(range_of(exponent, known) * log)
+    ranges = [range_of(a, known) for a in expression.args]
+    if expression.is_Add:
+        return reduce(operator.add, ranges)
+    if expression.is_Mul:
+        return reduce(operator.mul, ranges)
+    row = operator_of(expression.func)
+    return row.image(*ranges[: row.arity[1]]) if row else ANYTHING

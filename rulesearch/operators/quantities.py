@@ -8,6 +8,8 @@ from typing import Literal
 
 from sympy import Symbol
 
+from rulesearch.operators.intervals import MODERATE, NEURONS, Interval
+
 Axis = Literal["pre", "post"]
 Index = frozenset[Axis]
 
@@ -15,6 +17,10 @@ SCALAR: Index = frozenset()
 PRE: Index = frozenset({"pre"})
 POST: Index = frozenset({"post"})
 SYNAPSE: Index = frozenset({"pre", "post"})
+
+#: The ranges of quantities: of either sign, at least 0, and sizes of a layer.
+SIGNED, POSITIVE = Interval(-MODERATE, MODERATE), Interval(0.0, MODERATE)
+COUNT = Interval(1.0, NEURONS)
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,7 @@ class LocalQuantity:
         latex: with the fields `{pre}` and `{post}` for the indices.
         need: what having it asks of a synapse beyond its own two cells ("" or "global").
         error: whether it belongs to the error populations (`foreign` under separate neurons).
+        range: between which numbers it is taken to stay; see `intervals`.
     """
 
     name: str
@@ -36,6 +43,7 @@ class LocalQuantity:
     latex: str
     need: Literal["", "global"] = ""
     error: bool = False
+    range: Interval = SIGNED
 
     @property
     def symbol(self) -> Symbol:
@@ -50,7 +58,13 @@ QUANTITIES: Mapping[str, LocalQuantity] = {
             "y_pre", PRE, "activity of the pre-neuron (a pixel in layer 0)", "y_{{{pre}}}"
         ),
         LocalQuantity("e_pre", PRE, "error of the pre-neuron", "e_{{{pre}}}", error=True),
-        LocalQuantity("y_post", POST, "activity of the post-neuron", "y_{{{post}}}"),
+        LocalQuantity(
+            "y_post",
+            POST,
+            "activity of the post-neuron",
+            "y_{{{post}}}",
+            range=POSITIVE,
+        ),
         LocalQuantity("e_post", POST, "error of the post-neuron", "e_{{{post}}}", error=True),
         LocalQuantity("W", SYNAPSE, "weight of the synapse", "W_{{{post}{pre}}}"),
         LocalQuantity(
@@ -58,11 +72,26 @@ QUANTITIES: Mapping[str, LocalQuantity] = {
         ),
         LocalQuantity("z_post", POST, "potential of the post-neuron, W y", "z_{{{post}}}"),
         LocalQuantity(
-            "n_pre", SCALAR, "fan-in, the number of pre-neurons", "n_{{\\mathrm{{pre}}}}"
+            "n_pre",
+            SCALAR,
+            "fan-in, the number of pre-neurons",
+            "n_{{\\mathrm{{pre}}}}",
+            range=COUNT,
         ),
         LocalQuantity(
-            "n_post", SCALAR, "fan-out, the number of post-neurons", "n_{{\\mathrm{{post}}}}"
+            "n_post",
+            SCALAR,
+            "fan-out, the number of post-neurons",
+            "n_{{\\mathrm{{post}}}}",
+            range=COUNT,
         ),
-        LocalQuantity("L", SCALAR, "loss of the step, a third factor", "L", need="global"),
+        LocalQuantity(
+            "L",
+            SCALAR,
+            "loss of the step, a third factor",
+            "L",
+            need="global",
+            range=POSITIVE,
+        ),
     )
 }

@@ -1,14 +1,29 @@
-"""Expressions as source code of a target, every operator as the table spells it."""
+"""Expressions as source code of a target, every operator as the table spells it.
+
+What kernels compute at exact zeros and infinities, and the oracle of the tests with them:
+
+- In a value, as IEEE has it: 0·∞ is NaN, and the lifetime has diverged.
+- A zero has no sign: 1/0 is ∞, where the zero came from a negative number too (`reciprocal`).
+- A coefficient of exactly zero times anything is zero, whatever the term's value is.
+- In a derivative, zero times anything is zero where the factor is exactly zero (`product`): an
+  adjoint of zero times an infinite partial, and zero times ∞ within a partial.
+- Only the derivative with respect to a coefficient takes the value of its term as it is: where
+  that is not finite, neither is the derivative, also where the coefficient is zero.
+
+Targets that keep to it have functions of these names. They are called only where the factor or the
+divisor needs it (`intervals`): elsewhere they would give the same.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from sympy import Expr, Pow, Rational, Symbol
+from sympy import Expr, Mul, Pow, Rational, Symbol
 from sympy.printing.pycode import PythonCodePrinter
 
-from rulesearch.operators.calculus import without_definitions
+from rulesearch.operators.calculus import range_of, without_definitions
+from rulesearch.operators.intervals import Interval
 from rulesearch.operators.table import OPERATORS, Operator, Target, operator_of
 
 
@@ -18,12 +33,23 @@ class TargetPrinter(PythonCodePrinter):  # type: ignore[misc]
     Args:
         target: the column of the table.
         rename: symbol name -> text, e.g. a transposed view; others print as their name.
+        ranges: symbol name -> its range, where divisors that may be zero are to be looked after.
+        slope: whether it is a derivative, so that products need it as well.
     """
 
-    def __init__(self, target: Target, rename: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        target: Target,
+        rename: Mapping[str, str] | None = None,
+        ranges: Mapping[str, Interval] | None = None,
+        *,
+        slope: bool = False,
+    ) -> None:
         super().__init__({"strict": True})
         self._target = target
         self._rename = rename or {}
+        self._ranges = ranges
+        self._slope = slope
 
     def _print(self, expr: Expr, **kwargs: Any) -> str:
         if expr.is_number and not expr.is_Rational:
@@ -53,8 +79,32 @@ class TargetPrinter(PythonCodePrinter):  # type: ignore[misc]
     def _print_Symbol(self, expr: Symbol) -> str:
         return self._rename.get(expr.name, expr.name)
 
+    def _print_Mul(self, expr: Mul) -> str:
+        if all(self._bounded(f) for f in expr.args):
+            return str(super()._print_Mul(expr))
+        # Every factor by itself: SymPy's printer would gather the divisors.
+        numbers = [f for f in expr.args if f.is_number]
+        safe = [f for f in expr.args if f not in numbers and (not self._slope or self._bounded(f))]
+        text = "*".join(map(self._factor, safe))
+        for factor in expr.args:
+            if factor not in safe and factor not in numbers:
+                text = f"product({text}, {self._print(factor)})" if text else self._factor(factor)
+        return "*".join([*map(self._factor, numbers), text])
+
+    def _factor(self, expr: Expr) -> str:
+        text = self._print(expr)
+        return f"({text})" if expr.is_Add or expr.is_negative else text
+
+    def _bounded(self, expr: Expr) -> bool:
+        return self._ranges is None or range_of(expr, self._ranges).bounded
+
     def _print_Pow(self, expr: Pow, rational: bool = False) -> str:
         base, exponent = expr.args
+        if exponent.is_number and exponent < 0 and not self._bounded(expr):
+            return f"reciprocal({self._print(base**-exponent)})"
+        return self._power(base, exponent)
+
+    def _power(self, base: Expr, exponent: Expr) -> str:
         if exponent == Rational(1, 2):
             return OPERATORS["sqrt"].spelling[self._target].format(self._print(base))
         if exponent == -1:
@@ -62,8 +112,15 @@ class TargetPrinter(PythonCodePrinter):  # type: ignore[misc]
         return f"(({self._print(base)})**({self._print(exponent)}))"
 
 
-def spell(expression: Expr, target: Target, rename: Mapping[str, str] | None = None) -> str:
-    """The expression as source code of a target.
+def spell(
+    expression: Expr,
+    target: Target,
+    rename: Mapping[str, str] | None = None,
+    ranges: Mapping[str, Interval] | None = None,
+    *,
+    slope: bool = False,
+) -> str:
+    """The expression as source code of a target; see `TargetPrinter`.
 
     Example:
         >>> from sympy import Max
@@ -71,4 +128,4 @@ def spell(expression: Expr, target: Target, rename: Mapping[str, str] | None = N
         >>> spell(2 * Max(y_pre, z_post) ** 2, "numpy")
         '2*((numpy.maximum(y_pre, z_post))**(2))'
     """
-    return str(TargetPrinter(target, rename).doprint(expression))
+    return str(TargetPrinter(target, rename, ranges, slope=slope).doprint(expression))

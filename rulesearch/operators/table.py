@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,6 +10,8 @@ from typing import Any, Literal
 import sympy
 from sympy import Expr, Function, Heaviside, Integer, Max, Min, Symbol
 
+from rulesearch.operators import intervals
+from rulesearch.operators.intervals import ANYTHING, Interval
 from rulesearch.operators.quantities import SCALAR, Axis, Index
 
 Target = Literal["torch", "numpy", "numba"]
@@ -73,6 +76,7 @@ class Operator:
         within: maps any real expression to one inside the domain; the property tests use it.
         drops: the index that a sum takes away.
         definition: for an operator given as an expression of others.
+        image: ranges of the arguments -> that of the value; by default it may be anything.
     """
 
     name: str
@@ -84,6 +88,7 @@ class Operator:
     within: Callable[[Expr], Expr] = lambda x: x
     drops: Index = SCALAR
     definition: Callable[..., Expr] | None = None
+    image: Callable[..., Interval] = lambda *_: ANYTHING
 
     def arity_text(self) -> str:
         """How many arguments it takes, in words."""
@@ -122,6 +127,7 @@ def _smooth(
     *,
     numpy: str | None = None,
     within: Callable[[Expr], Expr] = lambda x: x,
+    image: Callable[..., Interval],
 ) -> Operator:
     """A row of one argument with SymPy's own derivative, named alike everywhere."""
     slope = function(_X).diff(_X)
@@ -132,6 +138,7 @@ def _smooth(
         lambda x: (slope.xreplace({_X: x}),),
         _everywhere(name, numpy),
         within=within,
+        image=image,
     )
 
 
@@ -164,21 +171,37 @@ def _sum_row(cls: type[NeuronSum]) -> Operator:
 OPERATORS: Mapping[str, Operator] = {
     row.name: row
     for row in (
-        _smooth("tanh", sympy.tanh),
-        _smooth("sin", sympy.sin),
-        _smooth("cos", sympy.cos),
+        _smooth("tanh", sympy.tanh, image=intervals.rising(math.tanh)),
+        _smooth("sin", sympy.sin, image=intervals.waving),
+        _smooth("cos", sympy.cos, image=intervals.waving),
         # NumPy has none of its own, and exported code should need nothing but NumPy.
-        _smooth("erf", sympy.erf, numpy="vectorize(math.erf, otypes=[float])"),
-        _smooth("atan", sympy.atan, numpy="arctan"),
-        _smooth("exp", sympy.exp),
-        _smooth("log", sympy.log, within=lambda x: 1 + x**2),
-        _smooth("sqrt", sympy.sqrt, within=lambda x: 1 + x**2),
+        _smooth(
+            "erf",
+            sympy.erf,
+            numpy="vectorize(math.erf, otypes=[float])",
+            image=intervals.rising(math.erf),
+        ),
+        _smooth("atan", sympy.atan, numpy="arctan", image=intervals.rising(math.atan)),
+        _smooth("exp", sympy.exp, image=intervals.rising(math.exp)),
+        _smooth(
+            "log",
+            sympy.log,
+            within=lambda x: 1 + x**2,
+            image=intervals.rising(math.log),
+        ),
+        _smooth(
+            "sqrt",
+            sympy.sqrt,
+            within=lambda x: 1 + x**2,
+            image=intervals.rising(math.sqrt),
+        ),
         Operator(
             "Abs",
             sympy.Abs,
             (1, 1),
             lambda x: (sympy.sign(x),),
             {"torch": "torch.abs({0})", "numpy": "numpy.abs({0})", "numba": "abs({0})"},
+            image=intervals.magnitude,
         ),
         Operator(
             "sign",
@@ -187,6 +210,7 @@ OPERATORS: Mapping[str, Operator] = {
             lambda x: (Integer(0),),
             {"torch": "torch.sign({0})", "numpy": "numpy.sign({0})", "numba": "sign({0})"},
             smooth=False,
+            image=intervals.between(-1.0, 1.0),
         ),
         Operator(
             "Heaviside",
@@ -199,6 +223,7 @@ OPERATORS: Mapping[str, Operator] = {
                 "numba": "heaviside({0})",
             },
             smooth=False,
+            image=intervals.between(0.0, 1.0),
         ),
         Operator(
             "Max",
@@ -210,6 +235,7 @@ OPERATORS: Mapping[str, Operator] = {
                 "numpy": "numpy.maximum({0}, {1})",
                 "numba": "maximum({0}, {1})",
             },
+            image=intervals.largest,
         ),
         Operator(
             "Min",
@@ -221,6 +247,7 @@ OPERATORS: Mapping[str, Operator] = {
                 "numpy": "numpy.minimum({0}, {1})",
                 "numba": "minimum({0}, {1})",
             },
+            image=intervals.smallest,
         ),
         _sum_row(sum_pre),
         _sum_row(sum_post),

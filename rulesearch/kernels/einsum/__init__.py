@@ -13,7 +13,7 @@ gradient of every coefficient at once.
 The weights of every step are never recorded: the forward pass keeps them at about √steps
 checkpoints, the backward pass replays one stretch after the other from there.
 
-`source` writes, `forms` groups, `kernel` runs.
+`source` writes, `forms` groups, `kernel` runs; `zeros` says what is done at exact zeros.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import torch
 from rulesearch.kernels.einsum.forms import forms_of
 from rulesearch.kernels.einsum.kernel import EinsumKernel
 from rulesearch.kernels.einsum.source import adjoint_source, forward_source
+from rulesearch.kernels.einsum.zeros import product, reciprocal
 from rulesearch.lowering import Plan
 from rulesearch.pathways import Pathway
 
@@ -35,7 +36,12 @@ __all__ = ["EinsumKernel", "build"]
 def build(plan: Plan, sizes: tuple[int, ...], path: Pathway) -> EinsumKernel:
     """Compile a plan for a network of these layer sizes and a pathway."""
     source = f"{forward_source(plan)}\n\n\n{adjoint_source(plan)}\n"
-    namespace: dict[str, Any] = {"torch": torch, "math": math}
+    namespace: dict[str, Any] = {
+        "torch": torch,
+        "math": math,
+        "product": product,
+        "reciprocal": reciprocal,
+    }
     exec(compile(source, "<einsum kernel>", "exec"), namespace)  # our own printer's text
     return EinsumKernel(
         plan, sizes, path, source, forms_of(plan), namespace["values"], namespace["pull"]

@@ -24,6 +24,9 @@ class Form:
         pre: names of the rows of P; None for ones.
         scalars: names of the layer-wide values that scale coefficients; None for 1.
         weight: [scalars, terms, post, pre]: how theta makes K.
+        delicate: whether a value of it may be infinite or no number where the quantities are
+            numbers, so that what no coefficient asks for has to be left out, and not multiplied
+            by zero.
     """
 
     matrix: str | None
@@ -31,30 +34,73 @@ class Form:
     pre: tuple[str | None, ...]
     scalars: tuple[str | None, ...]
     weight: Tensor
+    delicate: bool
 
-    def coefficients(self, theta: Tensor) -> list[Tensor]:
-        """K for each scalar, [lifetimes, post, pre], from theta [lifetimes, terms]."""
+    def coefficients(self, theta: Tensor) -> Coefficients:
+        """K for each scalar, and what of it is at work, from theta [lifetimes, terms]."""
         weight = self.weight.to(theta)
-        return [torch.einsum("nt,tgp->ngp", theta, w) for w in weight]
+        K = [torch.einsum("nt,tgp->ngp", theta, w) for w in weight]
+        if not self.delicate:
+            return Coefficients(K, None)
+        pairs = torch.einsum("nt,stgp->nsgp", (theta != 0).to(weight), (weight != 0).to(weight))
+        return Coefficients(K, pairs != 0)
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """How a form's rows are combined.
+
+    Attributes:
+        K: for each scalar, [lifetimes, post, pre].
+        works: whether a coefficient that is not zero has a part there, [lifetimes, scalars, post,
+            pre]; None where nothing hangs on it.
+    """
+
+    K: list[Tensor]
+    works: Tensor | None
+
+    @property
+    def post(self) -> Tensor | None:
+        """Which rows of U are at work, [lifetimes, post, 1]."""
+        return None if self.works is None else self.works.any(1).any(2)[..., None]
+
+    @property
+    def pre(self) -> Tensor | None:
+        """Which rows of P are at work, [lifetimes, pre, 1]."""
+        return None if self.works is None else self.works.any(1).any(1)[..., None]
+
+    @property
+    def any(self) -> Tensor | None:
+        """Whether anything is, [lifetimes, 1, 1]."""
+        return None if self.works is None else self.works.flatten(1).any(1)[:, None, None]
+
+    def of(self, scalar: int) -> Tensor | None:
+        """Which pairs of rows are at work with this scalar, [lifetimes, post, pre]."""
+        return None if self.works is None else self.works[:, scalar]
+
+
+def where(works: Tensor | None, values: Tensor) -> Tensor:
+    """The values at work, and zero for the others; all of them where nothing hangs on it."""
+    return values if works is None else torch.where(works, values, torch.zeros_like(values))
 
 
 def _distinct(names: list[str | None]) -> tuple[str | None, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _form(matrix: str | None, groups: list[Group], terms: int) -> Form:
+def _form(plan: Plan, matrix: str | None, groups: list[Group]) -> Form:
     parts = [(group.post, part) for group in groups for part in group.parts]
     post = _distinct([p for p, _ in parts])
     pre = _distinct([part.pre for _, part in parts])
     scalars = _distinct([None, *(part.scalar for _, part in parts)])
     # The form is kept for later calls: on the CPU, whatever torch's default is at this one.
-    weight = torch.zeros(
-        len(scalars), terms, len(post), len(pre), dtype=torch.float64, device="cpu"
-    )
+    shape = len(scalars), len(plan.terms), len(post), len(pre)
+    weight = torch.zeros(shape, dtype=torch.float64, device="cpu")
     for p, part in parts:
         at = scalars.index(part.scalar), part.term, post.index(p), pre.index(part.pre)
         weight[at] += float(part.coefficient)
-    return Form(matrix, post, pre, scalars, weight)
+    delicate = not plan.bounded(matrix, *post, *pre, *scalars)
+    return Form(matrix, post, pre, scalars, weight, delicate)
 
 
 def forms_of(plan: Plan) -> tuple[Form, ...]:
@@ -62,7 +108,7 @@ def forms_of(plan: Plan) -> tuple[Form, ...]:
     by_matrix: dict[str | None, list[Group]] = {}
     for group in plan.groups:
         by_matrix.setdefault(group.matrix, []).append(group)
-    return tuple(_form(m, groups, len(plan.terms)) for m, groups in by_matrix.items())
+    return tuple(_form(plan, m, groups) for m, groups in by_matrix.items())
 
 
 def _rows(names: tuple[str | None, ...], v: Values, like: Tensor) -> Tensor:
@@ -82,47 +128,62 @@ def _times(rows: Tensor, matrix: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Applied:
-    """A form with its values at one step."""
+    """A form with its values at one step.
+
+    Attributes:
+        form: the form.
+        by: its coefficients.
+        U: distinct post-side rows.
+        P: distinct pre-side rows.
+        U_works: U, with zeros where no coefficient asks for a row.
+        K: coefficients between those.
+        V: K P, as far as it is at work.
+    """
 
     form: Form
+    by: Coefficients
     U: Tensor
     P: Tensor
+    U_works: Tensor
     K: Tensor
     V: Tensor
 
 
-def apply(form: Form, coefficients: list[Tensor], v: Values, W: Tensor) -> Applied:
-    """A form at the values `v` of one layer, with K for each scalar from `Form.coefficients`."""
+def apply(form: Form, by: Coefficients, v: Values, W: Tensor) -> Applied:
+    """A form at the values `v` of one layer, with `Form.coefficients`."""
     U = _rows(form.post, v, W[:, :, 0][:, None, :])
     P = _rows(form.pre, v, W[:, :1, :])
-    K = coefficients[0]
-    for scalar, k in zip(form.scalars[1:], coefficients[1:], strict=True):
-        K = K + v[str(scalar)] * k
-    return Applied(form, U, P, K, torch.bmm(K, P))
+    K = by.K[0]
+    for i, scalar in enumerate(form.scalars[1:], start=1):
+        K = K + where(by.of(i), v[str(scalar)] * by.K[i])
+    return Applied(form, by, U, P, where(by.post, U), K, torch.bmm(K, where(by.pre, P)))
 
 
 def updated(W: Tensor, applied: Sequence[Applied], v: Values) -> Tensor:
     """The weights after the step, [lifetimes, post, pre]; a new tensor."""
     new = W
     for a in applied:
-        if a.form.matrix is None and a.U.shape[-1] == W.shape[1] and a.V.shape[-1] == W.shape[2]:
-            new = torch.baddbmm(new, a.U.mT, a.V)
-        elif a.form.matrix is None:
-            new = new + a.U.mT @ a.V
+        U, matrix = a.U_works, a.form.matrix
+        if matrix is None and U.shape[-1] == W.shape[1] and a.V.shape[-1] == W.shape[2]:
+            new = torch.baddbmm(new, U.mT, a.V)
+        elif matrix is None:
+            new = new + U.mT @ a.V
         else:
-            new = torch.addcmul(new, v[a.form.matrix], a.U.mT @ a.V)
+            new = torch.addcmul(new, where(a.by.any, v[matrix]), U.mT @ a.V)
     return new
 
 
 def pull_form(
     a: Applied,
-    coefficients: list[Tensor],
     v: Values,
     Lambda: Tensor,
     bar: Values,
     bar_k: list[Tensor],
 ) -> None:
-    """Add what Λ gives to the adjoints of the form's rows, scalars, matrix and coefficients."""
+    """Add what Λ gives to the adjoints of the form's rows, scalars, matrix and coefficients.
+
+    The coefficients' own takes every row as it is; all others take those at work.
+    """
 
     def add(name: str | None, value: Tensor) -> None:
         if name is not None:
@@ -130,20 +191,33 @@ def pull_form(
 
     matrix = a.form.matrix
     if matrix is not None:
-        add(matrix, Lambda * (a.U.mT @ a.V))
+        add(matrix, Lambda * (a.U_works.mT @ a.V))
         Lambda = Lambda * v[matrix]
     left = _times(a.U, Lambda)  # U Λ, [lifetimes, post rows, pre or 1]
     M = _times(a.P, left.mT).mT  # U Λ Pᵀ
     for i, scalar in enumerate(a.form.scalars):
         bar_k[i] += M if scalar is None else v[scalar] * M
         if scalar is not None:
-            add(scalar, (coefficients[i] * M).sum((-1, -2), keepdim=True))
+            add(scalar, where(a.by.of(i), a.by.K[i] * M).sum((-1, -2), keepdim=True))
     if a.form.post != (None,):
         wide = a.V.shape[-1] == Lambda.shape[-1]
         bar_u = torch.bmm(a.V, Lambda.mT) if wide else a.V * Lambda.sum(-1)[:, None, :]
+        bar_u = where(a.by.post, bar_u)
         for i, name in enumerate(a.form.post):
             add(name, bar_u[:, i : i + 1])
     if a.form.pre != (None,):
-        bar_p = torch.bmm(a.K.mT, left)
+        bar_p = torch.bmm(a.K.mT, where(a.by.post, left))
         for i, name in enumerate(a.form.pre):
             add(name, bar_p[:, i : i + 1])
+
+
+def pull_coefficients(form: Form, bar_k: list[Tensor]) -> Tensor:
+    """The derivative with respect to theta, [lifetimes, terms], from those of K for each scalar.
+
+    Every part by itself: in a product with `Form.weight`, one that is not finite would reach the
+    terms that have no share in it.
+    """
+    s, t, g, p = form.weight.nonzero().unbind(1)
+    shares = torch.stack(bar_k, dim=1)[:, s, g, p] * form.weight[s, t, g, p].to(bar_k[0])
+    total = shares.new_zeros(len(shares), form.weight.shape[1])
+    return total.index_add(1, t.to(shares.device), shares)

@@ -12,8 +12,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rulesearch.kernels import Batch, Outcome
-from rulesearch.kernels.einsum.forms import Applied, Form, Values, apply, pull_form, updated
+from rulesearch.kernels import Batch, Outcome, asked_for
+from rulesearch.kernels.einsum.forms import (
+    Applied,
+    Coefficients,
+    Form,
+    Values,
+    apply,
+    pull_coefficients,
+    pull_form,
+    updated,
+)
+from rulesearch.kernels.einsum.zeros import product
 from rulesearch.lowering import Plan
 from rulesearch.network import (
     forward,
@@ -26,8 +36,8 @@ from rulesearch.network import (
 from rulesearch.operators import QUANTITIES
 from rulesearch.pathways import Pathway, carrier
 
-#: [lifetimes, post rows, pre rows] for every layer, form and scalar of the form.
-Coefficients = list[list[list[Tensor]]]
+#: Adjoints of K, [lifetimes, post rows, pre rows], for every layer, form and scalar of the form.
+Adjoints = list[list[list[Tensor]]]
 
 
 @dataclass(frozen=True)
@@ -86,23 +96,25 @@ class EinsumKernel:
         for number, begin in reversed(list(enumerate(checkpoints))):
             times = range(number * stretch, min(steps, (number + 1) * stretch))
             for record in reversed(self.replay(batch, K, begin, times)):
-                Lambda = self.adjoint(batch, K, record, Lambda, bar_k)
-        theta_bar = self.theta_gradient(bar_k, gradient)
+                Lambda = self.adjoint(batch, record, Lambda, bar_k)
+        theta_bar = asked_for(self.theta_gradient(bar_k), gradient, loss)
         return Outcome(loss, accuracy, initial_loss, theta_bar, W if keep_weights else None)
 
     def compiling(self, dtype: torch.dtype) -> AbstractContextManager[bool]:
         """See `rulesearch.kernels.Kernel`; there is nothing to compile."""
         return nullcontext(False)
 
-    def coefficients(self, theta: Float[Tensor, "lifetimes layers terms"]) -> Coefficients:
-        """K of every layer, form and scalar."""
+    def coefficients(
+        self, theta: Float[Tensor, "lifetimes layers terms"]
+    ) -> list[list[Coefficients]]:
+        """Those of every layer and form."""
         return [
             [form.coefficients(theta[:, layer]) for form in self.forms]
             for layer in range(self._depth)
         ]
 
     def replay(
-        self, batch: Batch, K: Coefficients, W: list[Tensor], times: Iterable[int]
+        self, batch: Batch, K: list[list[Coefficients]], W: list[Tensor], times: Iterable[int]
     ) -> list[Step]:
         """The steps at these times once more, from the weights at a checkpoint."""
         records = []
@@ -130,7 +142,7 @@ class EinsumKernel:
         return needed
 
     def step(
-        self, batch: Batch, K: Coefficients, W: list[Tensor], t: int
+        self, batch: Batch, K: list[list[Coefficients]], W: list[Tensor], t: int
     ) -> tuple[list[Tensor], Step]:
         """The weights after step `t` from those before it, and what the adjoint needs of it."""
         y = [batch.x[:, t : t + 1]]
@@ -195,13 +207,13 @@ class EinsumKernel:
     def adjoint(
         self,
         batch: Batch,
-        K: Coefficients,
         record: Step,
         Lambda: list[Tensor],
-        bar_k: Coefficients,
+        bar_k: Adjoints,
     ) -> list[Tensor]:
         """Λ before the step, from Λ after it; adds to the adjoints of the coefficients."""
         depth = self._depth
+        times = product if self.plan.steep else torch.mul
         zero: list[Tensor | None] = [None] * (depth + 1)
         bar_y, bar_z, bar_e, bar_l = list(zero), list(zero), list(zero), None
         pairs: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(depth)]
@@ -209,8 +221,8 @@ class EinsumKernel:
         for layer in range(depth):
             bar: Values = {}
             v = record.values[layer]
-            for a, k, bk in zip(record.applied[layer], K[layer], bar_k[layer], strict=True):
-                pull_form(a, k, v, Lambda[layer], bar, bk)
+            for a, bk in zip(record.applied[layer], bar_k[layer], strict=True):
+                pull_form(a, v, Lambda[layer], bar, bk)
             bar = self.pull(v, bar, pairs[layer])
             full[layer] = bar.get("W")
             bar_l = _plus(bar_l, bar.get("L"))
@@ -225,8 +237,10 @@ class EinsumKernel:
             if error is None or back is None:
                 continue
             gate = slope(record.y[target])
-            bar_y[target] = _plus(bar_y[target], error * back * slope_derivative(record.y[target]))
-            bar_b = error * gate
+            bar_y[target] = _plus(
+                bar_y[target], times(error, back * slope_derivative(record.y[target]))
+            )
+            bar_b = times(error, gate)
             B = carrier(edge, record.W, batch.feedback)
             bar_e[source] = _plus(bar_e[source], torch.bmm(bar_b, B))
             if edge.tied:
@@ -235,14 +249,14 @@ class EinsumKernel:
         out = record.y[-1]
         bar_out = _plus(bar_y[-1], bar_e[-1])  # e_L = softmax - onehot
         if bar_out is not None:
-            through = out * (bar_out - (bar_out * out).sum(-1, keepdim=True))
+            through = times(out, bar_out - times(bar_out, out).sum(-1, keepdim=True))
             bar_z[-1] = _plus(bar_z[-1], through)
         if bar_l is not None:
-            bar_z[-1] = _plus(bar_z[-1], bar_l * _known(record.e[-1]))
+            bar_z[-1] = _plus(bar_z[-1], times(bar_l, _known(record.e[-1])))
         for layer in reversed(range(depth)):
             potential = bar_z[layer + 1]
             if layer + 1 < depth and bar_y[layer + 1] is not None:
-                through = _known(bar_y[layer + 1]) * slope(record.y[layer + 1])
+                through = times(_known(bar_y[layer + 1]), slope(record.y[layer + 1]))
                 potential = _plus(potential, through)
             if potential is None:
                 continue
@@ -252,25 +266,18 @@ class EinsumKernel:
                 bar_y[layer] = _plus(bar_y[layer], below)
         return [_with_pairs(Lambda[layer], full[layer], pairs[layer]) for layer in range(depth)]
 
-    def theta_gradient(self, bar_k: Coefficients, wanted: Sequence[int]) -> Tensor:
-        """[lifetimes, layers, terms] from the adjoints of the coefficients; zero if not wanted."""
+    def theta_gradient(self, bar_k: Adjoints) -> Tensor:
+        """[lifetimes, layers, terms] from the adjoints of the coefficients."""
         layers = []
         for layer in bar_k:
-            total = torch.zeros((), dtype=layer[0][0].dtype, device=layer[0][0].device)
-            for form, bars in zip(self.forms, layer, strict=True):
-                stacked = torch.stack(bars, dim=1)
-                weight = form.weight.to(stacked)
-                total = total + torch.einsum("nsgp,stgp->nt", stacked, weight)
-            layers.append(total)
-        gradient = torch.stack(layers, dim=1)
-        mask = torch.zeros(gradient.shape[-1], dtype=torch.bool, device=gradient.device)
-        mask[list(wanted)] = True
-        return torch.where(mask, gradient, torch.zeros_like(gradient))
+            shares = [pull_coefficients(*of) for of in zip(self.forms, layer, strict=True)]
+            layers.append(torch.stack(shares).sum(0))
+        return torch.stack(layers, dim=1)
 
 
-def zeros_like(K: Coefficients) -> Coefficients:
+def zeros_like(K: list[list[Coefficients]]) -> Adjoints:
     """Adjoints of coefficients to begin with."""
-    return [[[torch.zeros_like(k) for k in form] for form in layer] for layer in K]
+    return [[[torch.zeros_like(k) for k in form.K] for form in layer] for layer in K]
 
 
 def _known(value: Tensor | None) -> Tensor:
@@ -297,7 +304,7 @@ def _with_pairs(Lambda: Tensor, full: Tensor | None, pairs: list[tuple[Tensor, T
 def _query_adjoint(W: list[Tensor], batch: Batch) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Query loss and accuracy, and the derivative of the loss with respect to the weights."""
     potentials = forward(W, batch.query_x)
-    loss, accuracy = scores(potentials[-1], batch.query_labels)
+    loss, accuracy = scores(W, potentials[-1], batch.query_labels)
     activities = [batch.query_x, *(softplus(z) for z in potentials[:-1])]
     out, labels = torch.softmax(potentials[-1], dim=-1), batch.query_labels[..., None]
     bar_z = out.scatter_add(-1, labels, -torch.ones_like(out[..., :1])) / out.shape[1]

@@ -16,7 +16,7 @@ def _read(plan: Plan, name: str, loop: Index) -> str:
 def _node_source(plan: Plan, node: Elementwise | Sum) -> str:
     if isinstance(node, Elementwise):
         rename = {r: _read(plan, r, node.index) for r in node.reads}
-        return spell(node.expression, "torch", rename)
+        return spell(node.expression, "torch", rename, plan.ranges)
     if node.matrix is None:
         return f"{node.vector}.sum(-1, keepdim=True)"
     if node.axis == "pre":
@@ -55,26 +55,36 @@ def _pull_elementwise(plan: Plan, node: Elementwise) -> Iterator[str]:
         if read in ("n_pre", "n_post") or partial == 0:
             continue
         rename = {s.name: _read(plan, s.name, node.index) for s in partial.free_symbols}
-        contribution = f"(bar_{node.name} * ({spell(partial, 'torch', rename)}))"
+        factor = spell(partial, "torch", rename, plan.ranges, slope=True)
+        if not plan.delicate(node, partial):
+            contribution = f"(bar_{node.name} * ({factor}))"
+        elif partial.is_number:  # nor can a number be infinite
+            contribution = f"(({factor}) * bar_{node.name})"
+        else:
+            contribution = f"product(bar_{node.name}, {factor})"
         contribution += _REDUCE.get((node.index, plan.index[read]), "")
         yield f"    add({read!r}, {contribution})"
 
 
-def _pull_sum(node: Sum) -> Iterator[str]:
+def _pull_sum(plan: Plan, node: Sum) -> Iterator[str]:
     bar = f"bar_{node.name}"
     if node.matrix is None:
         yield f"    add({node.vector!r}, {bar}.expand_as({node.vector}))"
         return
     side = node.matrix + (".mT" if node.axis == "post" else "")
     vector = node.vector or f"torch.ones_like({side}[:, :1, :])"
-    if node.vector:
+    if node.vector and plan.delicate(node, node.matrix):
+        # Each entry by itself: a product of matrices would let one infinite entry into a whole sum.
+        yield f"    add({node.vector!r}, product({bar}.mT, {side}).sum(-2, keepdim=True))"
+    elif node.vector:
         yield f"    add({node.vector!r}, torch.bmm({bar}, {side}))"
-    pair = f"{bar}, {vector}" if node.axis == "pre" else f"{vector}, {bar}"
-    if node.matrix == "W":
-        yield f"    pairs.append(({pair}))"
+    post, pre = (bar, vector) if node.axis == "pre" else (vector, bar)
+    if plan.delicate(node, node.vector):
+        yield f"    add({node.matrix!r}, product({post}.mT, {pre}))"
+    elif node.matrix == "W":
+        yield f"    pairs.append(({post}, {pre}))"
     else:
-        yield "    post_row, pre_row = " + pair
-        yield f"    add({node.matrix!r}, post_row.mT * pre_row)"
+        yield f"    add({node.matrix!r}, {post}.mT * {pre})"
 
 
 def adjoint_source(plan: Plan) -> str:
@@ -93,7 +103,9 @@ def adjoint_source(plan: Plan) -> str:
     for node in reversed(plan.nodes):
         lines.append(f"    bar_{node.name} = bar.get({node.name!r})")
         body = list(
-            _pull_elementwise(plan, node) if isinstance(node, Elementwise) else _pull_sum(node)
+            _pull_elementwise(plan, node)
+            if isinstance(node, Elementwise)
+            else _pull_sum(plan, node)
         )
         if body:
             lines.append(f"    if bar_{node.name} is not None:")

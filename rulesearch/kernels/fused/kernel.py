@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from sympy import Expr, Function, Max, Min
 
-from rulesearch.kernels import Batch, Outcome, Unsupported
+from rulesearch.kernels import Batch, Outcome, Unsupported, asked_for
 from rulesearch.kernels.fused import ahead, cache
 from rulesearch.kernels.fused.layout import layout
 from rulesearch.kernels.fused.lifetimes import Array, Arrays, Job, Results, run
@@ -212,13 +212,10 @@ def _results(data: Arrays, gradient: bool, keep_weights: bool) -> Results:
 
 
 def _outcome(results: Results, gradient: Sequence[int]) -> Outcome:
+    loss, accuracy, initial_loss = torch.from_numpy(results.numbers).T.contiguous()
     derivative = None
     if results.gradient is not None:
-        every = torch.from_numpy(results.gradient)
-        asked = list(gradient)
-        derivative = torch.zeros_like(every)
-        derivative[..., asked] = every[..., asked]
-    loss, accuracy, initial_loss = torch.from_numpy(results.numbers).T.contiguous()
+        derivative = asked_for(torch.from_numpy(results.gradient), gradient, loss)
     weights = results.weights
     return Outcome(
         loss=loss,

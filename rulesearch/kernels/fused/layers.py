@@ -6,10 +6,18 @@ to a list.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from rulesearch.kernels.fused.names import adjoint, function, local, offsets, or_ones
+from rulesearch.kernels.fused.names import (
+    adjoint,
+    at_work,
+    function,
+    local,
+    multiplied,
+    offsets,
+    or_ones,
+)
 from rulesearch.kernels.fused.rows import RowPass
 from rulesearch.kernels.fused.savings import group_is_dark, sum_is_dark
 from rulesearch.kernels.fused.schedule import Schedule
@@ -42,11 +50,34 @@ def _call(
 
 def _pending(order: Schedule, prefix: str = "") -> tuple[int, tuple[bool, ...], list[str]]:
     """The update by outer products and scalings: numbers of operands, and their names."""
-    operands = [f"{prefix}v{g}, {or_ones(x.post, 'post')}" for g, x in enumerate(order.outer)]
-    for g, group in enumerate(order.scalings, len(order.outer)):
-        vector = f"{prefix}v{g}"
-        operands.append(f"{vector}, {local(group.post)}" if group.post else vector)
+    operands = [
+        f"{prefix}v{g}, {_post(order, g) or or_ones(x.post, 'post')}"
+        for g, x in enumerate(order.outer)
+    ]
+    for g in range(len(order.outer), len(order.outer) + len(order.scalings)):
+        vector, post = f"{prefix}v{g}", _post(order, g)
+        operands.append(f"{vector}, {post}" if post else vector)
     return len(order.outer), tuple(g.post is not None for g in order.scalings), operands
+
+
+def _post(order: Schedule, g: int) -> str:
+    """The local of a group's post-side vector as an update has it; "" where there is none."""
+    post = order.groups[g].post
+    if not post:
+        return ""
+    return local(post) if order.plan.bounded(post) else f"u{g}"
+
+
+def _idle(order: Schedule, name: Callable[[str], str] = local) -> list[str]:
+    """Lines that put zeros in the place of post-side vectors that no coefficient asks for.
+
+    An update multiplies them by a v of zeros, and they may be infinite or no numbers.
+    """
+    return [
+        f"{name(f'u{g}')} = {name(local(group.post))} if {at_work(group.parts)} else zeros"
+        for g, group in enumerate(order.outer + order.scalings)
+        if group.post and not order.plan.bounded(group.post)
+    ]
 
 
 def _update_is_dark(order: Schedule) -> bool:
@@ -67,6 +98,7 @@ def drive_source(order: Schedule, passes: list[RowPass]) -> list[str]:
     which = "touched" if _update_is_dark(order) else "all"
     body = [
         "clear(z_now, width)",
+        *_idle(order),
         *_call(rows, [*operands, "y_now, z_now"], which=which),
     ]
     where = offsets(order) | {
@@ -86,6 +118,7 @@ def change_source(order: Schedule, passes: list[RowPass]) -> list[str]:
         return function("change", doc, [], offsets(order), ", order")
     passes.append(rows)
     body = _call(rows, operands, which="lit" if _update_is_dark(order) else "all")
+    body = [*_idle(order), *body]
     return function("change", doc, body, offsets(order), ", order")
 
 
@@ -98,7 +131,7 @@ def undo_source(order: Schedule, passes: list[RowPass]) -> list[str]:
         return function("undo", doc, [], offsets(order), ", exact, order")
     passes.append(rows)
     body = _call(rows, operands, which="lit" if _update_is_dark(order) else "all")
-    body = [*_undo_vectors(order), *body]
+    body = [*_undo_vectors(order), *_idle(order), *body]
     return function("undo", doc, body, offsets(order), ", exact, order")
 
 
@@ -138,11 +171,14 @@ def error_adjoint_source(order: Schedule, carrier: Carrier, passes: list[RowPass
     both = RowPass(partner_gathers=1, partner_signed=True)
     rows = both if carrier == "signs" else RowPass(gathers=1)
     passes.append(rows)
+    steep = bool(order.plan.steep)
+    gated = multiplied("a_e_pre[k]", "slope[k]", delicate=steep)
+    through = multiplied("a_e_pre[k]", "r[k] * BETA * (one - slope[k])", delicate=steep)
     body = [
         "one = F(1.0)",
         "for k in range(size_pre):",
-        "    c[k] = a_e_pre[k] * slope[k]",
-        "    a_y_pre[k] += a_e_pre[k] * r[k] * BETA * (one - slope[k])",
+        f"    c[k] = {gated}",
+        f"    a_y_pre[k] += {through}",
         *_call_carrier(rows, carrier, "c, a_e_source"),
     ]
     return function("error_adjoint", "Adjoint of `error`.", body, offsets(order), ", order")
@@ -187,7 +223,7 @@ def sums_adjoint_source(order: Schedule, level: int, passes: list[RowPass]) -> l
     if undoes:
         updates, _, operands = _pending(order, "undo_")
         rows = replace(rows, updates=updates, undo=True)
-        body += _undo_vectors(order)
+        body += [*_undo_vectors(order), *_idle(order)]
         dark = dark and _update_is_dark(order)
     if dots or gathers:
         passes.append(rows)
@@ -204,17 +240,25 @@ def groups_adjoint_source(order: Schedule, carrier: Carrier, passes: list[RowPas
     where = dict(now)
 
     def late(name: str) -> str:
-        where[f"after_{name}"] = then[name]
+        if name in then:
+            where[f"after_{name}"] = then[name]
         return f"after_{name}"
 
     outer = [f"{late('y_pre')}, {late('a_z_post')}"]
     if carrier == "transpose":
         outer.append(f"{late('c')}, {late('e_source')}")
     sums = [s for level in order.levels for s in level.weight_sums]
-    for node in sums:
-        vector = or_ones(node.vector, "pre" if node.axis == "pre" else "post")
-        pair = [late(vector), late(adjoint(node.name))]
-        outer.append(", ".join(pair if node.axis == "pre" else reversed(pair)))
+    body = []
+    for i, node in enumerate(sums):
+        vector, other = late(or_ones(node.vector, node.axis)), late(adjoint(node.name))
+        if order.plan.delicate(node, node.vector):
+            # An infinite entry makes all sums infinite: either all of their adjoints are zero,
+            # or the derivatives are not finite anyway.
+            size = f"size_{'post' if node.axis == 'pre' else 'pre'}"
+            body.append(f"vector{i} = {vector} if some({other}, {size}) else zeros")
+            vector = f"vector{i}"
+        outer.append(f"{vector}, {other}" if node.axis == "pre" else f"{other}, {vector}")
+    body += _idle(order, late)
     scale, dots, gathers, pairs, pair_gathers = [], [], [], [], []
     for g, group in enumerate(order.outer):
         dots.append(f"{or_ones(group.post, 'post')}, a_v{g}")
@@ -222,7 +266,7 @@ def groups_adjoint_source(order: Schedule, carrier: Carrier, passes: list[RowPas
             gathers.append(f"v{g}, {adjoint(group.post)}")
     for g, group in enumerate(order.scalings, len(order.outer)):
         if group.post:
-            scale.append(f"{late(f'v{g}')}, {late(local(group.post))}")
+            scale.append(f"{late(f'v{g}')}, {late(_post(order, g))}")
             pairs.append(f"{local(group.post)}, a_v{g}")
             pair_gathers.append(f"v{g}, {adjoint(group.post)}")
         else:
@@ -241,7 +285,7 @@ def groups_adjoint_source(order: Schedule, carrier: Carrier, passes: list[RowPas
     )
     passes.append(rows)
     operands = [*outer, *scale, *dots, *gathers]
-    body = _undo_vectors(order) if undoes else []
+    body += _undo_vectors(order) if undoes else []
     if rows.partner:
         operands += ["w", *pairs, *pair_gathers]
     if undoes:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from rulesearch.kernels.fused.schedule import Schedule
+from rulesearch.lowering import Part
 from rulesearch.operators import POST, PRE, QUANTITIES, SYNAPSE, Index
 
 _LOCAL = {"L": "loss", "W": "w"}
@@ -66,6 +67,20 @@ def read(name: str, index: Index) -> str:
     if index == POST:
         return f"{local(name)}[j]"
     return f"{local(name)}_"
+
+
+def at_work(parts: Iterable[Part]) -> str:
+    """The source of whether any of these parts has a coefficient that is not zero.
+
+    What has none is left out, by zeros in its place, where it may be infinite or no number.
+    """
+    terms = dict.fromkeys(part.term for part in parts)
+    return "(" + " or ".join(f"theta[{term}] != 0" for term in terms) + ")"
+
+
+def multiplied(adjoint: str, factor: str, *, delicate: bool) -> str:
+    """The source of a product in an adjoint; `delicate` where it may be 0·∞, which is 0 there."""
+    return f"product({adjoint}, {factor})" if delicate else f"{adjoint} * ({factor})"
 
 
 def reads(order: Schedule, names: Iterable[str]) -> dict[str, str]:

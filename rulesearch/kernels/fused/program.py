@@ -38,8 +38,8 @@ _IMPORTS = {
     "layout": FIXED,
     "steps": (
         *("FLAGS", "clear", "compiled", "copy", "frame", "heaviside", "hidden", "hidden_adjoint"),
-        *("list_rows", "maximum", "minimum", "output", "output_adjoint", "pixels", "query"),
-        *("query_adjoint", "sign", "use_weights"),
+        *("list_rows", "maximum", "minimum", "output", "output_adjoint", "pixels", "product"),
+        *("query", "query_adjoint", "reciprocal", "sign", "some", "use_weights"),
     ),
     "vectors": (
         *("add", "fma", "load", "mul", "pointer", "signed", "splat", "store", "total", "zero"),

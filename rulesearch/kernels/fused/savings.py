@@ -31,10 +31,11 @@ def vanishing(plan: Plan) -> frozenset[str]:
     for node in plan.nodes:
         if isinstance(node, Elementwise):
             dark = {symbol(name): Integer(0) for name in names}
-            # 0/0 and 0·∞ stay what they are, and so do not vanish.
+            # 0/0 and 0·∞ stay what they are, and so do not vanish; SymPy takes 0·x for 0.
             gone = "pre" in node.index and node.expression.xreplace(dark) == 0
+            gone = gone and plan.bounded(node.name)
         else:
-            gone = node.axis == "post" and node.matrix in names
+            gone = node.axis == "post" and node.matrix in names and plan.bounded(node.vector)
         if gone:
             names.add(node.name)
     return frozenset(names)
@@ -47,13 +48,13 @@ def needed(plan: Plan) -> frozenset[str]:
     wanted = {
         part.pre
         for group in plan.groups
-        if group.matrix not in gone
+        if not group_is_dark(plan, group)
         for part in group.parts
         if part.pre not in gone
     }
     for node in reversed(plan.nodes):
         if isinstance(node, Sum):
-            if node.axis == "pre" and not gone & set(node.reads):
+            if node.axis == "pre" and not _sum_vanishes(plan, node):
                 wanted.update(node.reads)
         elif "pre" not in node.index or (node.name not in gone):
             wanted.update(node.reads)
@@ -61,20 +62,40 @@ def needed(plan: Plan) -> frozenset[str]:
 
 
 def group_is_dark(plan: Plan, group: Group) -> bool:
-    """Whether a group changes no weight of a dark pixel."""
+    """Whether a group changes no weight of a dark pixel.
+
+    What it takes from the post side, and its scalars, may be infinite: a lit pixel of the same
+    image then has a weight that is no number, and the lifetime has diverged all the same.
+    """
     gone = vanishing(plan)
-    return group.matrix in gone or all(part.pre in gone for part in group.parts)
+    pre = [part.pre for part in group.parts]
+    if group.matrix in gone:
+        return plan.bounded(*pre)
+    return all(name in gone for name in pre) and plan.bounded(group.matrix)
 
 
 def sum_is_dark(plan: Plan, node: Sum) -> bool:
     """Whether a sum over synapses needs no row of a dark pixel."""
     if node.axis == "pre":
-        return bool(vanishing(plan) & set(node.reads))
+        return _sum_vanishes(plan, node)
     return node.name not in needed(plan)
 
 
+def _sum_vanishes(plan: Plan, node: Sum) -> bool:
+    """Whether the summand of a sum over pre-neurons is zero where a pixel is dark."""
+    return bool(vanishing(plan) & set(node.reads)) and plan.bounded(*node.reads)
+
+
 def drops_columns(plan: Plan) -> bool:
-    """Whether pixels that are zero throughout a task can be left out."""
-    gone = vanishing(plan)
+    """Whether pixels that are zero throughout a task can be left out.
+
+    Their weights may change then, as nothing reads them; but not to what is no number.
+    """
     sums = [n for n in plan.nodes if isinstance(n, Sum) and n.axis == "pre"]
-    return all(gone & set(node.reads) for node in sums)
+    return all(_sum_vanishes(plan, node) for node in sums) and all(
+        group_is_dark(plan, group)
+        or plan.bounded(
+            group.matrix, group.post, *(n for p in group.parts for n in (p.pre, p.scalar))
+        )
+        for group in plan.groups
+    )

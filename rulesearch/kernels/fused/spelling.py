@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sympy import Expr, Pow, Rational, Symbol
+from sympy import Expr, Rational, Symbol
 
-from rulesearch.operators import OPERATORS, TargetPrinter
+from rulesearch.operators import OPERATORS, Interval, TargetPrinter
 
 
 class TypedPrinter(TargetPrinter):
@@ -21,8 +21,7 @@ class TypedPrinter(TargetPrinter):
             return f"F({float(expr)!r})"
         return super()._print(expr, **kwargs)
 
-    def _print_Pow(self, expr: Pow, rational: bool = False) -> str:
-        base, exponent = expr.args
+    def _power(self, base: Expr, exponent: Expr) -> str:
         if exponent.is_Integer:
             power = f"({self._print(base)})"
             if abs(exponent) != 1:
@@ -33,19 +32,27 @@ class TypedPrinter(TargetPrinter):
         return f"(({self._print(base)})**({self._print(exponent)}))"
 
 
-def spell(expression: Expr, rename: Mapping[str, str]) -> str:
+def spell(
+    expression: Expr,
+    rename: Mapping[str, str],
+    ranges: Mapping[str, Interval] | None = None,
+    *,
+    slope: bool = False,
+) -> str:
     """An elementwise expression over names as Numba source.
 
     Args:
         expression: over quantities and nodes.
         rename: name -> text that reads its value.
+        ranges: see `TargetPrinter`, as for the next.
+        slope: whether it is a derivative.
 
     Example:
         >>> from rulesearch.notation import exp, y_pre
         >>> spell(y_pre**2 / 3 - exp(y_pre), {"y_pre": "y[k]"})
         '(F(0.3333333333333333))*((y[k])**2) - math.exp(y[k])'
     """
-    return str(TypedPrinter("numba", rename).doprint(expression))
+    return str(TypedPrinter("numba", rename, ranges, slope=slope).doprint(expression))
 
 
 def number(value: Expr) -> str:

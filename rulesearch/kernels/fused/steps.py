@@ -38,6 +38,7 @@ from rulesearch.kernels.fused.layout import (
     SLOPE,
     TOUCHED,
     TOUCHED_END,
+    WEIGHTS,
     WIDTH,
     E,
     L,
@@ -104,6 +105,38 @@ def maximum(x, y):
 def minimum(x, y):
     """The smaller; NaN if either is."""
     return x if x < y or math.isnan(x) else y
+
+
+@compiled
+def product(x, y):
+    """x·y in a derivative: zero where either is, whatever the other is."""
+    nothing = type(x)(0)
+    return nothing if (x == nothing) | (y == nothing) else x * y
+
+
+@compiled
+def reciprocal(x):
+    """1/x, and infinity where x is a zero of either sign."""
+    return type(x)(1) / x if x != 0 else type(x)(math.inf)
+
+
+@compiled
+def some(x, n):
+    """Whether any of the first n values is not zero."""
+    found = False
+    for j in range(n):
+        found |= x[j] != 0
+    return found
+
+
+@compiled
+def all_finite(start, length, s):
+    """Whether all values of a stretch of whole vectors are numbers."""
+    nothing = zero(start)
+    seen = nothing
+    for j in range(0, length, BYTES // s.itemsize):
+        seen = fma(load(start, j), nothing, seen)
+    return total(seen) == 0
 
 
 @compiled
@@ -213,7 +246,7 @@ def hidden_adjoint(s, at, l, f, b):
     a_z, a_y = pointer(s, b + at[l, A_Z]), pointer(s, b + at[l, A_Y])
     slope = pointer(s, f + at[l, SLOPE])
     for j in range(at[l, SIZE]):
-        a_z[j] += a_y[j] * slope[j]
+        a_z[j] += product(a_y[j], slope[j])
 
 
 @compiled
@@ -237,9 +270,9 @@ def output_adjoint(s, at, f, b):
     a_z, a_loss = pointer(s, b + at[last, A_Z]), s[b + at[0, A_L]]
     inner = a_loss - a_loss
     for j in range(at[last, SIZE]):
-        inner += y[j] * (a_y[j] + a_e[j])
+        inner += product(y[j], a_y[j] + a_e[j])
     for j in range(at[last, SIZE]):
-        a_z[j] += y[j] * (a_y[j] + a_e[j] - inner) + a_loss * e[j]
+        a_z[j] += product(y[j], a_y[j] + a_e[j] - inner) + product(a_loss, e[j])
 
 
 @compiled
@@ -255,7 +288,10 @@ def use_weights(at, start):
 
 @compiled
 def query(s, at, labels, beta, keep):
-    """Mean loss and accuracy over the query; σ' of hidden layers is written where it is kept."""
+    """Mean loss and accuracy over the query; σ' of hidden layers is written where it is kept.
+
+    NaN and 0 where a weight is not finite, see `rulesearch.network.query_loss`.
+    """
     depth = len(at) - 1
     queries = len(labels)
     padded = -(-queries // QUERY_BLOCK) * QUERY_BLOCK
@@ -282,6 +318,8 @@ def query(s, at, labels, beta, keep):
         picked = z[labels[q]]
         loss += softmax(n, z, z) - picked
         z[labels[q]] -= 1
+    if not all_finite(pointer(s, at[0, W]), at[0, WEIGHTS], s):
+        return type(beta)(math.nan), type(beta)(0)
     return loss / count, correct / count
 
 

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Sequence
 
 from rulesearch.kernels.fused.names import (
     adjoint,
+    at_work,
     bind_scalars,
     function,
     indented,
     is_number,
     local,
+    multiplied,
     offsets,
     or_ones,
     reads,
@@ -46,9 +48,15 @@ def sums_adjoint_source(order: Schedule, level: int) -> list[str]:
     for node in sums:
         assert node.matrix, "a sum over synapses"
         above = f"{adjoint(node.name)}[{'k' if node.axis == 'post' else 'j'}]"
-        shares.append((node.matrix, _times(above, _vector(node))))
-        if node.vector:
-            shares.append((node.vector, f"{above} * {_at(order, node.matrix)}"))
+        vector = _vector(node)
+        if vector:
+            wild = order.plan.delicate(node, node.vector)
+            shares.append((node.matrix, multiplied(above, vector, delicate=wild)))
+            wild = order.plan.delicate(node, node.matrix)
+            share = multiplied(above, _at(order, node.matrix), delicate=wild)
+            shares.append((str(node.vector), share))
+        else:
+            shares.append((node.matrix, above))
     body = _adjoint_loops(order, [n.matrix for n in sums], shares, [])
     doc = "Adjoint of " + "; ".join(str(node) for node in sums)
     return function(f"synapses_{level}_adjoint", doc, body, offsets(order))
@@ -57,12 +65,16 @@ def sums_adjoint_source(order: Schedule, level: int) -> list[str]:
 def rest_source(order: Schedule) -> list[str]:
     """The function `rest`: the part of the update that needs values on synapses."""
     first = len(order.groups) - len(order.rest)
-    terms = []
+    before, terms = [], []
     for g, group in enumerate(order.rest, first):
         post = f"{or_ones(group.post, 'post')}[j]"
-        terms.append(f"{_at(order, group.matrix)} * v{g}[k] * {post}")
+        term = f"{_at(order, group.matrix)} * v{g}[k] * {post}"
+        if not order.plan.bounded(group.matrix, group.post):
+            before.append(f"works{g} = {at_work(group.parts)}")
+            term = f"({term} if works{g} else F(0.0))"
+        terms.append(term)
     inside = [f"w[row + j] = w_ + {' + '.join(terms)}"]
-    body = _loops(order, [g.matrix for g in order.rest], [], [], inside, [])
+    body = _loops(order, [g.matrix for g in order.rest], before, [], inside, [])
     return function("rest", "W += Σ matrix ⊙ (u ⊗ v).", body, offsets(order))
 
 
@@ -74,12 +86,18 @@ def rest_adjoint_source(order: Schedule) -> list[str]:
     for g, group in enumerate(order.rest, first):
         assert group.matrix, "a group of the rest has a matrix"
         value, post = _at(order, group.matrix), f"{or_ones(group.post, 'post')}[j]"
-        shares.append((group.matrix, f"lam_ * v{g}[k] * {post}"))
+
+        def share(factor: str, name: str | None, vector: str = f"v{g}[k]") -> str:
+            # v is zero where no coefficient asks for what may be infinite or no number.
+            wild = not order.plan.bounded(name)
+            return multiplied(f"lam_ * {vector}", factor, delicate=wild)
+
+        shares.append((group.matrix, share(post, group.post)))
         row.append(f"sum_v{g} = F(0.0)")
         inside.append(f"sum_v{g} += lam_ * {value} * {post}")
         after.append(f"a_v{g}[k] = sum_v{g}")
         if group.post:
-            shares.append((group.post, f"lam_ * v{g}[k] * {value}"))
+            shares.append((group.post, share(value, group.matrix)))
     body = _adjoint_loops(order, [g.matrix for g in order.rest], shares, inside, row, after)
     return function("rest_adjoint", "Adjoint of `rest`.", body, offsets(order))
 
@@ -95,7 +113,10 @@ def _loops(
     """Loops over all synapses in which every value that the matrices need is at hand."""
     nodes = order.behind(matrices)
     scalars = bind_scalars(order, (n for node in nodes for n in node.reads if n != "W"))
-    values = [f"{node.name}_ = {spell(node.expression, _reads(order, node))}" for node in nodes]
+    ranges = order.plan.ranges
+    values = [
+        f"{node.name}_ = {spell(node.expression, _reads(order, node), ranges)}" for node in nodes
+    ]
     return [
         *scalars,
         *before,
@@ -127,7 +148,9 @@ def _adjoint_loops(
         chain.append(f"{adjoint(node.name)}_ = {' + '.join(pending.pop(node.name))}")
         for name, partial in node.partials.items():
             if partial != 0 and not is_number(name):
-                text = f"{adjoint(node.name)}_ * ({spell(partial, _reads(order, node))})"
+                factor = spell(partial, _reads(order, node), order.plan.ranges, slope=True)
+                delicate = order.plan.delicate(node, partial)
+                text = multiplied(f"{adjoint(node.name)}_", factor, delicate=delicate)
                 pending.setdefault(name, []).append(text)
     assert not own & set(pending), "every value on synapses has been passed"
     before, rows, ends, last = [], list(row), list(after), []

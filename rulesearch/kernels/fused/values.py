@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 from rulesearch.kernels.fused.names import (
     adjoint,
+    at_work,
     bind_scalars,
     function,
     indented,
     is_number,
     local,
+    multiplied,
     offsets,
     read,
     reads,
@@ -53,7 +55,7 @@ def _value(order: Schedule, node: Node) -> list[str]:
             f"    total_ += {term}",
             f"{node.name}[0] = total_",
         ]
-    text = spell(node.expression, reads(order, node.reads))
+    text = spell(node.expression, reads(order, node.reads), order.plan.ranges)
     scalars = bind_scalars(order, node.reads)
     if node.index == SCALAR:
         return [*scalars, f"{node.name}[0] = {text}"]
@@ -77,7 +79,8 @@ def _value_adjoint(order: Schedule, node: Node) -> list[str]:
     before = bind_scalars(order, names)
     inside, after = [f"d = {_adjoint_at(node.name, node.index)}"], []
     for name, partial in partials.items():
-        share = f"d * ({spell(partial, rename)})"
+        factor = spell(partial, rename, order.plan.ranges, slope=True)
+        share = multiplied("d", factor, delicate=order.plan.delicate(node, partial))
         if index[name] == SCALAR != node.index:
             before.append(f"sum_{local(name)} = F(0.0)")
             inside.append(f"sum_{local(name)} += {share}")
@@ -98,11 +101,14 @@ def vectors_source(order: Schedule) -> list[str]:
     """The function `vectors`: the pre-side vector of every group."""
     body: list[str] = []
     for g, group in enumerate(order.groups):
-        sides = _by_pre(group)
         terms = []
-        for i, (pre, parts) in enumerate(sides):
+        for i, (pre, parts) in enumerate(_by_pre(group)):
             body.append(f"c{g}_{i} = {' + '.join(_share(order, p) for p in parts)}")
-            terms.append(f"c{g}_{i} * {read(pre, PRE)}" if pre else f"c{g}_{i}")
+            if pre and not order.plan.bounded(pre):
+                body.append(f"pre{g}_{i} = {local(pre)} if {at_work(parts)} else zeros")
+                terms.append(f"c{g}_{i} * pre{g}_{i}[k]")
+            else:
+                terms.append(f"c{g}_{i} * {read(pre, PRE)}" if pre else f"c{g}_{i}")
         body += [_LOOP[PRE], f"    v{g}[k] = {' + '.join(terms)}"]
     body = [*bind_scalars(order, _scalars(order)), *body]
     doc = "The vectors v of ΔW = Σ matrix ⊙ (u ⊗ v)."
@@ -113,20 +119,27 @@ def vectors_adjoint_source(order: Schedule) -> list[str]:
     """The function `vectors_adjoint`: from the adjoints of v to those of θ and of the parts."""
     body: list[str] = []
     for g, group in enumerate(order.groups):
+        # The products of Λ that a group takes for its coefficients may be no numbers.
+        wild = not order.plan.bounded(group.matrix, group.post)
         inside, after = [f"d = a_v{g}[k]"], []
         for i, (pre, parts) in enumerate(_by_pre(group)):
             body.append(f"i{g}_{i} = F(0.0)")
             inside.append(f"i{g}_{i} += d * {read(pre, PRE)}" if pre else f"i{g}_{i} += d")
             if pre:
                 body.append(f"c{g}_{i} = {' + '.join(_share(order, p) for p in parts)}")
-                inside.append(f"{_adjoint_at(pre, PRE)} += c{g}_{i} * d")
+                share = multiplied(f"c{g}_{i}", "d", delicate=wild)
+                inside.append(f"{_adjoint_at(pre, PRE)} += {share}")
             for part in parts:
                 c = number(part.coefficient)
                 factor = f"{c} * {read(part.scalar, SCALAR)}" if part.scalar else c
                 name = order.plan.terms[part.term].name
                 after.append(f"a_theta[{part.term}] += {factor} * i{g}_{i}  # {name}")
                 if part.scalar and not is_number(part.scalar):
-                    share = f"theta[{part.term}] * {c} * i{g}_{i}"
+                    share = multiplied(
+                        f"theta[{part.term}] * {c}",
+                        f"i{g}_{i}",
+                        delicate=wild or not order.plan.bounded(pre),
+                    )
                     after.append(f"{adjoint(part.scalar)}[0] += {share}")
         body += [_LOOP[PRE], *indented(inside), *after]
     body = [*bind_scalars(order, _scalars(order)), *body]
@@ -138,7 +151,10 @@ def _share(order: Schedule, part: Part) -> str:
     factors = [f"theta[{part.term}]", number(part.coefficient)]
     if part.scalar:
         factors.append(read(part.scalar, SCALAR))
-    return " * ".join(factors)
+    share = " * ".join(factors)
+    return (
+        share if order.plan.bounded(part.scalar) else f"({share} if {at_work([part])} else F(0.0))"
+    )
 
 
 def _scalars(order: Schedule) -> list[str]:

@@ -1,0 +1,392 @@
+"""Exact zeros: of coefficients, of pixels and of errors, beside what is infinite there."""
+
+import math
+import re
+from dataclasses import replace
+
+import batches
+import oracle
+import pytest
+import strategies
+import torch
+from batches import kernels
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from rulesearch.kernels import KERNELS
+from rulesearch.kernels.einsum import build, forms, zeros
+from rulesearch.kernels.einsum import kernel as einsum_kernel
+from rulesearch.kernels.fused import build as build_fused
+from rulesearch.kernels.fused import kernel as fused_kernel
+from rulesearch.kernels.fused import layers as fused_layers
+from rulesearch.kernels.fused import savings
+from rulesearch.lowering import lower
+from rulesearch.notation import Pool, Term
+from rulesearch.operators import QUANTITIES, range_of, spell
+from rulesearch.pathways import pathway
+
+SIZES = (6, 4, 3, 3)
+
+# Terms that are infinite, or no numbers, or have infinite derivatives at zeros: in every factor
+# that a group, a sum or a node can have. All of a kernel's, while one or two are at work.
+SEPARATE = Pool(
+    A="-e_post*y_pre",
+    root="-e_post*sqrt(Abs(e_pre))",
+    gated="-e_post*sqrt(Max(e_pre, 0))",
+    rectified="-y_pre*sqrt(Max(e_post, 0))",
+    threshold="-e_post*sqrt(Max(y_pre - 1/2, 0))",
+    silent="e_post*exp(-1/y_pre**2)",
+    saturated="e_post*tanh(1/e_pre)",
+    summed="-e_post*tanh(sum_post(log(Abs(e_post))*W))*y_pre",
+    explosive="exp(900*y_post**4)*y_pre",
+    power="Max(z_post, 40)**32*e_pre",
+    pole="e_post/y_pre",
+    scaling="W*exp(800*y_post**4)",
+    scalar="-e_post*y_pre*sum_post(exp(900*e_post**2))",
+    root_of_loss="sqrt(L - 5)*e_post*y_pre",
+)
+SYNAPSES = Pool(
+    A="-e_post*y_pre",
+    root="-e_post*sqrt(Abs(W*e_pre))",
+    silent="e_post*exp(-1/(W*y_pre)**2)",
+    step="-Max(W*y_pre, 0)**(3/2)*e_post",
+    nested="e_post*y_pre*tanh(sum_pre(log(Abs(W*y_pre))))",
+    bound="sqrt(1/2 - Abs(W))*y_post*y_pre",
+    pole="y_post/W*y_pre",
+    sharp="exp(9000*W**2)*log(Abs(e_post))*y_pre",
+    plain="-tanh(W)*y_pre",
+)
+#: Those whose values are numbers on the data of these tests, so that they can be at work.
+AT_WORK = {
+    "separate": ("root", "gated", "rectified", "threshold", "silent", "saturated", "summed"),
+    "synapses": ("root", "silent", "step", "nested", "plain"),
+}
+POOLS = {"separate": SEPARATE, "synapses": SYNAPSES}
+pools = pytest.mark.parametrize("which", POOLS)
+
+
+def start_of(seed=0, lifetimes=3, steps=6, pathway="random"):
+    """Lifetimes with pixels of exactly 0 and 1/2, one of them 0 throughout, and W of exactly 0."""
+    nets = [
+        strategies.network(seed + i, SIZES, pathway, steps, queries=3, halves=0.3)
+        for i in range(lifetimes)
+    ]
+    start = batches.stacked(nets)
+    start.train[0][:, :, 2] = start.query[0][:, :, 2] = 0.0
+    start.weights[0][:, 1, 3] = 0.0
+    start.weights[1][:, 0, 1] = 0.0
+    return start
+
+
+def oracles_losses(pool, theta, start):
+    """Of each lifetime; theta [lifetimes, layers, terms]."""
+    losses = []
+    for i in range(len(theta)):
+        final = oracle.lifetime(
+            [t.expression for t in pool],
+            theta[i].numpy(),
+            [w[i].numpy() for w in start.weights],
+            start.feedback and [b[i].numpy() for b in start.feedback],
+            start.train[0][i].numpy(),
+            start.train[1][i].numpy(),
+            start.pathway,
+        )
+        losses.append(
+            oracle.query_loss(final, start.query[0][i].numpy(), start.query[1][i].numpy())
+        )
+    return torch.tensor(losses, dtype=torch.float64)
+
+
+def assert_same(found, expected, tolerance):
+    """Not finite in the same places, and the same numbers elsewhere."""
+    assert torch.equal(found.isfinite(), expected.isfinite())
+    there = expected.isfinite()
+    scale = expected[there].abs().clamp(min=1.0)
+    assert bool(((found[there] - expected[there]).abs() <= tolerance * scale).all())
+
+
+# --- a coefficient of zero ------------------------------------------------------------------------
+
+
+@kernels
+@pools
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["double", "single"])
+def test_a_term_at_zero_changes_nothing(kernel, which, dtype):
+    pool, alone = POOLS[which], Pool(A="-e_post*y_pre")
+    start = start_of(1).to(dtype)
+    rule = torch.tensor([0.1], dtype=dtype)
+    expected = batches.run(alone, rule, start, kernel=kernel, gradient=True)
+    assert expected.gradient.isfinite().all()
+    theta = torch.zeros(len(pool), dtype=dtype)
+    theta[0] = 0.1
+    # The same sums in another order, of some hundred values of order one.
+    tolerance = 1e3 * torch.finfo(dtype).eps
+    layers, lifetimes = len(start.weights), len(start.weights[0])
+    for shape in ((), (layers,), (lifetimes, layers)):
+        for how in (
+            {"gradient": True},
+            {"gradient": ["A"], "compile_for": pool.names},
+            {"compile_for": pool.names},
+        ):
+            out = batches.run(pool, theta.expand(*shape, -1), start, kernel=kernel, **how)
+            assert_same(out.loss, expected.loss, tolerance)
+            assert torch.equal(out.accuracy, expected.accuracy)
+            if out.gradient is not None:
+                found = out.gradient[..., 0]
+                found = found.sum(-1) if shape else found
+                assert_same(found, expected.gradient[:, 0], 100 * tolerance)
+
+
+@kernels
+@pools
+def test_a_term_at_zero_in_a_layer_or_a_lifetime_changes_nothing_there(kernel, which):
+    pool = POOLS[which]
+    start = start_of(2)
+    theta = torch.zeros(3, 3, len(pool), dtype=torch.float64)
+    theta[..., 0] = 0.1
+    extra = pool.names.index(AT_WORK[which][0])
+    theta[1, 1, extra] = 0.02  # of one lifetime, in one layer
+    out = batches.run(pool, theta, start, kernel=kernel, gradient=True)
+    assert_same(out.loss, oracles_losses(pool, theta, start), batches.TOLERANCE)
+    theta[2, 0, pool.names.index("pole")] = 1e-3  # diverges, at pixels or weights of 0
+    other = batches.run(pool, theta, start, kernel=kernel, gradient=True)
+    assert not other.loss[2].isfinite()
+    assert other.gradient[2].isnan().all()
+    assert other.accuracy[2] == 0
+    assert torch.equal(other.loss[:2], out.loss[:2])
+    assert torch.equal(other.gradient[:2].nan_to_num(), out.gradient[:2].nan_to_num())
+
+
+@pools
+def test_the_derivative_by_a_coefficient_of_zero_takes_its_terms_value(which):
+    """Where that is not finite neither is it, the same in both kernels, and all others stand."""
+    pool = POOLS[which]
+    start = start_of(1)
+    theta = torch.zeros(len(pool), dtype=torch.float64)
+    theta[0] = 0.1
+    found = [
+        batches.run(pool, theta, start, kernel=k, gradient=True, keep_weights=False)
+        for k in KERNELS
+    ]
+    for out in found:
+        assert out.loss.isfinite().all()
+        assert not out.gradient[:, pool.names.index("pole")].isfinite().any()
+        for name in ("A", *AT_WORK[which]):
+            assert out.gradient[:, pool.names.index(name)].isfinite().all(), name
+    assert_same(found[0].gradient, found[1].gradient, batches.TOLERANCE)
+
+
+# --- terms at work --------------------------------------------------------------------------------
+
+
+@kernels
+@pools
+def test_terms_with_infinite_derivatives_at_zeros(kernel, which):
+    """Loss as of the oracle; the derivatives as differences have them."""
+    pool, names = POOLS[which], AT_WORK[which]
+    start = start_of(3, lifetimes=len(names))
+    theta = torch.zeros(len(names), 3, len(pool), dtype=torch.float64)
+    theta[..., 0] = 0.05
+    for i, name in enumerate(names):
+        theta[i, :, pool.names.index(name)] = 0.03
+    out = batches.run(pool, theta, start, kernel=kernel, gradient=True)
+    assert_same(out.loss, oracles_losses(pool, theta, start), batches.TOLERANCE)
+    assert out.loss.isfinite().all()
+    h = 1e-6
+    for i, name in enumerate(names):
+        for term in (0, pool.names.index(name)):
+            shift = torch.zeros_like(theta)
+            shift[..., term] = h
+            up, down = (
+                batches.run(pool, theta + sign * shift, start, kernel="einsum").loss[i]
+                for sign in (1, -1)
+            )
+            # The differences err by h² times a third derivative, and by epsilon/h.
+            expected = float(up - down) / (2 * h)
+            assert float(out.gradient[i, :, term].sum()) == pytest.approx(
+                expected, abs=1e-6, rel=1e-5
+            )
+
+
+@given(
+    strategies.pools(most=3, singular=True, leaves=4),
+    strategies.seeds,
+    st.sampled_from(strategies.PATHWAYS),
+    st.integers(0, 2),
+)
+@settings(max_examples=60)
+def test_lifetimes_of_random_pools_are_the_oracles_at_zeros(pool, seed, path, zero):
+    """The same are finite, with the same loss; what is at zero changes nothing of it."""
+    start = start_of(seed % 2**31, lifetimes=2, steps=3, pathway=path)
+    theta = torch.full((2, 3, len(pool)), 0.01, dtype=torch.float64)
+    theta[:, :, zero % len(pool)] = 0.0
+    expected = oracles_losses(pool, theta, start)
+    assume(all(_is_calm(pool, theta, start)))
+    out = batches.run(pool, theta, start, kernel="einsum", gradient=True)
+    assert_same(out.loss, expected, 1e-6)
+
+
+def _is_calm(pool, theta, start):
+    """Whether each lifetime is no chaos: a change in the tenth digit is not magnified."""
+    shaken = [w * (1 + 1e-12) for w in start.weights]
+    moved = batches.Given(start.pathway, shaken, start.feedback, start.train, start.query)
+    for a, b in zip(
+        oracles_losses(pool, theta, start), oracles_losses(pool, theta, moved), strict=True
+    ):
+        yield bool(a.isfinite() == b.isfinite()) and not float((a - b).abs().nan_to_num()) > 1e-9
+
+
+# --- what kernels call, by hand -------------------------------------------------------------------
+
+
+def test_products_and_reciprocals_at_zeros():
+    infinity, nan = math.inf, math.nan
+    a = torch.tensor([0.0, -0.0, infinity, nan, 2.0, infinity])
+    b = torch.tensor([infinity, nan, 0.0, 0.0, 3.0, -1.0])
+    assert zeros.product(a, b).tolist() == [0.0, 0.0, 0.0, 0.0, 6.0, -infinity]
+    x = torch.tensor([0.0, -0.0, -2.0, infinity])
+    assert zeros.reciprocal(x).tolist() == [infinity, infinity, -0.5, 0.0]
+
+
+RANGES = {name: row.range for name, row in QUANTITIES.items()}
+#: Expression -> whether it is a number wherever the quantities are.
+BOUNDED = {
+    "W*y_pre/(1 + Abs(W*y_pre))": True,
+    "exp(-W**2)*tanh(z_post)": True,
+    "sqrt(Abs(e_pre))": True,
+    "sqrt(y_post)": True,
+    "y_pre/n_pre": True,
+    "W*sin(W)*Heaviside(L)": True,
+    "2**tanh(W)": True,
+    "1/Max(W, 1/2)": True,
+    "Min(W, y_pre)**3": True,
+    "sqrt(y_pre)": False,
+    "1/y_post": False,
+    "1/L": False,
+    "log(y_post)": False,
+    "exp(y_post)": False,
+    "y_post**32": False,
+    "2**W": False,
+    "sqrt(1 - Abs(W))": False,
+    "tanh(1/W)": False,
+    "cos(exp(W))": False,
+    "Max(1/W, 0)": False,
+    "1/exp(-W**2)": False,
+}
+
+
+@pytest.mark.parametrize("text", BOUNDED)
+def test_where_a_value_is_a_number(text):
+    assert range_of(Term.of("A", text).expression, RANGES).bounded is BOUNDED[text]
+
+
+def test_a_divisor_that_cannot_be_zero_is_left_alone():
+    def spelled(text):
+        return spell(Term.of("A", text).expression, "torch", None, RANGES)
+
+    assert spelled("e_pre/y_pre") == "e_pre*reciprocal(y_pre)"
+    assert "reciprocal" not in spelled("e_pre/(1 + y_pre**2)")
+
+
+def test_dark_pixels_are_left_out_only_where_nothing_of_them_is_infinite():
+    drops = {
+        "e_post*y_pre*exp(y_post)": True,  # a lit pixel shows it
+        "e_post*tanh(y_pre)": True,
+        "e_post*cos(y_pre)": True,  # changes weights that nothing reads, to numbers
+        "e_post*log(Abs(y_pre))": False,
+        "W*exp(y_post)": False,
+        "e_post*y_pre*sum_pre(y_pre*log(Abs(W)))": False,
+        "e_post*y_pre*sum_pre(W*y_pre)": True,
+    }
+    for text, expected in drops.items():
+        assert savings.drops_columns(lower(Pool(A=text))) is expected, text
+
+
+def _source(pool):
+    return build_fused(lower(pool), SIZES, pathway("random", 3)).source
+
+
+@pytest.mark.parametrize("pool", [batches.PAPER, batches.HEBBIAN], ids=["paper", "hebbian"])
+def test_pools_of_moderate_terms_have_no_guards(pool):
+    source = _source(pool)
+    guards = ("product(", "reciprocal(", "some(", "theta[0] !=")
+    assert not [word for word in guards if word in source]
+    assert not lower(pool).steep
+
+
+def test_row_passes_have_no_guards():
+    passes = re.findall(r"def (rows_\w+)\(.*?\):\n(.*?)\n\n", _source(SEPARATE), re.S)
+    assert len(passes) > 3
+    for name, body in passes:
+        assert not re.search(r"product|reciprocal| if ", body), name
+
+
+# --- kernels that are wrong on purpose ------------------------------------------------------------
+
+
+def _stands_beside_idle_terms():
+    """Whether a rule's loss and gradient in `einsum` are as without the terms at zero."""
+    start, theta = start_of(1), torch.zeros(len(SEPARATE), dtype=torch.float64)
+    theta[0] = 0.1
+    out = batches.run(SEPARATE, theta, start, kernel="einsum", gradient=True)
+    alone = Pool(A="-e_post*y_pre")
+    alone = batches.run(alone, theta[:1], start, kernel="einsum", gradient=True)
+    return torch.allclose(out.loss, alone.loss) and torch.allclose(
+        out.gradient[:, 0], alone.gradient[:, 0]
+    )
+
+
+def test_idle_rows_multiplied_by_zero_are_caught(monkeypatch):
+    assert _stands_beside_idle_terms()
+    monkeypatch.setattr(forms, "where", lambda works, values: values)
+    assert not _stands_beside_idle_terms()
+
+
+def test_a_gradient_gathered_by_weights_of_zero_is_caught(monkeypatch):
+    def gathered(form, bar_k):
+        return torch.einsum("nsgp,stgp->nt", torch.stack(bar_k, 1), form.weight.to(bar_k[0]))
+
+    monkeypatch.setattr(einsum_kernel, "pull_coefficients", gathered)
+    assert not _stands_beside_idle_terms()
+
+
+def _gradient_is_finite(term, kernel="einsum"):
+    """Whether that of one lifetime with this term at work is, where differences are."""
+    pool = Pool(A="-e_post*y_pre", B=SEPARATE.terms[SEPARATE.names.index(term)].expression)
+    theta = torch.tensor([0.05, 0.03], dtype=torch.float64)
+    start = start_of(3, lifetimes=1)
+    return bool(
+        batches.run(pool, theta, start, kernel=kernel, gradient=True).gradient.isfinite().all()
+    )
+
+
+def test_zero_times_infinity_within_a_derivative_is_caught(monkeypatch):
+    def wrong(plan, sizes, path):
+        kernel = build(plan, sizes, path)
+        source = kernel.source.replace("product(", "torch.mul(")
+        assert source != kernel.source
+        names = {"torch": torch, "reciprocal": zeros.reciprocal}
+        exec(source, names)
+        return replace(kernel, source=source, values=names["values"], pull=names["pull"])
+
+    monkeypatch.setitem(KERNELS, "wrong", wrong)
+    assert _gradient_is_finite("rectified")
+    assert not _gradient_is_finite("rectified", "wrong")
+
+
+def test_infinity_times_the_gate_of_a_dark_pixel_is_caught(monkeypatch):
+    assert _gradient_is_finite("gated")
+    monkeypatch.setattr(einsum_kernel, "product", torch.mul)
+    assert not _gradient_is_finite("gated")
+
+
+@pytest.mark.slow  # compiles a kernel
+def test_idle_rows_in_the_fused_kernels_updates_are_caught(monkeypatch):
+    monkeypatch.setattr(fused_layers, "at_work", lambda parts: "True")
+    start, theta = start_of(1), torch.zeros(2, dtype=torch.float64)
+    theta[0] = 0.1
+    pool = Pool(A="-e_post*y_pre", B="exp(901*y_post**4)*y_pre")
+    fused_kernel._source.cache_clear()
+    out = batches.run(pool, theta, start, kernel="fused", compile_for=pool.names)
+    fused_kernel._source.cache_clear()
+    assert not out.loss.isfinite().all()
