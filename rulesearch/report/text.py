@@ -116,7 +116,8 @@ def _fate(result: Result, name: str, kept: int, ended: int) -> str:
         interval = result.theta_interval.get(name)
         return interval_text(interval) if interval else "none"
     if name in result.fails:
-        return "not finite"
+        layer, step = result.fails[name]
+        return f"not finite (layer {layer}, step {step})" if layer else "no derivative"
     if any(step.kept and step.dropped == name for step in result.elimination):
         return "dropped"
     if not kept:
