@@ -28,6 +28,7 @@ from rulesearch.population import Population
 from rulesearch.result import Result
 from rulesearch.runs import open_run
 from rulesearch.search.config import Config
+from rulesearch.selection import Effort
 from rulesearch.statistics import Outcomes, compare, measure
 
 GRID = tuple(np.geomspace(0.01, 0.045, 9).tolist())
@@ -52,7 +53,7 @@ def grid(run: Path) -> dict[float, Outcomes]:
     """Outcomes by rate on the run's evaluation tasks: the run's own rate first, then the grid."""
     config = from_plain(Config, open_run(run).options).resolved()
     rate = Result.load(run).evaluation["backprop"].rate
-    if rate is None or config.effort is None:
+    if rate is None or not isinstance(config.effort, Effort):
         raise RuleSearchError(f"{run}: has no rate of backprop; make the run anew")
     seeds = lifetime_seeds(config.seed, "evaluation", 0, config.effort.evaluation_tasks)
     population = backprop(config)

@@ -7,6 +7,9 @@ from typing import Literal, TypeAlias
 Device: TypeAlias = Literal["cpu", "cuda"]
 DType: TypeAlias = Literal["float32", "float64"]
 
+EffortLevel: TypeAlias = Literal["quick", "normal", "thorough"]
+"""How much a search runs, as a multiple of what decides on a data set."""
+
 KernelName: TypeAlias = Literal["auto", "einsum", "fused"]
 """How lifetimes are computed; `auto` is the fastest that can."""
 

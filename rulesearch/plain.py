@@ -284,9 +284,17 @@ def _converter() -> Converter:
         return structure
 
     def optional(kind: Any, into: Converter) -> Callable[[Any, Any], Any]:
-        (inner,) = (part for part in get_args(kind) if part is not NoneType)
-        read = into.get_structure_hook(inner)
-        return lambda value, _: None if value is None else read(value, inner)
+        # Of two kinds the second is that of a text, as in Effort | Literal["quick", "normal"].
+        inner, *words = (part for part in get_args(kind) if part is not NoneType)
+        absent = NoneType in get_args(kind)
+
+        def structure(value: Any, _: Any) -> Any:
+            if value is None and absent:
+                return None
+            chosen = words[0] if words and isinstance(value, str) else inner
+            return into.get_structure_hook(chosen)(value, chosen)
+
+        return structure
 
     made.register_structure_hook_factory(is_dataclass)(record)
     made.register_structure_hook_factory(_of(dict, Mapping))(mapping)

@@ -18,11 +18,13 @@ from rulesearch.kernels.fused import cache
 from rulesearch.kernels.fused import kernel as fused_kernel
 from rulesearch.notation import Pool, load_pool
 from rulesearch.operators import operator_of
+from rulesearch.plain import from_plain, to_plain
 from rulesearch.population import Population
 from rulesearch.result import Result
 from rulesearch.search import Config, prepare, search
 from rulesearch.search import config as config_module
 from rulesearch.search.__main__ import main
+from rulesearch.selection import Effort
 
 POOL = Pool(F0="-e_post*y_pre", F2="-e_post*e_pre", F3="-W")
 
@@ -113,6 +115,10 @@ BAD = {
         f"{PAPER} --locality dentritic",
         "--locality dentritic: unknown need dentritic; did you mean dendritic? (give synaptic for "
         "none, all, or any of dendritic, retrograde, global, foreign, with commas)",
+    ),
+    "unknown effort": (
+        f"{PAPER} --effort fast",
+        "--effort fast: unknown; give one of quick, normal, thorough",
     ),
     "several options at once": (
         f"{PAPER} --pathway up --trials 0 --largest-scale inf --parsimony 2",
@@ -226,6 +232,35 @@ def test_no_traceback_from_a_real_process(tmp_path):
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
+
+
+# --- effort --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dataset", ["digits", "emnist"])
+@pytest.mark.parametrize(("level", "factor"), [("quick", 0.25), ("normal", 1), ("thorough", 2)])
+def test_effort_multiplies_trials_elimination_and_evaluation_together(dataset, level, factor):
+    decided = {"digits": (200, config_module.EASIER["digits"][1]), "emnist": (300, Effort())}
+    steps, effort = decided[dataset]
+    config = Config(dataset=dataset, effort=level).resolved()
+    assert config.meta_steps == steps * factor
+    for name, value in vars(effort).items():
+        counted = name.endswith(("_tasks", "_steps"))
+        expected = round(value * factor) if counted else value
+        assert getattr(config.effort, name) == expected, name
+
+
+def test_what_is_given_is_not_multiplied():
+    config = Config(effort="quick", meta_steps=7).resolved()
+    assert config.meta_steps == 7
+    assert Config(effort=TINY).resolved().effort == TINY
+    assert Config(effort="quick").resolved().resolved() == Config(effort="quick").resolved()
+
+
+@pytest.mark.parametrize("effort", ["quick", TINY])
+def test_effort_is_kept_as_it_was_asked_for(effort):
+    config = Config(effort=effort)
+    assert from_plain(Config, json.loads(json.dumps(to_plain(config)))) == config
 
 
 # --- the whole road ------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ _HELP = {
     "dtype": "float32 or float64",
     "workers": "processes",
     "seed": "of everything drawn",
+    "effort": "how much is run in trials, elimination, evaluation: quick, normal, thorough",
 }
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 from rulesearch.choices import (
     Device,
     DType,
+    EffortLevel,
     KernelName,
     Law,
     Neurons,
@@ -38,6 +39,9 @@ FREE = ("dataset", "data_root", "workers", "kernel")
 
 HIDDEN = (170, 130, 100, 70)
 """Hidden layers of the paper's network (section 4.1)."""
+
+#: What the meta-steps of a trial, and the counts of an `Effort`, are multiplied by.
+LEVELS: Mapping[EffortLevel, float] = {"quick": 0.25, "normal": 1.0, "thorough": 2.0}
 
 #: Where fewer meta-steps and tasks than the protocol's decide as well; measured, see README.
 EASIER: Mapping[str, tuple[int, Effort]] = {
@@ -85,6 +89,8 @@ class Config:
         dtype: `float32` or `float64`.
         workers: processes.
         seed: of everything drawn, not negative.
+        effort: how much is run, `quick` (a quarter), `normal` or `thorough` (twice), of trials,
+            elimination and evaluation together; or the numbers themselves, an `Effort`.
     """
 
     dataset: str = "digits"
@@ -112,7 +118,7 @@ class Config:
     dtype: DType = "float32"
     workers: Annotated[int, Within(1, 1024)] = 1
     seed: Count = 0
-    effort: Effort | None = None
+    effort: Effort | EffortLevel = "normal"
 
     @property
     def shape(self) -> TaskShape:
@@ -136,6 +142,8 @@ class Config:
         steps, effort = EASIER.get(self.dataset, (protocol.meta_steps, Effort()))
         if self.protocol == "paper":
             steps = protocol.meta_steps
+        factor = LEVELS[self.effort] if isinstance(self.effort, str) else 1.0
+        steps = max(1, round(factor * steps))
         return replace(
             self,
             l1=protocol.l1 if self.l1 is None else self.l1,
@@ -144,7 +152,7 @@ class Config:
             ),
             meta_steps=steps if self.meta_steps is None else self.meta_steps,
             meta_batch=protocol.meta_batch if self.meta_batch is None else self.meta_batch,
-            effort=effort if self.effort is None else self.effort,
+            effort=effort.times(factor) if isinstance(self.effort, str) else self.effort,
         )
 
     def meta_protocol(self) -> MetaProtocol:
@@ -206,8 +214,8 @@ def check(config: Config) -> None:
 def _fault(config: Config, path: str, problem: str) -> str:
     """A fault in the words of whoever gave the option; the path is that of its field."""
     name, *inside = re.split(r"[.\[]", path, maxsplit=1)
-    if name == "effort":
-        value = getattr(config.effort, inside[0]) if inside else config.effort
+    if name == "effort" and inside:
+        value = getattr(config.effort, inside[0])
         return f"{path} {value}: {problem}"
     value = getattr(config, name)
     if isinstance(value, float):

@@ -21,7 +21,7 @@ from rulesearch.population import Population
 from rulesearch.search.config import Config, check
 from rulesearch.search.memory import enough_memory
 from rulesearch.search.premises import for_data, premises
-from rulesearch.selection import Setting
+from rulesearch.selection import Effort, Setting
 from rulesearch.updates import norms
 
 NORM_TASKS = 32
@@ -102,7 +102,7 @@ def prepare(pool: Pool, data: Data, config: Config) -> Request:
     chosen = chosen if config.kernel == "auto" else config.kernel
     _, note = choose_kernel(config.kernel, lower_terms(pool.distinct), sizes, path, on_cpu=on_cpu)
     messages += (note,) if note else ()
-    assert config.effort is not None
+    assert isinstance(config.effort, Effort)  # resolved
     keys = tuple(f"{t.key} {pool.where.get(t.name, '')}".rstrip() for t in pool)
     setting = Setting(
         pool.names, scales, start, reference, protocol, config.seed, config.effort, keys
