@@ -63,6 +63,13 @@ CALLS = (
 )
 
 
+def making(name):
+    return (
+        f'make it with {name} = operator("{name}", lambda x: ...) in a Python file, or in a TOML '
+        f'file with {name} = {{arguments = ["x"], definition = "..."}} under [operators]'
+    )
+
+
 def message_of(call, *arguments, **more):
     with pytest.raises(RuleSearchError) as caught:
         call(*arguments, **more)
@@ -202,7 +209,28 @@ def test_parse_with_own_operators():
         ),
         ("q*y_pre", f"unknown symbol q in q*y_pre {VOCABULARY}"),
         ("sumpost(W)", f"unknown operator sumpost in sumpost(W); did you mean sum_post? {CALLS}"),
-        ("relu(W)*y_pre", f"unknown operator relu in relu(W)*y_pre {CALLS}"),
+        ("gelu(W)*y_pre", f"unknown operator gelu in gelu(W)*y_pre; {making('gelu')} {CALLS}"),
+        (
+            "Piecewise((W, W > 0), (0, True))",
+            "Piecewise in Piecewise((W, W > 0), (0, True)) is no operator; write a where x > 0 and "
+            "b elsewhere as a*Heaviside(x) + b*Heaviside(-x), or with Max and Min",
+        ),
+        ("−e_post*y_pre", "U+2212 MINUS SIGN at column 1 of −e_post*y_pre; type -"),
+        ("W×y_pre", "U+00D7 MULTIPLICATION SIGN at column 2 of W×y_pre; type *"),
+        ("W²", "U+00B2 SUPERSCRIPT TWO at column 2 of W²; type **2"),
+        ("W\u00a0+ 1", "U+00A0 NO-BREAK SPACE at column 2 of W\u00a0+ 1; type a plain space"),
+        ("ｙ_pre", "U+FF59 FULLWIDTH LATIN SMALL LETTER Y at column 1 of ｙ_pre; type y"),
+        ("е_post", "U+0435 CYRILLIC SMALL LETTER IE at column 1 of е_post; type e"),
+        (
+            "W\ud800",
+            "U+D800 which has no name at column 2 of W\\ud800; a term is written with plain "
+            "letters, digits and + - * / ** ( ) ,",
+        ),
+        (
+            f"{'tanh(' * 9}sqrt(W){')' * 9}",
+            f"{'tanh(' * 9}sqrt(W){')' * 9} has more than 4 tanh around what may not be real; "
+            "keep roots and logarithms within their domain by Max or Abs",
+        ),
         ("y_pre(2)", "y_pre is no operator in y_pre(2); write y_pre*(...) for a product"),
         ("tanh*W", "operator tanh without arguments in tanh*W; write tanh(...)"),
         ("tanh(W, W)", "tanh takes 1 argument, not 2, in tanh(W, W)"),
@@ -533,9 +561,13 @@ def test_broken_canonical_forms_are_caught(change, symbols):
             "(y_pre + W + e_pre + 1)**14",
             "{} would expand to 680 parts, at most 500; make it shorter",
         ),
-        (sympy.gamma(W), f"unknown operator gamma in gamma(W) {CALLS}"),
-        (sympy.zeta(3) * W, f"unknown operator zeta in zeta(3)*W {CALLS}"),
-        (sympy.GoldenRatio * W, f"unknown operator GoldenRatio in GoldenRatio*W {CALLS}"),
+        (sympy.gamma(W), f"unknown operator gamma in gamma(W); {making('gamma')} {CALLS}"),
+        (sympy.zeta(3) * W, f"unknown operator zeta in zeta(3)*W; {making('zeta')} {CALLS}"),
+        (
+            sympy.Piecewise((W, W > 0), (0, True)),
+            "Piecewise in {} is no operator; write a where x > 0 and b elsewhere as "
+            "a*Heaviside(x) + b*Heaviside(-x), or with Max and Min",
+        ),
         (
             sympy.Heaviside(W, 0) * y_pre,
             "Heaviside(W, 0) in Heaviside(W, 0)*y_pre: Heaviside is 1/2 at 0 here; "
@@ -728,24 +760,81 @@ def test_a_term_may_have_any_name_but_the_pools_own_words():
             ["term B: the same as A, z_post; leave out one of A, B"],
         ),
         (
-            {"A": Max(0, tanh(W) - 2)},
+            {"A": -W, "B": y_pre, "C": 2 * y_pre - sympy.sqrt(2) * W},
             {},
-            ["term A: is zero wherever tried; leave it out"],
+            ["term C: adds nothing to the pool, C = 1.41421*A + 2*B; leave out one of C, A, B"],
         ),
         (
-            {"A": -W, "B": y_pre, "C": Abs(y_pre)},
+            {
+                **{f"G{i}": W**i * y_pre for i in range(9)},
+                "A": sum(W**i for i in range(9)) * y_pre,
+                "B": W - e_pre,
+                "C": e_pre - 2 * z_pre,
+                "D": W - 2 * z_pre,
+            },
             {},
-            ["term C: adds nothing to the pool, C = B; leave out one of C, B"],
+            [
+                "term A: adds nothing to the pool, A = G0 + G1 + G2 + G3 and 5 more; "
+                "leave out one of them",
+                "term D: adds nothing to the pool, D = B + C; leave out one of D, B, C",
+            ],
         ),
         (
-            {"A": tanh(W), "B": 1, "C": (1 + exp(-2 * W)) ** -1},
+            {"A": "sqrt(y_pre - 7)"},
             {},
-            ["term C: adds nothing to the pool, C = 0.5*A + 0.5*B; leave out one of C, A, B"],
+            [
+                "term A: sqrt(y_pre - 7) is finite nowhere; keep roots and logarithms within their "
+                "domain by Max or Abs, and powers and exponentials small"
+            ],
+        ),
+        (
+            {"A": -W, "B": "sum_pre(z_pre**(1/3))", "C": "exp(n_post**32)"},
+            {},
+            [
+                f"term {name} is finite nowhere; keep roots and logarithms within their domain by "
+                "Max or Abs, and powers and exponentials small"
+                for name in ("B: sum_pre(z_pre**(1/3))", "C: exp(n_post**32)")
+            ],
         ),
     ],
 )
 def test_bad_pools(terms, more, lines):
     assert message_of(Pool, **terms, **more).splitlines() == lines
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-e_post*Max(y_pre, 0.05)",
+        "-e_post*Abs(y_pre)",
+        "-e_post*y_pre*Heaviside(3 - L)",
+        "y_pre*Max(y_post - 2, 0)",
+        "-e_post*Min(y_pre, 5)",
+        "-e_post*y_pre*Heaviside(y_post)",
+    ],
+)
+def test_what_differs_at_some_values_is_another_term(text):
+    pool = Pool(A=-e_post * y_pre, B=text)
+    assert len(pool) == 2
+    assert pool.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("terms", "notes"),
+    [
+        ({"A": Max(0, tanh(W) - 2)}, ("term A: was zero wherever tried",)),
+        (
+            {"A": tanh(W), "B": 1, "C": (1 + exp(-2 * W)) ** -1},
+            ("term C: may add nothing to the pool; wherever tried, C = 0.5*A + 0.5*B",),
+        ),
+        (
+            {"B": 1, "S": sympy.sin(W) ** 2, "C": sympy.cos(W) ** 2, "A": sympy.sqrt(y_pre)},
+            ("term C: may add nothing to the pool; wherever tried, C = B - S",),
+        ),
+    ],
+)
+def test_what_is_merely_measured_is_a_note(terms, notes):
+    assert Pool(**terms).notes == notes
 
 
 PAPER = load_pool(GRAMMAR / "paper_pool.py")
@@ -916,11 +1005,8 @@ def test_terms_from_the_command_line_are_named_in_order():
         ),
         (
             "bad.py",
-            "from rulesearch.notation import Pool, relu\n",
-            [
-                "bad.py, line 1: ImportError, cannot import name 'relu' from "
-                "'rulesearch.notation'; mend the line"
-            ],
+            "from rulesearch.notation import Pool, gelu\n",
+            [f"bad.py, line 1: gelu is not in rulesearch.notation; {making('gelu')}"],
         ),
         (
             "bad.py",

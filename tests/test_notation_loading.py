@@ -1,6 +1,7 @@
 """Pools as plain data: what a run directory keeps, and what TOML says of operators."""
 
 import json
+import sys
 
 import pytest
 import strategies
@@ -178,7 +179,9 @@ WAY_OUT = '{arguments = ["x"], definition = "x/(1 + Abs(x))"}'
         (
             'f = {arguments = ["x"], definition = "g(x)"}\n'
             'g = {arguments = ["x"], definition = "x"}',
-            "operator f: unknown operator g in g(x) (a term may call tanh, sin, cos, erf, atan, "
+            'operator f: unknown operator g in g(x); make it with g = operator("g", lambda x: ...) '
+            'in a Python file, or in a TOML file with g = {arguments = ["x"], definition = "..."} '
+            "under [operators] (a term may call tanh, sin, cos, erf, atan, "
             "exp, log, sqrt, Abs, sign, Heaviside, Max, Min, sum_pre, sum_post)",
         ),
     ],
@@ -201,3 +204,105 @@ def test_faults_of_all_operators_are_named_at_once():
         "operator f: unknown symbol y in y (this definition may use x)",
         f"operator g: write g = {WAY_OUT}",
     ]
+
+
+# --- a Python file is run as Python runs it ---------------------------------------------------
+
+POOL = """from rulesearch.notation import Pool, W, e_post, y_pre
+pool = Pool(F0=-e_post*y_pre, F3=-W)
+"""
+DATACLASS = """
+from dataclasses import dataclass
+@dataclass
+class Candidate:
+    name: str
+Candidate("a")
+"""
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        (DATACLASS + POOL).encode(),
+        b"\xef\xbb\xbf" + POOL.encode(),
+        b"# -*- coding: latin-1 -*-\n# caf\xe9\n" + POOL.encode(),
+        POOL.replace("\n", "\r\n").encode(),
+        ("def f(x: int) -> None: ...\nassert f.__annotations__['x'] is int\n" + POOL).encode(),
+        ("import sys\nassert sys.modules[__name__].__file__ == __file__\n" + POOL).encode(),
+    ],
+    ids=["dataclass", "byte order mark", "coding line", "carriage returns", "no future", "module"],
+)
+def test_a_python_file_is_run_as_python_runs_it(tmp_path, source):
+    (tmp_path / "own.py").write_bytes(source)
+    modules, path = set(sys.modules), list(sys.path)
+    assert load_pool(tmp_path / "own.py").names == ("F0", "F3")
+    assert sys.path == path
+    assert not [name for name in set(sys.modules) - modules if "own" in name]
+
+
+def test_a_toml_file_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "own.toml").write_bytes(b'\xef\xbb\xbf[terms]\r\nF3 = "-W"\r\n')
+    assert load_pool(tmp_path / "own.toml").names == ("F3",)
+
+
+def test_the_module_beside_a_file_is_its_own(tmp_path):
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "beside_grammar.py").write_text(f"NAME = '{name}'\n", encoding="utf-8")
+        (folder / "own.py").write_text(
+            "import beside_grammar\n"
+            "from rulesearch.notation import Pool, W\n"
+            "pool = Pool(**{beside_grammar.NAME: -W})\n",
+            encoding="utf-8",
+        )
+    assert load_pool(tmp_path / "one" / "own.py").names == ("one",)
+    assert load_pool(tmp_path / "two" / "own.py").names == ("two",)
+
+
+@pytest.mark.parametrize(
+    ("source", "beside", "line"),
+    [
+        (
+            "import sys\nsys.exit(3)\n",
+            "",
+            "own.py, line 2: sys.exit(3), and the file does not come to its end; take the call out",
+        ),
+        (
+            "\nimport beside_grammar\n",
+            "x = 1\ny = q\n",
+            "own.py, line 2, beside_grammar.py, line 2: unknown symbol q (a term may use y_pre, "
+            "e_pre, y_post, e_post, W, z_pre, z_post, n_pre, n_post, L)",
+        ),
+        (
+            "\nimport beside_grammar\n",
+            "x = (\n",
+            "own.py, line 2, beside_grammar.py, line 1: syntax error, '(' was never closed; "
+            "mend the line",
+        ),
+        (
+            "pool = −1\n",
+            "",
+            "own.py, line 1: syntax error, U+2212 MINUS SIGN at column 8; type -",
+        ),
+    ],
+)
+def test_what_goes_wrong_in_a_python_file_is_one_line(tmp_path, monkeypatch, source, beside, line):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text(source, encoding="utf-8")
+    (tmp_path / "beside_grammar.py").write_text(beside, encoding="utf-8")
+    assert message_of(load_pool, "own.py") == line
+
+
+def test_an_interrupt_in_a_file_is_one_of_the_program(tmp_path):
+    (tmp_path / "own.py").write_text("raise KeyboardInterrupt\n", encoding="utf-8")
+    path = list(sys.path)
+    with pytest.raises(KeyboardInterrupt):
+        load_pool(tmp_path / "own.py")
+    assert sys.path == path
+
+
+def test_what_a_file_prints_is_printed(tmp_path, capsys):
+    (tmp_path / "own.py").write_text("print('here')\n" + POOL, encoding="utf-8")
+    load_pool(tmp_path / "own.py")
+    assert capsys.readouterr().out == "here\n"

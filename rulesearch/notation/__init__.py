@@ -9,11 +9,11 @@ from sympy import Abs, Heaviside, Max, Min, atan, cos, erf, exp, log, sign, sin,
 from rulesearch.notation.canonical import canonical as canonical
 from rulesearch.notation.canonical import degree as degree
 from rulesearch.notation.canonical import factors_of as factors_of
-from rulesearch.notation.dependence import values_of as values_of
 from rulesearch.notation.loading import load_pool as load_pool
 from rulesearch.notation.loading import pool_from_plain as pool_from_plain
 from rulesearch.notation.loading import pool_from_text as pool_from_text
 from rulesearch.notation.loading import pool_to_plain as pool_to_plain
+from rulesearch.notation.measured import values_of as values_of
 from rulesearch.notation.parsing import parse as parse
 from rulesearch.notation.pool import Pool as Pool
 from rulesearch.notation.pool import Term as Term

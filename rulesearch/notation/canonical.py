@@ -7,7 +7,21 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 
 import sympy
-from sympy import Abs, Add, Expr, Float, Integer, Mul, Pow, Rational, Symbol, exp, sign
+from sympy import (
+    Abs,
+    Add,
+    Expr,
+    Float,
+    Heaviside,
+    Integer,
+    Mul,
+    Pow,
+    Rational,
+    Symbol,
+    exp,
+    sign,
+    tanh,
+)
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation.printing import text_of
@@ -25,8 +39,13 @@ from rulesearch.operators import (
 #: An expression may not expand to more parts than this, nor a power be higher.
 MOST_PARTS = 500
 HIGHEST_POWER = 32
+#: No more tanh than this stand around what may not be real, sqrt(W).
+MOST_TANH = 4
 #: Digits of a numerator or denominator: what a float64 holds.
 MOST_DIGITS = 300
+
+#: A form that has not settled after so many rounds is taken as it is.
+MOST_ROUNDS = 4
 
 _NOT_FINITE = (sympy.nan, sympy.zoo, sympy.oo, -sympy.oo)
 _WITHOUT_LIMIT = "is not finite; take the division by zero out of it"
@@ -68,10 +87,12 @@ def canonical(expression: Expr, written: str = "") -> Expr:
     written = echo(written or text_of(expression))
     _check_vocabulary(expression, written)
     try:
-        form = _canonical(expression)
+        form = _settled(expression)
     except RuleSearchError as error:
         raise RuleSearchError(f"{written} {error}") from None
     _check_value(form, written)
+    for power in form.atoms(Pow):  # products may have made higher ones than were written
+        check_power(power.base, power.exp, written)
     return form
 
 
@@ -104,6 +125,28 @@ def _check_vocabulary(expression: Expr, written: str) -> None:
             )
     for power in sorted(expression.atoms(Pow), key=str):
         check_power(power.base, power.exp, written)
+    check_tanh(expression, written)
+
+
+def check_tanh(part: Expr, written: str) -> int:
+    """How many tanh stand around what may not be real; -1 where everything in a part is real.
+
+    SymPy takes a tanh of what may be complex apart to see whether it is real, which takes four
+    times as long for every tanh around it.
+
+    Raises:
+        RuleSearchError: more than MOST_TANH of them.
+    """
+    levels = max((check_tanh(a, written) for a in part.args), default=-1)
+    if isinstance(part, tanh) and levels >= 0:
+        levels += 1
+        if levels > MOST_TANH:
+            raise RuleSearchError(
+                f"{written} has more than {MOST_TANH} tanh around what may not be real; "
+                "keep roots and logarithms within their domain by Max or Abs"
+            )
+    real = levels >= 0 or part.is_real or isinstance(part, (NeuronSum, Heaviside))
+    return levels if real else 0
 
 
 def check_power(base: Expr, exponent: Expr, written: str) -> None:
@@ -177,6 +220,19 @@ def _numbers(form: Expr) -> Iterator[Expr]:
 
 
 # --- the form ---------------------------------------------------------------------------------
+
+
+def _settled(expression: Expr) -> Expr:
+    """The canonical form of the canonical form, until it is its own.
+
+    SymPy rewrites the arguments of what it is given: Abs(1/Max(a - b, 0)) holds -(b - a).
+    """
+    form = _canonical(expression)
+    for _ in range(MOST_ROUNDS):
+        if (again := _canonical(form)) == form:
+            break
+        form = again
+    return form
 
 
 def _canonical(expression: Expr) -> Expr:

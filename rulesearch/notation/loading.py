@@ -5,7 +5,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from sympy import Symbol
@@ -15,8 +14,8 @@ from rulesearch.grammar_file import grammar_file
 from rulesearch.notation.parsing import parse
 from rulesearch.notation.pool import Pool
 from rulesearch.notation.printing import text_of
-from rulesearch.notation.vocabulary import unknown_symbol
-from rulesearch.operators import OPERATORS, QUANTITIES, check_name, defined, definitions_of
+from rulesearch.notation.running import pool_of_python
+from rulesearch.operators import check_name, defined, definitions_of
 
 
 def load_pool(path: str | Path) -> Pool:
@@ -37,11 +36,13 @@ def load_pool(path: str | Path) -> Pool:
     """
     file = grammar_file(path)
     try:
-        text = file.read_text(encoding="utf-8")
+        source = file.read_bytes()
+        return (pool_of_python if file.suffix == ".py" else _from_toml)(str(path), source)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise RuleSearchError(f"{path}: cannot be read ({reason}); give a text file") from None
-    return (_from_python if file.suffix == ".py" else _from_toml)(str(path), text)
+    except RuleSearchError as error:
+        raise _in_file(str(path), error) from None
 
 
 def pool_from_text(
@@ -53,7 +54,7 @@ def pool_from_text(
 
 
 #: What a line about one entry of a pool begins with.
-_NAMED = ("term ", "start ", "where ", "operator ")
+_NAMED = ("term ", "start ", "where ", "operator ", "line ")
 
 
 def _in_file(path: str, error: RuleSearchError) -> RuleSearchError:
@@ -62,60 +63,13 @@ def _in_file(path: str, error: RuleSearchError) -> RuleSearchError:
     )
 
 
-def _from_python(path: str, text: str) -> Pool:
-    namespace: dict[str, Any] = {"__name__": "grammar", "__file__": path}
+def _from_toml(path: str, source: bytes) -> Pool:
     try:
-        exec(compile(text, path, "exec"), namespace)  # a grammar file is ordinary Python
-    except RuleSearchError as error:
-        raise _in_file(path, error) from None
-    except SyntaxError as error:
-        raise RuleSearchError(
-            f"{path}, line {error.lineno}: syntax error, {error.msg}; mend the line"
-        ) from None
-    except NameError as error:
-        raise RuleSearchError(
-            f"{path}, line {_line(error.__traceback__, path)}: {_unknown(error.name or '')}"
-        ) from None
-    except Exception as error:  # whatever a user's file raises is the file's fault
-        line = _line(error.__traceback__, path)
-        fault = str(error).splitlines()[0] if str(error) else "no message"
-        if isinstance(error, ImportError):
-            fault = fault.partition(" (")[0]  # where the package lies helps nobody
-        raise RuleSearchError(
-            f"{path}, line {line}: {type(error).__name__}, {fault}; mend the line"
-        ) from None
-    pool = namespace.get("pool")
-    if not isinstance(pool, Pool):
-        raise RuleSearchError(
-            f"{path}: defines no pool; add pool = Pool(F0=-e_post*y_pre, ...) at module level"
-        )
-    return pool
-
-
-def _unknown(name: str) -> str:
-    if name in QUANTITIES or name in OPERATORS or name in ("Pool", "operator"):
-        return f"{name} is not imported; write from rulesearch.notation import {name}"
-    return unknown_symbol(name)
-
-
-def _line(traceback: TracebackType | None, path: str) -> int:
-    line = 0
-    while traceback is not None:
-        if traceback.tb_frame.f_code.co_filename == path:
-            line = traceback.tb_lineno
-        traceback = traceback.tb_next
-    return line
-
-
-def _from_toml(path: str, text: str) -> Pool:
-    try:
-        content = tomllib.loads(text)
+        # Editors put a byte order mark before UTF-8, and a carriage return at the end of lines.
+        content = tomllib.loads(source.decode("utf-8-sig").replace("\r\n", "\n"))
     except tomllib.TOMLDecodeError as error:
-        raise RuleSearchError(f"{path}: not TOML, {error}; mend the line") from None
-    try:
-        return pool_from_plain(content)
-    except RuleSearchError as error:
-        raise _in_file(path, error) from None
+        raise RuleSearchError(f"not TOML, {error}; mend the line") from None
+    return pool_from_plain(content)
 
 
 # --- a pool as plain data -----------------------------------------------------------------------

@@ -11,7 +11,8 @@ import sympy
 from sympy import Expr, Integer, Rational, Symbol
 
 from rulesearch.errors import RuleSearchError
-from rulesearch.notation.canonical import MOST_DIGITS, built, check_number, check_power
+from rulesearch.notation.canonical import MOST_DIGITS, built, check_number, check_power, check_tanh
+from rulesearch.notation.characters import strange_character
 from rulesearch.notation.vocabulary import echo, unknown_operator, unknown_symbol
 from rulesearch.operators import OPERATORS, QUANTITIES, Operator, operator_of
 
@@ -56,6 +57,11 @@ def parse(
         raise RuleSearchError(f"{len(text)} characters in {echo(text)}; at most {MOST_CHARACTERS}")
     if len(text.splitlines()) > 1 or "\0" in text:
         raise RuleSearchError(f"{echo(text.splitlines()[0])}... goes on; write it on one line")
+    own = {name: operator_of(function) for name, function in (operators or {}).items()}
+    table = {**OPERATORS, **{name: row for name, row in own.items() if row}}
+    if (fault := strange_character(text, [*own, *(arguments or {})])) is not None:
+        what, _, advice = fault.partition("; ")
+        raise RuleSearchError(f"{what} of {echo(text)}; {advice}")
     try:
         tree = ast.parse(text, mode="eval")
     except SyntaxError as error:
@@ -65,8 +71,6 @@ def parse(
         ) from None
     except (RecursionError, MemoryError):
         raise RuleSearchError(f"{echo(text)} has too many parts; make it shorter") from None
-    own = {name: operator_of(function) for name, function in (operators or {}).items()}
-    table = {**OPERATORS, **{name: row for name, row in own.items() if row}}
     return _Walk(text, table, arguments or {}).value(tree.body)
 
 
@@ -112,6 +116,9 @@ class _Walk:
                 raise RuleSearchError(f"^ in {echo(self.text)} is not a power; write **")
             case ast.BinOp(op=op) if type(op) in _CHAINED:
                 return self._chain(node, depth)
+            case ast.Call(func=ast.Name(id=name)) if name not in self.table:
+                # Before its arguments: those of Piecewise are nothing a term can say either.
+                raise RuleSearchError(unknown_operator(name, self.text, self._own()))
             case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
                 return self._call(name, [self.value(a, depth + 1) for a in arguments])
         fragment = ast.get_source_segment(self.text, node) or self.text
@@ -154,11 +161,11 @@ class _Walk:
             )
         raise RuleSearchError(unknown_symbol(name, self.text, self.arguments))
 
+    def _own(self) -> list[str]:
+        return [name for name in self.table if name not in OPERATORS]
+
     def _call(self, name: str, arguments: list[Expr]) -> Expr:
-        row = self.table.get(name)
-        if row is None:
-            own = [n for n in self.table if n not in OPERATORS]
-            raise RuleSearchError(unknown_operator(name, self.text, own))
+        row = self.table[name]
         fewest, most = row.arity
         if len(arguments) < fewest or (most is not None and len(arguments) > most):
             raise RuleSearchError(
@@ -168,6 +175,8 @@ class _Walk:
             # SymPy makes a**9 of exp(9*log(a)) at once.
             for part in sympy.Add.make_args(arguments[0]):
                 check_power(sympy.E, part.as_coeff_Mul()[0], echo(self.text))
+        if row.function is sympy.tanh:
+            check_tanh(sympy.tanh(arguments[0], evaluate=False), echo(self.text))
         try:
             return built(row.function, *arguments)
         except RuleSearchError as error:

@@ -14,7 +14,7 @@ from sympy import Expr, Function
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation.canonical import canonical, degree
 from rulesearch.notation.comparison import compared
-from rulesearch.notation.dependence import first_dependence
+from rulesearch.notation.dependence import dependences
 from rulesearch.notation.layers import (
     Layers,
     depth_faults,
@@ -23,6 +23,7 @@ from rulesearch.notation.layers import (
     meetings,
     where_faults,
 )
+from rulesearch.notation.measured import finite_somewhere, notes
 from rulesearch.notation.parsing import MOST_CHARACTERS, parse
 from rulesearch.notation.printing import latex_of, text_of
 from rulesearch.notation.vocabulary import closest, echo
@@ -73,6 +74,7 @@ class Term:
                     f"{echo(text)} is {len(text)} characters when expanded; "
                     f"at most {MOST_CHARACTERS}; make it shorter"
                 )
+            parse(text, _own_operators(form))  # or a run could not be read again
             compared(form)  # a definition may be zero, or too long when written out
         except RuleSearchError as error:
             raise error.located(f"term {name}") from None
@@ -138,8 +140,12 @@ class Term:
     @property
     def operators(self) -> Mapping[str, Any]:
         """The operators of its own that the term calls, by name."""
-        calls = {call.func for call in self.expression.atoms(Function)}
-        return {f.__name__: f for f in sorted(calls, key=str) if f.__name__ not in OPERATORS}
+        return _own_operators(self.expression)
+
+
+def _own_operators(expression: Expr) -> dict[str, Any]:
+    calls = {call.func for call in expression.atoms(Function)}
+    return {f.__name__: f for f in sorted(calls, key=str) if f.__name__ not in OPERATORS}
 
 
 @dataclass(frozen=True, init=False)
@@ -194,8 +200,9 @@ class Pool:
         acting = {} if nowhere else {n: in_order(layers) for n, layers in (where or {}).items()}
         faults.extend(nowhere or _repeated(made, acting))
         faults.extend(_ambiguous(made))
-        if not faults and (fault := first_dependence(_groups(made, acting))):
-            faults.append(fault)
+        faults.extend(_finite_nowhere(made))
+        if not faults:
+            faults.extend(dependences(_groups(made, acting)))
         if faults:
             raise RuleSearchError(*faults)
         object.__setattr__(self, "terms", tuple(made))
@@ -243,6 +250,19 @@ class Pool:
         """
         equal = (t.name for t in self.terms if t.share(PSEUDO_GRADIENT) is not None)
         return next((name for name in equal if name not in self.where), None)
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What was merely measured about the terms that meet, a line each; usually nothing.
+
+        At random values, zeros and negative ones among them, a term was zero, or a sum of others.
+        Computed when first read: what is exact, `Pool` has refused.
+
+        Example:
+            >>> Pool(A="tanh(W)", B="1", C="1/(1 + exp(-2*W))").notes
+            ('term C: may add nothing to the pool; wherever tried, C = 0.5*A + 0.5*B',)
+        """
+        return tuple(notes(_groups(self.terms, self.where)))
 
     @cached_property
     def distinct(self) -> tuple[Term, ...]:
@@ -377,8 +397,8 @@ def _mask(pool: Pool, depth: int) -> tuple[tuple[bool, ...], ...]:
     where = {name: in_network(layers, depth) for name, layers in pool.where.items()}
     # What meets in a layer only because numbers from both ends do was not known before.
     met = _groups(pool.terms, pool.where).values()
-    if fault := first_dependence(_groups(pool.terms, where), met):
-        raise RuleSearchError(fault)
+    if faults := list(dependences(_groups(pool.terms, where), met)):
+        raise RuleSearchError(*faults)
     return tuple(
         tuple(layer in where.get(name, everywhere) for name in pool.names) for layer in everywhere
     )
@@ -424,6 +444,15 @@ def _start_faults(start: Mapping[str, Any], names: list[str]) -> Iterator[str]:
             yield f"start {name}: {value} is not finite; write a number such as 1e-3"
     if start and not any(isinstance(v, Real) and v for v in start.values()):
         yield "start: every coefficient is zero; give at least one, such as 1e-3"
+
+
+def _finite_nowhere(terms: list[Term]) -> Iterator[str]:
+    for term in terms:
+        if not finite_somewhere(term.expression):
+            yield (
+                f"term {term.name}: {echo(term.text)} is finite nowhere; keep roots and logarithms "
+                "within their domain by Max or Abs, and powers and exponentials small"
+            )
 
 
 def _ambiguous(terms: list[Term]) -> tuple[str, ...]:

@@ -18,6 +18,8 @@ def echo(text: str) -> str:
         >>> echo("-e_post*y_pre")
         '-e_post*y_pre'
     """
+    # Half a character, a lone surrogate, has no bytes that a terminal or a file could take.
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return text if len(text) <= MOST_ECHOED else text[: MOST_ECHOED - 3] + "..."
 
 
@@ -49,7 +51,19 @@ def unknown_operator(name: str, written: str, own: Collection[str] = ()) -> str:
     place = f" in {echo(written)}"
     if name in QUANTITIES:
         return f"{name} is no operator{place}; write {name}*(...) for a product"
+    if name == "Piecewise":
+        return (
+            f"Piecewise{place} is no operator; write a where x > 0 and b elsewhere as "
+            "a*Heaviside(x) + b*Heaviside(-x), or with Max and Min"
+        )
     names = [*OPERATORS, *own]
+    hint = closest(name, names) or f"; {how_to_make(name)}"
+    return f"unknown operator {name}{place}{hint} (a term may call {', '.join(names)})"
+
+
+def how_to_make(name: str) -> str:
+    """How a person gives an operator of this name."""
     return (
-        f"unknown operator {name}{place}{closest(name, names)} (a term may call {', '.join(names)})"
+        f'make it with {name} = operator("{name}", lambda x: ...) in a Python file, or in a TOML '
+        f'file with {name} = {{arguments = ["x"], definition = "..."}} under [operators]'
     )
