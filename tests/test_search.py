@@ -273,7 +273,8 @@ def test_the_command_keeps_and_prints_a_run(tiny, tmp_path, monkeypatch, capsys)
     out = capsys.readouterr().out
     run = tmp_path / "runs" / "terms-digits-seed0-1"
     result = Result.load(run)
-    assert "dW = " in out
+    # Six images are not enough to learn from, and the command says so.
+    assert ("dW = " in out, "does not learn" in out) == (result.learns, not result.learns)
     assert "feedback alignment" in out
     assert "runs/terms-digits-seed0-1" in out
     names = {p.name for p in run.iterdir()}
@@ -352,7 +353,7 @@ def test_search_prints_nothing_unless_asked(digits, capsys):
     result = search(POOL, digits, SMALL, on_step=steps.append)
     assert capsys.readouterr() == ("", "")
     assert {s.label.split("/")[0].split(" ")[0] for s in steps} >= {"trial", "final"}
-    assert str(result).startswith("dW = ")
+    assert str(result).startswith("dW = " if result.learns else "no rule")
 
 
 @pytest.mark.parametrize(
