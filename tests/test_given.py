@@ -304,3 +304,20 @@ def test_a_search_says_what_it_cannot_take(change, line):
         search(**(given | change))
     (said,) = refused.value.lines
     assert said.startswith(line)
+
+
+def test_options_are_refused_by_their_names_in_python():
+    data = load_data("digits", shape=Config().shape)
+    with pytest.raises(RuleSearchError) as refused:
+        search(POOL, data, Config(layers="170", seed=-1, dtype="float16"))
+    assert refused.value.lines == (
+        "Config.layers 170: a list is needed, not '170'; give sizes as in 170,130,100,70",
+        "Config.dtype float16: unknown; give one of float32, float64",
+        "Config.seed -1: must be at least 0",
+    )
+
+
+def test_layers_in_a_list_and_a_path_are_what_a_run_keeps():
+    given = Config(layers=[64, 20, 10], data_root=Path("images"))
+    assert given == Config(layers=(64, 20, 10), data_root="images")
+    assert given.sizes(64, 10) == (64, 20, 10)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from rulesearch.choices import (
@@ -120,6 +121,13 @@ class Config:
     seed: Count = 0
     effort: Effort | EffortLevel = "normal"
 
+    def __post_init__(self) -> None:
+        # As they are read back from a run, so that it can be gone on with.
+        if isinstance(self.layers, list):
+            object.__setattr__(self, "layers", tuple(self.layers))
+        if isinstance(self.data_root, PurePath):
+            object.__setattr__(self, "data_root", str(self.data_root))
+
     @property
     def shape(self) -> TaskShape:
         """The shape of a task."""
@@ -182,8 +190,22 @@ _WAYS_OUT: Mapping[str, str] = {
 }
 
 
-def check(config: Config) -> None:
+def flag(name: str) -> str:
+    """The command line's spelling of an option."""
+    return "--" + name.replace("_", "-")
+
+
+def field_name(name: str) -> str:
+    """Python's spelling of an option."""
+    return f"Config.{name}"
+
+
+def check(config: Config, spelled: Callable[[str], str] = flag) -> None:
     """Refuse options that no search can meet, all at once, before anything is read or written.
+
+    Args:
+        config: the options.
+        spelled: the name of an option as whoever gave it knows it.
 
     Raises:
         RuleSearchError: one line for each.
@@ -192,17 +214,17 @@ def check(config: Config) -> None:
 
     from rulesearch.locality import parse_needs
 
-    faults = [_fault(config, path, problem) for path, problem in problems(config)]
+    faults = [_fault(config, path, problem, spelled) for path, problem in problems(config)]
     if faults:
         raise RuleSearchError(*faults)
     if not 0 < len(config.layers) <= MOST_LAYERS:
-        faults.append(f"--layers: {len(config.layers)} of them; give 1 to {MOST_LAYERS} sizes")
-    if config.device == "cuda" and not torch.cuda.is_available():
-        faults.append("--device cuda: torch finds none here; use --device cpu")
-    if config.device == "cuda" and config.kernel == "fused":
         faults.append(
-            "--kernel fused: runs on the CPU only; use --kernel einsum with --device cuda"
+            f"{spelled('layers')}: {len(config.layers)} of them; give 1 to {MOST_LAYERS} sizes"
         )
+    if config.device == "cuda" and not torch.cuda.is_available():
+        faults.append(f"{spelled('device')} cuda: torch finds none here; use cpu")
+    if config.device == "cuda" and config.kernel == "fused":
+        faults.append(f"{spelled('kernel')} fused: runs on the CPU only; use einsum with cuda")
     try:
         parse_needs(config.locality)
     except RuleSearchError as error:
@@ -211,7 +233,7 @@ def check(config: Config) -> None:
         raise RuleSearchError(*faults)
 
 
-def _fault(config: Config, path: str, problem: str) -> str:
+def _fault(config: Config, path: str, problem: str, spelled: Callable[[str], str]) -> str:
     """A fault in the words of whoever gave the option; the path is that of its field."""
     name, *inside = re.split(r"[.\[]", path, maxsplit=1)
     if name == "effort" and inside:
@@ -222,9 +244,4 @@ def _fault(config: Config, path: str, problem: str) -> str:
         shown = f"{value:g}"
     else:
         shown = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return f"{flag(name)} {shown}: {problem}{_WAYS_OUT.get(name, '')}"
-
-
-def flag(name: str) -> str:
-    """The command line's spelling of an option."""
-    return "--" + name.replace("_", "-")
+    return f"{spelled(name)} {shown}: {problem}{_WAYS_OUT.get(name, '')}"

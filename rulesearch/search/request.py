@@ -18,7 +18,7 @@ from rulesearch.modes import plain
 from rulesearch.notation import Pool
 from rulesearch.pathways import pathway
 from rulesearch.population import Population
-from rulesearch.search.config import Config, check
+from rulesearch.search.config import Config, check, field_name
 from rulesearch.search.memory import enough_memory
 from rulesearch.search.premises import for_data, premises
 from rulesearch.selection import Effort, Setting
@@ -70,7 +70,7 @@ def prepare(pool: Pool, data: Data, config: Config) -> Request:
             of another kind.
     """
     _refuse_other_kinds(pool, data, config)
-    check(config)
+    check(config, field_name)
     config = for_data(config, data).resolved()
     within(pool, parse_needs(config.locality), config.neurons)
     depth = depth_of(data, config)
