@@ -477,3 +477,27 @@ def test_the_oracles_pathways_differ_by_their_matrices_alone():
 def slope_of(network):
     """Derivative of the hidden layer's softplus of sharpness 10, at the first image."""
     return 1 / (1 + np.exp(-10 * network.weights[0] @ network.x[0]))
+
+
+@given(
+    exponent=st.sampled_from(
+        [
+            sympy.Rational(*p)
+            for p in [(4, 1), (5, 1), (7, 1), (-3, 1), (3, 2), (-5, 2), (1, 3), (-2, 7)]
+        ]
+    ),
+    count=st.integers(1, 100),
+    before=st.integers(0, 3),
+)
+def test_powers_are_torch_s_and_round_alike_wherever_a_value_stands(exponent, count, before):
+    x = sympy.Symbol("x", real=True)
+    text = spell(x**exponent, "torch")
+    values = torch.rand(4, 1, count, dtype=torch.float64) + 0.01
+    together = eval(text, {"torch": torch, "x": values})
+    alone = eval(text, {"torch": torch, "x": values[before : before + 1].clone()})
+    assert torch.equal(together[before : before + 1], alone)
+    # A few multiplications, or twice the rounding of a logarithm below 5.
+    torch.testing.assert_close(together, values ** float(exponent), rtol=1e-14, atol=0)
+    ends = torch.tensor([0.0, float("inf")], dtype=torch.float64)
+    got = eval(text, {"torch": torch, "x": ends})
+    assert torch.equal(got, ends ** float(exponent))

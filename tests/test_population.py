@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rulesearch.data import ImageSet, TaskShape, draw_tasks
 from rulesearch.kernels import KERNELS, Unsupported
 from rulesearch.lifetime import Lifetimes, run_lifetimes
-from rulesearch.notation import load_pool
+from rulesearch.notation import Pool, load_pool
 from rulesearch.pathways import PATHWAYS
 from rulesearch.population import CHUNK, Population, shared_by_workers
 from rulesearch.updates import norms
@@ -143,6 +143,15 @@ def test_a_lifetime_s_bits_hang_on_nothing_else(lives, kernel, company, threads)
         torch.set_num_threads(before)
     for place, i in enumerate(company):
         assert same(only(together, [place]), alone[i])
+
+
+def test_powers_hang_on_no_place_in_a_batch():
+    pool = Pool(A="-e_post*y_pre", B="-W**5", C="e_post*Abs(e_pre)**(3/2)", D="y_pre*y_post**(1/3)")
+    some = population(pool=pool, sizes=(6, 11, 5, 3))
+    theta = torch.tensor([0.02, 0.01, 0.01, 0.001], dtype=torch.float64)
+    together = some(theta, SEEDS, gradient=range(4))
+    for i, seed in enumerate(SEEDS):
+        assert same(some(theta, [seed], gradient=range(4)), only(together, [i]))
 
 
 def test_a_substitute_s_chunks_are_whole_too(monkeypatch):

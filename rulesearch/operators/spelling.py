@@ -105,11 +105,36 @@ class TargetPrinter(PythonCodePrinter):  # type: ignore[misc]
         return self._power(base, exponent)
 
     def _power(self, base: Expr, exponent: Expr) -> str:
+        if self._target == "torch" and exponent.is_Rational:
+            return _torch_power(self._print(base), exponent)
         if exponent == Rational(1, 2):
             return OPERATORS["sqrt"].spelling[self._target].format(self._print(base))
         if exponent == -1:
             return f"(1.0/({self._print(base)}))"
         return f"(({self._print(base)})**({self._print(exponent)}))"
+
+
+def _torch_power(base: str, exponent: Rational) -> str:
+    """A power by what rounds alike wherever a value stands in a tensor.
+
+    torch's own does for squares and cubes, which it multiplies; elsewhere the last few values of a
+    tensor are rounded otherwise, and a lifetime's bits would hang on its place in a batch.
+    """
+    if exponent == 1:
+        return f"({base})"
+    if exponent < 0:
+        return f"(1.0/{_torch_power(base, -exponent)})"
+    if exponent in (2, 3):
+        return f"(({base})**({exponent}))"
+    if exponent == Rational(1, 2):
+        return OPERATORS["sqrt"].spelling["torch"].format(base)
+    if exponent.is_Integer and exponent % 2 == 0:
+        return f"({_torch_power(base, exponent / 2)}**(2))"
+    if exponent.is_Integer:
+        return f"(({base})*{_torch_power(base, exponent - 1)})"
+    if (2 * exponent).is_Integer:
+        return f"(torch.sqrt({base})*{_torch_power(base, exponent - Rational(1, 2))})"
+    return f"torch.exp({float(exponent)!r}*torch.log({base}))"
 
 
 def spell(
