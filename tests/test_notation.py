@@ -809,7 +809,7 @@ def test_bad_pools(terms, more, lines):
         "-e_post*Abs(y_pre)",
         "-e_post*y_pre*Heaviside(3 - L)",
         "y_pre*Max(y_post - 2, 0)",
-        "-e_post*Min(y_pre, 5)",
+        "-e_post*Min(y_pre, 2)",
         "-e_post*y_pre*Heaviside(y_post)",
     ],
 )
