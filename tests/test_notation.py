@@ -59,7 +59,7 @@ OWN_ROWS = tuple(operator_of(f) for f in OWN.values())
 VOCABULARY = "(a term may use y_pre, e_pre, y_post, e_post, W, z_pre, z_post, n_pre, n_post, L)"
 CALLS = (
     "(a term may call tanh, sin, cos, erf, atan, exp, log, sqrt, Abs, sign, Heaviside, Max, Min, "
-    "sum_pre, sum_post)"
+    "sum_pre, sum_post, sigmoid, relu, softplus)"
 )
 
 
@@ -209,7 +209,7 @@ def test_parse_with_own_operators():
         ),
         ("q*y_pre", f"unknown symbol q in q*y_pre {VOCABULARY}"),
         ("sumpost(W)", f"unknown operator sumpost in sumpost(W); did you mean sum_post? {CALLS}"),
-        ("gelu(W)*y_pre", f"unknown operator gelu in gelu(W)*y_pre; {making('gelu')} {CALLS}"),
+        ("swish(W)*y_pre", f"unknown operator swish in swish(W)*y_pre; {making('swish')} {CALLS}"),
         (
             "Piecewise((W, W > 0), (0, True))",
             "Piecewise in Piecewise((W, W > 0), (0, True)) is no operator; write a where x > 0 and "
@@ -592,7 +592,9 @@ def test_broken_canonical_forms_are_caught(change, symbols):
     ],
 )
 def test_what_has_no_canonical_form(expression, message):
-    assert message_of(Term.of, "G", expression) == f"term G: {message.format(expression)}"
+    assert message_of(Term.of, "G", expression) == "term G: " + message.replace(
+        "{}", str(expression)
+    )
 
 
 def test_a_term_that_could_not_be_read_back_is_refused():
@@ -1005,8 +1007,8 @@ def test_terms_from_the_command_line_are_named_in_order():
         ),
         (
             "bad.py",
-            "from rulesearch.notation import Pool, gelu\n",
-            [f"bad.py, line 1: gelu is not in rulesearch.notation; {making('gelu')}"],
+            "from rulesearch.notation import Pool, swish\n",
+            [f"bad.py, line 1: swish is not in rulesearch.notation; {making('swish')}"],
         ),
         (
             "bad.py",
@@ -1096,3 +1098,25 @@ def test_own_operators_travel_with_a_term():
     assert term.operators == OWN
     assert Term.of("F", tanh(W)).operators == {}
     assert without_definitions(term.expression) == W * Heaviside(tanh(y_pre)) / (1 + Abs(W))
+
+
+@pytest.mark.parametrize("x", [-1e3, -3.0, 0.0, 2.0, 1e3])
+def test_common_activations_are_right_and_safe_at_any_argument(x):
+    layer = {"W": np.full((1, 2, 2), x)}
+    with np.errstate(all="ignore"):
+        expected = {
+            "sigmoid": 1 / (1 + np.exp(-x)),
+            "relu": max(x, 0.0),
+            "softplus": np.logaddexp(0.0, x),
+        }
+    for name, value in expected.items():
+        term = Term.of("A", f"{name}(W)")
+        assert values_of(term.expression, layer) == pytest.approx(value, abs=1e-15)
+        assert pool_from_plain(pool_to_plain(Pool(A=term.expression))) == Pool(A=f"{name}(W)")
+        (slope,) = operator_of(term.expression.func).partials(W)
+        assert values_of(slope, layer) == pytest.approx(
+            float(x > 0) + 0.5 * (x == 0)
+            if name == "relu"
+            else expected["sigmoid"] * (1 - expected["sigmoid"] if name == "sigmoid" else 1),
+            abs=1e-15,
+        )

@@ -182,7 +182,8 @@ WAY_OUT = '{arguments = ["x"], definition = "x/(1 + Abs(x))"}'
             'operator f: unknown operator g in g(x); make it with g = operator("g", lambda x: ...) '
             'in a Python file, or in a TOML file with g = {arguments = ["x"], definition = "..."} '
             "under [operators] (a term may call tanh, sin, cos, erf, atan, "
-            "exp, log, sqrt, Abs, sign, Heaviside, Max, Min, sum_pre, sum_post)",
+            "exp, log, sqrt, Abs, sign, Heaviside, Max, Min, sum_pre, sum_post, sigmoid, relu, "
+            "softplus)",
         ),
     ],
 )

@@ -19,7 +19,7 @@ from rulesearch.notation.pool import Pool as Pool
 from rulesearch.notation.pool import Term as Term
 from rulesearch.notation.printing import latex_of as latex_of
 from rulesearch.notation.printing import text_of as text_of
-from rulesearch.operators import QUANTITIES
+from rulesearch.operators import COMMON, QUANTITIES
 from rulesearch.operators import operator as operator
 from rulesearch.operators import sum_post as sum_post
 from rulesearch.operators import sum_pre as sum_pre
@@ -39,6 +39,8 @@ y_pre, e_pre, y_post, e_post, W, z_pre, z_post, n_pre, n_post, L = (
         "L",
     )
 )
+
+sigmoid, relu, softplus = (COMMON[name] for name in ("sigmoid", "relu", "softplus"))
 
 __all__ = [
     "Abs",
@@ -68,8 +70,11 @@ __all__ = [
     "pool_from_plain",
     "pool_from_text",
     "pool_to_plain",
+    "relu",
+    "sigmoid",
     "sign",
     "sin",
+    "softplus",
     "sqrt",
     "sum_post",
     "sum_pre",

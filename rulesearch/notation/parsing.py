@@ -14,7 +14,7 @@ from rulesearch.errors import RuleSearchError
 from rulesearch.notation.canonical import MOST_DIGITS, built, check_number, check_power, check_tanh
 from rulesearch.notation.characters import strange_character
 from rulesearch.notation.vocabulary import echo, unknown_operator, unknown_symbol
-from rulesearch.operators import OPERATORS, QUANTITIES, Operator, operator_of
+from rulesearch.operators import COMMON, OPERATORS, QUANTITIES, Operator, operator_of
 
 MOST_CHARACTERS = 20_000
 DEEPEST = 60
@@ -57,7 +57,9 @@ def parse(
         raise RuleSearchError(f"{len(text)} characters in {echo(text)}; at most {MOST_CHARACTERS}")
     if len(text.splitlines()) > 1 or "\0" in text:
         raise RuleSearchError(f"{echo(text.splitlines()[0])}... goes on; write it on one line")
-    own = {name: operator_of(function) for name, function in (operators or {}).items()}
+    own = {
+        name: operator_of(function) for name, function in {**COMMON, **(operators or {})}.items()
+    }
     table = {**OPERATORS, **{name: row for name, row in own.items() if row}}
     if (fault := strange_character(text, [*own, *(arguments or {})])) is not None:
         what, _, advice = fault.partition("; ")
@@ -162,7 +164,7 @@ class _Walk:
         raise RuleSearchError(unknown_symbol(name, self.text, self.arguments))
 
     def _own(self) -> list[str]:
-        return [name for name in self.table if name not in OPERATORS]
+        return [name for name in self.table if name not in OPERATORS and name not in COMMON]
 
     def _call(self, name: str, arguments: list[Expr]) -> Expr:
         row = self.table[name]

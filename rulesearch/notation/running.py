@@ -15,7 +15,7 @@ from rulesearch.errors import RuleSearchError
 from rulesearch.notation.characters import strange_character
 from rulesearch.notation.pool import Pool
 from rulesearch.notation.vocabulary import how_to_make, unknown_symbol
-from rulesearch.operators import OPERATORS, QUANTITIES
+from rulesearch.operators import COMMON, OPERATORS, QUANTITIES
 
 
 def pool_of_python(path: str, source: bytes) -> Pool:
@@ -126,6 +126,6 @@ def _fault(error: BaseException, path: str) -> str:
 
 
 def _unknown(name: str) -> str:
-    if name in QUANTITIES or name in OPERATORS or name in ("Pool", "operator"):
+    if name in QUANTITIES or name in OPERATORS or name in COMMON or name in ("Pool", "operator"):
         return f"{name} is not imported; write from rulesearch.notation import {name}"
     return unknown_symbol(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection
 
-from rulesearch.operators import OPERATORS, QUANTITIES
+from rulesearch.operators import COMMON, OPERATORS, QUANTITIES
 
 #: An echo in a message is cut here, so that the message stays one line that can be read.
 MOST_ECHOED = 160
@@ -56,7 +56,7 @@ def unknown_operator(name: str, written: str, own: Collection[str] = ()) -> str:
             f"Piecewise{place} is no operator; write a where x > 0 and b elsewhere as "
             "a*Heaviside(x) + b*Heaviside(-x), or with Max and Min"
         )
-    names = [*OPERATORS, *own]
+    names = [*OPERATORS, *COMMON, *own]
     hint = closest(name, names) or f"; {how_to_make(name)}"
     return f"unknown operator {name}{place}{hint} (a term may call {', '.join(names)})"
 

@@ -154,3 +154,15 @@ def _class_of(name: str, arguments: tuple[Symbol, ...], body: Expr) -> Any:
         name, cls, (count, count), partials, {}, definition=definition
     )
     return cls
+
+
+#: Given here, and known to every term; a grammar file may define its own by the same name. Each is
+#: safe at any argument, and so is its derivative, which follows from the definition: half a step
+#: of relu at 0, as of Max.
+COMMON: Mapping[str, Any] = {
+    "sigmoid": operator("sigmoid", lambda x: (1 + sympy.tanh(x / 2)) / 2),
+    "relu": operator("relu", lambda x: sympy.Max(x, 0)),
+    "softplus": operator(
+        "softplus", lambda x: sympy.Max(x, 0) + sympy.log(1 + sympy.exp(-sympy.Abs(x)))
+    ),
+}
