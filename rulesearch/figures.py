@@ -68,15 +68,16 @@ def figures(history: Iterable[Row], result: Result, directory: Path) -> list[Pat
     Returns:
         The files written: `accuracy`, `coefficients`, and, where angles were observed, `alignment`.
     """
-    trials = by_trial(history)
+    rows = list(history)
+    trials, refits = by_stage(rows, "trial "), by_stage(rows, "final refit ")
     directory.mkdir(parents=True, exist_ok=True)
     with style():
         drawn = {
             "accuracy": accuracy_figure(trials, result),
-            "coefficients": coefficient_figure(trials, result),
+            "coefficients": coefficient_figure(trials, refits, result),
         }
-        if any(row.get("angles") for rows in trials.values() for row in rows):
-            drawn["alignment"] = alignment_figure(trials)
+        if _observed(trials) or _observed(refits):
+            drawn["alignment"] = alignment_figure(trials, refits)
         written = []
         for name, figure in drawn.items():
             for kind, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
@@ -95,13 +96,13 @@ def style() -> Iterator[None]:
         yield
 
 
-def by_trial(history: Iterable[Row]) -> dict[str, list[Row]]:
-    """The rows of the trials of the L1 search, by stage, each in the order of its steps."""
-    trials: dict[str, list[Row]] = {}
+def by_stage(history: Iterable[Row], begins: str) -> dict[str, list[Row]]:
+    """The rows of the stages whose names begin so, by stage, each in the order of its steps."""
+    stages: dict[str, list[Row]] = {}
     for row in history:
-        if row["stage"].startswith("trial"):
-            trials.setdefault(row["stage"], []).append(row)
-    return {stage: sorted(rows, key=lambda row: int(row["step"])) for stage, rows in trials.items()}
+        if row["stage"].startswith(begins):
+            stages.setdefault(row["stage"], []).append(row)
+    return {stage: sorted(rows, key=lambda row: int(row["step"])) for stage, rows in stages.items()}
 
 
 def accuracy_figure(trials: Mapping[str, Sequence[Row]], result: Result) -> Figure:
@@ -143,74 +144,105 @@ def accuracy_figure(trials: Mapping[str, Sequence[Row]], result: Result) -> Figu
         "A loss beyond the axis is drawn at its upper edge, and counts as that in the mean."
     )
     if trials:
-        lower.legend(frameon=False, loc="upper right")
+        named = lower.get_legend_handles_labels()
+        figure.legend(*named, frameon=False, loc="outside lower center", ncols=2)  # over no curve
     return figure
 
 
-def coefficient_figure(trials: Mapping[str, Sequence[Row]], result: Result) -> Figure:
+def coefficient_figure(
+    trials: Mapping[str, Sequence[Row]], refits: Mapping[str, Sequence[Row]], result: Result
+) -> Figure:
     """The raw coefficient of each term over meta-steps, a panel for each that trials keep.
 
-    A panel has its own scale, because coefficients of one rule differ by orders of magnitude.
+    On the left the trials, whose penalty shrinks coefficients, on the right the final refits,
+    whose mean the rule's are. A panel has its own scale, because coefficients of one rule differ
+    by orders of magnitude.
     """
     kept = {name for trial in result.trials for name in trial.support} | set(result.support)
     names = [entry.name for entry in result.pool if entry.name in kept]
     columns = min(3, max(1, len(names)))
     rows = max(1, math.ceil(len(names) / columns))
-    figure = Figure(figsize=(WIDTH, 0.5 + 1.6 * rows))
+    figure = Figure(figsize=(WIDTH, 0.6 + 1.6 * rows))
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in panels[len(names) :]:
         axes.set_visible(False)
+    begin, end = _end(trials), _end(trials) + _end(refits)
     for axes, name in zip(panels, names, strict=False):
         inside = name in result.support
-        for steps_of in trials.values():
-            values = [(row.get("theta") or {}).get(name, 0.0) for row in steps_of]
-            axes.plot(_steps(steps_of), _floats(values), color=BLUE if inside else GREY, lw=0.8)
+        theta, interval = result.theta.get(name), result.theta_interval.get(name)
+        for stages, shift, color in ((trials, 0, SKY), (refits, begin, BLUE)):
+            for rows_of in stages.values():
+                values = _floats((row.get("theta") or {}).get(name, 0.0) for row in rows_of)
+                shown = color if inside else GREY
+                axes.plot(_steps(rows_of) + shift, values, color=shown, linewidth=0.8)
         axes.axhline(0, color=BLACK, linewidth=0.5)
-        if inside:
-            theta, interval = result.theta.get(name), result.theta_interval.get(name)
+        if begin and refits:
+            axes.axvline(begin, color=GREY, linestyle=":", linewidth=0.8)
+        if inside and theta is not None:
             if interval and None not in interval:
                 axes.axhspan(*interval, color=VERMILLION, alpha=0.25, linewidth=0)
-            if theta is not None:
-                axes.axhline(theta, color=VERMILLION, linestyle="--", linewidth=1)
+            axes.axhline(theta, color=VERMILLION, linestyle="--", linewidth=1)
+            axes.plot([end], [theta], "o", color=VERMILLION, markersize=3, clip_on=False)
         final = f"final {significant(result.theta.get(name, 0.0))}" if inside else "not in the rule"
-        axes.set_title(f"{name}: {final}", color=BLACK if inside else GREY, loc="left")
-        axes.ticklabel_format(axis="y", scilimits=(-4, 4), useMathText=True)
+        axes.set_title(f"{name}: {final}", color=BLACK if inside else GREY, loc="left", pad=12)
+        axes.ticklabel_format(axis="y", scilimits=(-3, 4), useMathText=True)
+        # Above the axis, where the title has left a line for it.
+        axes.yaxis.get_offset_text().set_fontsize(7)
     figure.supxlabel("meta-step", fontsize=8)
     figure.supylabel("coefficient theta (raw)", fontsize=8)
     figure.suptitle(
-        "Solid: one trial each. Dashed: the final rule, with its 95 % interval.\n"
+        "Light: the trials, shrunk by the penalty. Dark, after the dotted line: the final refits.\n"
+        "Dashed, and the dot at their end: the rule, the refits' mean, with its 95 % interval.\n"
         "Terms that no trial keeps are left out."
     )
     return figure
 
 
-def alignment_figure(trials: Mapping[str, Sequence[Row]]) -> Figure:
-    """The angle between the feedback's errors and backprop's, per layer, over meta-steps."""
-    figure = Figure(figsize=(WIDTH * 0.7, 2.8))
-    axes = figure.subplots()
-    layers = max(len(row.get("angles") or ()) for rows in trials.values() for row in rows)
-    marks = []
-    for layer in range(layers):
-        lines = []
-        for rows in trials.values():
-            observed = [row for row in rows if len(row.get("angles") or ()) > layer]
-            values = _floats(row["angles"][layer] for row in observed)
-            lines.append((_steps(observed), values))
-        color = LAYERS[layer % len(LAYERS)]
-        for line in lines:
-            axes.plot(*line, color=color, linewidth=0.5, alpha=0.35)
-        steps, mean = _smooth(*_mean(lines))
-        axes.plot(steps, mean, color=color)
-        if mean.size and np.isfinite(mean[-1]):
-            marks.append((float(mean[-1]), f"layer {layer + 1}", color))
-    axes.axhline(90, color=BLACK, linestyle="--", linewidth=0.8)
-    axes.annotate("90°: no alignment", (0.98, 90), xycoords=("axes fraction", "data"),
-                  xytext=(0, 2), textcoords="offset points", ha="right")  # fmt: skip
-    axes.set(xlabel="meta-step", ylabel="alignment angle (degrees)")
-    axes.set_ylim(0, max(100.0, axes.get_ylim()[1]))
-    _label_right(axes, marks)
-    figure.suptitle("Thin: one trial. Thick: their mean, smoothed.")
+def alignment_figure(
+    trials: Mapping[str, Sequence[Row]], refits: Mapping[str, Sequence[Row]]
+) -> Figure:
+    """The angle between the feedback's errors and backprop's, per layer, over meta-steps.
+
+    On the left in the trials, on the right in the final refits, so for the rule's own terms.
+    """
+    sides = [
+        (stages, title)
+        for stages, title in ((trials, "trials"), (refits, "final refits"))
+        if _observed(stages)
+    ]
+    figure = Figure(figsize=(WIDTH * (1 if len(sides) > 1 else 0.7), 2.8))
+    panels = figure.subplots(1, max(1, len(sides)), sharey=True, squeeze=False).ravel()
+    for axes, (stages, title) in zip(panels, sides, strict=False):
+        layers = max(len(row.get("angles") or ()) for rows in stages.values() for row in rows)
+        marks = []
+        for layer in range(layers):
+            color = LAYERS[layer % len(LAYERS)]
+            lines = []
+            for rows in stages.values():
+                observed = [row for row in rows if len(row.get("angles") or ()) > layer]
+                lines.append((_steps(observed), _floats(row["angles"][layer] for row in observed)))
+            for line in lines:
+                axes.plot(*line, color=color, linewidth=0.5, alpha=0.35)
+            steps, mean = _smooth(*_mean(lines))
+            axes.plot(steps, mean, color=color)
+            if mean.size and np.isfinite(mean[-1]):
+                marks.append((float(mean[-1]), f"layer {layer + 1}", color))
+        axes.axhline(90, color=BLACK, linestyle="--", linewidth=0.8)
+        axes.set(xlabel="meta-step", title=title)
+        axes.set_ylim(0, max(100.0, axes.get_ylim()[1]))
+        _label_right(axes, marks)
+    panels[0].set_ylabel("alignment angle (degrees)")
+    figure.suptitle("Thin: one of them. Thick: their mean, smoothed. Dashed: 90°, no alignment.")
     return figure
+
+
+def _observed(stages: Mapping[str, Sequence[Row]]) -> bool:
+    return any(row.get("angles") for rows in stages.values() for row in rows)
+
+
+def _end(stages: Mapping[str, Sequence[Row]]) -> int:
+    """The last meta-step of any of these."""
+    return max((int(row["step"]) for rows in stages.values() for row in rows), default=0)
 
 
 # Series ------------------------------------------------------------------------------------------

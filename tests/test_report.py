@@ -15,10 +15,11 @@ from rich.console import Console
 from rulesearch.figures import (
     accuracy_figure,
     alignment_figure,
-    by_trial,
+    by_stage,
     coefficient_figure,
     figures,
     spread,
+    style,
 )
 from rulesearch.meta import StepRecord
 from rulesearch.report import (
@@ -535,7 +536,7 @@ def test_a_run_without_trials_still_has_its_figures(tmp_path):
 
 
 def test_the_accuracy_figure_names_axes_baselines_and_what_diverged(history):
-    figure = accuracy_figure(by_trial(history), a_result())
+    figure = accuracy_figure(by_stage(history, "trial "), a_result())
     assert {
         "meta-step",
         "query accuracy (share correct)",
@@ -549,7 +550,7 @@ def test_the_accuracy_figure_names_axes_baselines_and_what_diverged(history):
 
 
 def test_only_trials_are_drawn_and_a_loss_that_is_not_finite_is_a_gap(history):
-    lower = accuracy_figure(by_trial(history), a_result()).axes[1]
+    lower = accuracy_figure(by_stage(history, "trial "), a_result()).axes[1]
     thin = [line for line in lower.lines if len(line.get_xdata()) == 60]
     assert len(thin) == 2
     for line in thin:
@@ -560,7 +561,7 @@ def test_only_trials_are_drawn_and_a_loss_that_is_not_finite_is_a_gap(history):
 
 
 def test_smoothing_leaves_a_straight_line_as_it_is_to_its_ends(history):
-    upper = accuracy_figure(by_trial(history), a_result()).axes[0]
+    upper = accuracy_figure(by_stage(history, "trial "), a_result()).axes[0]
     mean = next(line for line in upper.lines if line.get_label().startswith("mean"))
     # sums of 60 numbers below 1, subtracted: 60 eps each
     np.testing.assert_allclose(
@@ -575,7 +576,7 @@ def test_exploded_losses_flatten_neither_the_figure_nor_the_mean(history, every)
         for row in history
     ]
     assert any(row["loss"] == 1e30 for row in rows)
-    lower = accuracy_figure(by_trial(rows), a_result()).axes[1]
+    lower = accuracy_figure(by_stage(rows, "trial "), a_result()).axes[1]
     top = lower.get_ylim()[1]
     assert top < 10
     mean = next(line for line in lower.lines if line.get_label().startswith("mean"))
@@ -583,7 +584,7 @@ def test_exploded_losses_flatten_neither_the_figure_nor_the_mean(history, every)
 
 
 def test_each_kept_term_has_a_panel_with_its_coefficient(history):
-    figure = coefficient_figure(by_trial(history), a_result())
+    figure = coefficient_figure(by_stage(history, "trial "), {}, a_result())
     titles = [axes.get_title("left") for axes in figure.axes if axes.get_visible()]
     assert titles == [
         "F0: final 0.0112",
@@ -598,12 +599,98 @@ def test_each_kept_term_has_a_panel_with_its_coefficient(history):
 
 
 def test_the_alignment_figure_names_layers_and_marks_90_degrees(history):
-    figure = alignment_figure(by_trial(history))
-    assert {"layer 1", "layer 2", "90°: no alignment", "alignment angle (degrees)"} <= set(
-        texts(figure)
-    )
+    figure = alignment_figure(by_stage(history, "trial "), {})
+    assert {"layer 1", "layer 2", "alignment angle (degrees)"} <= set(texts(figure))
     (axes,) = figure.axes
     assert any(list(line.get_ydata()) == [90, 90] for line in axes.lines)
+
+
+@pytest.fixture(scope="module")
+def refits():
+    """Two final refits, which end on either side of the rule's coefficients."""
+    theta = a_result().theta
+    return [
+        {
+            "stage": f"final refit {number}",
+            "step": step,
+            "of": 20,
+            "loss": 0.8,
+            "accuracy": 0.7,
+            "theta": {name: value * (0.5 + 0.025 * step) * (0.99 + 0.02 * number)
+                      for name, value in theta.items()},
+            "diverged": 0,
+            "left_out": 0,
+            "angles": [80.0, 40.0],
+        }
+        for number in range(2)
+        for step in range(1, 21)
+    ]  # fmt: skip
+
+
+def test_the_coefficients_that_are_drawn_last_are_those_of_the_rule(history, refits):
+    """The trials' are shrunk by the penalty; the refits, drawn after them, end at the rule's."""
+    stages = by_stage(history, "trial "), by_stage(refits, "final refit ")
+    result = a_result()
+    figure = coefficient_figure(*stages, result)
+    for axes, name in zip(figure.axes, ["F0", "F2", "F3", "F7", "F9"], strict=False):
+        lines = [line for line in axes.lines if len(line.get_xdata()) == 20]
+        assert len(lines) == 2
+        assert all(line.get_xdata()[0] == 61 for line in lines)  # after the 60 of the trials
+        ends = np.mean([line.get_ydata()[-1] for line in lines])
+        assert ends == pytest.approx(result.theta[name])
+        dots = [line for line in axes.lines if line.get_marker() == "o"]
+        inside = name in result.support
+        assert [(d.get_xdata()[0], d.get_ydata()[0]) for d in dots] == (
+            [(80, result.theta[name])] if inside else []
+        )
+
+
+def test_the_alignment_of_the_rule_stands_beside_that_of_the_trials(history, refits):
+    stages = by_stage(history, "trial "), by_stage(refits, "final refit ")
+    figure = alignment_figure(*stages)
+    assert [axes.get_title() for axes in figure.axes] == ["trials", "final refits"]
+    assert len(alignment_figure(stages[0], {}).axes) == 1
+
+
+def boxes(figure, artists):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure).draw()
+    renderer = figure.canvas.get_renderer()
+    return [artist.get_window_extent(renderer) for artist in artists]
+
+
+@pytest.mark.parametrize("draw", ["accuracy", "coefficients", "alignment"])
+def test_no_label_lies_over_a_curve_or_a_tick(draw, history, refits):
+    trials, last = by_stage(history, "trial "), by_stage(refits, "final refit ")
+    drawn = {
+        "accuracy": lambda: accuracy_figure(trials, a_result()),
+        "coefficients": lambda: coefficient_figure(trials, last, a_result()),
+        "alignment": lambda: alignment_figure(trials, last),
+    }
+    with style():
+        figure = drawn[draw]()
+        axes = [each for each in figure.axes if each.get_visible()]
+        inside = [box.padded(-2) for box in boxes(figure, [a.patch for a in axes])]
+        labels = [
+            text
+            for each in axes
+            for text in [*each.texts, each.yaxis.get_offset_text(), each._left_title, each.title]
+            if text.get_text()
+        ]
+        # Behind the panels, and not over each other.
+        found = boxes(figure, labels)
+        ticks = boxes(figure, [t for a in axes for t in a.get_yticklabels() if t.get_text()])
+    assert found
+    for number, box in enumerate(found):
+        assert not any(box.overlaps(panel) for panel in inside), labels[number].get_text()
+        others = [*found[:number], *found[number + 1 :]]
+        assert not any(box.padded(-1).overlaps(other.padded(-1)) for other in others), labels[
+            number
+        ].get_text()
+        assert not any(box.padded(-1).overlaps(tick.padded(-1)) for tick in ticks), labels[
+            number
+        ].get_text()
 
 
 @given(st.lists(st.floats(-10, 10), max_size=8), st.floats(0.01, 2))

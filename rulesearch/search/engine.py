@@ -21,6 +21,7 @@ from rulesearch.search.stages import Stages
 from rulesearch.selection import (
     Coefficients,
     Elimination,
+    FitFunction,
     Rate,
     Screen,
     Setting,
@@ -74,7 +75,9 @@ def carry_out(request: Request, stages: Stages) -> Result:
             # The rule is evaluated alone, by a kernel that has no other term.
             left = [pool.names.index(name) for name in elimination.support]
             with _compiled_meanwhile(stages, final, left) as beside:
-                coefficients = refit_coefficients(request.setting, elimination, beside.fitter(main))
+                coefficients = refit_coefficients(
+                    request.setting, elimination, _watched(beside.fitter(main))
+                )
         else:
             elimination, coefficients = None, _as_published(screened, trials, request)
         seeds = lifetime_seeds(
@@ -156,7 +159,17 @@ def _trial(request: Request, number: int) -> FitPlan:
         l1=config.l1 or 0.0,
         l2=config.l2,
     )
+    return _observed(plan)
+
+
+def _observed(plan: FitPlan) -> FitPlan:
+    """The same plan, with a look at the angles now and then, which changes no number."""
     return replace(plan, observe=("angle",), observe_every=OBSERVE_EVERY)
+
+
+def _watched(fit: FitFunction) -> FitFunction:
+    """The same fits, watched."""
+    return lambda plans: fit([_observed(plan) for plan in plans])
 
 
 def _covered(support: tuple[int, ...], terms: int) -> tuple[int, ...]:
