@@ -119,7 +119,7 @@ def test_per_layer_copies():
 def test_a_default_start_is_that_of_every_layer():
     low_and_high = {"low": (1,), "high": (2, 3)}
     assert Pool(low=F0, high=F0, B=F3, where=low_and_high).start == {"low": 1e-3, "high": 1e-3}
-    assert Pool(low=F3, high=F3, B=F2, where=low_and_high).start == {"low": 1e-3, "high": 1e-3}
+    assert Pool(low=F3, high=F3, B=F2, where=low_and_high).start == {"low": -1e-3, "high": -1e-3}
 
 
 def test_a_pseudo_gradient_of_some_layers_is_none():
