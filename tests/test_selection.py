@@ -706,6 +706,19 @@ def test_a_refit_that_has_not_arrived_decides_nothing():
     assert found.message.endswith("; whether B, A can go is not known, as no refit has arrived")
 
 
+def test_fewer_terms_that_go_better_show_that_a_try_had_not_arrived():
+    losses = {**LOSSES, "BC": 1.6, "AB": 1.03, "B": 1.2, "A": 2.0}
+    found = path(losses, parsimony=0.3, clear=0.0)
+    shown = [(step.dropped, step.support, step.kept, step.arrived) for step in found.steps]
+    assert shown == [
+        ("C", ("A", "B"), True, True),
+        # B alone, below, has 1.2: with C at zero this would have it as well.
+        ("A", ("B", "C"), False, False),
+        ("A", ("B",), True, True),
+        ("B", ("A",), False, True),
+    ]
+
+
 def test_a_start_beyond_a_cliff_is_halved():
     """Plainly without C the rule is beyond the cliff, where no gradient leads back."""
 

@@ -225,6 +225,7 @@ def _drop(judge: Judge, whole: Place, result: Elimination) -> Elimination:
             unknown = [step.dropped for step, _ in tries if not step.arrived]
             break
         place = cheapest[1]
+    steps = _bounded(steps, setting.effort.flat * result.gain)
     dropped = [step.dropped for step in steps if step.kept]
     left = ", ".join(setting.tell(place.support))
     message = (
@@ -244,6 +245,25 @@ def _drop(judge: Judge, whole: Place, result: Elimination) -> Elimination:
         verdict="eliminated",
         message=message,
     )
+
+
+def _bounded(steps: Sequence[EliminationStep], flat: float) -> list[EliminationStep]:
+    """The tries, where one with fewer terms that went better shows that an earlier had not arrived.
+
+    What a rule reaches, it reaches with one more term as well: with a coefficient of zero.
+
+    Args:
+        steps: in the order made.
+        flat: by how much, in nats; less is chance.
+    """
+
+    def beaten(step: EliminationStep) -> bool:
+        return any(
+            set(other.support) < set(step.support) and other.loss < step.loss - flat
+            for other in steps
+        )
+
+    return [replace(step, arrived=step.arrived and not beaten(step)) for step in steps]
 
 
 def _single_reference(setting: Setting, reference: Rate, alone: Outcomes) -> Elimination:
