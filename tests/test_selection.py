@@ -707,7 +707,7 @@ def test_a_refit_that_has_not_arrived_decides_nothing():
 
 
 def test_fewer_terms_that_go_better_show_that_a_try_had_not_arrived():
-    losses = {**LOSSES, "BC": 1.6, "AB": 1.03, "B": 1.2, "A": 2.0}
+    losses = {**LOSSES, "BC": 1.6, "AC": 1.7, "AB": 1.03, "B": 1.2, "A": 2.0}
     found = path(losses, parsimony=0.3, clear=0.0)
     shown = [(step.dropped, step.support, step.kept, step.arrived) for step in found.steps]
     assert shown == [
