@@ -152,7 +152,8 @@ def _elimination(result: Result) -> Sheet:
             significant(step.loss),
             significant(step.cost) + " *" * (not step.refitted) + " ?" * (not step.arrived),
             interval_text(step.cost_interval),
-            _percent(step.share_of_gain),
+            # A share of what is no learning says nothing.
+            _percent(step.share_of_gain) if result.learns else "-",
             style="" if step.kept else "dim",
         )
     return table
