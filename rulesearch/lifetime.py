@@ -168,9 +168,11 @@ def _live(
     keep_weights: bool,
 ) -> Lifetimes:
     """Lifetimes from what fits together; `wanted` terms have a derivative."""
-    check_numbers(found)
     weights, theta, path = found.weights, found.theta, found.path
     acts = torch.tensor(pool.mask(len(weights)), device=weights[0].device)
+    # What stands where a term does not act counts for nothing, whatever it is.
+    theta = torch.where(acts, theta, 0.0) if theta.ndim > 1 else theta
+    check_numbers(replace(found, theta=theta))
     everywhere = _spread(theta, weights[0].shape[0], len(weights)).to(weights[0])
     everywhere = torch.where(acts, everywhere, 0.0)
 

@@ -58,8 +58,10 @@ BAD = {
     ),
     "outside the table": (
         "--term gamma(y_pre)",
-        "term T0: unknown operator gamma in gamma(y_pre) (a term may call tanh, sin, cos, erf, "
-        "atan, exp, log, sqrt, Abs, sign, Heaviside, Max, Min, sum_pre, sum_post)",
+        'term T0: unknown operator gamma in gamma(y_pre); make it with gamma = operator("gamma", '
+        'lambda x: ...) in a Python file, or in a TOML file with gamma = {arguments = ["x"], '
+        'definition = "..."} under [operators] (a term may call tanh, sin, cos, erf, atan, exp, '
+        "log, sqrt, Abs, sign, Heaviside, Max, Min, sum_pre, sum_post, sigmoid, relu, softplus)",
     ),
     "wrong arity": (
         "--term tanh(y_pre,W)",

@@ -40,7 +40,7 @@ def mapped(
     One line for all inputs, so that pixels stay comparable.
 
     Example:
-        >>> mapped(np.array([[0.0, 51.0, 300.0]]), (0, 255))
+        >>> mapped(np.array([[0.0, 51.0, 300.0]]), (0.0, 255.0))
         (array([[0. , 0.2, 1. ]], dtype=float32), 1)
     """
     least, most = to_ends
