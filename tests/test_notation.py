@@ -785,7 +785,8 @@ def test_a_term_may_have_any_name_but_the_pools_own_words():
             {"A": "sqrt(y_pre - 7)"},
             {},
             [
-                "term A: sqrt(y_pre - 7) is finite nowhere; keep roots and logarithms within their "
+                "term A: sqrt(y_pre - 7) is finite nowhere where it was tried (quantities from -6 "
+                "to 6, 2 to 1000 neurons); keep roots and logarithms within their "
                 "domain by Max or Abs, and powers and exponentials small"
             ],
         ),
@@ -793,8 +794,9 @@ def test_a_term_may_have_any_name_but_the_pools_own_words():
             {"A": -W, "B": "sum_pre(z_pre**(1/3))", "C": "exp(n_post**32)"},
             {},
             [
-                f"term {name} is finite nowhere; keep roots and logarithms within their domain by "
-                "Max or Abs, and powers and exponentials small"
+                f"term {name} is finite nowhere where it was tried (quantities from -6 to 6, 2 to "
+                "1000 neurons); keep roots and logarithms within their domain by Max or Abs, and "
+                "powers and exponentials small"
                 for name in ("B: sum_pre(z_pre**(1/3))", "C: exp(n_post**32)")
             ],
         ),
@@ -813,6 +815,9 @@ def test_bad_pools(terms, more, lines):
         "y_pre*Max(y_post - 2, 0)",
         "-e_post*Min(y_pre, 2)",
         "-e_post*y_pre*Heaviside(y_post)",
+        "-e_post*Min(y_pre, 5)",
+        "-e_post*Max(-300, Min(y_pre, 300))",
+        "-e_post*Heaviside(y_post + 50)*y_pre",
     ],
 )
 def test_what_differs_at_some_values_is_another_term(text):
@@ -837,6 +842,20 @@ def test_what_differs_at_some_values_is_another_term(text):
 )
 def test_what_is_merely_measured_is_a_note(terms, notes):
     assert Pool(**terms).notes == notes
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sqrt(y_pre - 5)",
+        "log(n_pre - 500)*W",
+        "exp(n_post**3)*W",
+        "sqrt(-W)*exp(1e6*y_pre)",
+        "1/erf(Heaviside(y_pre))",
+    ],
+)
+def test_a_term_that_is_finite_somewhere_is_taken(text):
+    assert len(Pool(A=text)) == 1
 
 
 PAPER = load_pool(GRAMMAR / "paper_pool.py")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 
 import sympy
 from sympy import (
@@ -235,7 +236,9 @@ def _settled(expression: Expr) -> Expr:
     return form
 
 
+@lru_cache(maxsize=65_536)
 def _canonical(expression: Expr) -> Expr:
+    # Kept: the terms of a pool share their parts, and a form is looked at again to see it settled.
     if isinstance(expression, Float):
         return Rational(repr(float(expression)))
     if not expression.args:

@@ -60,10 +60,11 @@ def compared(expression: Expr) -> Compared:
         True
     """
     plain = without_definitions(expression)
-    written = text_of(expression)
-    parts = coefficients(plain if plain == expression else canonical(plain, written))
+    if plain != expression:
+        plain = canonical(plain, text_of(expression))
+    parts = coefficients(plain)
     if not parts:
-        raise RuleSearchError(f"{echo(written)} is zero; leave it out, or mend it")
+        raise RuleSearchError(f"{echo(text_of(expression))} is zero; leave it out, or mend it")
     first = min(parts, key=text_of)
     factor = parts[first]
     form = Add(*(_quotient(c, factor) * part for part, c in parts.items()))

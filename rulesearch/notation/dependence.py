@@ -5,15 +5,19 @@ Only this refuses a pool; what values in random layers say is a note (`measured`
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 from sympy import Expr
 
 from rulesearch.notation.comparison import CANCELLED, DIGITS, coefficients, compared
 
+#: Below 2**31, so that the product of two remainders is a 64-bit integer.
+PRIME = 2**31 - 1
 #: No more names than this stand in one message.
 MOST_NAMED = 5
 
@@ -58,7 +62,7 @@ def sums_of_others(group: Mapping[str, Expr]) -> Iterator[tuple[str, dict[str, f
     rows = _entangled({name: coefficients(form.form) for name, form in forms.items()})
     if all(n.is_Rational for row in rows.values() for n in row.values()):
         exact = {name: _row(row, lambda n: Fraction(n.p, n.q)) for name, row in rows.items()}
-        reduced = _reduced(exact, 0.0)
+        reduced = _dependent(exact)
     else:
         digits = {name: _row(row, lambda n: n.evalf(DIGITS)) for name, row in rows.items()}
         reduced = _reduced(digits, CANCELLED)
@@ -79,6 +83,48 @@ def _entangled(rows: Mapping[str, Row]) -> dict[str, Row]:
         for name in alone:
             count.subtract(left.pop(name).keys())
     return left
+
+
+def _dependent(rows: Mapping[str, Row]) -> list[tuple[str, Weights]]:
+    """The rows of fractions that are sums of those before them, each with their weights.
+
+    Modulo a prime first, where numbers stay small. There rows may depend on each other that do
+    not, but none are independent that do: what is found must be as many when made exact.
+    """
+    suspects, expected = _suspects(rows)
+    found = _reduced({name: rows[name] for name in rows if name in suspects}, 0.0)
+    return found if len(found) == expected else _reduced(rows, 0.0)
+
+
+def _suspects(rows: Mapping[str, Row]) -> tuple[set[str], int]:
+    """The rows that are in a dependence modulo PRIME, and how many are sums of those before."""
+    products = {
+        product: i for i, product in enumerate(dict.fromkeys(p for r in rows.values() for p in r))
+    }
+    names = list(rows)
+    matrix = np.zeros((len(products), len(rows)), dtype=np.int64)
+    for column, row in enumerate(rows.values()):
+        whole = math.lcm(*(n.denominator for n in row.values()))
+        for product, n in row.items():
+            matrix[products[product], column] = int(n * whole) % PRIME
+    pivots: list[int] = []
+    dependent: list[int] = []
+    for column in range(len(names)):
+        rank = len(pivots)
+        below = np.flatnonzero(matrix[rank:, column])
+        if not below.size:
+            dependent.append(column)
+            continue
+        matrix[[rank, rank + below[0]]] = matrix[[rank + below[0], rank]]
+        inverse = pow(int(matrix[rank, column]), -1, PRIME)
+        matrix[rank] = matrix[rank] * inverse % PRIME
+        others = np.flatnonzero(matrix[:, column])
+        at = np.ix_(others[others != rank], np.flatnonzero(matrix[rank]))
+        matrix[at] = (matrix[at] - matrix[at[0], column] * matrix[rank, at[1]]) % PRIME
+        pivots.append(column)
+    used = np.flatnonzero((matrix[: len(pivots), dependent] != 0).sum(axis=1))
+    columns = [*dependent, *(pivots[i] for i in used)]
+    return {names[i] for i in columns}, len(dependent)
 
 
 def _reduced(rows: Mapping[str, Row], cancelled: float) -> list[tuple[str, Weights]]:

@@ -3,31 +3,51 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, lru_cache, reduce
 from typing import Any
 
 import numpy as np
 import scipy.linalg
-import sympy
 from numpy.typing import NDArray
 from sympy import Expr
 
 from rulesearch.notation.dependence import MOST_NAMED, equation, named
-from rulesearch.operators import NeuronSum, spell, without_definitions
+from rulesearch.operators import (
+    OPERATORS,
+    QUANTITIES,
+    Axis,
+    NeuronSum,
+    operator_of,
+    without_definitions,
+)
+
+Values = NDArray[Any]
+#: Values of the parts of expressions in one layer.
+Known = dict[Expr, Values]
+
+_W = QUANTITIES["W"].symbol
 
 #: Post- and pre-neurons of the layers tried: more than one, or a factor n_pre would be a number.
 LAYERS = ((5, 4), (4, 7), (3, 5), (6, 3), (2, 6), (7, 2))
+#: How often each of them is drawn at least, and how many synapses of a draw are looked at.
+FEWEST_DRAWS, SYNAPSES = 12, 5
 #: The layers in which a term must be finite somewhere, and how often each is drawn: as wide as a
 #: small network's, so that what is drawn with both signs has both in every layer.
 WIDE, DRAWS = ((12, 13), (13, 12)), 16
+#: The largest magnitude at which a term may be finite. With inputs in [0, 1] few quantities of a
+#: network that learns are larger, and a rule diverges if one neuron alone gives it no number.
+LARGEST = 6.0
+MOST_NEURONS = 1_000
+#: The largest at which terms may differ.
+HUGE = 1_000.0
 #: Numerical rank: what is left of a column is zero below this share of the largest.
 RANK = 1e-9
 #: What stands in front of a term in a dependence is zero below this share of the largest.
 WEIGHT = 1e-7
 
 
-def values_of(expression: Expr, quantities: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+def values_of(expression: Expr, quantities: Mapping[str, Values]) -> Values:
     """The value of an expression in one layer, in NumPy.
 
     Args:
@@ -39,43 +59,82 @@ def values_of(expression: Expr, quantities: Mapping[str, NDArray[Any]]) -> NDArr
     Returns:
         An array that broadcasts to [..., post, pre]; not finite outside an operator's domain.
     """
+    with np.errstate(all="ignore"):
+        return _evaluated(expression, _known(quantities))
+
+
+def _known(quantities: Mapping[str, Values]) -> Known:
     post, pre = quantities["W"].shape[-2:]
-    names: dict[str, Any] = {"n_pre": float(pre), "n_post": float(post), **quantities}
-
-    def sums_named(part: Expr) -> Expr:
-        if not part.args:
-            return part
-        inner = [sums_named(a) for a in part.args]
-        if not isinstance(part, NeuronSum):
-            return part.func(*inner)
-        spread, axis = (np.empty((1, pre)), -1) if part.axis == "pre" else (np.empty((post, 1)), -2)
-        summand = np.broadcast_arrays(evaluated(inner[0]), spread)[0]
-        name = f"sum_{len(names)}"
-        names[name] = summand.sum(axis=axis, keepdims=True)
-        return sympy.Symbol(name, real=True)
-
-    def evaluated(flat: Expr) -> NDArray[np.float64]:
-        source = spell(flat, "numpy")
-        with np.errstate(all="ignore"):
-            value = eval(source, {"numpy": np, "math": math}, names)  # our own printer's text
-        return np.asarray(value, dtype=np.float64)
-
-    return evaluated(sums_named(without_definitions(expression)))
+    values: dict[str, Any] = {"n_pre": np.float64(pre), "n_post": np.float64(post), **quantities}
+    return {QUANTITIES[name].symbol: value for name, value in values.items()}
 
 
-@lru_cache(maxsize=4_096)
+def _evaluated(part: Expr, known: Known) -> Values:
+    """The value of a part; those of calls and sums are kept in `known`, for the terms that follow.
+
+    All values are NumPy's, also those of numbers: Python's own stop at 1/0.
+    """
+    if (value := known.get(part)) is not None:
+        return value
+    if part.is_number:
+        return np.asarray(float(without_definitions(part)))
+    row = operator_of(part.func)
+    if row and row.definition:
+        value = _evaluated(row.definition(*part.args), known)
+    else:
+        arguments = [_evaluated(a, known) for a in (row.arguments(part) if row else part.args)]
+        if part.is_Add:
+            return reduce(np.add, arguments)
+        if part.is_Mul:
+            return reduce(np.multiply, arguments)
+        if isinstance(part, NeuronSum):
+            value = _summed(arguments[0], part.axis, known[_W].shape)
+        elif row:
+            function = _function(row.name)
+            value = reduce(function, arguments) if row.arity[1] is None else function(*arguments)
+        else:
+            base, exponent = arguments
+            # A plain number: NumPy squares, inverts and takes roots faster than it takes powers.
+            value = base ** (float(exponent) if part.exp.is_number else exponent)
+    known[part] = value
+    return value
+
+
+def _summed(summand: Values, axis: Axis, shape: tuple[int, ...]) -> Values:
+    along = -1 if axis == "pre" else -2
+    spread = np.ones((1, shape[-1]) if axis == "pre" else (shape[-2], 1))
+    return np.asarray((summand * spread).sum(axis=along, keepdims=True))
+
+
+@cache
+def _function(name: str) -> Callable[..., Values]:
+    """An operator of the table in NumPy, as it is spelled there."""
+    source = f"lambda a, b=None: {OPERATORS[name].spelling['numpy'].format('a', 'b')}"
+    function: Callable[..., Values] = eval(source, {"numpy": np, "math": math})
+    return function
+
+
+@lru_cache(maxsize=16_384)
 def finite_somewhere(expression: Expr) -> bool:
     """Whether an expression has a finite value at any synapse of the layers tried.
 
-    Quantities are drawn zero, small, of order one and up to 6, of both signs.
+    Quantities are drawn zero, small, of order one and up to LARGEST, of both signs, and the sizes
+    of the layer from 2 to MOST_NEURONS.
     """
+    with np.errstate(all="ignore"):
+        return any(np.isfinite(_evaluated(expression, dict(known))).any() for known in _wide())
+
+
+@cache
+def _wide() -> tuple[Known, ...]:
     rng = np.random.default_rng(20230208)
+    layers = []
     for post, pre in WIDE:
-        layer = {**_usual(rng, DRAWS, post, pre), **_unusual(rng, DRAWS, post, pre)}
-        for values in (_usual(rng, DRAWS, post, pre), layer):
-            if np.isfinite(_value(expression, values)).any():
-                return True
-    return False
+        usual = _usual(rng, DRAWS, post, pre)
+        for layer in (usual, {**usual, **_unusual(rng, DRAWS, post, pre)}):
+            sizes = {n: _sizes(rng, DRAWS) for n in ("n_pre", "n_post")}
+            layers.append(_known({**layer, **sizes}))
+    return tuple(layers)
 
 
 def notes(groups: Mapping[str, Mapping[str, Expr]]) -> Iterator[str]:
@@ -116,7 +175,7 @@ def _note(weights: Mapping[str, float], place: str) -> str:
     return f"term {last}: may add nothing to the pool{place}; wherever tried, {what}"
 
 
-def _null_vectors(columns: NDArray[np.float64]) -> Iterator[dict[int, float]]:
+def _null_vectors(columns: Values) -> Iterator[dict[int, float]]:
     """Place -> weight of the terms of each dependence among columns of values."""
     for weights in _spanned(columns):
         used = sorted(weights)
@@ -126,7 +185,7 @@ def _null_vectors(columns: NDArray[np.float64]) -> Iterator[dict[int, float]]:
             yield {used[i]: weight for i, weight in sorted(again[0].items())}
 
 
-def _spanned(columns: NDArray[np.float64]) -> list[dict[int, float]]:
+def _spanned(columns: Values) -> list[dict[int, float]]:
     """For each column that others span at all points where all are finite, the null vector."""
     values = columns[np.isfinite(columns).all(axis=1)]
     # Rows and columns to one size: what differs at small values only differs as much.
@@ -150,23 +209,28 @@ def _spanned(columns: NDArray[np.float64]) -> list[dict[int, float]]:
     return found
 
 
-def _columns(expressions: Sequence[Expr]) -> NDArray[np.float64]:
-    """Values in all layers, [points, terms].
+def _columns(expressions: Sequence[Expr]) -> Values:
+    """Values at synapses of random layers, [points, terms].
 
-    A layer-wide sum has one value a draw, so there are more draws than terms, and with them far
-    more points than four times the terms.
+    A layer-wide sum has one value a draw, so there are more draws than terms; and of each draw
+    some synapses, so that the points are more than four times the terms.
     """
     rng = np.random.default_rng(20230208)
-    draws = math.ceil((len(expressions) + 4) / len(LAYERS)) + 1
+    draws = max(FEWEST_DRAWS, math.ceil((len(expressions) + 4) / len(LAYERS)) + 1)
     blocks = []
     for post, pre in LAYERS:
-        for layer in (_usual(rng, draws, post, pre), _unusual(rng, draws, post, pre)):
-            blocks.append(np.stack([_value(e, layer).ravel() for e in expressions], axis=1))
+        for drawn in (_usual, _unusual, _large):
+            layer = drawn(rng, draws, post, pre)
+            known, shape = _known(layer), (draws, post, pre)
+            chosen = rng.permuted(np.tile(np.arange(post * pre), (draws, 1)), axis=1)[:, :SYNAPSES]
+            at = (np.arange(draws)[:, None], chosen // pre, chosen % pre)
+            block = np.empty((draws * chosen.shape[1], len(expressions)))
+            for i, expression in enumerate(expressions):
+                with np.errstate(all="ignore"):
+                    value = _evaluated(expression, known)
+                block[:, i] = np.broadcast_to(value, shape)[at].ravel()
+            blocks.append(block)
     return np.concatenate(blocks)
-
-
-def _value(expression: Expr, layer: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
-    return np.broadcast_to(values_of(expression, layer), layer["W"].shape)
 
 
 # --- layers -----------------------------------------------------------------------------------
@@ -179,7 +243,7 @@ def _shapes(draws: int, post: int, pre: int) -> dict[str, tuple[int, int, int]]:
     return shapes
 
 
-def _usual(rng: np.random.Generator, draws: int, post: int, pre: int) -> dict[str, NDArray[Any]]:
+def _usual(rng: np.random.Generator, draws: int, post: int, pre: int) -> dict[str, Values]:
     """Free values of order one, activities above 0, and z_post as it must be."""
     layer = {
         name: rng.uniform(0.1, 1.5, shape) if name[0] in "yL" else rng.normal(size=shape)
@@ -188,9 +252,19 @@ def _usual(rng: np.random.Generator, draws: int, post: int, pre: int) -> dict[st
     return _with_potential(layer)
 
 
-def _unusual(rng: np.random.Generator, draws: int, post: int, pre: int) -> dict[str, NDArray[Any]]:
-    """Exact zeros, small values and some up to 6, of both signs, beside each other in a layer."""
-    sizes = np.array([0.0, 0.01, 0.3, 1.0, 4.0])
+def _unusual(rng: np.random.Generator, draws: int, post: int, pre: int) -> dict[str, Values]:
+    """Exact zeros, small values and some up to LARGEST, of both signs, side by side in a layer."""
+    return _of_sizes(rng, np.array([0.0, 0.01, 0.3, 1.0, LARGEST / 1.5]), draws, post, pre)
+
+
+def _large(rng: np.random.Generator, draws: int, post: int, pre: int) -> dict[str, Values]:
+    """Values as of order one and up to HUGE, of both signs, side by side in a layer."""
+    return _of_sizes(rng, np.geomspace(1.0, HUGE / 1.5, 4), draws, post, pre)
+
+
+def _of_sizes(
+    rng: np.random.Generator, sizes: Values, draws: int, post: int, pre: int
+) -> dict[str, Values]:
     layer = {
         name: rng.choice(sizes, shape) * rng.uniform(-1.5, 1.5, size=shape)
         for name, shape in _shapes(draws, post, pre).items()
@@ -199,5 +273,10 @@ def _unusual(rng: np.random.Generator, draws: int, post: int, pre: int) -> dict[
     return _with_potential(layer)
 
 
-def _with_potential(layer: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def _sizes(rng: np.random.Generator, draws: int) -> Values:
+    """Numbers of neurons."""
+    return np.rint(np.exp(rng.uniform(math.log(2), math.log(MOST_NEURONS), (draws, 1, 1))))
+
+
+def _with_potential(layer: dict[str, Values]) -> dict[str, Values]:
     return {**layer, "z_post": layer["W"] @ layer["y_pre"].swapaxes(-1, -2)}

@@ -23,7 +23,7 @@ from rulesearch.notation.layers import (
     meetings,
     where_faults,
 )
-from rulesearch.notation.measured import finite_somewhere, notes
+from rulesearch.notation.measured import LARGEST, MOST_NEURONS, finite_somewhere, notes
 from rulesearch.notation.parsing import MOST_CHARACTERS, parse
 from rulesearch.notation.printing import latex_of, text_of
 from rulesearch.notation.vocabulary import closest, echo
@@ -69,12 +69,7 @@ class Term:
                 form = canonical(parse(source, operators), source.strip())
             else:
                 form = canonical(source)
-            if len(text := text_of(form)) > MOST_CHARACTERS:
-                raise RuleSearchError(
-                    f"{echo(text)} is {len(text)} characters when expanded; "
-                    f"at most {MOST_CHARACTERS}; make it shorter"
-                )
-            parse(text, _own_operators(form))  # or a run could not be read again
+            _check_readable(form)
             compared(form)  # a definition may be zero, or too long when written out
         except RuleSearchError as error:
             raise error.located(f"term {name}") from None
@@ -141,6 +136,17 @@ class Term:
     def operators(self) -> Mapping[str, Any]:
         """The operators of its own that the term calls, by name."""
         return _own_operators(self.expression)
+
+
+@lru_cache(maxsize=16_384)
+def _check_readable(form: Expr) -> None:
+    """Refuse a form whose text cannot be read again, as that of a run is."""
+    if len(text := text_of(form)) > MOST_CHARACTERS:
+        raise RuleSearchError(
+            f"{echo(text)} is {len(text)} characters when expanded; "
+            f"at most {MOST_CHARACTERS}; make it shorter"
+        )
+    parse(text, _own_operators(form))
 
 
 def _own_operators(expression: Expr) -> dict[str, Any]:
@@ -450,8 +456,10 @@ def _finite_nowhere(terms: list[Term]) -> Iterator[str]:
     for term in terms:
         if not finite_somewhere(term.expression):
             yield (
-                f"term {term.name}: {echo(term.text)} is finite nowhere; keep roots and logarithms "
-                "within their domain by Max or Abs, and powers and exponentials small"
+                f"term {term.name}: {echo(term.text)} is finite nowhere where it was tried "
+                f"(quantities from -{LARGEST:g} to {LARGEST:g}, 2 to {MOST_NEURONS} neurons); keep "
+                "roots and logarithms within their domain by Max or Abs, and powers and "
+                "exponentials small"
             )
 
 

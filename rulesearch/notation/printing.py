@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import sympy
@@ -47,6 +48,7 @@ class _TermPrinter(StrPrinter):  # type: ignore[misc]
         return "E"
 
 
+@lru_cache(maxsize=16_384)
 def text_of(expression: Expr) -> str:
     """The expression in the notation of a term; `parse` reads it back.
 
