@@ -8,14 +8,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
 from rulesearch.letters import spell_out
 
 INTERRUPTED, TERMINATED = 130, 143  # 128 and the number of the signal, as shells have it
+UNREAD = 1  # what rich ends with, which writes most of the output
 NOTHING_WRITTEN = "interrupted before anything was written"
 
 
@@ -30,11 +31,29 @@ def process(main: Callable[[], int]) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         spell_out(stream)
     code = INTERRUPTED
-    with suppress(KeyboardInterrupt):  # between the command's own guards
-        code = main()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # nothing is left to stop
+    with _while_read():
+        with suppress(KeyboardInterrupt):  # between the command's own guards
+            code = main()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # nothing is left to stop
     sys.exit(code)
+
+
+@contextmanager
+def _while_read() -> Iterator[None]:
+    """Ends the process without a word if nobody reads its output any more, as before `| head`."""
+    streams = [stream for stream in (sys.stdout, sys.stderr) if stream]
+    try:
+        try:
+            yield
+        finally:  # what is left would fail at Python's end, where nothing can be caught
+            for stream in streams:
+                stream.flush()
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in streams:
+            os.dup2(nowhere, stream.fileno())
+        sys.exit(UNREAD)
 
 
 class Terminated(KeyboardInterrupt):

@@ -203,6 +203,32 @@ def test_an_interrupt_during_an_import_is_one_line(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+# --- nobody who reads ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "beside"),
+    [(["--help"], False), (["--term", "-e_post*y_pre"], False), (["nowhere.py"], True)],
+    ids=["help", "a search", "an error on the same pipe"],
+)
+def test_a_command_whose_output_nobody_reads_ends_without_a_word(arguments, beside, tmp_path):
+    """As before `| head -1`, which has gone when the second line comes."""
+    read, write = os.pipe()
+    os.close(read)
+    command = subprocess.run(
+        [sys.executable, "-m", "rulesearch.search", *arguments],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        stdout=write,
+        stderr=write if beside else subprocess.PIPE,
+        check=False,
+        timeout=60,
+    )
+    os.close(write)
+    assert (command.returncode, command.stderr or b"") == (1, b"")
+    assert list(tmp_path.iterdir()) == []
+
+
 # --- a finished run ------------------------------------------------------------------------------
 
 
