@@ -97,24 +97,28 @@ def default_directory(stem: str, dataset: str, seed: int, parent: Path = Path("r
     return parent / f"{base}-{k}"
 
 
-def look_at(directory: Path) -> None:
+def look_at(directory: Path, option: str = "--out") -> None:
     """Refuse a directory that no run can have; creates nothing.
 
     A run that is there already is left to `create_run`, which says how it differs.
 
+    Args:
+        directory: that was asked for.
+        option: by which it was: the command's, or the name of an argument.
+
     Raises:
         RuleSearchError: a file is in the way, other files are there, or it cannot be written.
     """
-    where = f"--out {directory}"
+    where = f"{option} {directory}"
     there = next(path for path in (directory, *directory.parents) if os.path.lexists(path))
     if not there.is_dir():
         raise RuleSearchError(
-            f"{where}: {there} is not a directory; choose another --out; nothing was changed"
+            f"{where}: {there} is not a directory; choose another {option}; nothing was changed"
         )
     listed = os.R_OK if there == directory else 0
     if not os.access(there, os.W_OK | os.X_OK | listed):
         raise RuleSearchError(
-            f"{where}: cannot be written ({os.strerror(errno.EACCES)}); choose another --out"
+            f"{where}: cannot be written ({os.strerror(errno.EACCES)}); choose another {option}"
         )
     found = sorted(
         path.name
@@ -124,39 +128,43 @@ def look_at(directory: Path) -> None:
     if found and "config.json" not in found:
         raise RuleSearchError(
             f"{where}: is not empty and holds no run ({found[0]} is there); "
-            "choose another --out; nothing was changed"
+            f"choose another {option}; nothing was changed"
         )
 
 
-def create_run(directory: Path, config: RunConfig) -> None:
+def create_run(directory: Path, config: RunConfig, option: str = "--out") -> None:
     """Claim a directory that is new or empty, and write the request there.
 
     Of two processes that ask for the same directory one has it, the other gets the refusal. The
     request must be known to be valid: this is the first thing that a search writes.
 
+    Args:
+        directory: see `look_at`.
+        config: the request.
+        option: see `look_at`.
+
     Raises:
         RuleSearchError: it holds a run or other files, is a file, or cannot be written.
     """
-    where = f"--out {directory}"
-    look_at(directory)
+    where, another = f"{option} {directory}", f"choose another {option}"
+    look_at(directory, option)
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RuleSearchError(
-            f"{where}: cannot be written ({error.strerror}); choose another --out"
-        ) from None
-    _refuse_run(directory, config, where)
+        raise RuleSearchError(f"{where}: cannot be written ({error.strerror}); {another}") from None
+    _refuse_run(directory, config, option)
     with alone(directory, where):
-        _refuse_run(directory, config, where)  # another process may have been quicker
+        _refuse_run(directory, config, option)  # another process may have been quicker
         remove_temporaries(directory)
-        replace_file(directory / "config.json", layout(sealed(config)), "choose another --out")
+        replace_file(directory / "config.json", layout(sealed(config)), another)
 
 
-def _refuse_run(directory: Path, config: RunConfig, where: str) -> None:
+def _refuse_run(directory: Path, config: RunConfig, option: str) -> None:
     if holds_run(directory):
+        there = _what_is_there(directory, config)
         raise RuleSearchError(
-            f"{where}: already holds a run ({_what_is_there(directory, config)}); go on with it "
-            f"by --resume {directory}, or choose another --out; nothing was changed"
+            f"{option} {directory}: already holds a run ({there}); go on with it "
+            f"by --resume {directory}, or choose another {option}; nothing was changed"
         )
 
 

@@ -6,16 +6,24 @@ import signal
 import sys
 import traceback
 from pathlib import Path
+from types import SimpleNamespace
 
+import beartype
+import cattrs  # noqa: F401, imported before the fork, which shares it
+import jaxtyping
+import sklearn.datasets  # noqa: F401
 import torch
+from matplotlib.figure import Figure
+from moments import watch
 
 import rulesearch.figures
-import rulesearch.search.command  # noqa: F401, imported before the fork, which shares it
+import rulesearch.kernels.einsum
+import rulesearch.search.command  # noqa: F401
 from rulesearch.console import process
 from rulesearch.search import __main__ as command
 from rulesearch.search import config as config_module
 from rulesearch.search import stages
-from rulesearch.selection import Effort
+from rulesearch.selection import Effort, baseline
 
 EFFORT = Effort(
     common_tasks=2,
@@ -36,12 +44,13 @@ ARGUMENTS = [
 ]
 
 
-def began(folder, watch=None):
+def began(folder, do=None, drawn=False):
     """A process that begins or goes on with a small run in a folder; what it says is beside it.
 
     Args:
         folder: of the run.
-        watch: an audit hook for the process, or None.
+        do: called at every moment of the run, see `moments.watch`, or None.
+        drawn: whether figures are drawn, which takes longer than all else, or sketched.
 
     Returns:
         Its id; to be waited for.
@@ -52,16 +61,19 @@ def began(folder, watch=None):
     code = 99
     try:
         torch.set_num_threads(1)
+        jaxtyping.config.update("jaxtyping_disable", True)  # checks of shapes are for other tests
+        beartype.beartype = lambda function: function
         config_module.EASIER["digits"] = (4, EFFORT)
         stages.CHECKPOINT_EVERY = 2
+        make_small(setattr, drawn)
         log = os.open(said_in(folder), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         for stream in (1, 2):
             os.dup2(log, stream)
         sys.stdout, sys.stderr = (os.fdopen(n, "w", closefd=False) for n in (1, 2))
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        if watch:
-            sys.addaudithook(watch)
+        if do:
+            watch(folder, do)
         resumed = (folder / "config.json").exists()
         arguments = ["--resume", str(folder)] if resumed else [*ARGUMENTS, "--out", str(folder)]
         process(lambda: command.main([*arguments, "--quiet"]))
@@ -74,6 +86,26 @@ def began(folder, watch=None):
         os._exit(code)
 
 
+def make_small(put, drawn=False):
+    """Have searches try two rates for a baseline, and sketch their figures.
+
+    Args:
+        put: sets an attribute, as `setattr` does.
+        drawn: whether figures are drawn nevertheless.
+    """
+    put(baseline, "OCTAVES", 0)
+    put(baseline, "WIDENINGS", 0)
+    put(baseline, "optimize", SimpleNamespace(minimize_scalar=lambda loss, **_: loss(7.5)))
+    if not drawn:
+        put(Figure, "savefig", _sketch)
+
+
+def _sketch(figure, path, metadata):
+    """The lines of a figure as numbers, in place of a drawing."""
+    lines = [line.get_xydata().tolist() for axes in figure.axes for line in axes.lines]
+    Path(path).write_text(f"{sorted(metadata)} {lines}")
+
+
 def ended(pid):
     """The exit code of a process, minus the signal's number where one killed it."""
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -82,20 +114,6 @@ def ended(pid):
 def said_in(folder):
     """The file beside a run that takes what its processes say."""
     return folder.with_name(f"{folder.name}.log")
-
-
-def changes_of(folder, do):
-    """An audit hook: `do` is called before every write, rename and removal in a folder."""
-    inside = str(folder)
-
-    def watch(event, details):
-        changing = event in ("os.rename", "os.remove", "os.mkdir") or (
-            event == "open" and isinstance(details[1], str) and bool(set(details[1]) & set("wxa+"))
-        )
-        if changing and str(details[0]).startswith(inside):
-            do()
-
-    return watch
 
 
 def content(folder):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_runs import ARGUMENTS, EFFORT, content
+from small_runs import ARGUMENTS, EFFORT, content, make_small
 
 from rulesearch import search
 from rulesearch.data import load_data
@@ -31,6 +31,11 @@ SMALL = Config(
     effort=EFFORT,
 )
 POOL = Pool(T0="-e_post*y_pre", T1="-e_post*e_pre")
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    make_small(monkeypatch.setattr)
 
 
 def write_data(path, seed):
@@ -176,6 +181,24 @@ def test_a_stopped_search_goes_on_from_python_and_is_read_back(tmp_path, digits)
     again = search(POOL, digits, SMALL, run=tmp_path / "run", on_step=steps.append)
     assert (again, steps) == (done, [])
     assert replace(done, seconds=0) == replace(whole, seconds=0)
+
+
+def test_a_folder_that_can_be_no_run_is_refused_by_the_name_of_the_argument(tmp_path, digits):
+    (tmp_path / "thesis.tex").touch()
+    where = f"run {tmp_path}"
+    with pytest.raises(RuleSearchError) as refusal:
+        search(POOL, digits, SMALL, run=tmp_path)
+    assert refusal.value.lines == (
+        f"{where}: is not empty and holds no run (thesis.tex is there); choose another run; "
+        "nothing was changed",
+    )
+    with pytest.raises(RuleSearchError) as refusal:
+        search(POOL, digits, SMALL, run=tmp_path / "thesis.tex")
+    assert refusal.value.lines == (
+        f"{where}/thesis.tex: {tmp_path}/thesis.tex is not a directory; choose another run; "
+        "nothing was changed",
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_a_run_begun_by_the_command_goes_on_from_python(tmp_path, monkeypatch, digits):

@@ -66,7 +66,7 @@ def search(
         return carry_out(request, Stages(None, on_step, on_stage))
     directory = Path(run)
     if not holds_run(directory):
-        work = beginning(request, directory)
+        work = beginning(request, directory, "run")
     else:
         where = f"run {directory}"
         request = compared(request, open_run(directory), where)
@@ -102,14 +102,19 @@ def made_with(request: Request) -> dict[str, str]:
 
 
 @contextmanager
-def beginning(request: Request, directory: Path) -> Iterator[Run]:
+def beginning(request: Request, directory: Path, option: str = "--out") -> Iterator[Run]:
     """A new run directory, which this process has to itself.
+
+    Args:
+        request: to be kept there.
+        directory: new or empty.
+        option: by which it was asked for.
 
     Raises:
         RuleSearchError: it holds a run or other files, or cannot be written.
     """
-    create_run(directory, record(request))
-    with at_work(directory, made_with(request), f"--out {directory}") as run:
+    create_run(directory, record(request), option)
+    with at_work(directory, made_with(request), f"{option} {directory}") as run:
         yield run
 
 
