@@ -79,6 +79,20 @@ def test_the_small_run_makes_every_kind_of_change(whole):
     assert kinds["half written"] == kinds["before open"] > kinds["before fsync"] > 20
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("before rename", "interrupted before anything was written\n"),
+        ("after rename", "interrupted; go on with --resume {}\n"),
+    ],
+)
+def test_an_interrupt_says_whether_there_is_a_run_to_go_on_with(tmp_path, whole, change, said):
+    _, moments, _ = whole
+    folder = tmp_path / "run"
+    assert stopped_at(folder, moments.index(change), signal.SIGINT) == 130  # of config.json
+    assert said_in(folder).read_text() == said.format(folder)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("by", SIGNALS, ids=lambda s: s.name)
 def test_a_run_stopped_before_within_and_after_every_change(tmp_path, whole, by):

@@ -19,8 +19,9 @@ from rulesearch.console import (
     process,
 )
 from rulesearch.errors import RuleSearchError
+from rulesearch.runs import holds_run
 from rulesearch.search.arguments import CALLED, read
-from rulesearch.search.paths import look
+from rulesearch.search.paths import directory, look
 
 DONE, FAILED, REFUSED = 0, 1, 2
 
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None, called: str = CALLED) -> int:
         arguments: of the command line; None for those of the process.
         called: what the command was called as, for its help.
     """
-    grammar, run = "", None
+    grammar, place, run = "", None, None
     with ExitStack() as held:
         try:
             command = read(sys.argv[1:] if arguments is None else arguments, called)
@@ -56,15 +57,17 @@ def main(arguments: Sequence[str] | None = None, called: str = CALLED) -> int:
                 work.explain(pool, config, command)
                 return DONE
             request = work.prepared(command, pool, config)
+            place = command.resume or directory(command)
             interruptible()
-            run = held.enter_context(work.opened(command, request))
+            run = held.enter_context(work.opened(command, request, place))
             grammar = ""
             work.carry_through(request, run, command.quiet)
         except RuleSearchError as error:
             _complain(error, grammar)
             return REFUSED if run is None else FAILED
         except KeyboardInterrupt as stop:
-            _say(f"interrupted; go on with --resume {run.path}" if run else NOTHING_WRITTEN)
+            begun = place is not None and holds_run(place)
+            _say(f"interrupted; go on with --resume {place}" if begun else NOTHING_WRITTEN)
             return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
     return DONE
 

@@ -24,7 +24,7 @@ from rulesearch.runs import at_work
 from rulesearch.search.arguments import Command
 from rulesearch.search.config import Config, check
 from rulesearch.search.forecast import Forecast, phases
-from rulesearch.search.paths import directory, unfinished
+from rulesearch.search.paths import unfinished
 from rulesearch.search.request import Request, prepare
 from rulesearch.search.whole import beginning, compared, keep, made_with
 
@@ -69,15 +69,15 @@ def prepared(command: Command, pool: Pool, config: Config) -> Request:
     return request
 
 
-def opened(command: Command, request: Request) -> AbstractContextManager[Run]:
-    """The run directory of a search that can be met, for this process alone.
+def opened(command: Command, request: Request, place: Path) -> AbstractContextManager[Run]:
+    """The run directory of a search that can be met, at its place, for this process alone.
 
     Raises:
         RuleSearchError: it holds a run, cannot be written, or another process works on it.
     """
     if command.resume:
-        return at_work(command.resume, made_with(request), f"--resume {command.resume}")
-    return beginning(request, directory(command))
+        return at_work(place, made_with(request), f"--resume {place}")
+    return beginning(request, place)
 
 
 def carry_through(request: Request, run: Run, quiet: bool) -> None:
