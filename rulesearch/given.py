@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -93,14 +93,14 @@ def given(
     )
     _check_shapes(found, len(pool))
     _check_watched(found)
-    return Given(
-        found.theta,
-        matrices,
-        own,
-        path,
-        found.sizes,
-        *((x, labels.long()) for x, labels in sets.values()),
-    )
+    train_set, query_set = _whole(found.train), _whole(found.query)
+    probe_set = query_set if found.probe is found.query else _whole(found.probe)
+    return replace(found, train=train_set, query=query_set, probe=probe_set)
+
+
+def _whole(examples: Examples) -> Examples:
+    x, labels = examples
+    return x, labels.long()
 
 
 def refuse_other_than_pool(pool: Any) -> None:
@@ -327,8 +327,9 @@ def _check_finite(name: str, tensor: Tensor) -> None:
 def _sum(tensor: Tensor) -> float:
     if tensor.device.type != "cpu":
         return float(tensor.sum())
-    # NumPy's takes one thread, and torch's would wait for each other where others use the cores.
-    return float(tensor.detach().numpy().sum())
+    # NumPy's takes one thread, and torch's would wait for each other where others use the cores;
+    # `einsum` adds without the pairs that make `sum` accurate.
+    return float(np.einsum(tensor.detach().numpy(), range(tensor.ndim), ()))
 
 
 def check_constants(terms: Iterable[Term], dtype: torch.dtype) -> None:

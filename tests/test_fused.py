@@ -358,7 +358,6 @@ def test_memory_of_the_paper_s_network(pool, steps, most):
         steps=steps,
         queries=50,
         slots=slots,
-        skips=True,
     )
     assert 4 * place.length < most
 

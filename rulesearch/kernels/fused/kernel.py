@@ -68,7 +68,8 @@ class FusedKernel:
         data = _arrays(batch)
         steps = data.x.shape[1]
         starts, slots = self.checkpoints(data.theta, steps) if gradient else _none(data.theta)
-        kept = self._kept(data, keep_weights)
+        skips = self._skips(data)
+        kept = self._kept(data, keep_weights, skips)
         pixels = max(map(len, kept), default=0)
         where = layout(
             self.order,
@@ -79,12 +80,11 @@ class FusedKernel:
             steps=steps,
             queries=data.query_x.shape[1],
             slots=slots,
-            skips=self.skips,
         )
         results = _results(data, bool(gradient), keep_weights)
         text = _source(self.order, self._carrier, str(data.theta.dtype))
         run(
-            Job(cache.load(text), data, kept, where, starts, results),
+            Job(cache.load(text), data, kept, skips, where, starts, results),
             torch.get_num_threads(),
         )
         return _outcome(results, gradient)
@@ -94,14 +94,29 @@ class FusedKernel:
         name = str(dtype).removeprefix("torch.")
         return ahead.compiling(_source(self.order, self._carrier, name))
 
-    def _kept(self, data: Arrays, keep_weights: bool) -> list[np.ndarray]:
+    def _skips(self, data: Arrays) -> NDArray[np.bool_]:
+        """For each lifetime, whether pixels that are zero are left out.
+
+        Where nothing in an image is lit, and a factor on the post side may be infinite, no lit
+        pixel would show that such a factor times zero is no number.
+        """
+        groups = self.order.groups
+        scalars = [part.scalar for group in groups for part in group.parts]
+        if not self.skips or self.order.plan.bounded(*(g.post for g in groups), *scalars):
+            return np.full(len(data.theta), self.skips)
+        return np.asarray((data.x != 0).any(2).all(1))
+
+    def _kept(self, data: Arrays, keep_weights: bool, skips: NDArray[np.bool_]) -> list[np.ndarray]:
         """For each lifetime, the pixels that are not zero throughout, or all of them."""
         everything = np.arange(self.sizes[0])
         # The weights of a pixel that is always zero still change where a group lets them.
-        if keep_weights or not self.skips or not drops_columns(self.order.plan):
+        if keep_weights or not skips.any() or not drops_columns(self.order.plan):
             return [everything] * len(data.theta)
         lit = (data.x != 0).any(1) | (data.query_x != 0).any(1)
-        return [np.flatnonzero(row) for row in lit]
+        return [
+            np.flatnonzero(row) if some else everything
+            for row, some in zip(lit, skips, strict=True)
+        ]
 
     def checkpoints(self, theta: Array, steps: int) -> tuple[list[NDArray[np.int64]], int]:
         """Steps before which the weights are kept, and blocks of weights that the adjoint needs.

@@ -112,7 +112,6 @@ def layout(
     steps: int,
     queries: int,
     slots: int,
-    skips: bool,
 ) -> Layout:
     """Lay out a lifetime.
 
@@ -125,7 +124,6 @@ def layout(
         steps: training examples.
         queries: query examples.
         slots: blocks of weights to keep beside those in use, for the adjoint; 0 for forward only.
-        skips: whether rows of dark pixels are skipped.
     """
     depth = len(sizes) - 1
     step = lanes(itemsize)
@@ -146,7 +144,6 @@ def layout(
     )
     table[:depth, SOURCE] = sources
     table[:, LIT_END] = table[:, TOUCHED_END] = rows
-    table[0, SKIPS] = skips
     # The list of all rows comes first, then those of the pixels, which change with every step.
     table[0, LIT] = max(rows)
     table[0, TOUCHED] = max(rows) + rows[0]

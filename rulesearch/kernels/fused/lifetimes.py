@@ -27,6 +27,7 @@ from rulesearch.kernels.fused.layout import (
     ROWS,
     SCRATCH,
     SIZE,
+    SKIPS,
     SOURCE,
     THETA,
     WIDTH,
@@ -78,7 +79,8 @@ class Job:
     Attributes:
         module: the generated one.
         data: what they start from.
-        kept: for each lifetime, the pixels that are not left out.
+        kept: for each lifetime, the pixels that are not left out throughout.
+        skips: for each lifetime, whether pixels are left out at steps where they are dark.
         where: the layout.
         starts: for each lifetime, steps before which the weights are kept, ascending from 0.
         results: where the answers go.
@@ -87,6 +89,7 @@ class Job:
     module: ModuleType
     data: Arrays
     kept: list[NDArray[np.intp]]
+    skips: NDArray[np.bool_]
     where: Layout
     starts: list[NDArray[np.int64]]
     results: Results
@@ -197,6 +200,7 @@ def _put(job: Job, b: int, s: Array, table: NDArray[np.int64]) -> None:
         len(kept),
         -(-(len(kept) + 1) // ROW_BLOCK) * ROW_BLOCK,
     )
+    table[0, SKIPS] = job.skips[b]
     for i, size in enumerate(table[:, SIZE]):
         s[table[i, ONES] :][: table[i, ROWS]] = 0
         s[table[i, ONES] :][:size] = 1

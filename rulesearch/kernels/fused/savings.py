@@ -65,7 +65,8 @@ def group_is_dark(plan: Plan, group: Group) -> bool:
     """Whether a group changes no weight of a dark pixel.
 
     What it takes from the post side, and its scalars, may be infinite: a lit pixel of the same
-    image then has a weight that is no number, and the lifetime has diverged all the same.
+    image then has a weight that is no number, and the lifetime has diverged all the same. Without
+    a lit pixel in an image, nothing is left out there (`FusedKernel`).
     """
     gone = vanishing(plan)
     pre = [part.pre for part in group.parts]
