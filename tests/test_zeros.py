@@ -45,7 +45,7 @@ SEPARATE = Pool(
     power="Max(z_post, 40)**32*e_pre",
     pole="e_post/y_pre",
     scaling="W*exp(800*y_post**4)",
-    scalar="-e_post*y_pre*sum_post(exp(900*e_post**2))",
+    scalar="-e_post*y_pre*exp(9000*sum_post(e_post**2)/n_post)",
     root_of_loss="sqrt(L - 5)*e_post*y_pre",
 )
 SYNAPSES = Pool(
