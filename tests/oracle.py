@@ -25,6 +25,9 @@ _OF_ONE = {
     "Abs": abs,
     "sign": lambda x: (x > 0) - (x < 0),
     "Heaviside": lambda x: 1.0 if x > 0 else 0.0 if x < 0 else 0.5,
+    "sigmoid": lambda x: math.exp(min(x, 0.0) - math.log1p(math.exp(-abs(x)))),
+    "relu": lambda x: max(x, 0.0),
+    "softplus": lambda x: max(x, 0.0) + math.log1p(math.exp(-abs(x))),
 }
 
 

@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation import Pool, Term
-from rulesearch.operators import OPERATORS, QUANTITIES
+from rulesearch.operators import COMMON, OPERATORS, QUANTITIES, operator_of
 
 SYMBOLS = {name: row.symbol for name, row in QUANTITIES.items()}
+#: What every term may call: the table, and what is given as expressions of it.
+ROWS = {**OPERATORS, **{name: operator_of(function) for name, function in COMMON.items()}}
 #: Quantities that a layer has an entry of its own for.
 
 #: Larger than what float64 still compares to twelve digits after a few sums.
@@ -64,7 +66,7 @@ def _calls(rows, children):
 
 def expressions(
     *,
-    operators=tuple(OPERATORS),
+    operators=tuple(ROWS),
     smooth=False,
     polynomial=False,
     symbols=tuple(SYMBOLS),
@@ -84,7 +86,7 @@ def expressions(
         singular: also what is infinite, has an infinite derivative, or jumps at 0 or 1/2: roots,
             poles, exponentials of powers, thresholds.
     """
-    rows = [*(OPERATORS[name] for name in operators), *own]
+    rows = [*(ROWS[name] for name in operators), *own]
     rows = [row for row in rows if row.smooth or not smooth]
     if polynomial:
         rows = [row for row in rows if row.drops]

@@ -158,9 +158,12 @@ def _class_of(name: str, arguments: tuple[Symbol, ...], body: Expr) -> Any:
 
 #: Given here, and known to every term; a grammar file may define its own by the same name. Each is
 #: safe at any argument, and so is its derivative, which follows from the definition: half a step
-#: of relu at 0, as of Max.
+#: of relu at 0, as of Max. sigmoid and all derivatives are right in their last digits far below 0
+#: too; softplus is 0 there where 1 and its exponential cannot be told apart.
 COMMON: Mapping[str, Any] = {
-    "sigmoid": operator("sigmoid", lambda x: (1 + sympy.tanh(x / 2)) / 2),
+    "sigmoid": operator(
+        "sigmoid", lambda x: sympy.exp(sympy.Min(x, 0)) / (1 + sympy.exp(-sympy.Abs(x)))
+    ),
     "relu": operator("relu", lambda x: sympy.Max(x, 0)),
     "softplus": operator(
         "softplus", lambda x: sympy.Max(x, 0) + sympy.log(1 + sympy.exp(-sympy.Abs(x)))
