@@ -852,6 +852,8 @@ def test_what_is_merely_measured_is_a_note(terms, notes):
         "exp(n_post**3)*W",
         "sqrt(-W)*exp(1e6*y_pre)",
         "1/erf(Heaviside(y_pre))",
+        "sum_post(exp(900*e_post**2))",
+        "sum_pre(exp(1e4*W**4))",
     ],
 )
 def test_a_term_that_is_finite_somewhere_is_taken(text):

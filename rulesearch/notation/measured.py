@@ -130,8 +130,11 @@ def _wide() -> tuple[Known, ...]:
     rng = np.random.default_rng(20230208)
     layers = []
     for post, pre in WIDE:
-        usual = _usual(rng, DRAWS, post, pre)
-        for layer in (usual, {**usual, **_unusual(rng, DRAWS, post, pre)}):
+        unusual = _unusual(rng, DRAWS, post, pre)
+        # All small together, for exponentials that are summed over the layer.
+        size = np.geomspace(1e-3, 1, DRAWS)[:, None, None]
+        small = _with_potential({name: value * size for name, value in unusual.items()})
+        for layer in (_usual(rng, DRAWS, post, pre), unusual, small):
             sizes = {n: _sizes(rng, DRAWS) for n in ("n_pre", "n_post")}
             layers.append(_known({**layer, **sizes}))
     return tuple(layers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -65,7 +66,9 @@ def parse(
         what, _, advice = fault.partition("; ")
         raise RuleSearchError(f"{what} of {echo(text)}; {advice}")
     try:
-        tree = ast.parse(text, mode="eval")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)  # 1if, 1_or: refused below
+            tree = ast.parse(text, mode="eval")
     except SyntaxError as error:
         place = f" at column {error.offset}" if error.offset else ""
         raise RuleSearchError(
