@@ -429,6 +429,16 @@ def test_explain_runs_nothing(tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_was_merely_measured_of_a_pool_is_said(digits, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    terms = {"T0": "-e_post*y_pre", "T1": "-e_post*y_pre*Heaviside(2 + sin(y_post))"}
+    line = "term T1: may add nothing to the pool; wherever tried, T1 = T0"
+    assert line in prepare(Pool(**terms), digits, SMALL).messages
+    flags = [part for text in terms.values() for part in ("--term", text)]
+    assert main([*flags, "--explain"]) == 0
+    assert line in capsys.readouterr().out.splitlines()
+
+
 def test_explain_shows_the_fused_kernel_and_compiles_nothing(tmp_path, monkeypatch, capsys):
     def compiling(*arguments):
         raise AssertionError("it is shown, and not run")

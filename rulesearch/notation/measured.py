@@ -151,9 +151,12 @@ def notes(groups: Mapping[str, Mapping[str, Expr]]) -> Iterator[str]:
         groups: where terms meet, as in " in layer 2" ("" for everywhere) -> name -> expression.
     """
     said: set[str | frozenset[str]] = set()
+    # One expression may stand under several names, and meet others in many layers.
+    at = {e: i for i, e in enumerate(dict.fromkeys(e for g in groups.values() for e in g.values()))}
+    values = _columns(list(at))
     for place, group in groups.items():
         names = list(group)
-        columns = _columns(list(group.values()))
+        columns = values[:, [at[expression] for expression in group.values()]]
         largest = np.nanmax(np.where(np.isfinite(columns), np.abs(columns), 0.0), axis=0)
         for i in np.flatnonzero(largest == 0):
             if (line := f"term {names[i]}: was zero wherever tried") not in said:

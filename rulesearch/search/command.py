@@ -157,6 +157,8 @@ def explain(pool: Pool, config: Config, command: Command) -> None:
         ],
         pool.where,
     )
+    for note in pool.notes:
+        _say(console, note)
     console.print()
     _say(console, str(plan))
     adds = [plan.multiply_adds(post, pre) for pre, post in layers]

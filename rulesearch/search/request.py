@@ -75,7 +75,7 @@ def prepare(pool: Pool, data: Data, config: Config) -> Request:
     within(pool, parse_needs(config.locality), config.neurons)
     depth = depth_of(data, config)
     pool = pool.in_network(depth)
-    notes = premises(pool, data, config)
+    notes = (*premises(pool, data, config), *pool.notes)
     population = population_of(pool, data, config)
     enough_memory(config, population.sizes, NORM_TASKS)
     protocol = config.meta_protocol()
