@@ -63,6 +63,34 @@ def test_a_constant_inside_a_part_is_a_difference():
     assert len(keys) == 4
 
 
+@pytest.mark.parametrize(
+    ("scaled", "plain"),
+    [
+        ("Max(2*W, 2*y_pre)", "2*Max(W, y_pre)"),
+        ("Max(W/10, y_pre, 0.05)", "Max(W, 10*y_pre, 0.5)/10"),
+        ("Min(pi*W, pi*y_pre - 2*pi)", "pi*Min(W, y_pre - 2)"),
+        ("Abs(pi*W - 3*pi*y_pre)", "pi*Abs(W - 3*y_pre)"),
+        ("sqrt(pi*Abs(W) + pi)", "sqrt(pi)*sqrt(Abs(W) + 1)"),
+        ("(2*W + 2*y_pre)**-3", "(W + y_pre)**-3/8"),
+        ("W*Heaviside(3*y_pre - 6)", "W*Heaviside(y_pre - 2)"),
+        (
+            "sum_post(W*Max(2*e_post, Min(4*y_post, 6)))",
+            "2*sum_post(W*Max(e_post, 2*Min(y_post, 3/2)))",
+        ),
+        ("relu(3*W)", "3*relu(W)"),
+        ("tanh(Max(2*W, 2*y_pre))", "tanh(2*Max(W, y_pre))"),
+    ],
+)
+def test_a_positive_constant_comes_out_of_a_call(scaled, plain):
+    one, other = Term.of("A", scaled), Term.of("B", plain)
+    assert one.key == other.key
+    assert sympy.N(one.factor / other.factor, 30) == pytest.approx(1)
+
+
+def test_a_negative_constant_stays_in_a_maximum():
+    assert Term.of("A", "Max(-W, -y_pre)").key != Term.of("B", "Max(W, y_pre)").key
+
+
 def test_an_operator_is_compared_by_its_definition():
     assert Term.of("A", softsign(W)).key == Term.of("B", -3 * W / (1 + Abs(W))).key
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import sympy
-from sympy import Add, Expr, Mul
+from sympy import Abs, Add, Expr, Heaviside, Integer, Max, Min, Mul, Pow, sign
 
 from rulesearch.errors import RuleSearchError
-from rulesearch.notation.canonical import canonical
+from rulesearch.notation.canonical import MOST_ROUNDS, canonical
 from rulesearch.notation.printing import text_of
 from rulesearch.notation.vocabulary import echo
 from rulesearch.operators import without_definitions
@@ -62,13 +62,57 @@ def compared(expression: Expr) -> Compared:
     plain = without_definitions(expression)
     if plain != expression:
         plain = canonical(plain, text_of(expression))
-    parts = coefficients(plain)
+    parts = coefficients(_unscaled(plain))
     if not parts:
         raise RuleSearchError(f"{echo(text_of(expression))} is zero; leave it out, or mend it")
     first = min(parts, key=text_of)
     factor = parts[first]
     form = Add(*(_quotient(c, factor) * part for part, c in parts.items()))
     return Compared(factor, form, text_of(form))
+
+
+def _unscaled(form: Expr) -> Expr:
+    """The form with positive constants taken out of calls that let them through.
+
+    Max(2*W, 2*y_pre) is 2*Max(W, y_pre). The form as it is where a number would grow too long.
+    """
+    if not form.has(Max, Min, Abs, sign, Heaviside, Pow):
+        return form
+    try:
+        for _ in range(MOST_ROUNDS):  # what comes out of a call may come out of one around it
+            before, form = form, canonical(_taken_out(form))
+            if form == before:
+                break
+    except RuleSearchError:
+        return form
+    return form
+
+
+def _taken_out(part: Expr) -> Expr:
+    if not part.args or part.is_number:
+        return part
+    arguments = [_taken_out(a) for a in part.args]
+    power = isinstance(part, Pow) and arguments[0].is_Add and arguments[1].is_Rational
+    if not power and not isinstance(part, (Max, Min, Abs, sign, Heaviside)):
+        return part.func(*arguments)
+    # Of a power the base alone, and of a Heaviside what SymPy adds is none of ours.
+    scaled = arguments if isinstance(part, (Max, Min)) else arguments[:1]
+    by = _scale(scaled)
+    inside = [Add(*(_quotient(n, by) * p for p, n in coefficients(a).items())) for a in scaled]
+    call = part.func(*inside, *arguments[len(scaled) :])
+    if isinstance(part, (sign, Heaviside)):
+        return call
+    return call * (by ** arguments[1] if power else by)
+
+
+def _scale(forms: list[Expr]) -> Expr:
+    """The size of the coefficient of their first part; the largest, where several have it."""
+    sizes: dict[Expr, list[Expr]] = {}
+    for form in forms:
+        for part, number in coefficients(form).items():
+            sizes.setdefault(part, []).append(abs(number))
+    symbols = [part for part in sizes if not part.is_number]
+    return max(sizes[min(symbols, key=text_of)], key=float) if symbols else Integer(1)
 
 
 def coefficients(form: Expr) -> dict[Expr, Expr]:
