@@ -121,6 +121,13 @@ def test_a_term_is_its_factor_times_its_form(term, layer):
     factor_times_form_is_the_term(term, layer)
 
 
+@settings(max_examples=60)
+@given(strategies.terms(singular=True))
+def test_a_form_is_its_own_form(term):
+    again = Term.of("B", term.form)
+    assert (again.key, again.factor) == (term.key, 1)
+
+
 # --- what hangs on it -------------------------------------------------------------------------
 
 
