@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
@@ -30,10 +30,11 @@ def process(main: Callable[[], int]) -> NoReturn:
         signal.signal(signal.SIGINT, _end)
     for stream in (sys.stdout, sys.stderr):
         spell_out(stream)
-    code = INTERRUPTED
     with _while_read():
-        with suppress(KeyboardInterrupt):  # between the command's own guards
+        try:
             code = main()
+        except KeyboardInterrupt as stop:  # between the command's own guards
+            code = code_of(stop)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)  # nothing is left to stop
     sys.exit(code)
@@ -58,6 +59,11 @@ def _while_read() -> Iterator[None]:
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM, as a batch system sends it before a job's time is up."""
+
+
+def code_of(stop: KeyboardInterrupt) -> int:
+    """The exit code of what was stopped so."""
+    return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
 
 
 def interruptible() -> None:

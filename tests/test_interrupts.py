@@ -93,6 +93,13 @@ def test_an_interrupt_says_whether_there_is_a_run_to_go_on_with(tmp_path, whole,
     assert said_in(folder).read_text() == said.format(folder)
 
 
+@pytest.mark.parametrize(("by", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_the_exit_code_is_the_signals_to_the_last_moment(tmp_path, whole, by, code):
+    before, moments, _ = whole
+    assert stopped_at(tmp_path / "run", len(moments) - 1, by) == code
+    assert content(tmp_path / "run") == before
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("by", SIGNALS, ids=lambda s: s.name)
 def test_a_run_stopped_before_within_and_after_every_change(tmp_path, whole, by):

@@ -10,14 +10,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from rulesearch.console import (
-    INTERRUPTED,
-    NOTHING_WRITTEN,
-    TERMINATED,
-    Terminated,
-    interruptible,
-    process,
-)
+from rulesearch.console import NOTHING_WRITTEN, code_of, interruptible, process
 from rulesearch.errors import RuleSearchError
 from rulesearch.runs import holds_run
 from rulesearch.search.arguments import CALLED, read
@@ -68,7 +61,7 @@ def main(arguments: Sequence[str] | None = None, called: str = CALLED) -> int:
         except KeyboardInterrupt as stop:
             begun = place is not None and holds_run(place)
             _say(f"interrupted; go on with --resume {place}" if begun else NOTHING_WRITTEN)
-            return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
+            return code_of(stop)
     return DONE
 
 
