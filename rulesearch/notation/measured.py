@@ -203,7 +203,9 @@ def _spanned(columns: Values) -> list[dict[int, float]]:
     scale = np.linalg.norm(values, axis=0)
     if not scale.all():
         return []
-    triangle, order = scipy.linalg.qr(values / scale, mode="r", pivoting=True)
+    # In two steps: pivoting is slow, and the triangle has far fewer rows.
+    triangle = np.linalg.qr(values / scale, mode="r")
+    triangle, order = scipy.linalg.qr(triangle, mode="r", pivoting=True)
     sizes = np.abs(np.diagonal(triangle))
     rank = int((sizes > RANK * sizes[0]).sum())
     basis = scipy.linalg.solve_triangular(triangle[:rank, :rank], triangle[:rank, rank:])
