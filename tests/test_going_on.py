@@ -147,7 +147,7 @@ def digits():
     return load_data("digits", shape=SMALL.shape)
 
 
-@pytest.mark.parametrize("kind", [Path, pytest.param(str, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", [Path, str])
 def test_a_run_directory_from_python_is_that_of_the_command(tmp_path, monkeypatch, digits, kind):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(config_module.EASIER, "digits", (4, EFFORT))
