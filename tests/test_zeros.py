@@ -524,7 +524,7 @@ def test_idle_rows_in_the_fused_kernels_updates_are_caught(monkeypatch):
     monkeypatch.setattr(fused_layers, "at_work", lambda parts: "True")
     start, theta = start_of(1), torch.zeros(2, dtype=torch.float64)
     theta[0] = 0.1
-    pool = Pool(A="-e_post*y_pre", B="exp(901*y_post**4)*y_pre")
+    pool = Pool(A="-e_post*y_pre", B="exp(901*z_post**4)*y_pre")
     fused_kernel._source.cache_clear()
     out = batches.run(pool, theta, start, kernel="fused", compile_for=pool.names)
     fused_kernel._source.cache_clear()
