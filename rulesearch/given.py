@@ -6,7 +6,6 @@ device. Nothing here computes with them, or knows what a kernel does.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -293,14 +292,13 @@ def _check_watched(found: Given) -> None:
 # --- numbers -------------------------------------------------------------------------------------
 
 
-def check_numbers(found: Given) -> None:
-    """Refuse what is not finite, or not in the dtype of the weights.
+def check_coefficients(found: Given) -> None:
+    """Refuse coefficients that are not finite, or not in the dtype of the weights.
 
     Raises:
         RuleSearchError: for the first.
     """
-    for name, tensor in (*_floating(found), ("theta", found.theta)):
-        _check_finite(name, tensor)
+    _check_finite("theta", found.theta)
     dtype = found.weights[0].dtype
     largest, reached = torch.finfo(dtype).max, float(found.theta.abs().max())
     if reached > largest:
@@ -310,10 +308,20 @@ def check_numbers(found: Given) -> None:
         )
 
 
+def check_numbers(found: Given) -> None:
+    """Refuse weights, feedback and examples that are not finite.
+
+    Looking at every number of them takes as long as a few steps, so it is done where a loss came
+    out not finite: then they may be the reason, and no rule is to blame.
+
+    Raises:
+        RuleSearchError: for the first.
+    """
+    for name, tensor in _floating(found):
+        _check_finite(name, tensor)
+
+
 def _check_finite(name: str, tensor: Tensor) -> None:
-    # A sum is fast, and not finite where an entry is not. The reverse may be an overflow.
-    if math.isfinite(_sum(tensor)):
-        return
     finite = tensor.isfinite()
     if not finite.all():
         place = (~finite).nonzero()[0].tolist()
@@ -322,14 +330,6 @@ def _check_finite(name: str, tensor: Tensor) -> None:
             f"{name}: {count} of {tensor.numel()} numbers not finite, the first {value:g} at "
             f"{place}; give finite numbers"
         )
-
-
-def _sum(tensor: Tensor) -> float:
-    if tensor.device.type != "cpu":
-        return float(tensor.sum())
-    # NumPy's takes one thread, and torch's would wait for each other where others use the cores;
-    # `einsum` adds without the pairs that make `sum` accurate.
-    return float(np.einsum(tensor.detach().numpy(), range(tensor.ndim), ()))
 
 
 def check_constants(terms: Iterable[Term], dtype: torch.dtype) -> None:

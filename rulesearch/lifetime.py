@@ -17,7 +17,14 @@ from rulesearch.asked import check_observables, check_points, terms_named
 from rulesearch.autograd import watched
 from rulesearch.choices import KernelName
 from rulesearch.errors import RuleSearchError
-from rulesearch.given import Given, Numbers, check_constants, check_numbers, given
+from rulesearch.given import (
+    Given,
+    Numbers,
+    check_coefficients,
+    check_constants,
+    check_numbers,
+    given,
+)
 from rulesearch.kernels import KERNELS, Batch, Kernel, Outcome, Unsupported
 from rulesearch.lowering import Plan, lower_terms
 from rulesearch.modes import plain
@@ -172,7 +179,7 @@ def _live(
     acts = torch.tensor(pool.mask(len(weights)), device=weights[0].device)
     # What stands where a term does not act counts for nothing, whatever it is.
     theta = torch.where(acts, theta, 0.0) if theta.ndim > 1 else theta
-    check_numbers(replace(found, theta=theta))
+    check_coefficients(replace(found, theta=theta))
     everywhere = _spread(theta, weights[0].shape[0], len(weights)).to(weights[0])
     everywhere = torch.where(acts, everywhere, 0.0)
 
@@ -190,6 +197,8 @@ def _live(
     keep = keep_weights or (bool(observe) and not at)
     run = partial(_run, kernel, plan, found.sizes, path)
     outcome, note = run(batch, asked, keep)
+    if not outcome.loss.isfinite().all():
+        check_numbers(found)
     observed: dict[str, Tensor] = {}
     if observe:
         stands = _weights_at(at, batch, run) if at else [_known(outcome.weights)]

@@ -204,8 +204,15 @@ ERRORS = {
         "feedback: a Tensor; give a list with one tensor [lifetimes, pre, post] for each layer",
     ),
     "feedback that is not finite": (
-        {"feedback": [spoiled(START.feedback[0], (0, 1, 2), -float("inf")), *START.feedback[1:]]},
-        "feedback[0]: 1 of 40 numbers not finite, the first -inf at [0, 1, 2]; give finite numbers",
+        # No term reads the error of the input layer, and with it the first of the matrices.
+        {
+            "feedback": [
+                START.feedback[0],
+                spoiled(START.feedback[1], (0, 1, 2), -float("inf")),
+                START.feedback[2],
+            ]
+        },
+        "feedback[1]: 1 of 24 numbers not finite, the first -inf at [0, 1, 2]; give finite numbers",
     ),
     "images without labels": (
         {"train": X},
