@@ -168,6 +168,13 @@ def test_a_text_that_hangs_fails():
         forever()
 
 
+def test_a_tower_of_numbers_is_refused_at_once():
+    tower = "**".join(["erf(pi)"] * 59)
+    with within(SECONDS), pytest.raises(RuleSearchError) as caught:
+        Pool(A=f"{tower}*W")
+    assert "more than 4 powers in an exponent in erf(pi)**erf(pi)" in str(caught.value)
+
+
 @pytest.mark.parametrize("first", range(0, 500, 100))
 def test_random_texts(first):
     assert set(outcomes(range(first, first + 100))) == {"read", "refused"}

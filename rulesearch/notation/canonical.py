@@ -42,6 +42,8 @@ MOST_PARTS = 500
 HIGHEST_POWER = 32
 #: No more tanh than this stand around what may not be real, sqrt(W).
 MOST_TANH = 4
+#: No more powers stand in an exponent that is a number, pi**(pi**pi).
+MOST_TOWER = 4
 #: Digits of a numerator or denominator: what a float64 holds.
 MOST_DIGITS = 300
 
@@ -164,6 +166,11 @@ def check_power(base: Expr, exponent: Expr, written: str) -> None:
                 "number, or its base one above 0; exp(a*log(b)) is b**a"
             )
         return
+    if len(exponent.atoms(Pow)) > MOST_TOWER:
+        # SymPy works a tower of irrational numbers out anew at every storey.
+        raise RuleSearchError(
+            f"more than {MOST_TOWER} powers in an exponent in {written}; write a number"
+        )
     if not (exponent.is_real and abs(exponent) <= HIGHEST_POWER):
         raise RuleSearchError(
             f"a power of {echo(str(exponent))} in {written}; at most {HIGHEST_POWER}"
