@@ -22,9 +22,9 @@ from rulesearch.data import load_data
 from rulesearch.errors import RuleSearchError
 from rulesearch.meta import lifetime_seeds
 from rulesearch.notation import Pool
-from rulesearch.notation.pool import PSEUDO_GRADIENT
-from rulesearch.plain import from_plain
+from rulesearch.notation.term import PSEUDO_GRADIENT
 from rulesearch.population import Population
+from rulesearch.records.plain import from_plain
 from rulesearch.result import Result
 from rulesearch.runs import open_run
 from rulesearch.search.config import Config

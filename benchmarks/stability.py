@@ -23,10 +23,10 @@ from typing import Any
 
 from rulesearch.data import load_data
 from rulesearch.errors import RuleSearchError
-from rulesearch.kept import read_stage, stage_labels, write_stage
 from rulesearch.notation import load_pool
 from rulesearch.result import Result
 from rulesearch.runs import create_run, reading
+from rulesearch.runs.kept import read_stage, stage_labels, write_stage
 from rulesearch.search import Config, prepare, search
 from rulesearch.search.whole import record
 from rulesearch.selection import Effort

@@ -22,8 +22,8 @@ from rulesearch.choices import KernelName, Law
 from rulesearch.data import ImageSet, TaskShape, draw_tasks
 from rulesearch.data.tasks import Sampling
 from rulesearch.lifetime import Lifetimes, choose_kernel, compiling, run_lifetimes
+from rulesearch.lifetime.modes import plain
 from rulesearch.lowering import lower_terms
-from rulesearch.modes import plain
 from rulesearch.network import as_matrices, draw_xavier, empty_rows, weight_shapes
 from rulesearch.notation import Pool
 from rulesearch.pathways import feedback_shapes

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rulesearch.documents import layout, read_document, sealed, unsealed
 from rulesearch.errors import RuleSearchError
-from rulesearch.plain import SCHEMA_VERSION, Count, Interval, Number, Record
+from rulesearch.records.documents import layout, read_document, sealed, unsealed
+from rulesearch.records.plain import SCHEMA_VERSION, Count, Interval, Number, Record
 
 NO_RULE = "no rule: what was selected does not learn"
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from rulesearch.autograd import watched
 from rulesearch.errors import RuleSearchError
 from rulesearch.lifetime import run_lifetimes
+from rulesearch.lifetime.autograd import watched
 from rulesearch.notation import Pool
 
 POOL = Pool(F0="-e_post*y_pre", F2="-e_post*e_pre", F3="-W")

@@ -11,9 +11,9 @@ from small_runs import ARGUMENTS, EFFORT, content, make_small
 
 from rulesearch import search
 from rulesearch.data import load_data
-from rulesearch.documents import digest_of, layout
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation import Pool
+from rulesearch.records.documents import digest_of, layout
 from rulesearch.result import Result
 from rulesearch.search import Config, stages
 from rulesearch.search import config as config_module

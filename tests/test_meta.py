@@ -31,8 +31,8 @@ from rulesearch.meta import (
     units,
 )
 from rulesearch.notation import Pool
-from rulesearch.plain import from_plain, to_plain
 from rulesearch.population import CHUNK, Population
+from rulesearch.records.plain import from_plain, to_plain
 from rulesearch.search.arguments import read
 from rulesearch.search.config import check
 from rulesearch.selection import Setting, trial_plan

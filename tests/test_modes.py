@@ -16,10 +16,10 @@ from test_population import population, same
 
 from rulesearch.data import TaskShape, load_data
 from rulesearch.kernels import KERNELS
+from rulesearch.lifetime.modes import plain
 from rulesearch.meta import fit
 from rulesearch.meta.protocols import PROTOCOLS
 from rulesearch.meta.records import FitPlan
-from rulesearch.modes import plain
 from rulesearch.notation import Pool
 from rulesearch.search import Config, search
 from rulesearch.selection import Effort

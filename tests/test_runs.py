@@ -14,20 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rulesearch.documents import digest_of, layout
 from rulesearch.errors import RuleSearchError
-from rulesearch.kept import (
-    HistoryRow,
-    append_history,
-    makers,
-    read_checkpoint,
-    read_stage,
-    stage_labels,
-    write_checkpoint,
-    write_history,
-    write_stage,
-)
-from rulesearch.plain import from_plain, to_plain
+from rulesearch.records.documents import digest_of, layout
+from rulesearch.records.plain import from_plain, to_plain
 from rulesearch.result import (
     EliminationRecord,
     EvaluationRecord,
@@ -47,6 +36,17 @@ from rulesearch.runs import (
     reading,
     versions,
     write_result,
+)
+from rulesearch.runs.kept import (
+    HistoryRow,
+    append_history,
+    makers,
+    read_checkpoint,
+    read_stage,
+    stage_labels,
+    write_checkpoint,
+    write_history,
+    write_stage,
 )
 
 # Strategies: bottom up, so that a failing record shrinks to one odd field ------------------------

@@ -18,8 +18,8 @@ from rulesearch.kernels.fused import cache
 from rulesearch.kernels.fused import kernel as fused_kernel
 from rulesearch.notation import Pool, load_pool
 from rulesearch.operators import operator_of
-from rulesearch.plain import from_plain, to_plain
 from rulesearch.population import Population
+from rulesearch.records.plain import from_plain, to_plain
 from rulesearch.result import Result
 from rulesearch.search import Config, prepare, search
 from rulesearch.search import config as config_module

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rulesearch.errors import RuleSearchError
 from rulesearch.lifetime import Lifetimes
 from rulesearch.meta import ROBUST, Fit, fit_together
-from rulesearch.plain import from_plain, to_plain
+from rulesearch.records.plain import from_plain, to_plain
 from rulesearch.selection import (
     Effort,
     Rate,

@@ -15,7 +15,6 @@ from rich.console import Console
 
 from rulesearch.data import load_data
 from rulesearch.errors import RuleSearchError
-from rulesearch.kept import read_stage
 from rulesearch.lowering import lower_terms
 from rulesearch.meta import Fit
 from rulesearch.notation import (
@@ -34,6 +33,7 @@ from rulesearch.population import Population
 from rulesearch.report import latex, pool_table, result_text
 from rulesearch.result import PoolEntry, Result, equation
 from rulesearch.runs import open_run, reading
+from rulesearch.runs.kept import read_stage
 from rulesearch.search import Config, prepare, search
 from rulesearch.search import config as config_module
 from rulesearch.search.__main__ import main

@@ -41,8 +41,8 @@ from rulesearch.meta import (
     units,
 )
 from rulesearch.notation import Pool
-from rulesearch.plain import from_plain, to_plain
 from rulesearch.population import Memory, Population
+from rulesearch.records.plain import from_plain, to_plain
 from rulesearch.updates import norms
 
 Values = NDArray[np.float64]

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from rulesearch.lifetime import Lifetimes
+from rulesearch.lifetime.modes import plain
 from rulesearch.meta.optimiser import adam, soft_threshold, unit_votes
 from rulesearch.meta.records import Fit, FitPlan, Lost, MetaState, StepRecord
-from rulesearch.modes import plain
 from rulesearch.scoring import diverged, scored
 
 PATIENCE = 20

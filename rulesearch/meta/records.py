@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rulesearch.meta.protocols import MetaProtocol
-from rulesearch.plain import Count, Finite
+from rulesearch.records.plain import Count, Finite
 
 
 @dataclass(frozen=True)

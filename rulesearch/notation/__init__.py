@@ -16,9 +16,9 @@ from rulesearch.notation.loading import pool_to_plain as pool_to_plain
 from rulesearch.notation.measured import values_of as values_of
 from rulesearch.notation.parsing import parse as parse
 from rulesearch.notation.pool import Pool as Pool
-from rulesearch.notation.pool import Term as Term
 from rulesearch.notation.printing import latex_of as latex_of
 from rulesearch.notation.printing import text_of as text_of
+from rulesearch.notation.term import Term as Term
 from rulesearch.operators import COMMON, QUANTITIES
 from rulesearch.operators import operator as operator
 from rulesearch.operators import sum_post as sum_post

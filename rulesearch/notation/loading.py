@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copyreg
 import tomllib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -181,3 +182,11 @@ def _operator(name: str, row: Any, before: Mapping[str, Any]) -> Any:
     except RuleSearchError as error:
         raise error.located(f"operator {name}") from None
     return defined(name, list(arguments.values()), body)
+
+
+def _as_text(pool: Pool) -> tuple[Callable[..., Pool], tuple[dict[str, Any]]]:
+    return pool_from_plain, (pool_to_plain(pool),)
+
+
+# A pool travels as text: classes of its own operators live in the process that made them.
+copyreg.pickle(Pool, _as_text)

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
-from rulesearch.plain import Number
+from rulesearch.records.plain import Number
 from rulesearch.report.tables import Expression, Kind, Sheet, Trimmed
 from rulesearch.result import (
     NO_RULE,

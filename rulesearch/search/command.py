@@ -14,13 +14,13 @@ from rich.text import Text
 
 from rulesearch.data import input_and_output, load_data
 from rulesearch.errors import RuleSearchError
-from rulesearch.kept import Run, history
 from rulesearch.locality import classify, parse_needs, within
 from rulesearch.lowering import lower_terms
 from rulesearch.notation import Pool, load_pool, pool_from_plain, pool_from_text
-from rulesearch.plain import from_plain
+from rulesearch.records.plain import from_plain
 from rulesearch.report import print_pool, progress, result_text, trial_means
 from rulesearch.runs import at_work
+from rulesearch.runs.kept import Run, history
 from rulesearch.search.arguments import Command
 from rulesearch.search.config import Config, check
 from rulesearch.search.forecast import Forecast, phases

@@ -20,7 +20,7 @@ from rulesearch.choices import (
     ProtocolName,
 )
 from rulesearch.errors import RuleSearchError
-from rulesearch.plain import Count, Finite, Within, problems
+from rulesearch.records.plain import Count, Finite, Within, problems
 from rulesearch.selection.effort import Effort
 
 if TYPE_CHECKING:  # what computes is imported where it is used: the command's help needs none

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import torch
 
+from rulesearch.lifetime.modes import plain
 from rulesearch.meta import ROBUST, Fit, FitPlan, lifetime_seeds
-from rulesearch.modes import plain
 from rulesearch.notation import Pool
-from rulesearch.notation.pool import PSEUDO_GRADIENT
+from rulesearch.notation.term import PSEUDO_GRADIENT
 from rulesearch.population import Population, shared_by_workers
 from rulesearch.result import Result
 from rulesearch.search.record import evaluation_of, result_of

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from rulesearch.locality import classify
 from rulesearch.meta import Fit
 from rulesearch.notation import Pool
-from rulesearch.plain import to_plain
+from rulesearch.records.plain import to_plain
 from rulesearch.result import (
     EliminationRecord,
     EvaluationRecord,

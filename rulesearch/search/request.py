@@ -8,13 +8,13 @@ from typing import Any
 from rulesearch.choices import KernelName
 from rulesearch.data import Data
 from rulesearch.errors import RuleSearchError
-from rulesearch.given import refuse_other_than_pool
 from rulesearch.kernels.fused.cache import cache_folder
 from rulesearch.lifetime import choose_kernel
+from rulesearch.lifetime.given import refuse_other_than_pool
+from rulesearch.lifetime.modes import plain
 from rulesearch.locality import parse_needs, within
 from rulesearch.lowering import lower_terms
 from rulesearch.meta import lifetime_seeds, units
-from rulesearch.modes import plain
 from rulesearch.notation import Pool
 from rulesearch.pathways import pathway
 from rulesearch.population import Population

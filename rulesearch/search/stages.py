@@ -6,7 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from rulesearch.kept import (
+from rulesearch.meta import Fit, FitPlan, MetaState, StepRecord, fit_together
+from rulesearch.population import Population
+from rulesearch.report import history_row
+from rulesearch.runs.kept import (
     HistoryRow,
     Run,
     append_history,
@@ -15,9 +18,6 @@ from rulesearch.kept import (
     write_checkpoint,
     write_stage,
 )
-from rulesearch.meta import Fit, FitPlan, MetaState, StepRecord, fit_together
-from rulesearch.population import Population
-from rulesearch.report import history_row
 from rulesearch.selection import FitFunction, Measure, Overlaps
 from rulesearch.statistics import Outcomes, measure
 from rulesearch.updates import overlaps

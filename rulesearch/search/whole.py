@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from rulesearch.data import Data
-from rulesearch.documents import writing
 from rulesearch.errors import RuleSearchError
-from rulesearch.kept import Run, go_on, history, makers, write_history
 from rulesearch.notation import Pool, pool_to_plain
-from rulesearch.plain import to_plain
+from rulesearch.records.documents import writing
+from rulesearch.records.plain import to_plain
 from rulesearch.result import Result
 from rulesearch.runs import (
     RunConfig,
@@ -27,6 +26,7 @@ from rulesearch.runs import (
     write_result,
     write_rule,
 )
+from rulesearch.runs.kept import Run, go_on, history, makers, write_history
 from rulesearch.search.config import FREE, Config, flag
 from rulesearch.search.engine import carry_out
 from rulesearch.search.request import Request, prepare

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Annotated, TypeAlias
 
 from rulesearch.errors import RuleSearchError
-from rulesearch.plain import Within, outside
+from rulesearch.records.plain import Within, outside
 
 MOST = 10**6
 """Of anything that is counted here; more would not end."""

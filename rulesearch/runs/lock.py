@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from rulesearch.documents import writing
 from rulesearch.errors import RuleSearchError
+from rulesearch.records.documents import writing
 
 LOCK = ".lock"
 """Name of the file that is locked; it goes with its owner, unless that was killed."""

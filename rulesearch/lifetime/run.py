@@ -13,11 +13,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rulesearch.asked import check_observables, check_points, terms_named
-from rulesearch.autograd import watched
 from rulesearch.choices import KernelName
 from rulesearch.errors import RuleSearchError
-from rulesearch.given import (
+from rulesearch.kernels import KERNELS, Batch, Kernel, Outcome, Unsupported
+from rulesearch.lifetime.asked import check_observables, check_points, terms_named
+from rulesearch.lifetime.autograd import watched
+from rulesearch.lifetime.given import (
     Given,
     Numbers,
     check_coefficients,
@@ -25,9 +26,8 @@ from rulesearch.given import (
     check_numbers,
     given,
 )
-from rulesearch.kernels import KERNELS, Batch, Kernel, Outcome, Unsupported
+from rulesearch.lifetime.modes import plain
 from rulesearch.lowering import Plan, lower_terms
-from rulesearch.modes import plain
 from rulesearch.notation import Pool
 from rulesearch.observables import OBSERVABLES
 from rulesearch.pathways import Pathway

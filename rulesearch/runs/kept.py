@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote_plus
 
-from rulesearch.documents import as_line, read_document, replace_file, sealed, writing
 from rulesearch.errors import RuleSearchError
-from rulesearch.plain import SCHEMA_VERSION, Count, Number, Record, from_plain, to_plain
+from rulesearch.records.documents import as_line, read_document, replace_file, sealed, writing
+from rulesearch.records.plain import SCHEMA_VERSION, Count, Number, Record, from_plain, to_plain
 
 LONGEST_NAME = 120  # of a stage's file, well below the 255 bytes of common file systems
 

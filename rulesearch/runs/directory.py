@@ -27,7 +27,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rulesearch.documents import (
+from rulesearch.errors import RuleSearchError
+from rulesearch.records.documents import (
     digest_of,
     is_temporary,
     layout,
@@ -37,11 +38,10 @@ from rulesearch.documents import (
     sealed,
     writing,
 )
-from rulesearch.errors import RuleSearchError
-from rulesearch.kept import Run, all_kept, go_on, history, write_history
-from rulesearch.lock import LOCK, alone
-from rulesearch.plain import SCHEMA_VERSION, Count, Record, to_plain
+from rulesearch.records.plain import SCHEMA_VERSION, Count, Record, to_plain
 from rulesearch.result import Result
+from rulesearch.runs.kept import Run, all_kept, go_on, history, write_history
+from rulesearch.runs.lock import LOCK, alone
 
 PACKAGES = ("rulesearch", "torch", "sympy", "numpy", "scipy", "numba")  # what numbers depend on
 
@@ -276,7 +276,7 @@ def reading(directory: Path) -> Run:
 
 
 def read_history(directory: Path) -> list[dict[str, Any]]:
-    """The meta-steps of a run so far, see `rulesearch.kept.history`.
+    """The meta-steps of a run so far, see `rulesearch.runs.kept.history`.
 
     Raises:
         RuleSearchError: no run there, or a file of it is damaged.

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rulesearch.errors import RuleSearchError
-from rulesearch.plain import SCHEMA_VERSION, Json, from_plain, to_plain
+from rulesearch.records.plain import SCHEMA_VERSION, Json, from_plain, to_plain
 
 RecordType = TypeVar("RecordType")
 

@@ -1,0 +1,134 @@
+"""One candidate term: plain data that checks itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from sympy import Expr, Function
+
+from rulesearch.errors import RuleSearchError
+from rulesearch.notation.canonical import canonical, degree
+from rulesearch.notation.comparison import compared
+from rulesearch.notation.parsing import MOST_CHARACTERS, parse
+from rulesearch.notation.printing import latex_of, text_of
+from rulesearch.notation.vocabulary import echo
+from rulesearch.operators import OPERATORS, QUANTITIES, Index, index_of, without_definitions
+
+PSEUDO_GRADIENT: Expr = -QUANTITIES["e_post"].symbol * QUANTITIES["y_pre"].symbol
+
+
+@dataclass(frozen=True)
+class Term:
+    """One candidate update: the change of the synapse from pre-neuron k to post-neuron j.
+
+    Attributes:
+        name: what the pool calls it.
+        expression: its canonical SymPy expression.
+
+    Example:
+        >>> term = Term.of("F8", "-y_post*sum_post(e_post*sum_pre(W*y_pre))*e_pre")
+        >>> print(term, term.degree)
+        -y_post*e_pre*sum_post(e_post*z_post) 4
+    """
+
+    name: str
+    expression: Expr
+
+    @staticmethod
+    def of(name: str, source: Expr | str, operators: Mapping[str, Any] | None = None) -> Term:
+        """A term from an expression or from text.
+
+        Raises:
+            RuleSearchError: see `parse` and `canonical`; "term NAME" is put in front.
+        """
+        try:
+            if isinstance(source, str):
+                form = canonical(parse(source, operators), source.strip())
+            else:
+                form = canonical(source)
+            _check_readable(form)
+            compared(form)  # a definition may be zero, or too long when written out
+        except RuleSearchError as error:
+            raise error.located(f"term {name}") from None
+        return Term(name, form)
+
+    def __str__(self) -> str:
+        return text_of(self.expression)
+
+    @property
+    def text(self) -> str:
+        """The canonical expression in the notation of a term; `parse` reads it back."""
+        return text_of(self.expression)
+
+    @property
+    def factor(self) -> Expr:
+        """The constant, not zero, that `form` is times: `expression` is `factor*form`."""
+        return compared(self.expression).factor
+
+    @property
+    def form(self) -> Expr:
+        """The expression without its constant factor, operators of its own by their definitions.
+
+        Example:
+            >>> [str(Term.of("F", text).form) for text in ("-e_post*y_pre", "pi*y_pre*e_post/2")]
+            ['e_post*y_pre', 'e_post*y_pre']
+        """
+        return compared(self.expression).form
+
+    @property
+    def key(self) -> str:
+        """The text of the form: two terms are the same up to a constant if theirs agree."""
+        return compared(self.expression).key
+
+    def share(self, expression: Expr) -> float | None:
+        """What this term's coefficient must be for it to be the expression; None if none is.
+
+        Args:
+            expression: canonical, as that of a term.
+
+        Example:
+            >>> double = Term.of("F", "-2*e_post*y_pre")
+            >>> double.share(PSEUDO_GRADIENT), double.share(double.form)
+            (0.5, -0.5)
+        """
+        other = compared(expression)
+        return float(other.factor / self.factor) if other.key == self.key else None
+
+    @property
+    def latex(self) -> str:
+        """The expression as LaTeX."""
+        return latex_of(self.expression)
+
+    @property
+    def index(self) -> Index:
+        """The index set before the term is broadcast to {pre, post}."""
+        return index_of(self.expression)
+
+    @property
+    def degree(self) -> int | None:
+        """Degree as a polynomial in the local quantities, or None."""
+        return degree(without_definitions(self.expression))
+
+    @property
+    def operators(self) -> Mapping[str, Any]:
+        """The operators of its own that the term calls, by name."""
+        return _own_operators(self.expression)
+
+
+@lru_cache(maxsize=16_384)
+def _check_readable(form: Expr) -> None:
+    """Refuse a form whose text cannot be read again, as that of a run is."""
+    if len(text := text_of(form)) > MOST_CHARACTERS:
+        raise RuleSearchError(
+            f"{echo(text)} is {len(text)} characters when expanded; "
+            f"at most {MOST_CHARACTERS}; make it shorter"
+        )
+    parse(text, _own_operators(form))
+
+
+def _own_operators(expression: Expr) -> dict[str, Any]:
+    calls = {call.func for call in expression.atoms(Function)}
+    return {f.__name__: f for f in sorted(calls, key=str) if f.__name__ not in OPERATORS}
