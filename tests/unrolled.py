@@ -24,6 +24,9 @@ _OF_ONE = {
     "Abs": torch.abs,
     "sign": torch.sign,
     "Heaviside": lambda x: (1 + torch.sign(x)) / 2,
+    "sigmoid": torch.sigmoid,
+    "relu": lambda x: torch.maximum(x, torch.zeros_like(x)),
+    "softplus": lambda x: torch.logaddexp(x, torch.zeros_like(x)),
     "softsign": lambda x: x / (1 + torch.abs(x)),
 }
 _OF_MANY = {
