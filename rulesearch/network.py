@@ -26,15 +26,14 @@ def softplus(z: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
 
     torch's own switches to the identity above a threshold, which breaks finite differences. Its
     `logaddexp` and `log1p` round the last few values of a tensor otherwise than the rest, so that
-    a lifetime's bits would hang on its place in a batch; `exp` and `log` do not. In place, since
-    there are many calls for few neurons; so autograd cannot follow it, nor does it have to.
+    a lifetime's bits would hang on its place in a batch; `exp` and `log` do not.
     """
     scaled = BETA * z
-    small = scaled.abs().neg_().exp_()
+    small = torch.exp(-scaled.abs())
     above = 1.0 + small
     # log(1 + small): what the rounding of 1 + small has lost is made up for to first order.
-    tail = torch.log(above).sub_((above - 1.0).sub_(small).div_(above))
-    return scaled.relu_().add_(tail).div_(BETA)
+    tail = torch.log(above) - (above - 1.0 - small) / above
+    return (torch.relu(scaled) + tail) / BETA
 
 
 def slope(y: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
