@@ -70,9 +70,11 @@ def result_of(
     given_up = [f"{t.label} was given up: {t.failed}" for t in trials if t.failed]
     messages = [*request.messages, *given_up, *map(_fails, fails.items()), screened.message]
     messages += _unlearned(evaluation)
-    undecided = elimination and not all(s.arrived for s in elimination.steps)
-    if elimination and (elimination.verdict != "eliminated" or undecided):
+    if elimination and elimination.verdict != "eliminated":
         messages.append(elimination.message)
+    if elimination and elimination.unknown:
+        terms = ", ".join(elimination.unknown)
+        messages.append(f"whether {terms} can go is not known: no refit without has arrived")
     if coefficients.failed:
         messages.append(f"{coefficients.failed} final refits did not end, and are left out")
     return Result(

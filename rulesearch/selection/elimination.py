@@ -60,6 +60,8 @@ class Elimination:
         verdict: `eliminated` (dropping was tried), `single` (one term, nothing to drop), or
             `reference` (the support does not beat it, so it is the answer).
         message: the verdict in words.
+        unknown: terms left of which nobody knows whether they can go: no refit without them has
+            arrived.
     """
 
     steps: tuple[EliminationStep, ...]
@@ -74,6 +76,7 @@ class Elimination:
     phi: tuple[float, ...]
     verdict: Literal["eliminated", "single", "reference"]
     message: str
+    unknown: tuple[str, ...] = ()
 
 
 def screen(setting: Setting, trials: Sequence[Fit]) -> Screen:
@@ -233,8 +236,6 @@ def _drop(judge: Judge, whole: Place, result: Elimination) -> Elimination:
         if dropped
         else f"no term can be dropped for less than {judge.parsimony:.3g} of the gain; {left} left"
     )
-    if unknown:
-        message += f"; whether {', '.join(unknown)} can go is not known, as no refit has arrived"
     return replace(
         result,
         steps=tuple(steps),
@@ -244,6 +245,7 @@ def _drop(judge: Judge, whole: Place, result: Elimination) -> Elimination:
         phi=place.phi,
         verdict="eliminated",
         message=message,
+        unknown=tuple(unknown),
     )
 
 
@@ -263,7 +265,10 @@ def _bounded(steps: Sequence[EliminationStep], flat: float) -> list[EliminationS
             for other in steps
         )
 
-    return [replace(step, arrived=step.arrived and not beaten(step)) for step in steps]
+    return [
+        replace(step, arrived=step.arrived and not (step.refitted and beaten(step)))
+        for step in steps
+    ]
 
 
 def _single_reference(setting: Setting, reference: Rate, alone: Outcomes) -> Elimination:
