@@ -20,6 +20,11 @@ from benchmarks.paper.experiments import Records
 WINDOW = 100
 #: Output units of the networks of the paper: what a lifetime that is not finite has is chance.
 OUTPUTS = 47
+#: What captions say of lifetimes that failed.
+SCORED = (
+    "A lifetime that diverged counts as the worse of chance (ln 47) and its own untrained loss, "
+    "with the accuracy of chance (1/47)."
+)
 #: A coefficient has settled once it stays within this share of its final value, ...
 SETTLED_WITHIN = 0.25
 #: ... averaged over so many meta-steps, because a meta-step is one task, and tasks differ.

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from benchmarks.paper.claims import LEVEL, RESAMPLES, Claim, Finding, Values
 from benchmarks.paper.experiments import Experiment, Records, records, sized
+from benchmarks.paper.measures import SCORED
 from benchmarks.paper.rules import BP, EMNIST, FA, TERMS, experiment
 from benchmarks.paper.targets import Setting
 from rulesearch.meta import ROBUST
@@ -154,6 +155,5 @@ def caption_of(title: str, runs: Both, setting: Setting) -> str:
         )
     return (
         f"{title} {EMNIST}; seed {setting.seed}. {' '.join(told)} Lines: means over trials; bands: "
-        f"{LEVEL:.0%} intervals, bootstrap with {RESAMPLES} samples. Lifetimes that are not "
-        "finite count as chance (accuracy 1/47, loss ln 47), and so does a loss above it."
+        f"{LEVEL:.0%} intervals, bootstrap with {RESAMPLES} samples. {SCORED}"
     )

@@ -25,6 +25,7 @@ from benchmarks.paper.claims import (
 )
 from benchmarks.paper.experiments import Experiment, Records, records
 from benchmarks.paper.measures import (
+    SCORED,
     Runs,
     accuracy,
     angles,
@@ -321,8 +322,7 @@ def caption_of(title: str, runs: Runs, setting: Setting, data: str) -> str:
         f"{setting.seed}. Lines: means over trials, (a) to (c) also over 10 "
         f"meta-steps; bands: {LEVEL:.0%} intervals, bootstrap with "
         f"{RESAMPLES} samples. Diverged lifetimes (of {setting.trials * steps:,}): {diverged}. "
-        "What is not finite counts as chance (accuracy 1/47, loss ln 47), and so does a loss above "
-        "it."
+        f"{SCORED}"
     )
 
 
