@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import batches
+import commands
 import numpy as np
 import pytest
 import torch
@@ -34,10 +35,9 @@ from rulesearch.report import latex, pool_table, result_text
 from rulesearch.result import PoolEntry, Result, equation
 from rulesearch.runs import open_run, reading
 from rulesearch.runs.kept import read_stage
-from rulesearch.search import Config, prepare, search
 from rulesearch.search import config as config_module
+from rulesearch.search import prepare, search
 from rulesearch.search.__main__ import main
-from rulesearch.selection import Effort
 from rulesearch.statistics import Outcomes
 from rulesearch.updates import norms
 
@@ -418,31 +418,7 @@ def test_a_network_without_the_layer_is_refused():
 
 # --- a search -------------------------------------------------------------------------------------
 
-TINY = Effort(
-    common_tasks=4,
-    ranking_tasks=2,
-    full_steps=2,
-    full_rounds=2,
-    refit_steps=2,
-    final_refits=2,
-    final_steps=1,
-    mean_steps=1,
-    baseline_steps=2,
-    baseline_tasks=2,
-    evaluation_tasks=4,
-)
-SMALL = Config(
-    layers=(6, 5),
-    ways=2,
-    shots=3,
-    queries=2,
-    meta_steps=3,
-    meta_batch=2,
-    trials=1,
-    kernel="einsum",
-    dtype="float64",
-    effort=TINY,
-)
+SMALL = replace(commands.SMALL, layers=(6, 5), trials=1, dtype="float64")
 FLAGS = [
     *("--layers", "6,5", "--ways", "2", "--shots", "3", "--queries", "2", "--trials", "1"),
     *("--meta-steps", "3", "--meta-batch", "2", "--kernel", "einsum", "--quiet"),
@@ -454,7 +430,7 @@ PAIR = Pool(F0=F0, F2=F2)
 @pytest.fixture
 def tiny(monkeypatch):
     """The command's own defaults for digits, made tiny."""
-    monkeypatch.setitem(config_module.EASIER, "digits", (3, TINY))
+    monkeypatch.setitem(config_module.EASIER, "digits", (3, commands.TINY))
 
 
 @pytest.fixture(scope="module")
