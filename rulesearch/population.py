@@ -44,7 +44,7 @@ def _fresh(
 
 
 @dataclass(frozen=True, eq=False)
-class _Chunk:
+class Chunk:
     """Some of the lifetimes of a call, as they are handed to a worker."""
 
     theta: Tensor
@@ -129,7 +129,7 @@ class Population:
         rows = theta.expand(count, theta.shape[-1])[chosen]
         lives = [seeds[i] for i in chosen]
         chunks = [
-            _Chunk(
+            Chunk(
                 rows[i : i + size],
                 tuple(lives[i : i + size]),
                 tuple(gradient),
@@ -142,7 +142,7 @@ class Population:
         if self.executor is None:
             parts = [self._run(chunk) for chunk in chunks]
         else:
-            parts = self.executor.map(Population._run, self.place, chunks)
+            parts = self.executor.map(type(self)._run, self.place, chunks)
         return _joined(parts, count)
 
     @property
@@ -153,9 +153,9 @@ class Population:
         _, note = choose_kernel(self.kernel, plan, self.sizes, path, on_cpu=self.device == "cpu")
         return self.kernel == "einsum" or bool(note)
 
-    def _run(self, chunk: _Chunk) -> Lifetimes:
+    def _run(self, chunk: Chunk) -> Lifetimes:
         tasks = draw_tasks(self.images, self.shape, chunk.seeds, self.sampling)
-        weights, feedback = self.networks(chunk.seeds, _kept)
+        weights, feedback = self.networks(chunk.seeds, own_memory)
         x, query_x = (t.to(self.device, self.dtype) for t in (tasks.x, tasks.query_x))
         labels, query_labels = (t.to(self.device) for t in (tasks.labels, tasks.query_labels))
         lived = run_lifetimes(
@@ -227,7 +227,7 @@ class _Own(threading.local):
 _own = _Own()
 
 
-def _kept(
+def own_memory(
     use: str, lifetimes: int, shapes: Sequence[tuple[int, int]], dtype: torch.dtype
 ) -> Tensor:
     """[lifetimes, entries], the same memory at every call of a thread: fresh pages are slow.

@@ -39,7 +39,7 @@ from numba.core.serialize import dumps
 
 from rulesearch.errors import RuleSearchError
 
-#: Functions of a generated module that are kept.
+#: Functions of a generated module that are kept; one may lack the second.
 FUNCTIONS = ("forward", "adjoint")
 #: Bytes that the folder may hold; what was used longest ago goes first.
 LARGEST = 512 * 2**20
@@ -182,7 +182,8 @@ def load(source: str) -> ModuleType:
 def is_kept(source: str) -> bool:
     """Whether there are files of all functions of the module, be they whole or not."""
     name = _name(source)
-    return all(_path(folder_in_use(), name, function).is_file() for function in FUNCTIONS)
+    there = [function for function in FUNCTIONS if f"def {function}(" in source]
+    return all(_path(folder_in_use(), name, function).is_file() for function in there)
 
 
 def _path(folder: Path, name: str, function: str) -> Path:

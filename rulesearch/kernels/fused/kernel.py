@@ -65,7 +65,7 @@ class FusedKernel:
         Raises:
             Unsupported: tensors that are not on the CPU, or neither float32 nor float64.
         """
-        data = _arrays(batch)
+        data = arrays(batch)
         steps = data.x.shape[1]
         starts, slots = self.checkpoints(data.theta, steps) if gradient else _none(data.theta)
         skips = self._skips(data)
@@ -81,13 +81,13 @@ class FusedKernel:
             queries=data.query_x.shape[1],
             slots=slots,
         )
-        results = _results(data, bool(gradient), keep_weights)
+        results = empty_results(data, bool(gradient), keep_weights)
         text = _source(self.order, self._carrier, str(data.theta.dtype))
         run(
             Job(cache.load(text), data, kept, skips, where, starts, results),
             torch.get_num_threads(),
         )
-        return _outcome(results, gradient)
+        return outcome(results, gradient)
 
     def compiling(self, dtype: torch.dtype) -> AbstractContextManager[bool]:
         """See `rulesearch.kernels.Kernel`."""
@@ -200,7 +200,12 @@ def _source(order: Schedule, carrier: Carrier, dtype: str) -> str:
     return source(order, carrier=carrier, dtype=dtype, lanes=lanes(np.dtype(dtype).itemsize))
 
 
-def _arrays(batch: Batch) -> Arrays:
+def arrays(batch: Batch) -> Arrays:
+    """A batch as compiled code reads it.
+
+    Raises:
+        Unsupported: tensors that are not on the CPU, or neither float32 nor float64.
+    """
     theta, feedback = batch.theta, batch.feedback
     if theta.device.type != "cpu":
         raise Unsupported(f"tensors on {theta.device.type}")
@@ -217,7 +222,8 @@ def _arrays(batch: Batch) -> Arrays:
     )
 
 
-def _results(data: Arrays, gradient: bool, keep_weights: bool) -> Results:
+def empty_results(data: Arrays, gradient: bool, keep_weights: bool) -> Results:
+    """Memory for what the lifetimes of a batch write."""
     empty = partial(np.empty, dtype=data.theta.dtype)
     return Results(
         empty((len(data.theta), 3)),
@@ -226,7 +232,8 @@ def _results(data: Arrays, gradient: bool, keep_weights: bool) -> Results:
     )
 
 
-def _outcome(results: Results, gradient: Sequence[int]) -> Outcome:
+def outcome(results: Results, gradient: Sequence[int]) -> Outcome:
+    """What they wrote as tensors, the gradient for these terms."""
     loss, accuracy, initial_loss = torch.from_numpy(results.numbers).T.contiguous()
     derivative = None
     if results.gradient is not None:

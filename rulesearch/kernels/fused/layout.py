@@ -190,7 +190,7 @@ def layout(
         place(B, i, rows[i] * width[sources[i]])
     neurons((ONES,))
     place(ZEROS, 0, max(vector))
-    terms = padded(len(order.plan.terms), step)
+    terms = padded(max(1, len(order.plan.terms)), step)  # without a term, a rate
     for number in (THETA, A_THETA):
         for i in range(depth):
             place(number, i, terms)

@@ -180,15 +180,14 @@ def _lifetime(
     labels, query_labels, starts = data.labels[b], data.query_labels[b], job.starts[b]
     out = np.empty(3, s.dtype)
     gradient = results.gradient is not None
-    forward, adjoint = job.module.forward, job.module.adjoint
-    forward(s, table, order, x, slopes, labels, query_labels, gradient, starts, out)
+    job.module.forward(s, table, order, x, slopes, labels, query_labels, gradient, starts, out)
     results.numbers[b] = out
     if results.weights is not None:
         for weights, stored in zip(results.weights, _matrices(s, table, W), strict=True):
             post, pre = weights.shape[1:]
             weights[b] = stored[:pre, :post].T
     if results.gradient is not None:
-        adjoint(s, table, order, labels, len(query_labels), starts)
+        job.module.adjoint(s, table, order, labels, len(query_labels), starts)
         for i, found in enumerate(results.gradient[b]):
             found[:] = s[table[i, A_THETA] :][: len(found)]
 

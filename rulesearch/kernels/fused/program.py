@@ -10,7 +10,7 @@ checkpoint too, so that rounding errors cannot grow over more than a segment.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rulesearch.kernels.fused import layers, synapses, values
 from rulesearch.kernels.fused.layout import FIXED, columns
@@ -20,7 +20,7 @@ from rulesearch.network import BETA
 from rulesearch.pathways import Carrier
 
 _HEAD = '''\
-"""{plan}"""
+"""{title}"""
 
 import math
 
@@ -42,7 +42,8 @@ _IMPORTS = {
         *("query", "query_adjoint", "reciprocal", "sign", "some", "use_weights"),
     ),
     "vectors": (
-        *("add", "fma", "load", "mul", "pointer", "signed", "splat", "store", "total", "zero"),
+        *("add", "div", "fma", "load", "mul", "pointer", "root", "signed", "splat", "store"),
+        *("total", "zero"),
     ),
 }
 
@@ -180,14 +181,31 @@ def source(order: Schedule, *, carrier: Carrier, dtype: str, lanes: int) -> str:
                 synapses.sums_source(order, i),
                 synapses.sums_adjoint_source(order, i),
             ]
-    functions = [*(p.source() for p in dict.fromkeys(passes)), *functions]
-    body = ["\n".join(lines) + "\n" for lines in functions]
-    body += [_forward(order), _adjoint(order, carrier)]
+    body = [*texts(functions, passes), _forward(order), _adjoint(order, carrier)]
+    return module(str(order.plan), body, columns(order), dtype=dtype, lanes=lanes)
+
+
+def texts(functions: Sequence[Sequence[str]], passes: Sequence[RowPass]) -> list[str]:
+    """The text of functions, given line by line, after that of the passes that they call."""
+    listed = [*(p.source() for p in dict.fromkeys(passes)), *functions]
+    return ["\n".join(lines) + "\n" for lines in listed]
+
+
+def module(
+    title: str, body: Sequence[str], constants: Mapping[str, int], *, dtype: str, lanes: int
+) -> str:
+    """The source of a module.
+
+    Args:
+        title: what it computes.
+        body: the text of each function.
+        constants: name -> number, of columns and the like.
+        dtype: float32 or float64.
+        lanes: values in a vector of that dtype.
+    """
     text = "\n\n".join(body)
-    head = _HEAD.format(
-        plan=order.plan, imports=_imports(text), dtype=dtype, lanes=lanes, beta=BETA
-    )
-    head += "".join(f"{name} = {number}\n" for name, number in columns(order).items())
+    head = _HEAD.format(title=title, imports=_imports(text), dtype=dtype, lanes=lanes, beta=BETA)
+    head += "".join(f"{name} = {number}\n" for name, number in constants.items())
     return f"{head}\n\n{text}"
 
 

@@ -171,14 +171,21 @@ def _lane_by_lane(instruction: str) -> Any:
 mul, add, sub, div = map(_lane_by_lane, ("fmul", "fadd", "fsub", "fdiv"))
 
 
-@intrinsic
-def magnitude(typingctx, a):
-    """Lane by lane, |a|."""
+def _of_one(stem: str) -> Any:
+    """The intrinsic of one of LLVM's functions of a vector."""
 
-    def codegen(context, builder, signature, arguments):
-        return a.call(builder, "fabs", a.llvm, arguments)
+    @intrinsic
+    def operation(typingctx, a):
+        def codegen(context, builder, signature, arguments):
+            return a.call(builder, stem, a.llvm, arguments)
 
-    return a(a), codegen
+        return a(a), codegen
+
+    return operation
+
+
+#: Lane by lane, |a| and the square root of a, rounded correctly.
+magnitude, root = map(_of_one, ("fabs", "sqrt"))
 
 
 @intrinsic
