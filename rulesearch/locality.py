@@ -9,22 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from functools import lru_cache
 
 from sympy import Expr, Symbol
 
 from rulesearch.choices import Neurons
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation import Pool, Term, canonical, text_of
-from rulesearch.notation.vocabulary import closest
+from rulesearch.notation.needs import NEEDS as NEEDS
+from rulesearch.notation.needs import SYNAPTIC, need_of_sum
+from rulesearch.notation.needs import Need as Need
+from rulesearch.notation.needs import parse_needs as parse_needs
 from rulesearch.operators import QUANTITIES, SCALAR, Index, NeuronSum, without_definitions
-
-Need = Literal["dendritic", "retrograde", "global", "foreign"]
-
-#: In the order in which they are printed.
-NEEDS: tuple[Need, ...] = ("dendritic", "retrograde", "global", "foreign")
-SYNAPTIC = "synaptic"  # how "no needs" is written
-_CHOICES = f"give {SYNAPTIC} for none, all, or any of {', '.join(NEEDS)}, with commas"
 
 _READS_OF_SUM: dict[Need, str] = {
     "dendritic": "every incoming synapse of the post-cell",
@@ -77,6 +73,7 @@ class Verdict:
         return ", ".join(n for n in NEEDS if n in self.needs) or SYNAPTIC
 
 
+@lru_cache(maxsize=16_384)
 def classify(term: Term, neurons: Neurons = "shared") -> Verdict:
     """The verdict on a term.
 
@@ -105,7 +102,7 @@ def classify(term: Term, neurons: Neurons = "shared") -> Verdict:
 def _sums(form: Expr) -> Iterable[Evidence]:
     """The need of each outermost sum; what it contains is part of it."""
     if isinstance(form, NeuronSum):
-        need = _need_of_sum(form)
+        need = need_of_sum(form)
         if need == "global":
             # Smaller evidence may lie inside, as in a sum over a sum over a sum.
             inner = [e for a in form.args for e in _sums(a) if e.need == "global"]
@@ -115,12 +112,6 @@ def _sums(form: Expr) -> Iterable[Evidence]:
         return
     for argument in form.args:
         yield from _sums(argument)
-
-
-def _need_of_sum(total: NeuronSum) -> Need:
-    if any(inner.axis != total.axis for a in total.args for inner in a.atoms(NeuronSum)):
-        return "global"
-    return "dendritic" if total.axis == "pre" else "retrograde"
 
 
 def _because(form: Expr, need: Need) -> Evidence:
@@ -145,28 +136,6 @@ def _reads(form: Expr, every: Index = SCALAR) -> Iterable[Read]:
         every = every | {form.axis}
     for argument in form.args:
         yield from _reads(argument, every)
-
-
-def parse_needs(text: str) -> frozenset[Need]:
-    """The needs that `--locality` allows: names with commas, `synaptic` for none, `all`.
-
-    Raises:
-        RuleSearchError: an unknown need.
-
-    Example:
-        >>> sorted(parse_needs("dendritic,retrograde"))
-        ['dendritic', 'retrograde']
-    """
-    words = [w.strip() for w in text.split(",") if w.strip()]
-    choices = (SYNAPTIC, *NEEDS, "all")
-    if strange := [w for w in words if w not in choices]:
-        raise RuleSearchError(
-            f"--locality {text}: unknown need {strange[0]}{closest(strange[0], choices)} "
-            f"({_CHOICES})"
-        )
-    if not words:
-        raise RuleSearchError(f"--locality: no need given; {_CHOICES}")
-    return frozenset(n for n in NEEDS if n in words or "all" in words)
 
 
 def within(pool: Pool, allowed: Collection[Need], neurons: Neurons = "shared") -> None:

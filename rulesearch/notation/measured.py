@@ -32,6 +32,8 @@ _W = QUANTITIES["W"].symbol
 LAYERS = ((5, 4), (4, 7), (3, 5), (6, 3), (2, 6), (7, 2))
 #: How often each of them is drawn at least, and how many synapses of a draw are looked at.
 FEWEST_DRAWS, SYNAPSES = 12, 5
+#: Points for each term at which it is tried first.
+FEW = 2
 #: The layers in which a term must be finite somewhere, and how often each is drawn: as wide as a
 #: small network's, so that what is drawn with both signs has both in every layer.
 WIDE, DRAWS = ((12, 13), (13, 12)), 16
@@ -143,37 +145,22 @@ def _wide() -> tuple[Known, ...]:
 def notes(groups: Mapping[str, Mapping[str, Expr]]) -> Iterator[str]:
     """What the values of terms that meet say of those that may add nothing, a line each.
 
-    One pivoted QR finds all dependences at once. Layers are drawn as a network has them, and with
-    exact zeros, small, large and negative values; where the terms of a dependence are finite at
-    more points than all terms are, it must hold there as well.
-
     Args:
         groups: where terms meet, as in " in layer 2" ("" for everywhere) -> name -> expression.
     """
-    said: set[str | frozenset[str]] = set()
-    # One expression may stand under several names, and meet others in many layers.
-    at = {e: i for i, e in enumerate(dict.fromkeys(e for g in groups.values() for e in g.values()))}
-    values = _columns(list(at))
-    for place, group in groups.items():
-        names = list(group)
-        columns = values[:, [at[expression] for expression in group.values()]]
-        largest = np.nanmax(np.where(np.isfinite(columns), np.abs(columns), 0.0), axis=0)
-        for i in np.flatnonzero(largest == 0):
-            if (line := f"term {names[i]}: was zero wherever tried") not in said:
-                said.add(line)
-                yield line
-        live = np.flatnonzero(largest > 0)
-        for weights in _null_vectors(columns[:, live]):
-            used = {names[live[i]]: w for i, w in weights.items()}
-            line = _note(used, place)
-            if (key := frozenset(used)) not in said:
-                said.add(key)
-                yield line
+    said = set()
+    for place, weights in vanishing(groups):
+        # One expression may stand under several names, and meet others in many layers.
+        if (key := frozenset(weights)) not in said:
+            said.add(key)
+            yield _note(weights, place)
 
 
 def _note(weights: Mapping[str, float], place: str) -> str:
     """The dependence, solved for its last term."""
     *others, last = weights
+    if not others:
+        return f"term {last}: was zero wherever tried"
     right = {name: -weights[name] / weights[last] for name in others}
     what = f"{last} = {equation(right)}"
     if len(right) >= MOST_NAMED:
@@ -181,28 +168,87 @@ def _note(weights: Mapping[str, float], place: str) -> str:
     return f"term {last}: may add nothing to the pool{place}; wherever tried, {what}"
 
 
+def vanishing(
+    groups: Mapping[str, Mapping[str, Expr]],
+) -> Iterator[tuple[str, dict[str, float]]]:
+    """Sums of expressions that were zero wherever tried: the place, and name -> weight.
+
+    Layers are drawn as a network has them, and with exact zeros, small, large and negative values;
+    where the terms of a dependence are finite at more points than all terms are, it must hold
+    there as well. What is no dependence at a few points is none at more, so that only what is
+    left after a few is looked at again.
+
+    Args:
+        groups: place -> name -> expression.
+    """
+    distinct = list(dict.fromkeys(e for group in groups.values() for e in group.values()))
+    at = {expression: i for i, expression in enumerate(distinct)}
+    few = _columns(distinct, math.ceil(FEW * len(distinct) / _A_DRAW))
+    doubtful: set[Expr] = set()
+    for group in groups.values():
+        expressions = list(group.values())
+        places = _doubtful(few[:, [at[expression] for expression in expressions]])
+        doubtful.update(expressions[i] for i in places)
+    if not doubtful:
+        return
+    distinct = [expression for expression in distinct if expression in doubtful]
+    at = {expression: i for i, expression in enumerate(distinct)}
+    # A layer-wide sum has one value a draw, so of each kind there are more draws than terms.
+    values = _columns(distinct, math.ceil((len(distinct) + 4) / len(LAYERS)) + 1)
+    for place, group in groups.items():
+        names = [name for name, expression in group.items() if expression in doubtful]
+        columns = values[:, [at[group[name]] for name in names]]
+        dead = _dead(columns)
+        yield from ((place, {names[i]: 1.0}) for i in np.flatnonzero(dead))
+        live = np.flatnonzero(~dead)
+        for weights in _null_vectors(columns[:, live]):
+            yield place, {names[live[i]]: weight for i, weight in weights.items()}
+
+
+def _dead(columns: Values) -> Values:
+    """Which columns are zero wherever they are finite."""
+    return np.asarray(((columns == 0) | ~np.isfinite(columns)).all(axis=0))
+
+
+def _doubtful(columns: Values) -> set[int]:
+    """The places of columns that these points do not tell from zero or from a sum of others."""
+    points, terms = columns.shape
+    dead = _dead(columns)
+    live = np.flatnonzero(~dead)
+    spanned = _spanned(columns[:, live], least=1)
+    if spanned is None:
+        return set(range(terms))
+    used = {int(live[i]) for weights in spanned for i in weights}
+    return used | set(map(int, np.flatnonzero(dead)))
+
+
 def _null_vectors(columns: Values) -> Iterator[dict[int, float]]:
     """Place -> weight of the terms of each dependence among columns of values."""
-    for weights in _spanned(columns):
+    for weights in _spanned(columns) or []:
         used = sorted(weights)
         # Where others are not finite these may be, and differ.
-        again = _spanned(columns[:, used])
+        again = _spanned(columns[:, used]) or []
         if len(again) == 1:
             yield {used[i]: weight for i, weight in sorted(again[0].items())}
 
 
-def _spanned(columns: Values) -> list[dict[int, float]]:
-    """For each column that others span at all points where all are finite, the null vector."""
+def _spanned(columns: Values, least: int = 4) -> list[dict[int, float]] | None:
+    """For each column that others span at all points where all are finite, the null vector.
+
+    None where that cannot be told, as there are fewer such points than `least` times the columns.
+    """
     values = columns[np.isfinite(columns).all(axis=1)]
     # Rows and columns to one size: what differs at small values only differs as much.
     values = values[(values != 0).any(axis=1)]
     values = values / np.abs(values).max(axis=1, keepdims=True, initial=0.0)
     points, terms = values.shape
-    if not terms or points < 4 * terms:
+    if not terms:
         return []
+    if points < least * terms:
+        return None
     scale = np.linalg.norm(values, axis=0)
     if not scale.all():
-        return []
+        return None
     # In two steps: pivoting is slow, and the triangle has far fewer rows.
     triangle = np.linalg.qr(values / scale, mode="r")
     triangle, order = scipy.linalg.qr(triangle, mode="r", pivoting=True)
@@ -217,17 +263,13 @@ def _spanned(columns: Values) -> list[dict[int, float]]:
     return found
 
 
-def _columns(expressions: Sequence[Expr]) -> Values:
-    """Values at synapses of random layers, [points, terms].
-
-    A layer-wide sum has one value a draw, so there are more draws than terms; and of each draw
-    some synapses, so that the points are more than four times the terms.
-    """
+def _columns(expressions: Sequence[Expr], draws: int) -> Values:
+    """Values at synapses of random layers, [points, terms]; of each draw some synapses."""
     rng = np.random.default_rng(20230208)
-    draws = max(FEWEST_DRAWS, math.ceil((len(expressions) + 4) / len(LAYERS)) + 1)
+    draws = max(FEWEST_DRAWS, draws)
     blocks = []
     for post, pre in LAYERS:
-        for drawn in (_usual, _unusual, _large):
+        for drawn in KINDS:
             layer = drawn(rng, draws, post, pre)
             known, shape = _known(layer), (draws, post, pre)
             chosen = rng.permuted(np.tile(np.arange(post * pre), (draws, 1)), axis=1)[:, :SYNAPSES]
@@ -288,3 +330,8 @@ def _sizes(rng: np.random.Generator, draws: int) -> Values:
 
 def _with_potential(layer: dict[str, Values]) -> dict[str, Values]:
     return {**layer, "z_post": layer["W"] @ layer["y_pre"].swapaxes(-1, -2)}
+
+
+#: How values are drawn, and how many points that makes for each draw.
+KINDS = (_usual, _unusual, _large)
+_A_DRAW = len(LAYERS) * len(KINDS) * SYNAPSES
