@@ -1073,8 +1073,8 @@ def test_terms_from_the_command_line_are_named_in_order():
             "bad.toml",
             "terms = 3\n[extra]\n",
             [
-                "bad.toml: unknown table [extra]; a pool has [terms], [start], [where] and "
-                "[operators]",
+                "bad.toml: unknown table [extra]; a pool has [terms] or [space], [start], [where] "
+                "and [operators]",
                 'bad.toml: no table [terms]; write [terms] and lines such as F0 = "-e_post*y_pre"',
             ],
         ),

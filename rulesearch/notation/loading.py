@@ -12,10 +12,12 @@ from sympy import Symbol
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.grammar_file import grammar_file
+from rulesearch.notation.canonical import canonical
 from rulesearch.notation.parsing import parse
 from rulesearch.notation.pool import Pool
 from rulesearch.notation.printing import text_of
 from rulesearch.notation.running import pool_of_python
+from rulesearch.notation.term import Term
 from rulesearch.operators import check_name, defined, definitions_of
 
 
@@ -26,7 +28,8 @@ def load_pool(path: str | Path) -> Pool:
         path: a `.py` file with a module-level `pool`, or a `.toml` file with a table `[terms]`
             (name = "expression") and, if wanted, `[start]` (name = number), `[where]`
             (name = [layer, ...]) and `[operators]`
-            (name = {arguments = ["x"], definition = "expression"}).
+            (name = {arguments = ["x"], definition = "expression"}); or with a table `[space]`,
+            as `Pool.generate` describes it, its expressions as text, and terms beside it.
 
     Raises:
         RuleSearchError: a missing or broken file or pool; each line starts with the path.
@@ -55,7 +58,7 @@ def pool_from_text(
 
 
 #: What a line about one entry of a pool begins with.
-_NAMED = ("term ", "start ", "where ", "operator ", "line ")
+_NAMED = ("term ", "start ", "where ", "operator ", "line ", "space ")
 
 
 def _in_file(path: str, error: RuleSearchError) -> RuleSearchError:
@@ -75,7 +78,7 @@ def _from_toml(path: str, source: bytes) -> Pool:
 
 # --- a pool as plain data -----------------------------------------------------------------------
 
-_TABLES = ("terms", "start", "where", "operators")
+_TABLES = ("terms", "start", "where", "operators", "space")
 _DEFINITION = '{arguments = ["x"], definition = "x/(1 + Abs(x))"}'
 
 
@@ -110,21 +113,23 @@ def pool_from_plain(plain: Mapping[str, Any]) -> Pool:
     """The pool that plain data says; `pool_from_plain(pool_to_plain(pool)) == pool`.
 
     Args:
-        plain: as `pool_to_plain` gives it; all but `terms` may be left out, and an operator
-            may call those before it.
+        plain: as `pool_to_plain` gives it; all but `terms` may be left out, that too where there
+            is a `space`, and an operator may call those before it.
 
     Raises:
         RuleSearchError: a missing or unknown table, a wrong kind of value, a bad operator, or
             what `Pool` refuses; one line each.
     """
     faults = [
-        f"unknown table [{name}]; a pool has [terms], [start], [where] and [operators]"
+        f"unknown table [{name}]; a pool has [terms] or [space], [start], [where] and [operators]"
         for name in plain
         if name not in _TABLES
     ]
     terms, start, own = plain.get("terms"), plain.get("start", {}), plain.get("operators", {})
-    where = plain.get("where", {})
-    if not isinstance(terms, Mapping) or not terms:
+    where, space = plain.get("where", {}), plain.get("space")
+    if terms is None and space is not None:
+        terms = {}
+    if not isinstance(terms, Mapping) or not (terms or space is not None):
         faults.append('no table [terms]; write [terms] and lines such as F0 = "-e_post*y_pre"')
         raise RuleSearchError(*faults)
     for name, value in terms.items():
@@ -136,6 +141,8 @@ def pool_from_plain(plain: Mapping[str, Any]) -> Pool:
         faults.append("start is not a table; write [start] and lines such as F0 = 1e-3")
     if not isinstance(where, Mapping):
         faults.append("where is not a table; write [where] and lines such as F2 = [2, 3]")
+    if not isinstance(space, Mapping | None):
+        faults.append('space is not a table; write [space] and lines such as post = ["y_post"]')
     if not isinstance(own, Mapping):
         faults.append(
             "operators is not a table; write [operators] and lines such as "
@@ -143,7 +150,8 @@ def pool_from_plain(plain: Mapping[str, Any]) -> Pool:
         )
     if faults:
         raise RuleSearchError(*faults)
-    return Pool(start=start or None, where=where, operators=_operators(own), **terms)
+    more: Any = {"start": start or None, "where": where, "operators": _operators(own)}
+    return Pool(**more, **terms) if space is None else Pool.generate(**more, **space, terms=terms)
 
 
 def _operators(plain: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,7 +193,15 @@ def _operator(name: str, row: Any, before: Mapping[str, Any]) -> Any:
 
 
 def _as_text(pool: Pool) -> tuple[Callable[..., Pool], tuple[dict[str, Any]]]:
-    return pool_from_plain, (pool_to_plain(pool),)
+    return _from_checked, (pool_to_plain(pool),)
+
+
+def _from_checked(plain: Mapping[str, Any]) -> Pool:
+    """The pool of plain data that a pool was written to, so that nothing need be checked."""
+    own = _operators(plain["operators"])
+    terms = {name: canonical(parse(text, own), text) for name, text in plain["terms"].items()}
+    where = {name: tuple(layers) for name, layers in plain.get("where", {}).items()}
+    return Pool.checked(tuple(Term(*row) for row in terms.items()), plain["start"], where)
 
 
 # A pool travels as text: classes of its own operators live in the process that made them.

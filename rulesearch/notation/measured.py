@@ -212,7 +212,7 @@ def _dead(columns: Values) -> Values:
 
 def _doubtful(columns: Values) -> set[int]:
     """The places of columns that these points do not tell from zero or from a sum of others."""
-    points, terms = columns.shape
+    terms = columns.shape[1]
     dead = _dead(columns)
     live = np.flatnonzero(~dead)
     spanned = _spanned(columns[:, live], least=1)

@@ -36,8 +36,7 @@ def parse_needs(text: str, option: str = "--locality") -> frozenset[Need]:
     choices = (SYNAPTIC, *NEEDS, "all")
     if strange := [w for w in words if w not in choices]:
         raise RuleSearchError(
-            f"{option} {text}: unknown need {strange[0]}{closest(strange[0], choices)} "
-            f"({_CHOICES})"
+            f"{option} {text}: unknown need {strange[0]}{closest(strange[0], choices)} ({_CHOICES})"
         )
     if not words:
         raise RuleSearchError(f"{option}: no need given; {_CHOICES}")

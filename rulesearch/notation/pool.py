@@ -7,12 +7,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from numbers import Real
-from typing import Any
+from typing import Any, Unpack
 
 from sympy import Expr
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation.dependence import dependences
+from rulesearch.notation.description import Description, described
 from rulesearch.notation.layers import (
     Layers,
     depth_faults,
@@ -22,11 +23,10 @@ from rulesearch.notation.layers import (
     where_faults,
 )
 from rulesearch.notation.measured import LARGEST, MOST_NEURONS, finite_somewhere, notes
+from rulesearch.notation.space import joined
 from rulesearch.notation.term import PSEUDO_GRADIENT, Term
 from rulesearch.notation.vocabulary import closest, echo
-from rulesearch.operators import (
-    definitions_of,
-)
+from rulesearch.operators import definitions_of
 
 START = 1e-3
 
@@ -43,6 +43,7 @@ class Pool:
         where: the layers in which a term acts, by name, counted from 1 or from -1 at the last; a
             term without it acts in all. One expression may stand under several names in layers
             apart: it then has a coefficient for each.
+        remarks: what is to be said of how the pool came about, a line each.
 
     Raises:
         RuleSearchError: a bad term, two that are the same or one that adds nothing to the others
@@ -59,6 +60,7 @@ class Pool:
     terms: tuple[Term, ...]
     start: Mapping[str, float] = field(hash=False)
     where: Mapping[str, Layers] = field(hash=False)
+    remarks: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def __init__(
         self,
@@ -91,6 +93,73 @@ class Pool:
         object.__setattr__(self, "terms", tuple(made))
         object.__setattr__(self, "start", _start(start or {}, made))
         object.__setattr__(self, "where", acting)
+        object.__setattr__(self, "remarks", ())
+
+    @staticmethod
+    def generate(
+        *,
+        terms: Mapping[str, Expr | str] | None = None,
+        start: Mapping[str, float] | None = None,
+        where: Mapping[str, Collection[int]] | None = None,
+        operators: Mapping[str, Any] | None = None,
+        **space: Unpack[Description],
+    ) -> Pool:
+        """The pool of all products that a description allows: a space, in place of a list.
+
+        A term is minus a product: of what the cells have, at most one factor of the synapse, and
+        sums over the layer. It is called by its factors, -y_post**2*e_pre is `ypost2_epre`.
+
+        The description of a space:
+
+        - `post`: quantities of the post-cell, and functions of them, `(y_post, e_post)`.
+        - `pre`: those of the pre-cell.
+        - `synapse`: a term has one of these, (1,) by default; `(1, W, Abs(W))` makes three times as
+          many terms. It does not count for the degree.
+        - `functions`: each is applied to every quantity of post and pre, `(tanh,)`. A quantity
+          stands in a term once, as a power or in a function.
+        - `degree`: factors of a term at most, a power counted as often as it says; 2 by default.
+        - `power`: of a quantity at most; 2 by default.
+        - `sums`: over the layer, in a term, at most; 0 by default. One counts as a factor.
+        - `layer`: the sums. By default those of each quantity, alone and times W and the other
+          factors of the synapse, `sum_post(y_post*W)`, `sum_pre(W*e_pre)`.
+        - `needs`: what the terms may need, as for `--locality`, `"dendritic,retrograde"`.
+
+        Args:
+            **space: the description.
+            terms: further ones, by names of their own, whatever they need. Of the space, those are
+                left out that are then a sum of others; `remarks` says which.
+            start: as for a pool.
+            where: as for a pool.
+            operators: those that text may call beside the table's, by name.
+
+        Raises:
+            RuleSearchError: an option that cannot be, a space of too many terms, or what a pool
+                refuses; one line each.
+
+        Example:
+            >>> from rulesearch.notation import W, e_post, y_post, y_pre
+            >>> pool = Pool.generate(post=(y_post, e_post), pre=(y_pre,), terms={"decay": -W})
+            >>> pool.names[4:], pool.reference
+            (('epost2', 'epost_ypost', 'epost_ypre', 'ypost2', 'ypost_ypre', 'ypre2'), 'epost_ypre')
+        """
+        made = described(space, operators)
+        made.refuse_size()
+        named, remarks = joined(made, terms or {}, where or {}, operators)
+        pool = Pool(start=start, where=where, operators=operators, **named)
+        return Pool.checked(pool.terms, pool.start, pool.where, remarks)
+
+    @staticmethod
+    def count(*, operators: Mapping[str, Any] | None = None, **space: Unpack[Description]) -> int:
+        """How many terms a space has, see `generate`; none is made, so it may have any number.
+
+        Raises:
+            RuleSearchError: an option that cannot be; one line each.
+
+        Example:
+            >>> Pool.count(post=("y_post", "e_post"), pre=("y_pre", "e_pre"), degree=3)
+            30
+        """
+        return described(space, operators).count
 
     def __iter__(self) -> Iterator[Term]:
         return iter(self.terms)
@@ -139,7 +208,7 @@ class Pool:
             >>> Pool(A="tanh(W)", B="1", C="1/(1 + exp(-2*W))").notes
             ('term C: may add nothing to the pool; wherever tried, C = 0.5*A + 0.5*B',)
         """
-        return tuple(notes(_groups(self.terms, self.where)))
+        return (*self.remarks, *notes(_groups(self.terms, self.where)))
 
     @cached_property
     def distinct(self) -> tuple[Term, ...]:
@@ -187,7 +256,7 @@ class Pool:
         """
         self.mask(depth)
         where = {name: in_network(layers, depth) for name, layers in self.where.items()}
-        return self._with(self.terms, self.start, _parts(where, depth))
+        return self.checked(self.terms, self.start, _parts(where, depth), self.remarks)
 
     def acting(self, where: Mapping[str, Collection[int]]) -> Pool:
         """The same pool with these terms in these layers, and the others as they are.
@@ -253,15 +322,19 @@ class Pool:
         kept = tuple(t for t in self.terms if t.name in names)
         start = {n: v for n, v in self.start.items() if n in names}
         where = {n: layers for n, layers in self.where.items() if n in names}
-        return self._with(kept, _start(start, kept), where)
+        return self.checked(kept, _start(start, kept), where)
 
     @staticmethod
-    def _with(
-        terms: tuple[Term, ...], start: Mapping[str, float], where: Mapping[str, Layers]
+    def checked(
+        terms: tuple[Term, ...],
+        start: Mapping[str, float],
+        where: Mapping[str, Layers],
+        remarks: tuple[str, ...] = (),
     ) -> Pool:
-        """A pool of some terms of an independent one: independent, so nothing is checked again."""
+        """A pool of what another has, or some of it: independent, so nothing is checked again."""
         pool = object.__new__(Pool)
-        for name, value in (("terms", terms), ("start", start), ("where", where)):
+        values = {"terms": terms, "start": start, "where": where, "remarks": remarks}
+        for name, value in values.items():
             object.__setattr__(pool, name, value)
         return pool
 

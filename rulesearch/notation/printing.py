@@ -14,7 +14,7 @@ from rulesearch.letters import spelled
 from rulesearch.operators import POST, PRE, QUANTITIES, NeuronSum, index_of, operator_of
 
 
-def _place(factor: Expr) -> tuple[int, str]:
+def place_of(factor: Expr) -> tuple[int, str]:
     """Numbers, the post side, the weight, the pre side, sums: y_post*e_pre*sum_pre(...)."""
     if factor.is_number:
         return 0, ""
@@ -37,7 +37,7 @@ class _TermPrinter(StrPrinter):  # type: ignore[misc]
         return sorted(parts, key=lambda part: bool(part.could_extract_minus_sign()))
 
     def _print_Mul(self, expr: Expr) -> str:
-        factors = sorted(Mul.make_args(expr), key=_place)
+        factors = sorted(Mul.make_args(expr), key=place_of)
         before = self._settings["order"]
         self._settings["order"] = "none"  # keep the factors as they come
         text = str(super()._print_Mul(Mul(*factors, evaluate=False)))

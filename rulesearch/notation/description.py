@@ -1,0 +1,303 @@
+"""The description of a space, as a grammar file gives it, read and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypedDict
+
+from sympy import Expr, Integer, Mul, Pow
+
+from rulesearch.errors import RuleSearchError
+from rulesearch.notation.canonical import HIGHEST_POWER, canonical
+from rulesearch.notation.dependence import equation
+from rulesearch.notation.measured import vanishing
+from rulesearch.notation.naming import name_of
+from rulesearch.notation.needs import NEEDS, Need, needs_of, parse_needs
+from rulesearch.notation.parsing import parse
+from rulesearch.notation.printing import text_of
+from rulesearch.notation.space import Choice, Space
+from rulesearch.notation.vocabulary import closest, echo
+from rulesearch.operators import (
+    COMMON,
+    OPERATORS,
+    POST,
+    PRE,
+    QUANTITIES,
+    SYNAPSE,
+    Index,
+    NeuronSum,
+    index_of,
+    sum_post,
+    sum_pre,
+)
+
+
+class Description(TypedDict, total=False):
+    """What a space is described by; `Pool.generate` says what each means, and its default."""
+
+    post: Iterable[Expr | str] | Expr | str
+    pre: Iterable[Expr | str] | Expr | str
+    synapse: Iterable[Expr | str | int] | Expr | str
+    functions: Iterable[Callable[[Expr], Expr] | str]
+    degree: int
+    power: int
+    sums: int
+    layer: Iterable[Expr | str] | Expr | str
+    needs: str
+
+
+OPTIONS = tuple(Description.__annotations__)
+
+_SIDES: Mapping[str, tuple[Index, str]] = {
+    "post": (POST, "the post-cell"),
+    "pre": (PRE, "the pre-cell"),
+    "synapse": (SYNAPSE, "the synapse"),
+}
+_W = QUANTITIES["W"].symbol
+_OWN = "make a function of it with operator(...)"
+
+
+def described(description: Mapping[str, Any], operators: Mapping[str, Any] | None = None) -> Space:
+    """The space of a description; no term of it is made.
+
+    Args:
+        description: option -> value, as `Pool.generate` says.
+        operators: those that text may call beside the table's, by name.
+
+    Raises:
+        RuleSearchError: what no space can be described by; one line each, all at once.
+
+    Example:
+        >>> space = described({"post": "e_post", "pre": ["y_pre", "e_pre"], "degree": 2})
+        >>> space.count, [name for name, _ in space.terms()][:4]
+        (9, ['epost', 'epre', 'ypre', 'epost2'])
+    """
+    reading = _Reading(description, operators or {})
+    space = reading.space()
+    if reading.faults:
+        raise RuleSearchError(*(f"space{line}" for line in reading.faults))
+    return space
+
+
+class _Reading:
+    """One description being read; faults are gathered, each with its option in front."""
+
+    def __init__(self, description: Mapping[str, Any], operators: Mapping[str, Any]) -> None:
+        self.description = description
+        self.operators = operators
+        self.faults = [
+            f" {name}: is no option{closest(name, OPTIONS)} (a space has {', '.join(OPTIONS)})"
+            for name in description
+            if name not in OPTIONS
+        ]
+
+    def space(self) -> Space:
+        degree = self._whole("degree", 2, 1)
+        power = self._whole("power", 2, 1, HIGHEST_POWER)
+        sums = self._whole("sums", 0, 0)
+        allowed = self._needs()
+        cells = {side: self._cell(side) for side in ("post", "pre")}
+        synapse = self._synapse()
+        quantities = {s: [f for f in cells[s] if f.is_Symbol] for s in cells}
+        functions = [f for side in cells for f in self._functions(side, quantities[side])]
+        layer = self._layer(quantities, synapse, sums)
+
+        families: dict[Any, list[Choice]] = {}
+        for factor in dict.fromkeys([*cells["post"], *cells["pre"], *functions]):
+            family = families.setdefault(frozenset(factor.free_symbols), [])
+            highest = min(power, degree) if factor.is_Symbol else 1
+            family += [Choice(factor**n, n, 0) for n in range(1, highest + 1)]
+        self._check_independent([[c.factor for c in family] for family in families.values()])
+        self._check_independent([synapse], one=False)
+        for factor in layer:
+            if frozenset([factor]) not in families:  # z_post may be given as well
+                families[factor] = [
+                    Choice(factor**n, n, n) for n in range(1, min(power, degree, sums) + 1)
+                ]
+        kept = (
+            tuple(sorted((c for c in family if needs_of(c.factor) <= allowed), key=str))
+            for family in families.values()
+        )
+        return Space(tuple(sorted(filter(None, kept), key=str)), tuple(synapse), degree, sums)
+
+    # --- the options ------------------------------------------------------------------------------
+
+    def _whole(self, option: str, default: int, least: int, most: int | None = None) -> int:
+        value = self.description.get(option, default)
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if whole and value >= least and (most is None or value <= most):
+            return int(value)
+        upper = f" and at most {most}" if most else ""
+        self.faults.append(f" {option}: {value!r}; give a whole number, at least {least}{upper}")
+        return default
+
+    def _needs(self) -> frozenset[Need]:
+        text = self.description.get("needs", "all")
+        try:
+            if isinstance(text, str):
+                return parse_needs(text, " needs")
+            self.faults.append(f' needs: {text!r} is not text; write one such as "dendritic"')
+        except RuleSearchError as error:
+            self.faults.extend(error.lines)
+        return frozenset(NEEDS)
+
+    def _cell(self, side: str) -> list[Expr]:
+        """The quantities of a cell, and functions of them, that are given."""
+        return [factor for factor in self._read(side) if self._passes(side, factor, side)]
+
+    def _synapse(self) -> list[Expr]:
+        found = set()
+        for factor in self._read("synapse", (1,)):
+            if factor == 1 or self._passes("synapse", factor, "synapse"):
+                found.add(factor)
+        return sorted(found, key=lambda f: (f != 1, text_of(f)))
+
+    def _functions(self, side: str, quantities: Iterable[Expr]) -> Iterator[Expr]:
+        """The functions that are given, of each of these quantities."""
+        for function in self._given("functions"):
+            if (call := self._callable(function)) is None:
+                if side == "post":  # said once
+                    self.faults.append(f" functions: {_how_to_call(function)}")
+                continue
+            for quantity in quantities:
+                try:
+                    value = _without_number(canonical(call(quantity)))
+                except RuleSearchError as error:
+                    self.faults.extend(f" functions: {line}" for line in error.lines)
+                    continue
+                except TypeError as error:  # another number of arguments
+                    self.faults.append(f" functions: {error}; give functions of one quantity")
+                    continue
+                if value == quantity or value == 1:
+                    self.faults.append(f" functions: of {quantity} one is {value}; leave it out")
+                elif self._passes("functions", value, side):
+                    yield value
+
+    def _layer(
+        self, quantities: Mapping[str, list[Expr]], synapse: list[Expr], sums: int
+    ) -> list[Expr]:
+        """The sums over the layer: those given, or each quantity's alone and times weights."""
+        if self.description.get("layer") is not None:
+            factors = [f for f in self._read("layer") if self._passes("layer", f, None)]
+            if not sums:
+                self.faults.append(" layer: is given and sums is 0; write sums=1, or leave it out")
+        elif sums:
+            weights = dict.fromkeys([Integer(1), _W, *synapse])
+            factors = [
+                canonical(total(weight * quantity))
+                for side, total in (("post", sum_post), ("pre", sum_pre))
+                for quantity in quantities[side]
+                if index_of(quantity) == _SIDES[side][0]
+                for weight in weights
+            ]
+        else:
+            factors = []
+        return list(dict.fromkeys(factors))
+
+    # --- one factor -------------------------------------------------------------------------------
+
+    def _given(self, option: str, default: Any = ()) -> list[Any]:
+        value = self.description.get(option, default)
+        if isinstance(value, str | Expr | int | type) or callable(value):
+            return [value]  # (y_post) without its comma
+        if isinstance(value, Iterable):
+            return list(value)
+        self.faults.append(
+            f" {option}: {value!r} is not a list; write one such as (y_post, e_post)"
+        )
+        return []
+
+    def _read(self, option: str, default: Any = ()) -> Iterator[Expr]:
+        """The expressions of an option, without their constant factors."""
+        for source in self._given(option, default):
+            try:
+                text = isinstance(source, str)
+                written = parse(source, self.operators) if text else source
+                yield _without_number(canonical(written, source.strip() if text else ""))
+            except RuleSearchError as error:
+                self.faults.extend(f" {option}: {line}" for line in error.lines)
+
+    def _callable(self, function: Any) -> Callable[[Expr], Expr] | None:
+        if isinstance(function, str):
+            rows = {n: row.function for n, row in OPERATORS.items() if not row.drops}
+            return {**rows, **COMMON, **self.operators}.get(function)
+        return function if callable(function) else None
+
+    def _passes(self, option: str, factor: Expr, side: str | None) -> bool:
+        """Whether this may be a factor of a product; if not, that is among the faults."""
+        fault = _fault(factor, side) or _fault_of_name(factor)
+        if fault:
+            self.faults.append(f" {option}: {echo(text_of(factor))} {fault}")
+        return not fault
+
+    def _check_independent(self, families: Iterable[list[Expr]], one: bool = True) -> None:
+        """Look whether what may stand for one quantity, or be absent, is a sum of the rest."""
+        groups = {
+            str(i): {text_of(f): f for f in [*([Integer(1)] if one else []), *family]}
+            for i, family in enumerate(families)
+        }
+        for _, weights in vanishing(groups):
+            *others, last = weights
+            right = equation({name: -weights[name] / weights[last] for name in others}) or "0"
+            self.faults.append(
+                f": wherever tried, {last} = {right}, so it makes no new terms; leave out one of "
+                f"{', '.join(weights)}"
+            )
+
+
+def _without_number(form: Expr) -> Expr:
+    return Mul(*(factor for factor in Mul.make_args(form) if not factor.is_number))
+
+
+def _fault(factor: Expr, side: str | None) -> str | None:
+    """Why this cannot be a factor of a cell or of the synapse, or, where side is None, a sum."""
+    if factor == 1:
+        return "is a number; products without it are made as well, so leave it out"
+    summed = factor.has(NeuronSum)
+    if side is None:
+        if factor.is_Mul:
+            return "is a product; give the sums in it"
+        made = summed or factor == QUANTITIES["z_post"].symbol
+        return None if made else "is no sum over the layer; give it in post, pre or synapse"
+    if summed:
+        return "sums over the layer; give it in layer, with sums=1"
+    index, whose = _SIDES[side]
+    if side == "synapse":
+        return _fault_of_weight(factor)
+    own = index_of(factor)
+    if not own <= index:
+        other = next((s for s, (i, _) in _SIDES.items() if own <= i), "terms")
+        if factor.free_symbols == {_W} or other != "synapse":
+            return f"is of {_SIDES[other][1]}; give it in {other}"
+        return f"is not of {whose} alone; give it in terms"
+    if factor.is_Mul:
+        return f"is a product; give its factors apart, or {_OWN}"
+    if isinstance(factor, Pow) and factor.exp.is_Integer and factor.exp > 0:
+        return f"is a power; give {text_of(factor.base)}, and power raises it"
+    return None
+
+
+def _fault_of_weight(factor: Expr) -> str | None:
+    beside = sorted(s.name for s in factor.free_symbols if s != _W)
+    if not beside:
+        return None
+    own = index_of(factor)
+    for name in ("post", "pre"):
+        if own <= _SIDES[name][0]:
+            return f"is of {_SIDES[name][1]}; give it in {name}"
+    return f"reads {beside[0]} beside W; give it in terms"
+
+
+def _fault_of_name(factor: Expr) -> str | None:
+    try:
+        name_of(factor)
+    except RuleSearchError as error:
+        return str(error)
+    return None
+
+
+def _how_to_call(function: Any) -> str:
+    if isinstance(function, str):
+        rows = [*(n for n, row in OPERATORS.items() if not row.drops), *COMMON]
+        return f"unknown function {function}{closest(function, rows)} ({', '.join(rows)})"
+    return f"{function!r} is no function; give one such as tanh"
