@@ -7,6 +7,8 @@ says what each of them really asks of a brain.
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,6 +23,9 @@ from rulesearch.notation.needs import SYNAPTIC, need_of_sum
 from rulesearch.notation.needs import Need as Need
 from rulesearch.notation.needs import parse_needs as parse_needs
 from rulesearch.operators import QUANTITIES, SCALAR, Index, NeuronSum, without_definitions
+
+#: No more terms are refused by a line of their own.
+MOST_SAID = 10
 
 _READS_OF_SUM: dict[Need, str] = {
     "dendritic": "every incoming synapse of the post-cell",
@@ -142,7 +147,8 @@ def within(pool: Pool, allowed: Collection[Need], neurons: Neurons = "shared") -
     """Refuse a pool with terms that need more than is allowed.
 
     Raises:
-        RuleSearchError: one line for each such term: its need, the evidence and the way out.
+        RuleSearchError: one line for each such term: its need, the evidence and the way out; of
+            many, the first, and how many more there are.
     """
     shown = ",".join(n for n in NEEDS if n in allowed) or SYNAPTIC
     faults = []
@@ -157,6 +163,47 @@ def within(pool: Pool, allowed: Collection[Need], neurons: Neurons = "shared") -
                 f"{shown}: {because}; allow it with --locality {wider} or leave {term.name} out"
             )
     if len(faults) == len(pool):
-        faults.append(f"--locality {shown}: excludes all {len(pool)} terms; allow more needs")
+        way_out = f"--locality {shown}: excludes all {len(pool)} terms; allow more needs"
+        raise RuleSearchError(*faults[:MOST_SAID], way_out)
+    if (more := len(faults) - MOST_SAID) > 0:
+        left = len(pool) - len(faults)
+        way_out = (
+            f"--locality {shown}: excludes {more:,} terms more and leaves {left:,}; in a space, "
+            f'needs="{shown}" makes those alone'
+        )
+        raise RuleSearchError(*faults[:MOST_SAID], way_out)
     if faults:
         raise RuleSearchError(*faults)
+
+
+def terms_by_needs(pool: Pool, neurons: Neurons = "shared") -> dict[str, int]:
+    """How many terms have just these needs, the fewest needs first.
+
+    Example:
+        >>> from rulesearch.notation import Pool
+        >>> terms_by_needs(Pool(A="-W", B="-e_post", C="-sum_post(y_post)"))
+        {'synaptic': 2, 'retrograde': 1}
+    """
+    verdicts = [classify(term, neurons) for term in pool]
+    ordered = sorted(verdicts, key=lambda v: (len(v.needs), [n not in v.needs for n in NEEDS]))
+    return dict(Counter(map(str, ordered)))
+
+
+def terms_allowed(pool: Pool, neurons: Neurons = "shared") -> dict[str, int]:
+    """How many terms `--locality` allows, by what is given there.
+
+    Only what allows more terms than any part of it is listed, the fewest needs first.
+
+    Example:
+        >>> from rulesearch.notation import Pool
+        >>> terms_allowed(Pool(A="-W", B="-sum_post(y_post)", C="-sum_pre(e_pre)*sum_post(W)"))
+        {'synaptic': 1, 'retrograde': 2, 'dendritic,retrograde': 3}
+    """
+    counts = Counter(classify(term, neurons).needs for term in pool)
+    found = {frozenset[Need](): counts[frozenset()]}
+    for size in range(1, len(NEEDS) + 1):
+        for needs in map(frozenset, itertools.combinations(NEEDS, size)):
+            allowed = sum(number for has, number in counts.items() if has <= needs)
+            if all(allowed > fewer for part, fewer in found.items() if part < needs):
+                found[needs] = allowed
+    return {",".join(n for n in NEEDS if n in k) or SYNAPTIC: v for k, v in found.items()}

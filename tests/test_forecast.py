@@ -141,7 +141,7 @@ def test_the_command_says_first_what_it_will_do_then_how_much(tmp_path, monkeypa
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == [
         "searching 2 terms on digits, pathway random, protocol robust, seed 3",
-        "2 terms, network 64-6-10, 2 trials of 3 meta-steps; kept in run",
+        "2 terms (2 synaptic), network 64-6-10, 2 trials of 3 meta-steps; kept in run",
     ]
     places = [line.split()[0] for line in lines if re.match(r"\d/\d ", line)]
     assert places == sorted(places)

@@ -338,6 +338,18 @@ def test_each_term_is_told_one_thing(case):
     assert " ".join(row_of(text, "F3", "Coefficients")) == f"F3 -W - 0 {fate} {count}"
 
 
+def test_of_a_large_pool_what_was_zero_in_search_is_counted():
+    more = tuple(replace(POOL[2], name=f"Z{i}") for i in range(1_000))
+    result = a_result(pool=(*POOL, *more), fails={"Z7": (1, 7)})
+    text = " ".join(printed(result_text(result, Path("r")), 100).split())
+    table = text[text.index("Coefficients") : text.index("Elimination")]
+    assert re.findall(r"\bZ\d+", table) == ["Z7"]
+    assert all(f" {name} " in table for name in ("F0", "F2", "F9"))
+    zero = 1_000 - 1 + sum(f" {entry.name} " not in table for entry in POOL)
+    assert f"{zero:,} more terms were zero in search." in table
+    assert "more terms" not in printed(result_text(a_result(), Path("r")), 100)
+
+
 def test_a_term_that_could_not_be_differentiated_is_told_so():
     result = a_result(fails={"F3": (1, 7)})
     text = printed(result_text(result, Path("r")), 100)

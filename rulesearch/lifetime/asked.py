@@ -9,6 +9,7 @@ from typing import Any
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation import Pool
+from rulesearch.notation.vocabulary import named
 from rulesearch.observables import OBSERVABLES
 
 
@@ -23,7 +24,7 @@ def terms_named(option: str, pool: Pool, names: Any) -> list[int]:
     for name in _names(option, names):
         if name not in pool.names:
             raise RuleSearchError(
-                f"{option} {name}: no such term; the terms are {', '.join(pool.names)}"
+                f"{option} {name}: no such term; the terms are {named(pool.names)}"
             )
     return sorted({pool.names.index(name) for name in names})
 

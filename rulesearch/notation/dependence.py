@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -186,14 +186,3 @@ def equation(weights: Mapping[str, float]) -> str:
         else:
             right = f"-{factor}" if weight < 0 else factor
     return right
-
-
-def named(names: Sequence[str]) -> str:
-    """Names in a row, at most MOST_NAMED of them.
-
-    Example:
-        >>> named("ABCDEFG")
-        'A, B, C, D, E and 2 more'
-    """
-    more = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -98,8 +98,11 @@ class _Reading:
         allowed = self._needs()
         cells = {side: self._cell(side) for side in ("post", "pre")}
         synapse = self._synapse()
-        quantities = {s: [f for f in cells[s] if f.is_Symbol] for s in cells}
-        functions = [f for side in cells for f in self._functions(side, quantities[side])]
+        quantities = {
+            side: [f for f in factors if f.is_Symbol and index_of(f) == _SIDES[side][0]]
+            for side, factors in cells.items()
+        }
+        functions = [*self._functions(quantities)]
         layer = self._layer(quantities, synapse, sums)
 
         families: dict[Any, list[Choice]] = {}
@@ -152,26 +155,29 @@ class _Reading:
                 found.add(factor)
         return sorted(found, key=lambda f: (f != 1, text_of(f)))
 
-    def _functions(self, side: str, quantities: Iterable[Expr]) -> Iterator[Expr]:
-        """The functions that are given, of each of these quantities."""
+    def _functions(self, quantities: Mapping[str, list[Expr]]) -> Iterator[Expr]:
+        """The functions that are given, of each quantity of a cell."""
         for function in self._given("functions"):
             if (call := self._callable(function)) is None:
-                if side == "post":  # said once
-                    self.faults.append(f" functions: {_how_to_call(function)}")
+                self.faults.append(f" functions: {_how_to_call(function)}")
                 continue
-            for quantity in quantities:
-                try:
-                    value = _without_number(canonical(call(quantity)))
-                except RuleSearchError as error:
-                    self.faults.extend(f" functions: {line}" for line in error.lines)
-                    continue
-                except TypeError as error:  # another number of arguments
-                    self.faults.append(f" functions: {error}; give functions of one quantity")
-                    continue
-                if value == quantity or value == 1:
-                    self.faults.append(f" functions: of {quantity} one is {value}; leave it out")
-                elif self._passes("functions", value, side):
-                    yield value
+            for side, symbols in quantities.items():
+                yield from (v for s in symbols if (v := self._value(call, s, side)) is not None)
+
+    def _value(self, call: Callable[[Expr], Expr], quantity: Expr, side: str) -> Expr | None:
+        """The function of a quantity; None, and a fault, if it cannot be a factor."""
+        try:
+            value = _without_number(canonical(call(quantity)))
+        except RuleSearchError as error:
+            self.faults.extend(f" functions: {line}" for line in error.lines)
+            return None
+        except TypeError as error:  # another number of arguments
+            self.faults.append(f" functions: {error}; give functions of one quantity")
+            return None
+        if value in (quantity, 1):
+            self.faults.append(f" functions: one is {value} for {quantity}; leave it out")
+            return None
+        return value if self._passes("functions", value, side) else None
 
     def _layer(
         self, quantities: Mapping[str, list[Expr]], synapse: list[Expr], sums: int
@@ -187,7 +193,6 @@ class _Reading:
                 canonical(total(weight * quantity))
                 for side, total in (("post", sum_post), ("pre", sum_pre))
                 for quantity in quantities[side]
-                if index_of(quantity) == _SIDES[side][0]
                 for weight in weights
             ]
         else:
@@ -241,7 +246,7 @@ class _Reading:
             right = equation({name: -weights[name] / weights[last] for name in others}) or "0"
             self.faults.append(
                 f": wherever tried, {last} = {right}, so it makes no new terms; leave out one of "
-                f"{', '.join(weights)}"
+                f"{', '.join(name for name in weights if name != '1')}"
             )
 
 
@@ -281,10 +286,9 @@ def _fault_of_weight(factor: Expr) -> str | None:
     beside = sorted(s.name for s in factor.free_symbols if s != _W)
     if not beside:
         return None
-    own = index_of(factor)
     for name in ("post", "pre"):
-        if own <= _SIDES[name][0]:
-            return f"is of {_SIDES[name][1]}; give it in {name}"
+        if index_of(factor) <= _SIDES[name][0]:
+            return f"does not read W; give it in {name}"
     return f"reads {beside[0]} beside W; give it in terms"
 
 

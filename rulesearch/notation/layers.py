@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
-from rulesearch.notation.vocabulary import closest
+from rulesearch.notation.vocabulary import closest, named
 
 Layers = tuple[int, ...]
 
@@ -39,7 +39,7 @@ def where_faults(where: Mapping[str, Any], names: Sequence[str]) -> Iterator[str
     """What is wrong with the layers given to the terms of these names, a line each."""
     for name, layers in where.items():
         if name not in names:
-            hint = closest(name, names) or f"; the terms are {', '.join(names)}"
+            hint = closest(name, names) or f"; the terms are {named(names)}"
             yield f"where {name}: no such term{hint}"
         elif not isinstance(layers, Collection) or isinstance(layers, str | bytes | Mapping):
             yield f"where {name}: {layers!r} is not a list of layers; write one such as [2, 3]"

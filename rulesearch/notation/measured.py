@@ -12,7 +12,8 @@ import scipy.linalg
 from numpy.typing import NDArray
 from sympy import Expr
 
-from rulesearch.notation.dependence import MOST_NAMED, equation, named
+from rulesearch.notation.dependence import MOST_NAMED, equation
+from rulesearch.notation.vocabulary import named
 from rulesearch.operators import (
     OPERATORS,
     QUANTITIES,
@@ -164,7 +165,7 @@ def _note(weights: Mapping[str, float], place: str) -> str:
     right = {name: -weights[name] / weights[last] for name in others}
     what = f"{last} = {equation(right)}"
     if len(right) >= MOST_NAMED:
-        what = f"it was a sum of {named(others)}"
+        what = f"it was a sum of {named(others, MOST_NAMED)}"
     return f"term {last}: may add nothing to the pool{place}; wherever tried, {what}"
 
 

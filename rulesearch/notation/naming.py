@@ -57,5 +57,5 @@ def _letters_of_sum(total: NeuronSum) -> str:
     cells = [factor for factor in summand if index_of(factor) != SYNAPSE]
     # Over which side, the quantities of a cell say; W lies on both.
     side = "" if cells else total.axis
-    parts = [_letters(f) for group in (weights, cells) for f in sorted(group, key=str)]
+    parts = [_letters(f) for group in (weights, cells) for f in sorted(group, key=place_of)]
     return f"sum{side}{''.join(parts)}"

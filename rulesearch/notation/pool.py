@@ -25,7 +25,7 @@ from rulesearch.notation.layers import (
 from rulesearch.notation.measured import LARGEST, MOST_NEURONS, finite_somewhere, notes
 from rulesearch.notation.space import joined
 from rulesearch.notation.term import PSEUDO_GRADIENT, Term
-from rulesearch.notation.vocabulary import closest, echo
+from rulesearch.notation.vocabulary import closest, echo, named
 from rulesearch.operators import definitions_of
 
 START = 1e-3
@@ -115,7 +115,7 @@ class Pool:
         - `pre`: those of the pre-cell.
         - `synapse`: a term has one of these, (1,) by default; `(1, W, Abs(W))` makes three times as
           many terms. It does not count for the degree.
-        - `functions`: each is applied to every quantity of post and pre, `(tanh,)`. A quantity
+        - `functions`: each is applied to every quantity of the two cells, `(tanh,)`. A quantity
           stands in a term once, as a power or in a function.
         - `degree`: factors of a term at most, a power counted as often as it says; 2 by default.
         - `power`: of a quantity at most; 2 by default.
@@ -264,8 +264,11 @@ class Pool:
         Raises:
             RuleSearchError: what `Pool` refuses.
         """
+        if not where:
+            return self
         terms: dict[str, Any] = {term.name: term.expression for term in self.terms}
-        return Pool(start=self.start, where={**self.where, **where}, **terms)
+        pool = Pool(start=self.start, where={**self.where, **where}, **terms)
+        return Pool.checked(pool.terms, pool.start, pool.where, self.remarks)
 
     def per_layer(self, depth: int) -> Pool:
         """The pool with a coefficient of its own for each term in each layer where it acts.
@@ -386,7 +389,7 @@ def _start(given: Mapping[str, float], terms: Sequence[Term]) -> dict[str, float
 def _start_faults(start: Mapping[str, Any], names: list[str]) -> Iterator[str]:
     for name, value in start.items():
         if name not in names:
-            hint = closest(name, names) or f"; the terms are {', '.join(names)}"
+            hint = closest(name, names) or f"; the terms are {named(names)}"
             yield f"start {name}: no such term{hint}"
         elif isinstance(value, bool) or not isinstance(value, Real):
             yield f"start {name}: {value!r} is not a number; write one such as 1e-3"

@@ -19,6 +19,7 @@ from rulesearch.errors import RuleSearchError
 from rulesearch.notation.comparison import compared
 from rulesearch.notation.dependence import equation, sums_of_others
 from rulesearch.notation.naming import name_of
+from rulesearch.notation.printing import text_of
 from rulesearch.notation.term import Term
 
 #: A space of more is refused: before a search, its terms are compared with each other.
@@ -108,12 +109,13 @@ class Space:
             raise RuleSearchError("space: has no terms; give quantities in post and pre")
         if self.count <= MOST_TERMS:
             return
-        lower = [replace(self, degree=degree) for degree in range(self.degree - 1, 0, -1)]
-        fewer = [replace(self, sums=sums) for sums in range(self.sums - 1, -1, -1)]
+        highest = sum(max(choice.degree for choice in family) for family in self.families)
+        lower = (replace(self, degree=d) for d in range(min(self.degree, highest) - 1, 0, -1))
+        fewer = (replace(self, sums=sums) for sums in range(self.sums - 1, -1, -1))
         ways = "".join(
             f"{option}={getattr(space, option)} gives {space.count:,}, "
             for option, spaces in (("degree", lower), ("sums", fewer))
-            for space in [s for s in spaces if s.count <= MOST_TERMS][:1]
+            if (space := next((s for s in spaces if s.count <= MOST_TERMS), None))
         )
         raise RuleSearchError(
             f"space: {self.count:,} terms, at most {MOST_TERMS:,}; {ways}or give fewer quantities, "
@@ -149,10 +151,10 @@ def joined(
     made: dict[str, Expr] = {}
     faults = []
     for name, expression in space.terms():
-        if made.setdefault(name, expression) is not expression:
+        if (first := made.setdefault(name, expression)) is not expression:
             faults.append(
-                f"space: {made[name]} and {expression} are both called {name}; give the operator "
-                "in them another name"
+                f"space: {text_of(first)} and {text_of(expression)} are both called {name}; give "
+                "the operator in them another name"
             )
     written: dict[str, Expr] = {}
     for name, source in given.items():
@@ -164,9 +166,8 @@ def joined(
         if name in made and compared(made[name]).key == compared(written[name]).key:
             del made[name]
         elif name in made:
-            faults.append(
-                f"term {name}: has the name of {made[name]} in the space; choose another name"
-            )
+            other = text_of(made[name])
+            faults.append(f"term {name}: has the name of {other} in the space; choose another name")
     if faults:
         raise RuleSearchError(*faults)
     everywhere = {name: e for name, e in written.items() if name not in where}

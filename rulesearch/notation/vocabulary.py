@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from rulesearch.operators import COMMON, OPERATORS, QUANTITIES
 
 #: An echo in a message is cut here, so that the message stays one line that can be read.
 MOST_ECHOED = 160
+#: And a list of names here.
+MOST_LISTED = 12
 
 
 def echo(text: str) -> str:
@@ -21,6 +23,17 @@ def echo(text: str) -> str:
     # Half a character, a lone surrogate, has no bytes that a terminal or a file could take.
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return text if len(text) <= MOST_ECHOED else text[: MOST_ECHOED - 3] + "..."
+
+
+def named(names: Sequence[str], most: int = MOST_LISTED) -> str:
+    """Names in a row, at most so many of them.
+
+    Example:
+        >>> named("ABCDEFG", 5)
+        'A, B, C, D, E and 2 more'
+    """
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def closest(word: str, choices: Collection[str]) -> str:

@@ -12,6 +12,7 @@ from rulesearch.report.progress import trial_means as trial_means
 from rulesearch.report.tables import Expression as Expression
 from rulesearch.report.tables import Sheet as Sheet
 from rulesearch.report.text import gap_closed as gap_closed
+from rulesearch.report.text import locality_table as locality_table
 from rulesearch.report.text import pool_table as pool_table
 from rulesearch.report.text import print_pool as print_pool
 from rulesearch.report.text import result_text as result_text

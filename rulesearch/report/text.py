@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from rulesearch.result import (
 )
 
 EQUATION_WIDTH = 80
+#: Of a pool of more terms, those that were zero in search have no line.
+MOST_LISTED = 40
 
 
 def _layers_column(wanted: bool) -> dict[str, Kind]:
@@ -51,6 +54,14 @@ def pool_table(
     for name, expression, needs, lowering in rows:
         acts = [layers_text(layers.get(name, ()))] if layers else []
         table.add(name, Expression(expression), *acts, needs or "-", Expression(lowering))
+    return table
+
+
+def locality_table(allowed: Mapping[str, int]) -> Sheet:
+    """How many terms of a pool there are for what may be given as `--locality`."""
+    table = Sheet("Locality", {"--locality": "name", "allows": "number"})
+    for needs, terms in allowed.items():
+        table.add(needs, f"{terms:,} term{'s' * (terms != 1)}")
     return table
 
 
@@ -87,9 +98,13 @@ def _coefficients(result: Result) -> Sheet:
         "Trials: how many of the L1 search kept the term.",
     )
     ended = [trial for trial in result.trials if not trial.failed]
-    for entry in result.pool:
+    count = Counter(name for trial in ended for name in trial.support)
+    listed = [entry for entry in result.pool if _listed(result, entry.name, count[entry.name])]
+    if more := len(result.pool) - len(listed):
+        table.caption += f" {more:,} more terms were zero in search."
+    for entry in listed:
         inside = entry.name in result.support
-        kept = sum(entry.name in trial.support for trial in ended)
+        kept = count[entry.name]
         table.add(
             entry.name,
             Expression(entry.expression),
@@ -101,6 +116,12 @@ def _coefficients(result: Result) -> Sheet:
             style="" if inside else "dim",
         )
     return table
+
+
+def _listed(result: Result, name: str, kept: int) -> bool:
+    """Whether a term has a line; in a large pool one that was always zero has none."""
+    few = len(result.pool) <= MOST_LISTED
+    return few or bool(kept) or name in result.support or name in result.fails
 
 
 def _fate(result: Result, name: str, kept: int, ended: int) -> str:

@@ -14,11 +14,11 @@ from rich.text import Text
 
 from rulesearch.data import input_and_output, load_data
 from rulesearch.errors import RuleSearchError
-from rulesearch.locality import classify, parse_needs, within
+from rulesearch.locality import classify, parse_needs, terms_allowed, terms_by_needs, within
 from rulesearch.lowering import lower_terms
 from rulesearch.notation import Pool, load_pool, pool_from_plain, pool_from_text
 from rulesearch.records.plain import from_plain
-from rulesearch.report import print_pool, progress, result_text, trial_means
+from rulesearch.report import locality_table, print_pool, progress, result_text, trial_means
 from rulesearch.runs import at_work
 from rulesearch.runs.kept import Run, history
 from rulesearch.search.arguments import Command
@@ -102,9 +102,11 @@ def _outline(request: Request, run: Path) -> str:
     config, data = request.config, request.data
     sizes = "-".join(map(str, config.sizes(data.inputs, data.classes)))
     terms, trials = len(request.pool), config.trials
+    needs = terms_by_needs(request.pool, config.neurons)
+    which = ", ".join(f"{number:,} {need}" for need, number in needs.items())
     return (
-        f"{terms} term{'s' * (terms > 1)}, network {sizes}, {trials} trial{'s' * (trials > 1)} of "
-        f"{config.meta_steps} meta-steps; kept in {run}"
+        f"{terms:,} term{'s' * (terms > 1)} ({which}), network {sizes}, "
+        f"{trials} trial{'s' * (trials > 1)} of {config.meta_steps} meta-steps; kept in {run}"
     )
 
 
@@ -157,6 +159,10 @@ def explain(pool: Pool, config: Config, command: Command) -> None:
         ],
         pool.where,
     )
+    console.print()
+    console.print(locality_table(terms_allowed(pool, config.neurons)))
+    if pool.notes:
+        console.print()
     for note in pool.notes:
         _say(console, note)
     console.print()
