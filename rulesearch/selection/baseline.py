@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from scipy import optimize
 
 from rulesearch.selection.setting import FitFunction, Measure, Setting, common_seeds, one_term
+from rulesearch.statistics import Outcomes
 
 WIDENINGS = 6
 """Octaves by which the search for a rate may leave its first bracket, in all."""
 OCTAVES = 6
 """Width of the first bracket where nothing but the sign of the coefficient is known."""
+COARSE = 4
+"""The octave of the best rate is found on one in so many of the tasks."""
+CLOSE = math.log2(1.05)
+"""Octaves within which a rate is as good as the best: losses there differ by 0.002 at most."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,8 @@ class Rate:
         rate: its raw coefficient.
         theta: raw coefficients of the rule, [terms].
         loss: mean query loss on the tasks of the search.
-        curve: (coefficient, mean loss) of everything tried, in the order of the coefficients.
+        curve: (coefficient, mean loss) of what was tried on all tasks, in the order of the
+            coefficients.
         bracketed: whether the best one lies between two worse ones.
         lifetimes: run for it, the fit's included.
     """
@@ -42,16 +49,17 @@ def best_rate(setting: Setting, label: str, measure: Measure, term: int | None =
     """The best rule of one term whose coefficient is known to be positive, as a baseline's is.
 
     A baseline must not be handicapped, so the true mean loss is searched, and no gradient is
-    needed: first at the protocol's start times powers of two, see `_search`.
+    needed: first at the start times powers of two, see `_search`. What the coefficient means is
+    the caller's: a rule's, or the rate of whatever else `measure` runs.
 
     Args:
         setting: see `Setting`.
-        label: for instance `backprop`; the calls are named after it.
+        label: for instance `backprop by SGD`; the calls are named after it.
         measure: runs lifetimes forward.
         term: index of the term, the reference if None.
     """
     term = setting.reference if term is None else term
-    first = setting.protocol.start * setting.scales[term]
+    first = (setting.start[term] or setting.protocol.start) * setting.scales[term]
     return _search(setting, label, measure, term, first, (0, OCTAVES))
 
 
@@ -90,50 +98,84 @@ def _search(
 ) -> Rate:
     """The least mean loss along one coefficient.
 
-    It is evaluated at the centre times powers of two, further out while the best is at the edge,
-    then minimised between the neighbours of the best (`scipy.optimize.minimize_scalar`, to 3 % of
-    the coefficient). A rate at which most lifetimes diverge is worse than any at which they do not,
-    and of two such the smaller is the better: beyond the cliff the loss is level but for the few
-    that are left, and says nothing of where the best rate is.
+    It is evaluated at the centre times powers of two on some of the tasks, further out while the
+    best is at the edge, then on all of them minimised between the neighbours of the best
+    (`scipy.optimize.minimize_scalar`, to 5 % of the coefficient), and further on where that ends
+    at the edge.
+
+    A rate at which most lifetimes diverge is worse than any at which they do not, and of two such
+    the smaller is the better: beyond the cliff the loss is level but for the few that are left, and
+    says nothing of where the best rate is.
     """
     seeds = common_seeds(setting)[: setting.effort.baseline_tasks]
-    curve: dict[float, float] = {}  # octaves from the centre: mean loss
-    beyond: set[float] = set()  # octaves at which most lifetimes diverge
+    few = seeds[: -(-len(seeds) // COARSE)]
 
-    def loss_at(octaves: float) -> float:
-        if octaves not in curve:
+    def along(some: tuple[int, ...]) -> _Curve:
+        def outcomes_at(octaves: float) -> Outcomes:
             theta = one_term(setting, term, centre * 2.0**octaves)
-            outcomes = measure(f"{label}/rate {theta[term]!r}", theta, seeds)
-            curve[octaves] = outcomes.mean_loss
-            if 2 * sum(outcomes.diverged) > len(seeds):
-                beyond.add(octaves)
-        return curve[octaves]
+            return measure(f"{label}/rate {theta[term]!r} on {len(some)} tasks", theta, some)
 
-    def order(octaves: float) -> tuple[bool, float]:
-        loss = loss_at(octaves)
-        return (True, octaves) if octaves in beyond else (False, loss)
+        return _Curve(outcomes_at)
 
+    coarse, fine = along(few), along(seeds)
     low, high = bracket
-    best = min(range(low, high + 1), key=order)
+    octave: float = min(range(low, high + 1), key=coarse.order)
     for _ in range(WIDENINGS):
-        if best not in (low, high):
+        if octave not in (low, high):
             break
-        low, high = (low - 1, high) if best == low else (low, high + 1)
-        best = min(range(low, high + 1), key=order)
-    optimize.minimize_scalar(
-        lambda octaves: loss_at(float(octaves)),
-        bounds=(best - 1, best + 1),
-        method="bounded",
-        options={"xatol": math.log2(1.03)},
-    )
-    found = min(curve, key=order)
-    rate = centre * 2.0**found
+        low, high = (low - 1, high) if octave == low else (low, high + 1)
+        octave = min(range(low, high + 1), key=coarse.order)
+    inside = low < octave < high
+    for _ in range(WIDENINGS + 1):
+        optimize.minimize_scalar(
+            fine.loss,
+            bounds=(octave - 1, octave + 1),
+            method="bounded",
+            options={"xatol": CLOSE},
+        )
+        before, octave = octave, fine.best
+        if abs(octave - before) < 1 - 2 * CLOSE:
+            break
+    else:
+        inside = False
+    rate = centre * 2.0**octave
+    losses = {place: outcomes.mean_loss for place, outcomes in sorted(fine.tried.items())}
     return Rate(
         term=setting.names[term],
         rate=rate,
         theta=one_term(setting, term, rate),
-        loss=curve[found],
-        curve=tuple((centre * 2.0**octaves, curve[octaves]) for octaves in sorted(curve)),
-        bracketed=low < best < high,
-        lifetimes=len(seeds) * len(curve),
+        loss=losses[octave],
+        curve=tuple((centre * 2.0**place, loss) for place, loss in losses.items()),
+        bracketed=inside,
+        lifetimes=len(few) * len(coarse.tried) + len(seeds) * len(fine.tried),
     )
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """Outcomes along one coefficient, each measured once.
+
+    Attributes:
+        at: gives those at so many octaves from the centre.
+        tried: octaves -> outcomes so far.
+    """
+
+    at: Callable[[float], Outcomes]
+    tried: dict[float, Outcomes] = field(default_factory=dict)
+
+    def loss(self, octaves: float) -> float:
+        """The mean loss."""
+        octaves = float(octaves)
+        if octaves not in self.tried:
+            self.tried[octaves] = self.at(octaves)
+        return self.tried[octaves].mean_loss
+
+    def order(self, octaves: float) -> tuple[bool, float]:
+        """What is less is better: whether it is beyond the cliff; then where, or the loss."""
+        loss, bad = self.loss(octaves), self.tried[octaves].diverged
+        return (True, octaves) if 2 * sum(bad) > len(bad) else (False, loss)
+
+    @property
+    def best(self) -> float:
+        """Where it is, of what was tried."""
+        return min(self.tried, key=self.order)

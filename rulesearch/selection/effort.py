@@ -34,7 +34,8 @@ class Effort:
         mean_steps: meta-steps on the plain mean of the gradients, which end it.
         baseline_steps: meta-steps of a one-term rule whose coefficient is not known to be
             positive, before the search for the best one.
-        baseline_tasks: lifetimes for each rate in that search, of the common ones.
+        baseline_tasks: lifetimes for each rate in that search, of the common ones; a quarter of
+            them says which octave the best one lies in.
         evaluation_tasks: lifetimes of the final evaluation, on images set aside.
     """
 
@@ -50,7 +51,7 @@ class Effort:
     final_steps: Some = 40
     mean_steps: Annotated[int, Within(0, MOST)] = 40
     baseline_steps: Some = 60
-    baseline_tasks: Some = 200
+    baseline_tasks: Some = 100
     evaluation_tasks: Several = 400
 
     def times(self, factor: float) -> Effort:
