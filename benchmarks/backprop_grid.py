@@ -52,7 +52,7 @@ def backprop(config: Config) -> Population:
 def grid(run: Path) -> dict[float, Outcomes]:
     """Outcomes by rate on the run's evaluation tasks: the run's own rate first, then the grid."""
     config = from_plain(Config, open_run(run).options).resolved()
-    rate = Result.load(run).evaluation["backprop"].rate
+    rate = Result.load(run).evaluation["backprop_sgd"].rate
     if rate is None or not isinstance(config.effort, Effort):
         raise RuleSearchError(f"{run}: has no rate of backprop; make the run anew")
     seeds = lifetime_seeds(config.seed, "evaluation", 0, config.effort.evaluation_tasks)

@@ -48,8 +48,8 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 SELECTION_ONLY = Effort(final_refits=2, final_steps=20, mean_steps=0)
 #: Stages, by the beginning of their labels, that do not depend on what is changed.
 BASELINES = (
-    *("backprop/", "feedback alignment/"),
-    *("evaluation/backprop", "evaluation/feedback"),
+    *("backprop by ", "feedback alignment/"),
+    *("evaluation/backprop by ", "evaluation/feedback alignment"),
 )
 SHARED: Mapping[str, tuple[str, ...]] = {
     "parsimony": (*BASELINES, "trial ", "elimination/full", "elimination/reference"),
@@ -98,7 +98,8 @@ def row(result: Result) -> str:
     cells = [
         ", ".join(result.support),
         f"{_number(rule.accuracy):.3f} [{_number(low):.3f}, {_number(high):.3f}]",
-        f"{_number(result.evaluation['backprop'].accuracy):.3f}",
+        f"{_number(result.evaluation['backprop_sgd'].accuracy):.3f}",
+        f"{_number(result.evaluation['backprop_adam'].accuracy):.3f}",
         f"{_number(result.evaluation['feedback_alignment'].accuracy):.3f}",
         ", ".join(f"{s.dropped} {_number(s.share_of_gain):.1%}" for s in dropped) or "none",
         f"{min(ahead, default=math.nan):.1%}",
@@ -113,8 +114,8 @@ def _number(value: float | None) -> float:
 
 
 COLUMNS = (
-    "rule | accuracy (95 %) | backprop | feedback alignment | dropped, cumulative cost | "
-    "next drop | diverged | seconds"
+    "rule | accuracy (95 %) | backprop by SGD | by Adam | feedback alignment | "
+    "dropped, cumulative cost | next drop | diverged | seconds"
 )
 
 
@@ -135,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         *((PLAIN, seed) for seed in range(given.seeds)),
         *((v, seed) for v in VARIANTS if v != PLAIN for seed in range(given.variants)),
     ]
-    print(f"| search | seed | {COLUMNS} |\n|{'---|' * 10}")
+    print(f"| search | seed | {COLUMNS} |\n|{'---|' * 11}")
     try:
         for variant, seed in asked:
             result = found(given.out, variant, seed, given.grammar, **options)

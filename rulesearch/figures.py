@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from rulesearch.result import Result, significant
+from rulesearch.result import Result, in_words, significant
 
 Row: TypeAlias = Mapping[str, Any]  # one meta-step of history.jsonl
 Series: TypeAlias = NDArray[np.float64]
@@ -30,11 +30,12 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILLION, PURPLE = (
 GREY = "#8C8C8C"
 LAYERS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 
-# How each rule of the final evaluation is drawn: label, colour, dashes.
-EVALUATED = {
-    "rule": ("rule", BLACK, "-"),
-    "backprop": ("backprop", VERMILLION, "--"),
-    "feedback_alignment": ("feedback alignment", GREEN, ":"),
+# How each rule of the final evaluation is drawn: colour, dashes.
+DRAWN = {
+    "rule": (BLACK, "-"),
+    "backprop_sgd": (VERMILLION, "--"),
+    "backprop_adam": (PURPLE, "-."),
+    "feedback_alignment": (GREEN, ":"),
 }
 
 STYLE: Any = {  # matplotlib's own type for the names of settings is private
@@ -115,11 +116,11 @@ def accuracy_figure(trials: Mapping[str, Sequence[Row]], result: Result) -> Figu
     ):
         lines = [(_steps(rows), _values(rows, name)) for rows in trials.values()]
         marks = []
-        for key, (text, color, dashes) in EVALUATED.items():
+        for key, (color, dashes) in DRAWN.items():
             value = getattr(result.evaluation.get(key), name, None)
             if value is not None:
                 axes.axhline(value, color=color, linestyle=dashes, linewidth=1)
-                marks.append((value, f"{text} {significant(value)}", color))
+                marks.append((value, f"{in_words(key)} {significant(value)}", color))
         # A diverged lifetime's loss can be of any size. It flattens neither the others nor the
         # mean: what lies beyond a trial's start and middle is drawn at the upper edge.
         finite = [v for _, values in lines if (v := values[np.isfinite(values)]).size]

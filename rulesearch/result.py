@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,14 @@ from rulesearch.records.documents import layout, read_document, sealed, unsealed
 from rulesearch.records.plain import SCHEMA_VERSION, Count, Interval, Number, Record
 
 NO_RULE = "no rule: what was selected does not learn"
+
+#: What is compared on the images set aside: its name in a record, and its name in words.
+EVALUATED: Mapping[str, str] = {
+    "rule": "rule",
+    "backprop_sgd": "backprop by SGD",
+    "backprop_adam": "backprop by Adam",
+    "feedback_alignment": "feedback alignment",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +104,7 @@ class EvaluationRecord(Record):
         loss: mean query loss, nats.
         lifetimes: how many were run.
         diverged: how many of them diverged.
-        rate: for a baseline, its coefficient of -e_post*y_pre; None for the rule.
+        rate: for a baseline, its coefficient of -e_post*y_pre, or Adam's rate; None for the rule.
         loss_interval: the 95 % interval of the loss over tasks.
         learns: whether it is better than no training and than chance, by these intervals.
     """
@@ -123,7 +131,7 @@ class Result(Record):
         frequency: name -> share of the trials that kept it.
         trials: the trials of the L1 search.
         elimination: every try of the elimination, in order.
-        evaluation: `rule`, `backprop`, `feedback_alignment` -> its record.
+        evaluation: names of `EVALUATED` -> its record.
         fails: name -> layer and step, from 1, of terms that stayed at zero because their update
             is not finite there; 0 and 0 where only its derivative is not.
         message: what a reader must know first, such as that nothing beats the reference; or "".
@@ -195,7 +203,7 @@ class Result(Record):
         """The rule as an equation, then its evidence in a line or two."""
         lines = [equation(self) if self.learns else NO_RULE]
         shown = [
-            f"{name.replace('_', ' ')} {significant(entry.accuracy)} "
+            f"{in_words(name)} {significant(entry.accuracy)} "
             f"{interval_text(entry.accuracy_interval)}"
             for name, entry in self.evaluation.items()
         ]
@@ -203,6 +211,16 @@ class Result(Record):
             lines.append("accuracy with 95 % interval over tasks: " + "; ".join(shown))
         lines.append(f"{len(self.support)} of {len(self.pool)} terms, {len(self.trials)} trials")
         return "\n".join([*lines, self.message] if self.message else lines)
+
+
+def in_words(name: str) -> str:
+    """What a record of the evaluation is of.
+
+    Example:
+        >>> in_words("backprop_sgd"), in_words("hand_made")
+        ('backprop by SGD', 'hand made')
+    """
+    return EVALUATED.get(name, name.replace("_", " "))
 
 
 def significant(value: Number, figures: int = 3) -> str:

@@ -118,7 +118,8 @@ def a_result(**changes):
         ],
         "evaluation": {
             "rule": evaluation(0.7071, 0.6992, 0.7153, 0.8123),
-            "backprop": evaluation(0.6861, 0.6782, 0.6943, 0.8514),
+            "backprop_sgd": evaluation(0.6861, 0.6782, 0.6943, 0.8514),
+            "backprop_adam": evaluation(0.7914, 0.7843, 0.7981, 0.5713),
             "feedback_alignment": evaluation(0.2213, 0.2142, 0.2291, 1.791, diverged=2),
         },
         "images": {"final evaluation": "64 images of each class, set aside"},
@@ -219,7 +220,7 @@ def test_the_evaluation_shows_intervals_losses_and_diverged_lifetimes(text):
 def test_it_ends_with_the_share_of_the_gap_the_images_and_the_directory(text):
     # (0.7071 - 0.2213) / (0.6861 - 0.2213) = 1.0452
     assert text.rstrip().splitlines()[-4:] == [
-        "The rule closes 105 % of the gap from feedback alignment to backprop.",
+        "The rule closes 105 % of the gap from feedback alignment to backprop by SGD.",
         "",
         "images for final evaluation: 64 images of each class, set aside",
         "kept in runs/bio",
@@ -234,7 +235,7 @@ def test_the_message_comes_before_the_tables():
 @pytest.mark.parametrize(
     "changes",
     [
-        {"backprop": evaluation(0.2, 0.1, 0.3, 1.0)},
+        {"backprop_sgd": evaluation(0.2, 0.1, 0.3, 1.0)},
         {"rule": evaluation(np.nan, 0.1, 0.3, 1.0)},
     ],
 )
@@ -556,7 +557,8 @@ def test_the_accuracy_figure_names_axes_baselines_and_what_diverged(history):
         "query accuracy (share correct)",
         "query loss (nats)",
         "rule 0.707",
-        "backprop 0.686",
+        "backprop by SGD 0.686",
+        "backprop by Adam 0.791",
         "feedback alignment 0.221",
         "feedback alignment 1.79",
     } <= set(texts(figure))

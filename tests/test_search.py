@@ -20,11 +20,14 @@ from rulesearch.notation import Pool, load_pool
 from rulesearch.operators import operator_of
 from rulesearch.population import Population
 from rulesearch.records.plain import from_plain, to_plain
-from rulesearch.result import Result
+from rulesearch.result import EVALUATED, Result
+from rulesearch.runs import reading
+from rulesearch.runs.kept import read_stage, stage_labels
 from rulesearch.search import Config, prepare, search
 from rulesearch.search import config as config_module
 from rulesearch.search.__main__ import main
 from rulesearch.selection import Effort
+from rulesearch.statistics import Outcomes
 
 POOL = Pool(F0="-e_post*y_pre", F2="-e_post*e_pre", F3="-W")
 
@@ -283,7 +286,9 @@ def test_the_command_keeps_and_prints_a_run(tiny, tmp_path, monkeypatch, capsys)
     assert {"config.json", "history.jsonl", "result.json", "rule.tex"} <= names
     for figure in ("accuracy", "coefficients", "alignment"):
         assert any(n.startswith(figure) and n.endswith(".pdf") for n in names), (figure, names)
-    assert set(result.evaluation) == {"rule", "backprop", "feedback_alignment"}
+    assert set(result.evaluation) == {
+        *("rule", "backprop_sgd", "backprop_adam", "feedback_alignment")
+    }
     assert all(result.theta[n] == 0 for n in result.theta if n not in result.support)
     raw = json.loads((run / "result.json").read_text())
     contract = "schema_version pool support theta theta_interval trials elimination evaluation"
@@ -338,6 +343,27 @@ def test_the_stages_say_that_the_kernel_is_compiled_beside_them(digits, monkeypa
         label for label in beside if label.startswith("final refit")
     ]
     assert "trial 0 and trial 1" in labels
+
+
+@pytest.mark.parametrize("kernel", ["fused", "einsum"])
+def test_every_rival_has_a_rate_of_its_own_and_lives_the_lifetimes_of_the_rule(
+    kernel, digits, tmp_path
+):
+    search(POOL, digits, replace(SMALL, kernel=kernel), run=tmp_path / "run")
+    run = reading(tmp_path / "run")
+    labels = stage_labels(run)
+    rule = read_stage(run, "evaluation/rule", Outcomes)
+    result = Result.load(tmp_path / "run")
+    for name, label in EVALUATED.items():
+        outcomes = read_stage(run, f"evaluation/{label}", Outcomes)
+        assert outcomes.seeds == rule.seeds
+        # In single precision, by kernels that add in different orders.
+        assert outcomes.initial_loss == pytest.approx(rule.initial_loss, rel=1e-5)
+        assert result.evaluation[name].loss == pytest.approx(outcomes.mean_loss)
+        rates = [each for each in labels if each.startswith(f"{label}/rate ")]
+        assert bool(rates) == (name != "rule")
+        if rates:
+            assert any(str(result.evaluation[name].rate) in each for each in rates)
 
 
 def test_the_same_seed_gives_the_same_result(digits):

@@ -17,6 +17,7 @@ from rulesearch.result import (
     EvaluationRecord,
     Result,
     equation,
+    in_words,
     interval_text,
     layers_text,
     significant,
@@ -198,7 +199,7 @@ def _evaluation(result: Result) -> Sheet:
     )
     for name, entry in result.evaluation.items():
         table.add(
-            name.replace("_", " "),
+            in_words(name),
             significant(entry.accuracy),
             interval_text(entry.accuracy_interval),
             significant(entry.loss),
@@ -210,11 +211,12 @@ def _evaluation(result: Result) -> Sheet:
 
 
 def gap_closed(evaluation: Mapping[str, EvaluationRecord]) -> Number:
-    """The share of the gap from feedback alignment to backprop, in accuracy, that a rule closes.
+    """The share of the gap from feedback alignment to backprop by SGD that a rule closes.
 
-    None where a record is missing, a number is not finite, or backprop is not the better one.
+    In accuracy; None where a record is missing, a number is not finite, or backprop is not the
+    better one.
     """
-    names = ("rule", "backprop", "feedback_alignment")
+    names = ("rule", "backprop_sgd", "feedback_alignment")
     if not all(name in evaluation for name in names):
         return None
     rule, best, worst = (evaluation[name].accuracy for name in names)
@@ -255,7 +257,7 @@ def result_text(result: Result, run_directory: Path) -> RenderableType:
         parts += [Text(), _evaluation(result)]
     closed = gap_closed(result.evaluation)
     if closed is not None and result.learns:
-        share = f"{_percent(closed)} of the gap from feedback alignment to backprop"
+        share = f"{_percent(closed)} of the gap from feedback alignment to backprop by SGD"
         parts.append(Text(f"The rule closes {share}."))
     parts.append(Text())
     parts += [Text(f"images for {use}: {which}") for use, which in result.images.items()]

@@ -10,11 +10,12 @@ from dataclasses import replace
 import torch
 
 from rulesearch.lifetime.modes import plain
-from rulesearch.meta import ROBUST, Fit, FitPlan, lifetime_seeds
+from rulesearch.meta import Fit, FitPlan, lifetime_seeds
 from rulesearch.notation import Pool
 from rulesearch.notation.term import PSEUDO_GRADIENT
 from rulesearch.population import Population, shared_by_workers
 from rulesearch.result import Result
+from rulesearch.search import compared
 from rulesearch.search.record import evaluation_of, result_of
 from rulesearch.search.request import Request, depth_of, population_of
 from rulesearch.search.stages import Stages
@@ -24,8 +25,6 @@ from rulesearch.selection import (
     FitFunction,
     Rate,
     Screen,
-    Setting,
-    best_rate,
     common_seeds,
     eliminate,
     fit_rate,
@@ -47,30 +46,24 @@ def carry_out(request: Request, stages: Stages) -> Result:
     """The search that `prepare` found possible: trials, elimination, refits, evaluation."""
     began = time.monotonic()
     pool, data, config = request.pool, request.data, request.config
-    baseline = Pool(F=PSEUDO_GRADIENT)
+    rivals = compared.baselines(request)
     populations = [
         population_of(pool, data, config),
         population_of(pool, data, config, held_out=True),
-        *(
-            population_of(baseline, data, config, pathway=pathway, held_out=held_out)
-            for pathway in ("symmetric", "random")
-            for held_out in (False, True)
-        ),
+        *compared.populations(rivals),
     ]
     with shared_by_workers(populations, config.workers) as (main, final, *others):
+        rivals = compared.shared(rivals, others)
         terms = [term for term, scale in enumerate(request.setting.scales) if scale]
         with _compiled_meanwhile(stages, main, terms) as beside:
-            backprop, alignment = (
-                _baseline(request, beside, others[2 * i], label)
-                for i, label in enumerate(("backprop", "feedback alignment"))
-            )
+            rates = compared.best_rates(request, beside, rivals)
         _compile(request, stages, main, terms)
         trials = stages.fitter(main)([_trial(request, number) for number in range(config.trials)])
         screened = screen(request.setting, trials)
         fails = _fails(request, stages, main, trials)
         main = replace(main, compile_for=_covered(screened.support, len(pool)))
         if request.setting.protocol.eliminates:
-            reference = _reference(request, stages, main, alignment)
+            reference = _reference(request, stages, main, rates["feedback_alignment"])
             elimination = _eliminated(request, stages, main, screened, reference)
             # The rule is evaluated alone, by a kernel that has no other term.
             left = [pool.names.index(name) for name in elimination.support]
@@ -85,14 +78,10 @@ def carry_out(request: Request, stages: Stages) -> Result:
         )
         outcomes = {
             "rule": stages.measurer(final)("evaluation/rule", coefficients.theta, seeds),
-            "backprop": stages.measurer(others[1])("evaluation/backprop", backprop.theta, seeds),
-            "feedback_alignment": stages.measurer(others[3])(
-                "evaluation/feedback alignment", alignment.theta, seeds
-            ),
+            **compared.evaluated(stages, rivals, rates, seeds),
         }
-    rates = {"backprop": backprop.rate, "feedback_alignment": alignment.rate}
     evaluation = {
-        name: evaluation_of(outcome, rates.get(name), main.outputs)
+        name: evaluation_of(outcome, rates[name].rate if name in rates else None, main.outputs)
         for name, outcome in outcomes.items()
     }
     return result_of(
@@ -181,24 +170,6 @@ def _covered(support: tuple[int, ...], terms: int) -> tuple[int, ...]:
     return support if 2 * len(support) < terms else tuple(range(terms))
 
 
-def _baseline(request: Request, stages: Stages, population: Population, label: str) -> Rate:
-    """The pseudo-gradient alone on a pathway, with its own best rate."""
-    return best_rate(_one_term(request, population), label, stages.measurer(population))
-
-
-def _one_term(request: Request, population: Population) -> Setting:
-    """The setting of a pool of one term."""
-    return replace(
-        request.setting,
-        names=population.names,
-        scales=(1.0,),
-        start=(request.setting.protocol.start,),
-        reference=0,
-        # Robust whatever the protocol: a baseline must not be handicapped.
-        protocol=replace(ROBUST, meta_batch=request.setting.protocol.meta_batch),
-    )
-
-
 def _reference(request: Request, stages: Stages, main: Population, alignment: Rate) -> Rate | None:
     """The reference alone, at its best; None where the gain is measured against no training."""
     pool, setting = request.pool, request.setting
@@ -215,9 +186,8 @@ def _reference(request: Request, stages: Stages, main: Population, alignment: Ra
     elif len(shared) > 1:
         # In this process: workers have the search's populations only.
         alone = replace(main, pool=Pool(F=expression), compile_for=(), executor=None)
-        rate = fit_rate(
-            _one_term(request, alone), "reference", stages.fitter(alone), stages.measurer(alone)
-        )
+        alone_setting = compared.one_term(request, alone, setting.protocol.start)
+        rate = fit_rate(alone_setting, "reference", stages.fitter(alone), stages.measurer(alone))
     else:
         return fit_rate(setting, "reference", stages.fitter(main), stages.measurer(main))
     theta = tuple(rate.rate * shared.get(name, 0.0) for name in pool.names)

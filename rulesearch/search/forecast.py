@@ -53,7 +53,7 @@ def phases(request: Request) -> tuple[Phase, ...]:
             ),
             Phase("final refits", ("final refit ",), refit),
         )
-    baselines = Phase("baselines", ("backprop/", "feedback alignment/"), 0)
+    baselines = Phase("baselines", ("backprop by ", "feedback alignment/"), 0)
     return (baselines, trials, *selection, Phase("evaluation", ("evaluation/",), 0))
 
 

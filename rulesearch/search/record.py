@@ -14,6 +14,7 @@ from rulesearch.result import (
     PoolEntry,
     Result,
     TrialRecord,
+    in_words,
     significant,
 )
 from rulesearch.runs import versions
@@ -136,7 +137,7 @@ def _fails(fails: tuple[str, tuple[int, int]]) -> str:
 def _unlearned(evaluation: Mapping[str, EvaluationRecord]) -> list[str]:
     """What is said of those that do not learn."""
     return [
-        f"{name.replace('_', ' ')} does not learn: accuracy {significant(entry.accuracy)}, "
+        f"{in_words(name)} does not learn: accuracy {significant(entry.accuracy)}, "
         f"{entry.diverged} of {entry.lifetimes} lifetimes diverged"
         for name, entry in evaluation.items()
         if not entry.learns

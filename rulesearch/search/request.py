@@ -96,8 +96,7 @@ def prepare(pool: Pool, data: Data, config: Config) -> Request:
     path = pathway(config.pathway, depth)
     sizes = population.sizes
     on_cpu = config.device == "cpu"
-    if on_cpu and config.kernel != "einsum":
-        cache_folder()  # refused now rather than in the middle of the run
+    cache_folder()  # refused now rather than in the middle of the run
     chosen: KernelName = "fused" if on_cpu else "einsum"
     chosen = chosen if config.kernel == "auto" else config.kernel
     _, note = choose_kernel(config.kernel, lower_terms(pool.distinct), sizes, path, on_cpu=on_cpu)

@@ -1,0 +1,118 @@
+"""What a rule is compared with: backprop by SGD and by Adam, and feedback alignment."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from rulesearch.baselines import by_adam
+from rulesearch.meta import ROBUST
+from rulesearch.notation import Pool
+from rulesearch.notation.term import PSEUDO_GRADIENT
+from rulesearch.population import Population
+from rulesearch.result import EVALUATED
+from rulesearch.search.request import Request, population_of
+from rulesearch.search.stages import Stages
+from rulesearch.selection import Rate, Setting, best_rate
+from rulesearch.statistics import Outcomes
+
+#: Where the search for Adam's rate begins: its steps are about as large as the rate, whatever the
+#: gradient.
+ADAM_START = 1e-4
+#: Its losses at two rates differ by a third as much from task to task as those of SGD do, so that
+#: a quarter of the tasks tells more than all do there.
+ADAM_SHARE = 4
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A rival with one number, its rate.
+
+    Attributes:
+        searching: its networks, on the images of the search.
+        set_aside: the same on the images set aside.
+        start: where the search for its rate begins.
+        share: one in so many of the baselines' tasks is enough for it.
+    """
+
+    searching: Population
+    set_aside: Population
+    start: float
+    share: int = 1
+
+
+def baselines(request: Request) -> dict[str, Baseline]:
+    """Those of a search, by the names of `Result.evaluation`."""
+    pool, start = Pool(F=PSEUDO_GRADIENT), request.setting.protocol.start
+
+    def on(pathway: str) -> Baseline:
+        searching, set_aside = (
+            population_of(pool, request.data, request.config, pathway=pathway, held_out=held_out)
+            for held_out in (False, True)
+        )
+        return Baseline(searching, set_aside, start)
+
+    sgd = on("symmetric")
+    adam = Baseline(by_adam(sgd.searching), by_adam(sgd.set_aside), ADAM_START, ADAM_SHARE)
+    return {"backprop_sgd": sgd, "backprop_adam": adam, "feedback_alignment": on("random")}
+
+
+def populations(of: Mapping[str, Baseline]) -> list[Population]:
+    """All of their networks, in a row; see `shared`."""
+    return [p for baseline in of.values() for p in (baseline.searching, baseline.set_aside)]
+
+
+def shared(of: Mapping[str, Baseline], row: Sequence[Population]) -> dict[str, Baseline]:
+    """The baselines with the networks of a row in the place of their own."""
+    pairs = zip(row[::2], row[1::2], strict=True)
+    return {
+        key: replace(baseline, searching=searching, set_aside=set_aside)
+        for (key, baseline), (searching, set_aside) in zip(of.items(), pairs, strict=True)
+    }
+
+
+def best_rates(request: Request, stages: Stages, of: Mapping[str, Baseline]) -> dict[str, Rate]:
+    """Each with its own best rate, on the images of the search."""
+    return {
+        key: best_rate(
+            _setting(request, baseline),
+            EVALUATED[key],
+            stages.measurer(baseline.searching),
+        )
+        for key, baseline in of.items()
+    }
+
+
+def evaluated(
+    stages: Stages,
+    of: Mapping[str, Baseline],
+    rates: Mapping[str, Rate],
+    seeds: tuple[int, ...],
+) -> dict[str, Outcomes]:
+    """What they do on the images set aside, on these lifetimes."""
+    return {
+        key: stages.measurer(baseline.set_aside)(
+            f"evaluation/{EVALUATED[key]}", rates[key].theta, seeds
+        )
+        for key, baseline in of.items()
+    }
+
+
+def one_term(request: Request, population: Population, start: float) -> Setting:
+    """The setting of a pool of one term, in raw coefficients."""
+    return replace(
+        request.setting,
+        names=population.names,
+        scales=(1.0,),
+        start=(start,),
+        reference=0,
+        # Robust whatever the protocol: a baseline must not be handicapped.
+        protocol=replace(ROBUST, meta_batch=request.setting.protocol.meta_batch),
+    )
+
+
+def _setting(request: Request, baseline: Baseline) -> Setting:
+    setting = one_term(request, baseline.searching, baseline.start)
+    tasks = math.ceil(setting.effort.baseline_tasks / baseline.share)
+    return replace(setting, effort=replace(setting.effort, baseline_tasks=tasks))
