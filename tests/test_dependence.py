@@ -50,6 +50,28 @@ def test_a_weight_that_the_prime_divides(factor):
     assert list(sums_of_others({"A": W + y_pre, "C": W + (1 + factor) * y_pre})) == []
 
 
+def test_many_terms_of_few_products_are_told_with_their_weights_in_seconds():
+    # More terms than products, each of many: in fractions it takes ten times as long.
+    rng = np.random.default_rng(1)
+    products = [sympy.Mul(*chosen) for chosen in itertools.combinations_with_replacement(BASIS, 3)]
+    group = {
+        f"G{i}": sum(
+            int(rng.integers(1, 9)) * products[place]
+            for place in rng.choice(len(products), 9, replace=False)
+        )
+        for i in range(len(products) + 20)
+    }
+    begun = time.process_time()
+    found = list(sums_of_others(group))
+    assert time.process_time() - begun < 10
+    assert [name for name, _ in found] == [f"G{len(products) + i}" for i in range(20)]
+    at = dict(zip(BASIS, rng.normal(size=len(BASIS)), strict=True))
+    values = {name: float(expression.xreplace(at)) for name, expression in group.items()}
+    for name, weights in found:
+        parts = [weight * values[other] for other, weight in weights.items()]
+        assert sum(parts) == pytest.approx(values[name], abs=1e-12 * sum(map(abs, parts)))
+
+
 def test_a_pool_of_many_terms_is_checked_in_seconds():
     # They share all their parts: in fractions alone it takes a minute.
     rng = np.random.default_rng(0)

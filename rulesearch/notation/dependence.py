@@ -12,7 +12,8 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from sympy import Expr
+from sympy import ZZ, Expr
+from sympy.polys.matrices import DomainMatrix
 
 from rulesearch.notation.comparison import CANCELLED, DIGITS, coefficients, compared
 
@@ -65,7 +66,7 @@ def sums_of_others(group: Mapping[str, Expr]) -> Iterator[tuple[str, dict[str, f
         reduced = _dependent(exact)
     else:
         digits = {name: _row(row, lambda n: n.evalf(DIGITS)) for name, row in rows.items()}
-        reduced = _reduced(digits, CANCELLED)
+        reduced = _reduced(digits)
     for name, weights in reduced:
         ours = forms[name].factor
         yield name, {n: float(w) * float(ours / forms[n].factor) for n, w in weights.items()}
@@ -92,8 +93,28 @@ def _dependent(rows: Mapping[str, Row]) -> list[tuple[str, Weights]]:
     not, but none are independent that do: what is found must be as many when made exact.
     """
     suspects, expected = _suspects(rows)
-    found = _reduced({name: rows[name] for name in rows if name in suspects}, 0.0)
-    return found if len(found) == expected else _reduced(rows, 0.0)
+    found = _exact({name: rows[name] for name in rows if name in suspects})
+    return found if len(found) == expected else _exact(rows)
+
+
+def _exact(rows: Mapping[str, Row]) -> list[tuple[str, Weights]]:
+    """The rows of fractions that are sums of those before them, by elimination in whole numbers."""
+    names = list(rows)
+    products = {p: i for i, p in enumerate(dict.fromkeys(p for r in rows.values() for p in r))}
+    whole = [math.lcm(*(n.denominator for n in row.values())) for row in rows.values()]
+    entries: dict[int, dict[int, Any]] = {}
+    for column, row in enumerate(rows.values()):
+        for product, n in row.items():
+            entries.setdefault(products[product], {})[column] = ZZ(int(n * whole[column]))
+    matrix = DomainMatrix(entries, (len(products), len(names)), ZZ)
+    reduced, by, pivots = matrix.rref_den(method="FF")
+    rest = reduced.to_dok() if len(pivots) < len(names) else {}
+    found: dict[int, Weights] = {j: {} for j in range(len(names)) if j not in set(pivots)}
+    for (i, j), n in sorted(rest.items()):
+        if j in found:
+            share = Fraction(int(n), int(by)) * Fraction(whole[pivots[i]], whole[j])
+            found[j][names[pivots[i]]] = share
+    return [(names[j], weights) for j, weights in found.items()]
 
 
 def _suspects(rows: Mapping[str, Row]) -> tuple[set[str], int]:
@@ -127,8 +148,8 @@ def _suspects(rows: Mapping[str, Row]) -> tuple[set[str], int]:
     return {names[i] for i in columns}, len(dependent)
 
 
-def _reduced(rows: Mapping[str, Row], cancelled: float) -> list[tuple[str, Weights]]:
-    """Gauss' elimination, term by term: those of which nothing is left, as sums of others."""
+def _reduced(rows: Mapping[str, Row]) -> list[tuple[str, Weights]]:
+    """Gauss' elimination to many digits: the rows of which nothing is left, as sums of others."""
     pivots: dict[Expr, tuple[Row, Weights]] = {}
     found = []
     for name, row in rows.items():
@@ -136,8 +157,8 @@ def _reduced(rows: Mapping[str, Row], cancelled: float) -> list[tuple[str, Weigh
         for product, (other, made_of) in pivots.items():
             if product in left:
                 times = left[product] / other[product]
-                _subtract(left, other, times, cancelled)
-                _subtract(weights, made_of, times, cancelled)
+                _subtract(left, other, times)
+                _subtract(weights, made_of, times)
                 left.pop(product, None)
         if left:
             pivot = max(left, key=lambda product: abs(left[product]))
@@ -147,12 +168,12 @@ def _reduced(rows: Mapping[str, Row], cancelled: float) -> list[tuple[str, Weigh
     return found
 
 
-def _subtract(row: dict[Any, Any], other: Mapping[Any, Any], times: Any, cancelled: float) -> None:
+def _subtract(row: dict[Any, Any], other: Mapping[Any, Any], times: Any) -> None:
     """Row -= times*other, without the entries that cancel."""
     for key, value in other.items():
         before, change = row.get(key, 0), times * value
         after = before - change
-        if abs(after) <= cancelled * abs(change):
+        if abs(after) <= CANCELLED * abs(change):
             row.pop(key, None)
         else:
             row[key] = after

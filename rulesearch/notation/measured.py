@@ -34,7 +34,7 @@ LAYERS = ((5, 4), (4, 7), (3, 5), (6, 3), (2, 6), (7, 2))
 #: How often each of them is drawn at least, and how many synapses of a draw are looked at.
 FEWEST_DRAWS, SYNAPSES = 12, 5
 #: Points for each term at which it is tried first.
-FEW = 2
+FEW = 1.5
 #: The layers in which a term must be finite somewhere, and how often each is drawn: as wide as a
 #: small network's, so that what is drawn with both signs has both in every layer.
 WIDE, DRAWS = ((12, 13), (13, 12)), 16
@@ -250,8 +250,11 @@ def _spanned(columns: Values, least: int = 4) -> list[dict[int, float]] | None:
     scale = np.linalg.norm(values, axis=0)
     if not scale.all():
         return None
-    # In two steps: pivoting is slow, and the triangle has far fewer rows.
+    # In steps: pivoting is slow, and the triangle has far fewer rows.
     triangle = np.linalg.qr(values / scale, mode="r")
+    condition, _ = scipy.linalg.lapack.dtrcon(triangle)
+    if condition > RANK * terms:  # of all in one bound: no diagonal below is as small as RANK
+        return []
     triangle, order = scipy.linalg.qr(triangle, mode="r", pivoting=True)
     sizes = np.abs(np.diagonal(triangle))
     rank = int((sizes > RANK * sizes[0]).sum())

@@ -23,7 +23,7 @@ from rulesearch.notation.printing import text_of
 from rulesearch.notation.term import Term
 
 #: A space of more is refused: before a search, its terms are compared with each other.
-MOST_TERMS = 5_000
+MOST_TERMS = 3_000
 
 
 class Choice(NamedTuple):
