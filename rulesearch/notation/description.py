@@ -23,7 +23,6 @@ from rulesearch.operators import (
     POST,
     PRE,
     QUANTITIES,
-    SYNAPSE,
     Index,
     NeuronSum,
     index_of,
@@ -48,11 +47,7 @@ class Description(TypedDict, total=False):
 
 OPTIONS = tuple(Description.__annotations__)
 
-_SIDES: Mapping[str, tuple[Index, str]] = {
-    "post": (POST, "the post-cell"),
-    "pre": (PRE, "the pre-cell"),
-    "synapse": (SYNAPSE, "the synapse"),
-}
+_CELLS: Mapping[str, Index] = {"post": POST, "pre": PRE}
 _W = QUANTITIES["W"].symbol
 _OWN = "make a function of it with operator(...)"
 
@@ -96,32 +91,25 @@ class _Reading:
         power = self._whole("power", 2, 1, HIGHEST_POWER)
         sums = self._whole("sums", 0, 0)
         allowed = self._needs()
-        cells = {side: self._cell(side) for side in ("post", "pre")}
+        cells = {side: self._cell(side) for side in _CELLS}
         synapse = self._synapse()
         quantities = {
-            side: [f for f in factors if f.is_Symbol and index_of(f) == _SIDES[side][0]]
+            side: [f for f in factors if f.is_Symbol and index_of(f) == _CELLS[side]]
             for side, factors in cells.items()
         }
-        functions = [*self._functions(quantities)]
-        layer = self._layer(quantities, synapse, sums)
-
-        families: dict[Any, list[Choice]] = {}
-        for factor in dict.fromkeys([*cells["post"], *cells["pre"], *functions]):
-            family = families.setdefault(frozenset(factor.free_symbols), [])
-            highest = min(power, degree) if factor.is_Symbol else 1
-            family += [Choice(factor**n, n, 0) for n in range(1, highest + 1)]
-        self._check_independent([[c.factor for c in family] for family in families.values()])
-        self._check_independent([synapse], one=False)
-        for factor in layer:
-            if frozenset([factor]) not in families:  # z_post may be given as well
-                families[factor] = [
-                    Choice(factor**n, n, n) for n in range(1, min(power, degree, sums) + 1)
-                ]
-        kept = (
-            tuple(sorted((c for c in family if needs_of(c.factor) <= allowed), key=str))
-            for family in families.values()
-        )
-        return Space(tuple(sorted(filter(None, kept), key=str)), tuple(synapse), degree, sums)
+        factors = [*cells["post"], *cells["pre"], *self._functions(quantities)]
+        families = _families(dict.fromkeys(factors), min(power, degree))
+        # Products are independent where the choices for each quantity are, its absence among them.
+        self._check_independent([[Integer(1), *(c.factor for c in f)] for f in families])
+        self._check_independent([synapse])
+        families += [
+            [Choice(total**n, n, n) for n in range(1, min(power, degree, sums) + 1)]
+            for total in self._layer(quantities, synapse, sums)
+            if total not in factors  # as z_post may be
+        ]
+        kept = ([c for c in family if needs_of(c.factor) <= allowed] for family in families)
+        ordered = sorted((tuple(sorted(family, key=str)) for family in kept if family), key=str)
+        return Space(tuple(ordered), tuple(synapse), degree, sums)
 
     # --- the options ------------------------------------------------------------------------------
 
@@ -235,12 +223,9 @@ class _Reading:
             self.faults.append(f" {option}: {echo(text_of(factor))} {fault}")
         return not fault
 
-    def _check_independent(self, families: Iterable[list[Expr]], one: bool = True) -> None:
-        """Look whether what may stand for one quantity, or be absent, is a sum of the rest."""
-        groups = {
-            str(i): {text_of(f): f for f in [*([Integer(1)] if one else []), *family]}
-            for i, family in enumerate(families)
-        }
+    def _check_independent(self, families: Iterable[list[Expr]]) -> None:
+        """Look whether one of some expressions is a sum of the others."""
+        groups = {str(i): {text_of(f): f for f in family} for i, family in enumerate(families)}
         for _, weights in vanishing(groups):
             *others, last = weights
             right = equation({name: -weights[name] / weights[last] for name in others}) or "0"
@@ -248,6 +233,16 @@ class _Reading:
                 f": wherever tried, {last} = {right}, so it makes no new terms; leave out one of "
                 f"{', '.join(name for name in weights if name != '1')}"
             )
+
+
+def _families(factors: Iterable[Expr], highest: int) -> list[list[Choice]]:
+    """The powers and functions of one quantity together: a product has one of them."""
+    families: dict[frozenset[Expr], list[Choice]] = {}
+    for factor in factors:
+        powers = range(1, highest + 1) if factor.is_Symbol else (1,)
+        family = families.setdefault(frozenset(factor.free_symbols), [])
+        family += [Choice(factor**n, n, 0) for n in powers]
+    return list(families.values())
 
 
 def _without_number(form: Expr) -> Expr:
@@ -266,15 +261,15 @@ def _fault(factor: Expr, side: str | None) -> str | None:
         return None if made else "is no sum over the layer; give it in post, pre or synapse"
     if summed:
         return "sums over the layer; give it in layer, with sums=1"
-    index, whose = _SIDES[side]
     if side == "synapse":
         return _fault_of_weight(factor)
-    own = index_of(factor)
-    if not own <= index:
-        other = next((s for s, (i, _) in _SIDES.items() if own <= i), "terms")
-        if factor.free_symbols == {_W} or other != "synapse":
-            return f"is of {_SIDES[other][1]}; give it in {other}"
-        return f"is not of {whose} alone; give it in terms"
+    if not index_of(factor) <= _CELLS[side]:
+        other = next((name for name, index in _CELLS.items() if index_of(factor) <= index), None)
+        if other:
+            return f"is of the {other}-cell; give it in {other}"
+        if factor.free_symbols == {_W}:
+            return "is of the synapse; give it in synapse"
+        return f"is not of the {side}-cell alone; give it in terms"
     if factor.is_Mul:
         return f"is a product; give its factors apart, or {_OWN}"
     if isinstance(factor, Pow) and factor.exp.is_Integer and factor.exp > 0:
@@ -286,8 +281,8 @@ def _fault_of_weight(factor: Expr) -> str | None:
     beside = sorted(s.name for s in factor.free_symbols if s != _W)
     if not beside:
         return None
-    for name in ("post", "pre"):
-        if index_of(factor) <= _SIDES[name][0]:
+    for name, index in _CELLS.items():
+        if index_of(factor) <= index:
             return f"does not read W; give it in {name}"
     return f"reads {beside[0]} beside W; give it in terms"
 
