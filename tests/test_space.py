@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.locality import classify, parse_needs, terms_allowed, terms_by_needs, within
+from rulesearch.lowering import lower
 from rulesearch.notation import (
     Abs,
     Heaviside,
@@ -558,6 +559,12 @@ def test_the_space_has_a_thousand_terms_of_few_factors():
         "dendritic,retrograde": 1_025,
     }
     assert max(map(len, pool.names)) <= 40
+    # What a kernel needs of each side to differentiate by all terms at once.
+    groups = lower(pool).groups
+    assert len({group.post for group in groups}) == 43
+    assert len({part.pre for group in groups for part in group.parts}) == 43
+    assert len({group.matrix for group in groups}) == 3
+    assert len({part.scalar for group in groups for part in group.parts}) == 5
 
 
 # --- how it is shown ------------------------------------------------------------------------------
