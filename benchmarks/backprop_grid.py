@@ -1,4 +1,4 @@
-"""Is the backprop baseline of a finished run as good as backprop can be on these images?
+"""Is the backprop by SGD of a finished run as good as it can be on these images?
 
     python -m benchmarks.backprop_grid RUN
 
@@ -54,7 +54,7 @@ def grid(run: Path) -> dict[float, Outcomes]:
     config = from_plain(Config, open_run(run).options).resolved()
     rate = Result.load(run).evaluation["backprop_sgd"].rate
     if rate is None or not isinstance(config.effort, Effort):
-        raise RuleSearchError(f"{run}: has no rate of backprop; make the run anew")
+        raise RuleSearchError(f"{run}: has no rate of backprop by SGD; make the run anew")
     seeds = lifetime_seeds(config.seed, "evaluation", 0, config.effort.evaluation_tasks)
     population = backprop(config)
     return {r: measure(population, (r,), seeds, population.outputs) for r in (rate, *GRID)}
