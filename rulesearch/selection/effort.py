@@ -35,7 +35,7 @@ class Effort:
         baseline_steps: meta-steps of a one-term rule whose coefficient is not known to be
             positive, before the search for the best one.
         baseline_tasks: lifetimes for each rate in that search, of the common ones; a quarter of
-            them says which octave the best one lies in.
+            them, or 50, says which octave the best one lies in.
         evaluation_tasks: lifetimes of the final evaluation, on images set aside.
     """
 
