@@ -22,5 +22,5 @@ Neurons: TypeAlias = Literal["shared", "separate"]
 PathwayName: TypeAlias = Literal["random", "symmetric", "direct", "sign-symmetric"]
 """How errors travel backward, see `rulesearch.pathways`."""
 
-ProtocolName: TypeAlias = Literal["robust", "paper"]
+ProtocolName: TypeAlias = Literal["accepted", "robust", "paper"]
 """How coefficients are meta-learned, see `rulesearch.meta.protocols`."""

@@ -120,6 +120,35 @@ class EvaluationRecord(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HallRecord(Record):
+    """A rule of the hall of fame: the best of its number of terms, or one that does as well.
+
+    Attributes:
+        support: its terms.
+        theta: name -> raw coefficient.
+        needs: what its terms need beyond their own synapse, together.
+        loss: mean query loss on the search's images, nats.
+        lifetimes: how many these were,
+        diverged: and how many of them diverged.
+        behind: its loss there minus that of the best rule of its size; 0 for that one.
+        behind_interval: of that, 95 %, from paired tasks.
+        chosen: whether it is the answer.
+        evaluation: on images set aside; its intervals hold for all rules of the hall together.
+    """
+
+    support: tuple[str, ...]
+    theta: dict[str, Number]
+    needs: tuple[str, ...]
+    loss: Number
+    lifetimes: Count
+    diverged: Count
+    behind: Number
+    behind_interval: Interval
+    chosen: bool
+    evaluation: EvaluationRecord | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Result(Record):
     """The answer of a search with its evidence: what `result.json` holds.
 
@@ -131,6 +160,7 @@ class Result(Record):
         frequency: name -> share of the trials that kept it.
         trials: the trials of the L1 search.
         elimination: every try of the elimination, in order.
+        hall: the best rules of each size, of a search that looks for them.
         evaluation: names of `EVALUATED` -> its record.
         fails: name -> layer and step, from 1, of terms that stayed at zero because their update
             is not finite there; 0 and 0 where only its derivative is not.
@@ -152,6 +182,7 @@ class Result(Record):
     trials: tuple[TrialRecord, ...]
     elimination: tuple[EliminationRecord, ...]
     evaluation: dict[str, EvaluationRecord]
+    hall: tuple[HallRecord, ...] = ()
     fails: dict[str, tuple[Count, Count]] = field(default_factory=dict)
     message: str = ""
     images: dict[str, str]

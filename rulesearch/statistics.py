@@ -126,13 +126,19 @@ def measure(
     )
 
 
-def summarise(outcomes: Outcomes) -> Evaluation:
-    """Means over the lifetimes with bootstrap intervals."""
+def summarise(outcomes: Outcomes, looks: int = 1) -> Evaluation:
+    """Means over the lifetimes with bootstrap intervals.
+
+    Args:
+        outcomes: of a rule.
+        looks: rules looked at beside each other: the intervals hold for all together (Bonferroni).
+    """
+    level = 1 - (1 - LEVEL) / looks
     return Evaluation(
         accuracy=float(np.mean(outcomes.accuracy)),
-        accuracy_interval=bootstrap_interval(outcomes.accuracy),
+        accuracy_interval=bootstrap_interval(outcomes.accuracy, level),
         loss=outcomes.mean_loss,
-        loss_interval=bootstrap_interval(outcomes.loss),
+        loss_interval=bootstrap_interval(outcomes.loss, level),
         lifetimes=len(outcomes.seeds),
         diverged=sum(outcomes.diverged),
     )
@@ -208,7 +214,7 @@ def t_interval(values: Sequence[float]) -> Interval:
     return mean - half, mean + half
 
 
-def bootstrap_interval(values: Sequence[float]) -> Interval:
+def bootstrap_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     """Bias-corrected and accelerated bootstrap interval of the mean (Efron 1987).
 
     It stays within the range of the values, as an accuracy must, and follows their skew. The
@@ -228,7 +234,7 @@ def bootstrap_interval(values: Sequence[float]) -> Interval:
     interval = stats.bootstrap(
         (sample,),
         np.mean,
-        confidence_level=LEVEL,
+        confidence_level=level,
         n_resamples=RESAMPLES,
         batch=1000,
         method="BCa",

@@ -94,18 +94,27 @@ def _exact(values: Tensor) -> Tensor:
     return values.to("cpu", torch.float64)
 
 
-def norms(population: Population, seeds: Sequence[int]) -> tuple[float, ...]:
-    """Mean Frobenius norm of each term at initialisation, summed over layers, [terms].
+def norms(
+    population: Population,
+    seeds: Sequence[int],
+    theta: Sequence[float] | None = None,
+    points: Sequence[int] = (0,),
+) -> tuple[float, ...]:
+    """Mean Frobenius norm of each term along lifetimes, summed over layers, [terms].
 
-    On the first example of each lifetime (design, section 8: the units).
+    Args:
+        population: of the networks.
+        seeds: one integer a lifetime.
+        theta: raw coefficients of the rule that they learn by, [terms]; None for no rule.
+        points: numbers of steps after which the next step's update is looked at, ascending from 0.
     """
-    nothing = torch.zeros(len(population.pool), dtype=torch.float64)
-    (first,) = stands(population, nothing, seeds, (0,))
-    found = []
-    for term in range(len(population.pool)):
-        sizes = [torch.linalg.matrix_norm(change) for change in first.update(term)]
-        found.append(float(torch.stack(sizes).sum(0).mean()))
-    return tuple(found)
+    rule = (0.0,) * len(population.pool) if theta is None else tuple(theta)
+    total = torch.zeros(len(population.pool), dtype=torch.float64)
+    for stand in stands(population, torch.tensor(rule, dtype=torch.float64), seeds, points):
+        for term in range(len(population.pool)):
+            sizes = [torch.linalg.matrix_norm(change) for change in stand.update(term)]
+            total[term] += torch.stack(sizes).sum(0).mean()
+    return tuple((total / len(points)).tolist())
 
 
 def overlaps(

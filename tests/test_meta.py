@@ -13,9 +13,9 @@ from rulesearch.data import ImageSet, TaskShape
 from rulesearch.errors import RuleSearchError
 from rulesearch.lifetime import Lifetimes
 from rulesearch.meta import (
+    FITTED,
     PAPER,
     PATIENCE,
-    PROTOCOLS,
     ROBUST,
     FitPlan,
     MetaState,
@@ -183,7 +183,7 @@ def test_one_proximal_step_in_closed_form():
 
 
 def test_without_penalty_nothing_is_exactly_zero():
-    for protocol in PROTOCOLS.values():
+    for protocol in FITTED.values():
         done = fit(BOWL, plan_of(BOWL, protocol=protocol, meta_steps=60))
         assert all(done.phi)
 
@@ -220,7 +220,7 @@ def test_l2_holds_votes_within_a_ball():
     assert done.phi == pytest.approx((0.012, -0.016), abs=ROBUST.rate)
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
+@pytest.mark.parametrize("protocol", FITTED.values(), ids=FITTED)
 def test_the_mean_stage_has_no_penalty(protocol):
     free = plan_of(BOWL, protocol=protocol, meta_steps=0, mean_steps=20)
     assert fit(BOWL, replace(free, l1=50.0, l2=1e4)) == fit(BOWL, free)

@@ -18,7 +18,7 @@ from rulesearch.data import TaskShape, load_data
 from rulesearch.kernels import KERNELS
 from rulesearch.lifetime.modes import plain
 from rulesearch.meta import fit
-from rulesearch.meta.protocols import PROTOCOLS
+from rulesearch.meta.protocols import FITTED
 from rulesearch.meta.records import FitPlan
 from rulesearch.notation import Pool
 from rulesearch.search import Config, search
@@ -119,7 +119,7 @@ def test_a_fit_is_the_same_in_every_mode(mode):
         scales=(1.0, 0.5, 2.0),
         meta_steps=3,
         l1=0.1,
-        protocol=dataclasses.replace(PROTOCOLS["robust"], meta_batch=3),
+        protocol=dataclasses.replace(FITTED["robust"], meta_batch=3),
     )
     expected = fit(some, plan)
     with mode():

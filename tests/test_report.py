@@ -435,14 +435,6 @@ def test_the_progress_line_shows_what_is_not_zero_in_the_order_asked_for():
     )
 
 
-def test_of_many_coefficients_the_progress_line_shows_the_first():
-    names = [f"F{index}" for index in range(1_013)]
-    line = progress_line(a_step(theta=dict.fromkeys(names, 0.5)), names)
-    assert line.endswith("F10 0.500, F11 0.500 and 1,001 more")
-    line = progress_line(a_step(theta=dict.fromkeys(names[-12:], 0.5)), names)
-    assert line.endswith("F1011 0.500, F1012 0.500")
-
-
 def test_the_progress_line_counts_what_went_wrong():
     line = progress_line(a_step(diverged=2, left_out=1, loss=None, theta={}), ["F0"])
     assert line == "trial 0  180/300  loss nan  accuracy 0.700  2 diverged  1 left out"

@@ -32,7 +32,7 @@ from rulesearch.data import Data, TaskShape, load_data
 from rulesearch.data.tasks import Sampling
 from rulesearch.errors import RuleSearchError
 from rulesearch.meta import (
-    PROTOCOLS,
+    FITTED,
     FitPlan,
     MetaState,
     StepRecord,
@@ -118,7 +118,7 @@ class Experiment:
     @property
     def lifetimes(self) -> int:
         """Of each trial in a meta-step."""
-        return PROTOCOLS[self.protocol].meta_batch
+        return FITTED[self.protocol].meta_batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,7 +257,7 @@ def plans(experiment: Experiment, population: Population) -> list[FitPlan]:
     Raises:
         RuleSearchError: a term has no unit on these data.
     """
-    protocol, pool = PROTOCOLS[experiment.protocol], population.pool
+    protocol, pool = FITTED[experiment.protocol], population.pool
     scales = (1.0,) * len(pool)
     if protocol.in_units:
         measured = norms(population, lifetime_seeds(experiment.seed, "units", 0, NORM_TASKS))

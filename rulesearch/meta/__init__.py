@@ -5,6 +5,10 @@ A protocol is a row of numbers, an optimiser a pure function of a frozen state, 
 stopped anywhere goes on to the bit from the state it wrote last.
 """
 
+from rulesearch.meta.descent import Descended as Descended
+from rulesearch.meta.descent import Descent as Descent
+from rulesearch.meta.descent import DescentState as DescentState
+from rulesearch.meta.descent import descend as descend
 from rulesearch.meta.fitting import PATIENCE as PATIENCE
 from rulesearch.meta.fitting import Population as Population
 from rulesearch.meta.fitting import fit as fit
@@ -17,9 +21,12 @@ from rulesearch.meta.optimiser import ZERO_NORM as ZERO_NORM
 from rulesearch.meta.optimiser import adam as adam
 from rulesearch.meta.optimiser import soft_threshold as soft_threshold
 from rulesearch.meta.optimiser import unit_votes as unit_votes
+from rulesearch.meta.protocols import ACCEPTED as ACCEPTED
+from rulesearch.meta.protocols import FITTED as FITTED
 from rulesearch.meta.protocols import PAPER as PAPER
 from rulesearch.meta.protocols import PROTOCOLS as PROTOCOLS
 from rulesearch.meta.protocols import ROBUST as ROBUST
+from rulesearch.meta.protocols import Accepted as Accepted
 from rulesearch.meta.protocols import MetaProtocol as MetaProtocol
 from rulesearch.meta.protocols import units as units
 from rulesearch.meta.records import Fit as Fit

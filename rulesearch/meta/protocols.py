@@ -101,7 +101,60 @@ PAPER = MetaProtocol(
 Its penalty is an option without a published value, so `l1` is 0 unless it is given.
 """
 
-PROTOCOLS: Mapping[str, MetaProtocol] = {"robust": ROBUST, "paper": PAPER}
+
+@dataclass(frozen=True)
+class Accepted:
+    """How coefficients are meta-learned by accepted steps (`rulesearch.meta.descent`), as numbers.
+
+    Sizes of steps are shares of the reference's best coefficient, in the coefficients learned; see
+    `rulesearch.meta.metric.proximal`.
+
+    Attributes:
+        in_units: as of a `MetaProtocol`,
+        largest_scale: likewise,
+        meta_batch: lifetimes of a step,
+        l1: the penalty when the search asks for no other, nats for each reference's coefficient,
+        meta_steps: of a descent at most, taken or not,
+        start: where the search for the reference's best coefficient begins, in those learned.
+        most: lifetimes that have voted at one place after which nothing more is gained there.
+        tries: sizes tried along one direction.
+        first: size of the first step.
+        grow: what a step's size is multiplied by where the step before was taken,
+        shrink: and where it was not.
+        smallest: of the sizes that a direction begins with.
+        largest: of a step.
+        furthest: that one coefficient may go in a step.
+        memory: share of the votes' second moment that is kept from step to step.
+        worth: share of the gain below which the last steps together end a descent,
+        over: how many they are.
+    """
+
+    in_units: bool = True
+    largest_scale: float = 1e9
+    meta_batch: int = 32
+    l1: float = 0.0
+    meta_steps: int = 40
+    start: float = 1e-3
+    most: int = 192
+    tries: int = 3
+    first: float = 0.06
+    grow: float = 1.5
+    shrink: float = 0.4
+    smallest: float = 0.03
+    largest: float = 1.5
+    furthest: float = 4.0
+    memory: float = 0.8
+    worth: float = 0.01
+    over: int = 6
+
+
+ACCEPTED = Accepted()
+"""Steps from the reference's best coefficient, each of which lowers the loss on fresh tasks."""
+
+FITTED: Mapping[str, MetaProtocol] = {"robust": ROBUST, "paper": PAPER}
+"""Protocols of fits, of which several share a batch."""
+
+PROTOCOLS: Mapping[str, MetaProtocol | Accepted] = {"accepted": ACCEPTED, **FITTED}
 
 
 def units(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from numbers import Real
 from typing import Any, Unpack
 
@@ -246,14 +246,7 @@ class Pool:
             >>> Pool(A="-W", B="-e_pre", where={"B": (-1,)}).mask(2)
             ((True, False), (True, True))
         """
-        if depth not in self._masks:
-            self._masks[depth] = _mask(self, depth)
-        return self._masks[depth]
-
-    @cached_property
-    def _masks(self) -> dict[int, tuple[tuple[bool, ...], ...]]:
-        # Kept here: by a cache of pools, each call would hash all terms.
-        return {}
+        return _mask(self, depth)
 
     def in_network(self, depth: int) -> Pool:
         """The same pool with layers counted from 1, and no `where` for a term that acts in all.
@@ -349,6 +342,7 @@ class Pool:
         return pool
 
 
+@lru_cache(maxsize=256)
 def _mask(pool: Pool, depth: int) -> tuple[tuple[bool, ...], ...]:
     if faults := list(depth_faults(pool.where, depth)):
         raise RuleSearchError(*faults)

@@ -24,9 +24,6 @@ DIVERGED = (
     "untrained"
 )
 
-#: A line shows no more coefficients than these.
-MOST_SHOWN = 12
-
 
 def history_row(record: StepRecord) -> dict[str, Any]:
     """A meta-step as a row of `history.jsonl`, as the figures read it.
@@ -67,8 +64,6 @@ def progress_line(
 ) -> str:
     """A meta-step in one line: stage, step, loss, accuracy, the coefficients that are not zero.
 
-    Of many coefficients the first, and how many more there are.
-
     Args:
         record: the meta-step.
         names: terms, in the order in which they are to be shown.
@@ -86,10 +81,8 @@ def progress_line(
         for count, what in ((record.diverged, "diverged"), (record.left_out, "left out"))
         if count
     ]
-    values = [(name, value) for name in names if (value := record.theta.get(name, 0.0))]
-    more = f" and {len(values) - MOST_SHOWN:,} more" if len(values) > MOST_SHOWN else ""
-    shown = (f"{name} {significant(value)}" for name, value in values[:MOST_SHOWN])
-    parts.append(", ".join(shown) + more)
+    values = ((name, record.theta.get(name, 0.0)) for name in names)
+    parts.append(", ".join(f"{name} {significant(value)}" for name, value in values if value))
     return "  ".join(part for part in parts if part)
 
 

@@ -101,7 +101,7 @@ def _outline(request: Request, run: Path) -> str:
     """What is going to be done, in a line, and where it is kept."""
     config, data = request.config, request.data
     sizes = "-".join(map(str, config.sizes(data.inputs, data.classes)))
-    terms, trials = len(request.pool), config.trials
+    terms, trials = len(request.pool), config.trials or 1
     needs = terms_by_needs(request.pool, config.neurons)
     which = ", ".join(f"{number:,} {need}" for need, number in needs.items())
     return (

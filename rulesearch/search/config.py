@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # what computes is imported where it is used: the command's h
     import torch
 
     from rulesearch.data import TaskShape
-    from rulesearch.meta import MetaProtocol
+    from rulesearch.meta import Accepted, MetaProtocol
 
 Size: TypeAlias = Annotated[int, Within(1, 10**6)]
 Strength: TypeAlias = Annotated[float, Within(0, math.inf, most_too=False)]
@@ -43,6 +43,19 @@ HIDDEN = (170, 130, 100, 70)
 
 #: What the meta-steps of a trial, and the counts of an `Effort`, are multiplied by.
 LEVELS: Mapping[EffortLevel, float] = {"quick": 0.25, "normal": 1.0, "thorough": 2.0}
+
+#: Trials of a search by each protocol: accepted steps judge their terms afterwards.
+TRIALS: Mapping[ProtocolName, int] = {"accepted": 1, "robust": 2, "paper": 2}
+
+#: What accepted steps need: a step is judged as it is taken.
+QUICKER = Effort(
+    common_tasks=200,
+    ranking_tasks=64,
+    refit_steps=5,
+    final_refits=4,
+    final_steps=6,
+    baseline_tasks=100,
+)
 
 #: Where fewer meta-steps and tasks than the protocol's decide as well; measured, see README.
 EASIER: Mapping[str, tuple[int, Effort]] = {
@@ -75,7 +88,7 @@ class Config:
         feedback_init: law of the Xavier feedback, `uniform` or `normal`.
         layers: hidden sizes, or all sizes if the first and last are those of the data.
         ways, shots, queries: classes of a task, training and query examples of each.
-        protocol: `robust` or `paper` (design, section 8).
+        protocol: `accepted`, `robust` or `paper` (design, section 8).
         l1: strength of the penalty on the sizes of the coefficients learned.
         l2: of one on their squares, beside it.
         largest_scale: what the unit of a term is capped at, above 0; a large number for no cap.
@@ -110,7 +123,7 @@ class Config:
     largest_scale: Cap | None = None
     meta_steps: Annotated[int, Within(1, 10**6)] | None = None
     meta_batch: Annotated[int, Within(1, 10**5)] | None = None
-    trials: Annotated[int, Within(1, 1000)] = 2
+    trials: Annotated[int, Within(1, 1000)] | None = None
     parsimony: Annotated[float, Within(0, 1, most_too=False)] = 0.05
     locality: str = "all"
     neurons: Neurons = "shared"
@@ -148,8 +161,10 @@ class Config:
 
         protocol = PROTOCOLS[self.protocol]
         steps, effort = EASIER.get(self.dataset, (protocol.meta_steps, Effort()))
-        if self.protocol == "paper":
+        if self.protocol != "robust":
             steps = protocol.meta_steps
+        if self.protocol == "accepted":
+            effort = QUICKER
         factor = LEVELS[self.effort] if isinstance(self.effort, str) else 1.0
         steps = max(1, round(factor * steps))
         return replace(
@@ -158,12 +173,13 @@ class Config:
             largest_scale=(
                 protocol.largest_scale if self.largest_scale is None else self.largest_scale
             ),
+            trials=TRIALS[self.protocol] if self.trials is None else self.trials,
             meta_steps=steps if self.meta_steps is None else self.meta_steps,
             meta_batch=protocol.meta_batch if self.meta_batch is None else self.meta_batch,
             effort=effort.times(factor) if isinstance(self.effort, str) else self.effort,
         )
 
-    def meta_protocol(self) -> MetaProtocol:
+    def meta_protocol(self) -> MetaProtocol | Accepted:
         """The numbers of the protocol, with this meta-batch and cap."""
         from rulesearch.meta import PROTOCOLS
 

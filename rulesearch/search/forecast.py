@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rulesearch.meta import StepRecord
+from rulesearch.meta import Accepted, StepRecord
 from rulesearch.search.request import Request
 
 #: Meta-steps whose pace the estimate goes on with.
@@ -37,9 +37,21 @@ class Phase:
 def phases(request: Request) -> tuple[Phase, ...]:
     """The phases of a search, in their order."""
     config, effort = request.config, request.setting.effort
-    trials = Phase("trials", ("trial ",), config.trials * (config.meta_steps or 0))
+    trials = Phase("trials", ("trial ",), (config.trials or 1) * (config.meta_steps or 0))
     selection: tuple[Phase, ...] = ()
-    if request.setting.protocol.eliminates:
+    protocol = request.setting.protocol
+    if isinstance(protocol, Accepted):
+        terms = sum(scale > 0 for scale in request.setting.scales)
+        selection = (
+            Phase(
+                "elimination",
+                ("leaving/", "common/", "units", "reference"),
+                effort.refit_steps * (terms - 1),
+                per_term=effort.refit_steps,
+            ),
+            Phase("final refits", ("final refit ",), effort.final_refits * effort.final_steps),
+        )
+    elif protocol.eliminates:
         tries = effort.candidates * effort.refit_steps
         whole = effort.baseline_steps + effort.full_rounds * effort.full_steps
         terms = sum(scale > 0 for scale in request.setting.scales)
@@ -88,7 +100,7 @@ class Forecast:
             self._number, phase = numbers[0], self._phases[numbers[0]]
             self._most, self._reached, begins = phase.steps, {}, phase.name
         phase = self._phases[self._number]
-        if terms := re.match(r"elimination/(\d+) terms", label):
+        if terms := re.match(r"(?:elimination|leaving)/(\d+) terms", label):
             # So many are left, so many tries; what was made before is part of no estimate.
             most = phase.per_term * (int(terms[1]) - 1)
             if most < self._most:

@@ -47,7 +47,7 @@ def memory_needed(config: Config, sizes: Sequence[int], measured: int) -> int:
     path = pathway(config.pathway, len(sizes) - 1)
     feedback = 0 if path.tied else sum(math.prod(s) for s in feedback_shapes(path, sizes))
     steps = config.ways * config.shots
-    together = config.trials * (config.meta_batch or 1)
+    together = (config.trials or 1) * (config.meta_batch or 1)
     lifetimes = min(CHUNK, together) if config.kernel == "einsum" else together
     if config.device == "cpu":
         at_once = min(lifetimes, CHUNK if config.kernel == "einsum" else os.cpu_count() or 1)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from rulesearch.locality import classify
-from rulesearch.meta import Fit
 from rulesearch.notation import Pool
 from rulesearch.records.plain import to_plain
 from rulesearch.result import (
     EliminationRecord,
     EvaluationRecord,
+    HallRecord,
     PoolEntry,
     Result,
     TrialRecord,
@@ -20,8 +21,35 @@ from rulesearch.result import (
 from rulesearch.runs import versions
 from rulesearch.search.config import Config
 from rulesearch.search.request import Request
-from rulesearch.selection import Coefficients, Elimination, Screen
-from rulesearch.statistics import Outcomes, learns, summarise
+from rulesearch.selection import Measure
+from rulesearch.statistics import Interval, Outcomes, learns, summarise
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search by whatever protocol found, before it is evaluated.
+
+    Attributes:
+        support: terms of the rule.
+        theta: its raw coefficients, [terms].
+        intervals: of these, [terms], or None.
+        trials: that screened the terms,
+        frequencies: and the share of them that kept each, by name.
+        elimination: tries to do without terms.
+        hall: the best rules of each size, not yet evaluated.
+        fails: terms that could not be differentiated at zero, see `Result`.
+        messages: what a reader must know.
+    """
+
+    support: tuple[str, ...]
+    theta: tuple[float, ...]
+    intervals: tuple[Interval, ...] | None
+    trials: tuple[TrialRecord, ...]
+    frequencies: Mapping[str, float]
+    elimination: tuple[EliminationRecord, ...] = ()
+    hall: tuple[HallRecord, ...] = ()
+    fails: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    messages: tuple[str, ...] = ()
 
 
 def pool_entries(pool: Pool, config: Config) -> tuple[PoolEntry, ...]:
@@ -43,79 +71,35 @@ def pool_entries(pool: Pool, config: Config) -> tuple[PoolEntry, ...]:
 
 
 def result_of(
-    request: Request,
-    trials: Sequence[Fit],
-    screened: Screen,
-    elimination: Elimination | None,
-    coefficients: Coefficients,
-    evaluation: dict[str, EvaluationRecord],
-    fails: dict[str, tuple[int, int]],
-    seconds: float,
+    request: Request, found: Found, evaluation: dict[str, EvaluationRecord], seconds: float
 ) -> Result:
     """Everything that a search found, in one record.
 
     Args:
         request: what was asked.
-        trials: that screened the terms.
-        screened: what they have in common.
-        elimination: None where the penalty alone selects.
-        coefficients: of the rule.
+        found: by its protocol.
         evaluation: on images set aside, by the names of `Result.evaluation`.
-        fails: terms that could not be differentiated at zero, see `Result`.
         seconds: that it took.
     """
     pool, config = request.pool, request.config
     names = pool.names
-    support = elimination.support if elimination else request.setting.tell(screened.support)
-    intervals = coefficients.intervals or ()
-    given_up = [f"{t.label} was given up: {t.failed}" for t in trials if t.failed]
-    messages = [*request.messages, *given_up, *map(_fails, fails.items()), screened.message]
+    messages = [*request.messages, *map(_fails, found.fails.items()), *found.messages]
     messages += _unlearned(evaluation)
-    if elimination and elimination.verdict != "eliminated":
-        messages.append(elimination.message)
-    if elimination and elimination.unknown:
-        terms = ", ".join(elimination.unknown)
-        messages.append(f"whether {terms} can go is not known: no refit without has arrived")
-    if coefficients.failed:
-        messages.append(f"{coefficients.failed} final refits did not end, and are left out")
     return Result(
         pool=pool_entries(pool, config),
-        support=support,
-        theta=dict(zip(names, coefficients.theta, strict=True)),
+        support=found.support,
+        theta=dict(zip(names, found.theta, strict=True)),
         theta_interval={
             name: interval
-            for name, interval in zip(names, intervals, strict=False)
-            if name in support
+            for name, interval in zip(names, found.intervals or (), strict=False)
+            if name in found.support
         },
-        frequency=dict(screened.frequencies),
-        trials=tuple(
-            TrialRecord(
-                seed=t.seed,
-                support=() if t.failed else request.setting.tell(t.support),
-                theta=dict(zip(names, t.theta, strict=True)),
-                diverged_lifetimes=t.diverged,
-                meta_steps=t.meta_steps,
-                retreats=t.retreats,
-                failed=t.failed or "",
-            )
-            for t in trials
-        ),
-        elimination=tuple(
-            EliminationRecord(
-                dropped=s.dropped,
-                support=s.support,
-                loss=s.loss,
-                cost=s.cost,
-                cost_interval=s.cost_interval,
-                share_of_gain=s.share_of_gain,
-                kept=s.kept,
-                refitted=s.refitted,
-                arrived=s.arrived,
-            )
-            for s in (elimination.steps if elimination else ())
-        ),
+        frequency=dict(found.frequencies),
+        trials=found.trials,
+        elimination=found.elimination,
+        hall=found.hall,
         evaluation=evaluation,
-        fails=fails,
+        fails=dict(found.fails),
         message="; ".join(m for m in messages if m),
         images={
             "search": request.data.search.source,
@@ -125,6 +109,32 @@ def result_of(
         versions=versions(),
         seconds=seconds,
     )
+
+
+def evaluated(
+    hall: Sequence[HallRecord],
+    names: Sequence[str],
+    measure: Measure,
+    seeds: tuple[int, ...],
+    rule: Outcomes,
+    outputs: int,
+) -> tuple[HallRecord, ...]:
+    """The hall of fame with what its rules do on images set aside, all on the same lifetimes.
+
+    Args:
+        hall: the rules.
+        names: of all terms, in the pool's order.
+        measure: runs lifetimes on images set aside.
+        seeds: of these.
+        rule: what the chosen one did there already.
+        outputs: units of the output layer.
+    """
+    found = []
+    for number, each in enumerate(hall):
+        theta = tuple(each.theta.get(name) or 0.0 for name in names)
+        outcomes = rule if each.chosen else measure(f"evaluation/hall {number}", theta, seeds)
+        found.append(replace(each, evaluation=evaluation_of(outcomes, None, outputs, len(hall))))
+    return tuple(found)
 
 
 def _fails(fails: tuple[str, tuple[int, int]]) -> str:
@@ -144,15 +154,18 @@ def _unlearned(evaluation: Mapping[str, EvaluationRecord]) -> list[str]:
     ]
 
 
-def evaluation_of(outcomes: Outcomes, rate: float | None, outputs: int) -> EvaluationRecord:
+def evaluation_of(
+    outcomes: Outcomes, rate: float | None, outputs: int, looks: int = 1
+) -> EvaluationRecord:
     """Outcomes on images set aside, summed up.
 
     Args:
         outcomes: of a rule or a baseline.
         rate: a baseline's.
         outputs: units of the output layer.
+        looks: rules looked at on the same images: intervals hold for all of them together.
     """
-    summary = summarise(outcomes)
+    summary = summarise(outcomes, looks)
     return EvaluationRecord(
         accuracy=summary.accuracy,
         accuracy_interval=summary.accuracy_interval,

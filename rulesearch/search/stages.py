@@ -6,8 +6,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from rulesearch.meta import Fit, FitPlan, MetaState, StepRecord, fit_together
+from rulesearch.meta import (
+    Descended,
+    Descent,
+    DescentState,
+    Fit,
+    FitPlan,
+    MetaState,
+    StepRecord,
+    descend,
+    fit_together,
+)
 from rulesearch.population import Population
+from rulesearch.pursuit.place import Descend
 from rulesearch.report import history_row
 from rulesearch.runs.kept import (
     HistoryRow,
@@ -20,7 +31,7 @@ from rulesearch.runs.kept import (
 )
 from rulesearch.selection import FitFunction, Measure, Overlaps
 from rulesearch.statistics import Outcomes, measure
-from rulesearch.updates import overlaps
+from rulesearch.updates import norms, overlaps
 
 #: Points of a lifetime at which the updates of terms are compared.
 OVERLAP_POINTS = 8
@@ -28,7 +39,11 @@ OVERLAP_POINTS = 8
 CHECKPOINT_EVERY = 10
 
 Kind = TypeVar("Kind")
-Matrix = tuple[tuple[float, ...], ...]
+Row = tuple[float, ...]
+Matrix = tuple[Row, ...]
+
+Sizes = Callable[[str, tuple[float, ...]], tuple[float, ...]]
+"""How large each term's update is along lifetimes of a rule: label, raw coefficients [terms]."""
 
 OnStep = Callable[[StepRecord], None]
 
@@ -59,13 +74,27 @@ class Stages:
             left = [plan for plan in plans if done[plan.label] is None]
             if left:
                 self.on_stage(_together([plan.label for plan in left]))
-                states = [self._reached(plan) for plan in left]
+                states = [self._reached(plan.label, MetaState) for plan in left]
                 for fit in fit_together(population, left, states, self._stepped):
                     self._keep(fit.label, fit)
                     done[fit.label] = fit
             return [fit for fit in done.values() if fit is not None]
 
         return run_fits
+
+    def descender(self, population: Population) -> Descend:
+        """`descend` on a population, kept."""
+
+        def run_descent(plan: Descent) -> Descended:
+            done = self._done(plan.label, Descended)
+            if done is None:
+                self.on_stage(plan.label)
+                reached = self._reached(plan.label, DescentState)
+                done = descend(population, plan, reached, self._descended)
+                self._keep(plan.label, done)
+            return done
+
+        return run_descent
 
     def measurer(self, population: Population) -> Measure:
         """`measure` on a population, kept."""
@@ -96,6 +125,19 @@ class Stages:
 
         return run_overlaps
 
+    def sizer(self, population: Population, seeds: tuple[int, ...], points: range) -> Sizes:
+        """`norms` along lifetimes of a population, kept."""
+
+        def run_norms(label: str, theta: tuple[float, ...]) -> tuple[float, ...]:
+            done = self._done(label, Row)
+            if done is None:
+                self.on_stage(label)
+                done = norms(population, seeds, theta, points)
+                self._keep(label, done)
+            return done
+
+        return run_norms
+
     def _done(self, label: str, kind: type[Kind]) -> Kind | None:
         self.order.setdefault(label, len(self.order))
         return read_stage(self.run, label, kind) if self.run else None
@@ -104,21 +146,27 @@ class Stages:
         if self.run:
             write_stage(self.run, label, value, self.rows.pop(label, ()), self.order[label])
 
-    def _reached(self, plan: FitPlan) -> MetaState | None:
-        held = read_checkpoint(self.run, plan.label, MetaState) if self.run else None
+    def _reached(self, label: str, kind: type[Kind]) -> Kind | None:
+        held = read_checkpoint(self.run, label, kind) if self.run else None
         if held is None:
             return None
         state, rows = held
-        self.rows[plan.label] = list(rows)
+        self.rows[label] = list(rows)
         return state
 
     def _stepped(self, record: StepRecord, reached: MetaState) -> None:
+        self._noted(record, reached, record.step % CHECKPOINT_EVERY == 0)
+
+    def _descended(self, record: StepRecord, reached: DescentState) -> None:
+        self._noted(record, reached, True)  # a step costs far more than its checkpoint
+
+    def _noted(self, record: StepRecord, reached: object, keep: bool) -> None:
         if self.run:
             row = HistoryRow(**history_row(record))
             append_history(self.run, row)
             rows = self.rows.setdefault(record.label, [])
             rows.append(row)
-            if record.step % CHECKPOINT_EVERY == 0:
+            if keep:
                 order = self.order[record.label]
                 write_checkpoint(self.run, record.label, reached, rows, order)
         self.on_step(record)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from rulesearch.meta import Fit, FitPlan, MetaProtocol, lifetime_seeds
+from rulesearch.meta import Accepted, Fit, FitPlan, MetaProtocol, lifetime_seeds
 from rulesearch.selection.effort import Effort
 from rulesearch.statistics import Outcomes
 
@@ -42,7 +42,7 @@ class Setting:
     scales: tuple[float, ...]
     start: tuple[float, ...]
     reference: int
-    protocol: MetaProtocol
+    protocol: MetaProtocol | Accepted
     seed: int
     effort: Effort = Effort()
     keys: tuple[str, ...] = ()
@@ -55,6 +55,7 @@ class Setting:
 
     def plan(self, label: str, support: Sequence[int], phi: Sequence[float], steps: int) -> FitPlan:
         """A fit of a support without penalty, from phi."""
+        assert isinstance(self.protocol, MetaProtocol), "accepted steps are no fit"
         return FitPlan(
             label=label,
             support=tuple(support),

@@ -1,0 +1,18 @@
+"""From a reference rule to a hall of fame: terms join, take accepted steps together, and leave.
+
+Whatever is expensive goes through functions given by the caller: `descend` (a plan in, a
+`Descended` out) and `measure` (label, coefficients, seeds in, `Outcomes` out). Every call has a
+label that is unique within the search and depends on its arguments alone, so the caller may keep
+what is done and answer from there when an interrupted search goes on.
+"""
+
+from rulesearch.pursuit.course import Coefficients as Coefficients
+from rulesearch.pursuit.course import Departure as Departure
+from rulesearch.pursuit.course import Pursuit as Pursuit
+from rulesearch.pursuit.course import pursue as pursue
+from rulesearch.pursuit.hall import Entry as Entry
+from rulesearch.pursuit.hall import Ranked as Ranked
+from rulesearch.pursuit.hall import hall_of_fame as hall_of_fame
+from rulesearch.pursuit.place import Descend as Descend
+from rulesearch.pursuit.place import Means as Means
+from rulesearch.pursuit.place import Place as Place

@@ -1,0 +1,111 @@
+"""The hall of fame: the best rule of each number of terms, and those that do as well."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rulesearch.pursuit.place import Place
+from rulesearch.statistics import Difference, Outcomes, compare
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A rule, and what it did on the lifetimes on which rules are compared.
+
+    Attributes:
+        place: the rule.
+        outcomes: on the common lifetimes.
+    """
+
+    place: Place
+    outcomes: Outcomes
+
+    @property
+    def terms(self) -> int:
+        """How many it has."""
+        return len(self.place.support)
+
+    @property
+    def loss(self) -> float:
+        """Its mean loss."""
+        return self.outcomes.mean_loss
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """An entry beside the best of its size.
+
+    Attributes:
+        entry: the rule.
+        behind: its loss minus that of the best rule of its size; all zero for that one.
+    """
+
+    entry: Entry
+    behind: Difference
+
+
+def hall_of_fame(entries: Sequence[Entry]) -> tuple[Ranked, ...]:
+    """The best entry of each size, and every other whose paired difference from it includes zero.
+
+    Rules of the same terms count once, by the better of them.
+
+    Args:
+        entries: in the order found; all on the same lifetimes.
+
+    Returns:
+        By size from one term on, within a size the best first.
+    """
+    found: list[Ranked] = []
+    for size in sorted({entry.terms for entry in entries}):
+        best: dict[frozenset[int], Entry] = {}
+        for entry in entries:
+            key = frozenset(entry.place.support)
+            if entry.terms == size and (key not in best or entry.loss < best[key].loss):
+                best[key] = entry
+        first, *others = sorted(best.values(), key=lambda entry: entry.loss)
+        found.append(Ranked(first, Difference(0.0, (0.0, 0.0))))
+        for entry in others:
+            behind = compare(entry.outcomes, first.outcomes)
+            if behind.interval[0] <= 0:
+                found.append(Ranked(entry, behind))
+    return tuple(found)
+
+
+def front(hall: Sequence[Ranked]) -> tuple[Entry, ...]:
+    """The best of each size, by size."""
+    sizes: dict[int, Entry] = {}
+    for ranked in hall:
+        sizes.setdefault(ranked.entry.terms, ranked.entry)
+    return tuple(sizes.values())
+
+
+def choice(entries: Sequence[Entry], reference: Entry | None, parsimony: float) -> Entry:
+    """The rule with the fewest terms that gives away little of what the best one gains.
+
+    Args:
+        entries: the best of each size.
+        reference: the rule that the gain is measured against; None for no training.
+        parsimony: share of the gain that may be given away, 0 to below 1.
+    """
+    best = min(entries, key=lambda entry: entry.loss)
+    gain = gain_of(best, reference)
+    if reference is not None and gain.interval[0] <= 0:
+        return reference
+    allowed = best.loss + parsimony * gain.mean
+    return min((entry for entry in entries if entry.loss <= allowed), key=lambda entry: entry.terms)
+
+
+def gain_of(entry: Entry, reference: Entry | None) -> Difference:
+    """What a rule gains over the reference, or over no training, in nats."""
+    outcomes = entry.outcomes
+    if reference is not None:
+        return compare(reference.outcomes, outcomes)
+    untrained = Outcomes(
+        outcomes.seeds,
+        outcomes.initial_loss,
+        outcomes.accuracy,
+        outcomes.initial_loss,
+        (False,) * len(outcomes.seeds),
+    )
+    return compare(untrained, outcomes)

@@ -1,0 +1,146 @@
+"""A rule on the way, and the means by which it is changed and judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from rulesearch.meta.descent import Descended, Descent
+from rulesearch.meta.protocols import Accepted
+from rulesearch.selection.setting import Measure, Setting
+from rulesearch.statistics import Outcomes
+
+Descend = Callable[[Descent], Descended]
+"""Carries a descent out; see `rulesearch.meta.descent.descend`."""
+
+#: What is added to the diagonal of a second moment, as a share of its mean, before it is inverted.
+RIDGE = 1e-3
+
+
+@dataclass(frozen=True)
+class Place:
+    """A rule on the way.
+
+    Attributes:
+        support: indices of its terms, in the order of their keys.
+        phi: coefficients as learned, [terms].
+        second: the votes' second moment around it, [support, support]; empty where unknown.
+        size: that a step would begin with, in phi; None for the protocol's.
+    """
+
+    support: tuple[int, ...]
+    phi: tuple[float, ...]
+    second: tuple[tuple[float, ...], ...] = ()
+    size: float | None = None
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a pursuit works with.
+
+    Attributes:
+        setting: names, scales, keys, seed, effort of the search.
+        protocol: of descents.
+        pace: the size of the reference's best coefficient, in those learned.
+        gain: nats that the search is about, as far as known: what steps and terms are worth.
+        descend: carries descents out.
+        measure: runs lifetimes forward.
+        tests: seeds of the lifetimes on which terms are tried without.
+        common: seeds of those on which rules are compared.
+    """
+
+    setting: Setting
+    protocol: Accepted
+    pace: float
+    gain: float
+    descend: Descend
+    measure: Measure
+    tests: tuple[int, ...]
+    common: tuple[int, ...]
+
+    def theta(self, phi: Sequence[float]) -> tuple[float, ...]:
+        """Raw coefficients, [terms]."""
+        return tuple(s * x for s, x in zip(self.setting.scales, phi, strict=True))
+
+    def in_order(self, terms: Sequence[int]) -> tuple[int, ...]:
+        """Terms in the order of their keys, which does not hang on the pool's."""
+        return tuple(sorted(terms, key=self.setting.key))
+
+    def tried(self, label: str, place: Place) -> Outcomes:
+        """A rule on the lifetimes of tries."""
+        return self.measure(label, self.theta(place.phi), self.tests)
+
+    def compared(self, label: str, place: Place) -> Outcomes:
+        """A rule on the lifetimes on which rules are compared."""
+        return self.measure(label, self.theta(place.phi), self.common)
+
+    def better(
+        self, label: str, place: Place, steps: int, *, l1: float = 0.0, watched: bool = False
+    ) -> Place:
+        """Accepted steps from a place; its zeros may become terms, and terms zeros."""
+        plan = Descent(
+            label=label,
+            support=place.support,
+            scales=self.setting.scales,
+            start=place.phi,
+            seed=self.setting.seed,
+            protocol=self.protocol,
+            pace=self.pace,
+            steps=steps,
+            l1=l1,
+            gain=self.gain,
+            size=place.size,
+            second=place.second,
+        )
+        found = self.descend(plan)
+        return Place(found.support, found.phi, found.second, found.size)
+
+
+def saliences(place: Place) -> np.ndarray:
+    """What each term is worth by the second moment, if all others take over its work, [support].
+
+    That is phi**2 over the inverse's diagonal, as in optimal brain surgery (Hassibi & Stork 1993),
+    with the second moment of votes in place of a curvature: it ranks, and measures nothing.
+    """
+    inverse = _inverse(place)
+    return np.array(place.phi)[list(place.support)] ** 2 / np.diag(inverse)
+
+
+def without(place: Place, gone: Sequence[int]) -> Place:
+    """The rule without some terms, whose work the others take over.
+
+    Their part is projected onto the others in the metric H of the second moment:
+    phi - H⁻¹[:, r] (H⁻¹[r, r])⁻¹ phi_r.
+
+    Args:
+        place: the rule.
+        gone: indices of the terms that go.
+    """
+    out = [i for i, term in enumerate(place.support) if term in gone]
+    left = [i for i in range(len(place.support)) if i not in out]
+    support = list(place.support)
+    phi = np.zeros(len(place.phi))
+    values = np.array(place.phi)[support]
+    inverse = _inverse(place)
+    with threadpool_limits(1):
+        share = np.linalg.solve(inverse[np.ix_(out, out)], values[out])
+        phi[support] = values - np.einsum("ij,j->i", inverse[:, out], share)
+    phi[[support[i] for i in out]] = 0.0
+    second = tuple(tuple(place.second[i][j] for j in left) for i in left)
+    kept = tuple(support[i] for i in left)
+    return Place(kept, tuple(phi.tolist()), second, place.size)
+
+
+def plainly_without(place: Place, gone: Sequence[int]) -> Place:
+    """The rule without some terms, the others as they are."""
+    phi = tuple(0.0 if term in gone else x for term, x in enumerate(place.phi))
+    return replace(without(place, gone), phi=phi)
+
+
+def _inverse(place: Place) -> np.ndarray:
+    second = np.array(place.second)
+    with threadpool_limits(1):
+        return np.linalg.inv(second + RIDGE * np.trace(second) / len(second) * np.eye(len(second)))

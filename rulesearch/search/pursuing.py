@@ -1,0 +1,147 @@
+"""A search by accepted steps: from the reference to a hall of fame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rulesearch.locality import classify
+from rulesearch.meta import Accepted, Descended, lifetime_seeds, units
+from rulesearch.population import Population
+from rulesearch.pursuit import Departure, Means, Place, Pursuit, Ranked, pursue
+from rulesearch.result import EliminationRecord, HallRecord, TrialRecord
+from rulesearch.search.failing import fails_of
+from rulesearch.search.record import Found
+from rulesearch.search.reference import best_reference, best_start
+from rulesearch.search.request import Request
+from rulesearch.search.stages import Stages
+from rulesearch.selection import Rate, Setting, common_seeds
+
+#: Lifetimes of the reference along which the size of every term is measured,
+UNIT_TASKS = 4
+#: and points of each at which it is.
+UNIT_POINTS = 8
+
+
+def by_pursuit(
+    request: Request, stages: Stages, main: Population, final: Population, alignment: Rate
+) -> Found:
+    """The hall of fame of a pursuit, and its choice.
+
+    Args:
+        request: of the search.
+        stages: run what is expensive.
+        main: networks that learn the search's images,
+        final: and those set aside.
+        alignment: feedback alignment at its best rate.
+    """
+    config, protocol = request.config, request.setting.protocol
+    assert isinstance(protocol, Accepted)
+    assert config.trials is not None  # resolved
+    reference = best_reference(request, stages, main, alignment)
+    start = reference or best_start(request, stages, main)
+    setting = _in_units(request, stages, main, start)
+    phi = tuple(x / s if s else 0.0 for x, s in zip(start.theta, setting.scales, strict=True))
+    effort = setting.effort
+    means = Means(
+        setting=setting,
+        protocol=protocol,
+        pace=max(map(abs, phi)),
+        gain=0.0,
+        descend=stages.descender(main),
+        measure=stages.measurer(main),
+        tests=lifetime_seeds(setting.seed, "tries", 0, effort.ranking_tasks),
+        common=common_seeds(setting),
+    )
+    begin = Place(means.in_order([t for t, x in enumerate(phi) if x]), phi)
+    found = pursue(
+        means,
+        begin,
+        [term for term, scale in enumerate(setting.scales) if scale],
+        starts=config.trials,
+        steps=config.meta_steps or 0,
+        l1=config.l1 or 0.0,
+        parsimony=config.parsimony,
+        is_rival=reference is not None,
+    )
+    lost = [each for start in found.starts for each in start.lost]
+    return Found(
+        support=pool_order(setting, found.chosen.place.support),
+        theta=found.coefficients.theta,
+        intervals=found.coefficients.intervals,
+        trials=tuple(_trial_record(setting, start) for start in found.starts),
+        frequencies={
+            name: sum(term in start.support for start in found.starts) / len(found.starts)
+            for term, name in enumerate(setting.names)
+        },
+        elimination=tuple(_elimination_record(setting, found, each) for each in found.departures),
+        hall=tuple(_hall_record(request, means, found, ranked) for ranked in found.hall),
+        fails=fails_of(request, stages, main, lost),
+        messages=(found.message,),
+    )
+
+
+def pool_order(setting: Setting, support: Sequence[int]) -> tuple[str, ...]:
+    """Names of the terms of a support, in the pool's order."""
+    return setting.tell(sorted(support))
+
+
+def _in_units(request: Request, stages: Stages, main: Population, start: Rate) -> Setting:
+    """The setting with units from where learning happens: along lifetimes of the reference."""
+    pool, setting, protocol = request.pool, request.setting, request.setting.protocol
+    steps = main.shape.ways * main.shape.shots
+    points = range(0, steps, -(-steps // UNIT_POINTS))
+    seeds = lifetime_seeds(setting.seed, "units along", 0, UNIT_TASKS)
+    measured = stages.sizer(main, seeds, points)("units", start.theta)
+    factors = [float(term.factor) for term in pool]
+    assert request.config.largest_scale is not None
+    scales, _ = units(
+        measured, setting.reference, pool.names, request.config.largest_scale, factors
+    )
+    # Zero at the first step is not zero for good, but what was left out then stays so.
+    scales = tuple(s if old else 0.0 for s, old in zip(scales, setting.scales, strict=True))
+    return replace(setting, scales=scales, protocol=protocol)
+
+
+def _trial_record(setting: Setting, start: Descended) -> TrialRecord:
+    return TrialRecord(
+        seed=start.seed,
+        support=pool_order(setting, start.support),
+        theta=dict(zip(setting.names, start.theta, strict=True)),
+        diverged_lifetimes=start.diverged,
+        meta_steps=start.steps,
+    )
+
+
+def _elimination_record(setting: Setting, found: Pursuit, each: Departure) -> EliminationRecord:
+    return EliminationRecord(
+        dropped=", ".join(pool_order(setting, each.gone)),
+        support=pool_order(setting, each.entry.place.support),
+        loss=each.entry.loss,
+        cost=each.cost.mean,
+        cost_interval=each.cost.interval,
+        share_of_gain=each.share,
+        kept=each.entry.terms >= found.chosen.terms,
+    )
+
+
+def _hall_record(request: Request, means: Means, found: Pursuit, ranked: Ranked) -> HallRecord:
+    entry, setting = ranked.entry, means.setting
+    chosen = entry is found.chosen
+    theta = found.coefficients.theta if chosen else means.theta(entry.place.phi)
+    needs = {
+        e.need
+        for term in entry.place.support
+        for e in classify(request.pool.terms[term], request.config.neurons).evidence
+    }
+    return HallRecord(
+        support=pool_order(setting, entry.place.support),
+        theta={setting.names[t]: theta[t] for t in sorted(entry.place.support)},
+        needs=tuple(sorted(needs)),
+        loss=entry.loss,
+        diverged=sum(entry.outcomes.diverged),
+        lifetimes=len(entry.outcomes.seeds),
+        behind=ranked.behind.mean,
+        behind_interval=ranked.behind.interval,
+        chosen=chosen,
+    )

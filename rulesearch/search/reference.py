@@ -1,0 +1,64 @@
+"""What a search's rule is measured against: one term at its best coefficient."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rulesearch.meta import Accepted
+from rulesearch.notation import Pool
+from rulesearch.notation.term import PSEUDO_GRADIENT
+from rulesearch.population import Population
+from rulesearch.search import compared
+from rulesearch.search.request import Request, depth_of
+from rulesearch.search.stages import Stages
+from rulesearch.selection import Rate, Setting, best_rate, fit_rate
+
+
+def best_reference(
+    request: Request, stages: Stages, main: Population, alignment: Rate
+) -> Rate | None:
+    """The reference alone, at its best; None where the gain is measured against no training."""
+    pool, setting = request.pool, request.setting
+    depth = depth_of(request.data, request.config)
+    expression = pool.terms[setting.reference].expression
+    # In some layers only it is not feedback alignment; by several names in all of them it is.
+    pseudo_gradient = pool.throughout(PSEUDO_GRADIENT, depth)
+    shared = pool.throughout(expression, depth)
+    if not pseudo_gradient:
+        return None
+    if request.config.pathway == "random" and list(shared) == list(pseudo_gradient):
+        # Feedback alignment is the same rule on the same tasks, but for a factor: known already.
+        rate, shared = alignment, pseudo_gradient
+    elif len(shared) > 1:
+        # In this process: workers have the search's populations only.
+        alone = replace(main, pool=Pool(F=expression), compile_for=(), executor=None)
+        rate = _of_any_sign(
+            compared.one_term(request, alone, setting.protocol.start), stages, alone
+        )
+    else:
+        return _of_any_sign(setting, stages, main)
+    theta = tuple(rate.rate * shared.get(name, 0.0) for name in pool.names)
+    return replace(rate, term=pool.reference, theta=theta)
+
+
+def best_start(request: Request, stages: Stages, main: Population) -> Rate:
+    """The reference term alone at its best, for pools that are measured against no training."""
+    return _by_loss(request.setting, stages, main)
+
+
+def _of_any_sign(setting: Setting, stages: Stages, population: Population) -> Rate:
+    if isinstance(setting.protocol, Accepted):
+        return _by_loss(setting, stages, population)
+    return fit_rate(setting, "reference", stages.fitter(population), stages.measurer(population))
+
+
+def _by_loss(setting: Setting, stages: Stages, population: Population) -> Rate:
+    """The better of two searches along the mean loss, one for each sign of the coefficient."""
+    first = setting.start[setting.reference] or setting.protocol.start
+    found = []
+    for label, sign in (("reference/as it starts", 1.0), ("reference/turned around", -1.0)):
+        start = tuple(
+            sign * first if term == setting.reference else 0.0 for term in range(len(setting.names))
+        )
+        found.append(best_rate(replace(setting, start=start), label, stages.measurer(population)))
+    return min(found, key=lambda rate: rate.loss)
