@@ -112,8 +112,8 @@ def proximal(model: Local, phi: Vector, size: float, l1: float, furthest: float)
 
     Example:
         >>> model = Local(np.array([1.0, 0.1]), np.eye(2))
-        >>> proximal(model, np.zeros(2), 0.5, 0.2, 1.0).tolist()
-        [-0.4, 0.0]
+        >>> proximal(model, np.zeros(2), 0.5, 0.2, 1.0).round(3).tolist()
+        [-0.398, 0.0]
     """
     with threadpool_limits(1):
         steepest = np.linalg.solve(model.root, model.slope)
