@@ -57,7 +57,7 @@ from benchmarks.work import Setting, Work, work
 from rulesearch.errors import RuleSearchError
 from rulesearch.kernels import Batch
 from rulesearch.kernels.einsum import build
-from rulesearch.kernels.einsum.kernel import zeros_like
+from rulesearch.kernels.einsum.kernel import theta_gradient, zeros_like
 from rulesearch.lowering import lower
 from rulesearch.network import query_loss
 from rulesearch.pathways import pathway
@@ -211,7 +211,7 @@ def by_graphs(given: Work, gradient: bool) -> Answer:
                 show(begin)
                 _write(W, checkpoints.pop())
                 replay_back()
-            return kernel.theta_gradient(bar_k).sum(1)
+            return theta_gradient(kernel.forms, bar_k).sum(1)
 
     return answer
 

@@ -128,6 +128,9 @@ class Population:
         size = CHUNK if whole or self.executor else count
         rows = theta.expand(count, theta.shape[-1])[chosen]
         lives = [seeds[i] for i in chosen]
+        # What is at work anywhere in the call, so that no lifetime hangs on its chunk.
+        working = (theta != 0).reshape(-1, theta.shape[-1]).any(0).nonzero()[:, 0].tolist()
+        covered = tuple(sorted({*self.compile_for, *working}))
         chunks = [
             Chunk(
                 rows[i : i + size],
@@ -135,7 +138,7 @@ class Population:
                 tuple(gradient),
                 tuple(observe),
                 tuple(at),
-                self.compile_for,
+                covered,
             )
             for i in range(0, len(lives), size)
         ]
@@ -184,6 +187,7 @@ class Population:
             self.pool,
             self.sizes,
             gradient=[self.names[i] for i in gradient],
+            compile_for=[self.names[i] for i in self.compile_for],
             kernel=self.kernel,
             pathway=self.pathway,
             dtype=self.dtype,

@@ -2,15 +2,26 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numba import njit
 
+from rulesearch.kernels.fused import elementary, steps
 from rulesearch.kernels.fused.elementary import exponential, log1p
-from rulesearch.kernels.fused.steps import softplus
+from rulesearch.kernels.fused.steps import FLAGS, softplus
 from rulesearch.kernels.fused.vectors import BYTES, load, pointer, store
 
 DTYPES = (np.float32, np.float64)
+#: Function of a vector -> its reference, and where it is compared.
+FUNCTIONS = {
+    "exp": (np.exp, (-87, 88)),
+    "tanh": (np.tanh, (-30, 30)),
+    "log": (np.log, (1e-30, 1e9)),
+    "atan": (np.arctan, (-1e4, 1e4)),
+    "sin": (np.sin, (-50, 50)),
+    "cos": (np.cos, (-50, 50)),
+}
 
 
 @njit
@@ -90,3 +101,81 @@ def test_softplus_and_its_slope(dtype, z, beta):
         assert np.all(close | np.isnan(z))
     assert not y[len(z) :].any()
     assert not slope[len(z) :].any()
+
+
+def of_vectors(name):
+    """A compiled function of arrays of whole vectors, from one of a vector."""
+    function = getattr(elementary, f"vector_{name}")
+
+    @njit(**FLAGS)  # as generated kernels are compiled
+    def called_for_all(x, out):
+        for j in range(0, len(x), BYTES // x.itemsize):
+            store(pointer(out, 0), j, function(load(pointer(x, 0), j)))
+
+    return called_for_all
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_are_within_two_units_in_the_last_place(name, dtype):
+    expected, (low, high) = FUNCTIONS[name]
+    small = np.geomspace(1e-30, 4, 4_001)
+    values = np.concatenate([np.linspace(low, high, 40_001), small, -small])
+    values = values[(values >= low) & (values <= high)]
+    found, x = called(of_vectors(name), values, dtype)
+    right = expected(x)
+    tiny = float(np.finfo(dtype).tiny)
+    assert np.all(np.abs(found - right) <= 2 * np.finfo(dtype).eps * np.abs(right) + tiny)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", [*FUNCTIONS, "erf", "sign", "heaviside", "reciprocal"])
+def test_functions_at_their_ends_are_torch_s(name, dtype):
+    ends = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e4, -1e4]
+    found, _ = called(of_vectors(name), ends, dtype)
+    x = torch.tensor(np.asarray(ends, dtype))
+    mine = {
+        "heaviside": lambda x: 0.5 * (1 + torch.sign(x)),
+        # A zero has no sign, in a divisor too.
+        "reciprocal": lambda x: torch.where(x == 0, np.inf, 1 / x),
+    }
+    expected = mine.get(name, getattr(torch, name, None))(x).numpy()
+    np.testing.assert_allclose(found, expected, rtol=4 * np.finfo(dtype).eps, atol=1e-37)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("large", [0.49, 0.51, 3.0])
+def test_tanh_does_not_hang_on_how_large_its_neighbours_are_by_more_than_rounding(large, dtype):
+    # A vector with one large argument takes another way than one of small arguments alone.
+    values = np.linspace(-0.5, 0.5, 16)
+    alone, _ = called(of_vectors("tanh"), values, dtype)
+    beside, _ = called(of_vectors("tanh"), np.where(np.arange(16) == 3, large, values), dtype)
+    others = np.arange(16) != 3
+    eps = np.finfo(dtype).eps
+    np.testing.assert_allclose(beside[others], alone[others], rtol=4 * eps)
+
+
+@pytest.mark.parametrize("name", ["maximum", "minimum", "product", "power"])
+def test_functions_of_two_are_those_of_numbers(name):
+    function = getattr(elementary, f"vector_{name}")
+
+    @njit(**FLAGS)
+    def of_two(x, y, out):
+        for j in range(0, len(x), BYTES // x.itemsize):
+            first, second = load(pointer(x, 0), j), load(pointer(y, 0), j)
+            store(pointer(out, 0), j, function(first, second))
+
+    numbers = {
+        "maximum": steps.maximum,
+        "minimum": steps.minimum,
+        "product": steps.product,
+        "power": njit(lambda a, b: a**b),
+    }
+    values = [-2.0, -0.0, 0.0, 0.5, 3.0, np.nan, np.inf, -np.inf]
+    x, y = (np.array(v) for v in np.meshgrid(values, values))
+    x, y = x.ravel(), y.ravel()
+    out = np.empty_like(x)
+    of_two(x, y, out)
+    one = njit(lambda a, b: numbers_of(a, b))
+    numbers_of = numbers[name]
+    np.testing.assert_array_equal(out, [one(a, b) for a, b in zip(x, y, strict=True)])

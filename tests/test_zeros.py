@@ -174,10 +174,11 @@ def test_a_term_at_zero_in_a_layer_or_a_lifetime_changes_nothing_there(kernel, w
     theta[..., 0] = 0.1
     extra = pool.names.index(AT_WORK[which][0])
     theta[1, 1, extra] = 0.02  # of one lifetime, in one layer
-    out = batches.run(pool, theta, start, kernel=kernel, gradient=True)
+    every = {"kernel": kernel, "gradient": True, "compile_for": pool.names}
+    out = batches.run(pool, theta, start, **every)
     assert_same(out.loss, oracles_losses(pool, theta, start), batches.TOLERANCE)
     theta[2, 0, pool.names.index("pole")] = 1e-3  # diverges, at pixels or weights of 0
-    other = batches.run(pool, theta, start, kernel=kernel, gradient=True)
+    other = batches.run(pool, theta, start, **every)
     assert not other.loss[2].isfinite()
     assert other.gradient[2].isnan().all()
     assert other.accuracy[2] == 0
@@ -467,7 +468,8 @@ def _stands_beside_idle_terms():
     """Whether a rule's loss and gradient in `einsum` are as without the terms at zero."""
     start, theta = start_of(1), torch.zeros(len(SEPARATE), dtype=torch.float64)
     theta[0] = 0.1
-    out = batches.run(SEPARATE, theta, start, kernel="einsum", gradient=True)
+    every = {"gradient": True, "compile_for": SEPARATE.names}
+    out = batches.run(SEPARATE, theta, start, kernel="einsum", **every)
     alone = Pool(A="-e_post*y_pre")
     alone = batches.run(alone, theta[:1], start, kernel="einsum", gradient=True)
     return torch.allclose(out.loss, alone.loss) and torch.allclose(

@@ -53,6 +53,7 @@ class Outcome:
         accuracy: [lifetimes], 0 to 1.
         initial_loss: mean query loss before the first step, [lifetimes].
         gradient: of `loss`, [lifetimes, layers, terms], zero for terms not asked for; or None.
+        idle: of `loss` by the coefficients of idle terms, [lifetimes, layers, idle terms]; or None.
         weights: final ones, list over layers of [lifetimes, post, pre]; None if not asked for.
     """
 
@@ -61,6 +62,7 @@ class Outcome:
     initial_loss: Float[Tensor, " lifetimes"]
     gradient: Float[Tensor, "lifetimes layers terms"] | None
     weights: list[Float[Tensor, "lifetimes _post _pre"]] | None
+    idle: Float[Tensor, "lifetimes layers idle"] | None = None
 
 
 def asked_for(
@@ -92,20 +94,31 @@ class Kernel(Protocol):
         """The generated source, for people to read."""
 
     def __call__(
-        self, batch: Batch, *, gradient: Sequence[int] = (), keep_weights: bool = False
+        self,
+        batch: Batch,
+        *,
+        gradient: Sequence[int] = (),
+        idle: Plan | None = None,
+        keep_weights: bool = False,
     ) -> Outcome:
         """Run lifetimes.
 
         Args:
             batch: what they start from.
-            gradient: positions of the terms to differentiate; none: forward only.
+            gradient: positions of the terms to differentiate.
+            idle: further terms, whose coefficients are zero and which are all differentiated: they
+                cost what their products with the adjoint of the weights cost. Without these, and
+                none of the others to differentiate, there is a forward pass only.
             keep_weights: whether the final weights are wanted.
         """
 
-    def compiling(self, dtype: torch.dtype) -> AbstractContextManager[bool]:
+    def compiling(
+        self, dtype: torch.dtype, idle: Plan | None = None
+    ) -> AbstractContextManager[bool]:
         """A context in which the kernel is compiled beside what is done there, for one dtype.
 
-        It gives whether there is anything to compile. Never needed: a call compiles what it lacks.
+        It covers a call with these idle terms, and gives whether there is anything to compile.
+        Never needed: a call compiles what it lacks.
         """
 
 

@@ -111,8 +111,10 @@ def run_lifetimes(
             of one point are held at a time.
         probe: x and labels of the examples to observe on, like `query`, which it is by default.
         keep_weights: whether the final weights are wanted; some work is saved without.
-        compile_for: terms that the kernel covers beside those it needs, at the price of their
-            share of the time; one kernel then serves many rules and is compiled once.
+        compile_for: terms that the kernel covers beside those that are not zero, at the price of
+            their share of the time; one kernel then serves many rules and is compiled once. Other
+            terms that are zero everywhere in the call, and differentiated, cost what their products
+            with the adjoint of the weights cost, and hang on a kernel of their own.
 
     Returns:
         Losses, accuracies, gradients, final weights and observables. Nothing given is changed.
@@ -150,6 +152,7 @@ def run_lifetimes(
     if not (torch.is_grad_enabled() and found.theta.requires_grad):
         return live(found.theta, wanted)
     lived: list[Lifetimes] = []
+    more = list(range(len(pool)))  # one kernel, whichever of them come to be zero
 
     def losses(theta: Tensor) -> tuple[Tensor, Tensor]:
         lived.append(live(theta, range(len(pool))))
@@ -183,8 +186,10 @@ def _live(
     everywhere = _spread(theta, weights[0].shape[0], len(weights)).to(weights[0])
     everywhere = torch.where(acts, everywhere, 0.0)
 
-    active = _active(pool, {*wanted, *compile_for, *_nonzero(everywhere)})
-    check_constants((pool.distinct[place] for place in active), weights[0].dtype)
+    active = _active(pool, {*compile_for, *_nonzero(everywhere)})
+    differentiated = {pool.places[i] for i in wanted}
+    idle = sorted(differentiated - set(active))
+    check_constants((pool.distinct[place] for place in (*active, *idle)), weights[0].dtype)
     batch = Batch(
         _by_expression(everywhere, pool)[..., active],
         weights,
@@ -192,11 +197,11 @@ def _live(
         *found.train,
         *found.query,
     )
-    asked = sorted({active.index(pool.places[i]) for i in wanted})
-    plan = _plan(pool, active)
+    asked = [column for column, place in enumerate(active) if place in differentiated]
+    plan, beside = _plan(pool, active), _plan(pool, idle) if idle else None
     keep = keep_weights or (bool(observe) and not at)
     run = partial(_run, kernel, plan, found.sizes, path)
-    outcome, note = run(batch, asked, keep)
+    outcome, note = run(batch, asked, keep, idle=beside)
     if not outcome.loss.isfinite().all():
         check_numbers(found)
     observed: dict[str, Tensor] = {}
@@ -208,8 +213,11 @@ def _live(
     slopes = None
     if outcome.gradient is not None:
         slopes = everywhere.new_zeros(everywhere.shape)
-        columns = [active.index(pool.places[i]) for i in wanted]
-        slopes[..., wanted] = outcome.gradient[..., columns]
+        derivatives = outcome.gradient
+        if outcome.idle is not None:
+            derivatives = torch.cat([derivatives, outcome.idle], dim=-1)
+        columns = [(*active, *idle).index(pool.places[i]) for i in wanted]
+        slopes[..., wanted] = derivatives[..., columns]
         slopes = torch.where(acts, slopes, 0.0)
         slopes = slopes.sum(1) if theta.ndim == 1 else slopes
     return Lifetimes(
@@ -228,6 +236,7 @@ def compiling(
     sizes: tuple[int, ...],
     *,
     gradient: bool | Sequence[str] = True,
+    compile_for: Sequence[str] = (),
     kernel: KernelName = "auto",
     pathway: PathwayName = "random",
     dtype: torch.dtype = torch.float32,
@@ -238,7 +247,8 @@ def compiling(
     Args:
         pool: the terms.
         sizes: of the layers, input first.
-        gradient: see `run_lifetimes`, with coefficients of zero for all other terms.
+        gradient: see `run_lifetimes`.
+        compile_for: likewise; other terms are zero. None: no term that is differentiated is.
         kernel: see `run_lifetimes`.
         pathway: name of the feedback graph.
         dtype: of the lifetimes.
@@ -248,8 +258,11 @@ def compiling(
         The context, which gives whether there is anything to compile. Its end waits for it.
     """
     path = pathway_of(pathway, len(sizes) - 1)
-    plan = _plan(pool, _active(pool, terms_named("gradient", pool, gradient)))
-    return choose_kernel(kernel, plan, sizes, path, on_cpu=on_cpu)[0].compiling(dtype)
+    wanted = terms_named("gradient", pool, gradient)
+    active = _active(pool, terms_named("compile_for", pool, compile_for) or wanted)
+    idle = sorted({pool.places[i] for i in wanted} - set(active))
+    chosen, _ = choose_kernel(kernel, _plan(pool, active), sizes, path, on_cpu=on_cpu)
+    return chosen.compiling(dtype, _plan(pool, idle) if idle else None)
 
 
 def _active(pool: Pool, needed: Iterable[int]) -> list[int]:
@@ -316,23 +329,24 @@ def _run(
     batch: Batch,
     gradient: Sequence[int],
     keep_weights: bool,
+    idle: Plan | None = None,
 ) -> tuple[Outcome, str]:
     """What the kernel gives, and what to say where it is not the one asked for."""
     on_cpu = batch.x.device.type == "cpu"
     kernel, note = choose_kernel(name, plan, sizes, path, on_cpu=on_cpu)
     try:
-        return kernel(batch, gradient=gradient, keep_weights=keep_weights), note
+        return kernel(batch, gradient=gradient, idle=idle, keep_weights=keep_weights), note
     except Unsupported as reason:
         # The plan would do, but not these tensors.
         kernel = compiled("einsum", plan, sizes, path)
-        outcome = kernel(batch, gradient=gradient, keep_weights=keep_weights)
+        outcome = kernel(batch, gradient=gradient, idle=idle, keep_weights=keep_weights)
         return outcome, _instead_of("fused" if name == "auto" else name, reason)
 
 
 def _weights_at(
     at: Sequence[int],
     batch: Batch,
-    run: Callable[[Batch, Sequence[int], bool], tuple[Outcome, str]],
+    run: Callable[..., tuple[Outcome, str]],
 ) -> Iterator[Sequence[Tensor]]:
     """The weights after each of these numbers of steps.
 

@@ -14,7 +14,7 @@ from rulesearch.operators import intervals
 from rulesearch.operators.intervals import ANYTHING, Interval
 from rulesearch.operators.quantities import SCALAR, Axis, Index
 
-Target = Literal["torch", "numpy", "numba"]
+Target = Literal["torch", "numpy", "numba", "vector"]
 
 
 # --- sums over the other neurons of a layer --------------------------------------------------
@@ -113,11 +113,14 @@ class Operator:
 _X = Symbol("x", real=True)
 
 
-def _everywhere(name: str, numpy: str | None = None) -> dict[Target, str]:
+def _everywhere(
+    name: str, numpy: str | None = None, vector: str | None = None
+) -> dict[Target, str]:
     return {
         "torch": f"torch.{name}({{0}})",
         "numpy": f"numpy.{numpy or name}({{0}})",
         "numba": f"math.{name}({{0}})",
+        "vector": f"{vector or f'vector_{name}'}({{0}})",
     }
 
 
@@ -126,6 +129,7 @@ def _smooth(
     function: Callable[..., Expr],
     *,
     numpy: str | None = None,
+    vector: str | None = None,
     within: Callable[[Expr], Expr] = lambda x: x,
     image: Callable[..., Interval],
 ) -> Operator:
@@ -136,7 +140,7 @@ def _smooth(
         function,
         (1, 1),
         lambda x: (slope.xreplace({_X: x}),),
-        _everywhere(name, numpy),
+        _everywhere(name, numpy, vector),
         within=within,
         image=image,
     )
@@ -192,6 +196,7 @@ OPERATORS: Mapping[str, Operator] = {
         _smooth(
             "sqrt",
             sympy.sqrt,
+            vector="root",
             within=lambda x: 1 + x**2,
             image=intervals.rising(math.sqrt),
         ),
@@ -200,7 +205,12 @@ OPERATORS: Mapping[str, Operator] = {
             sympy.Abs,
             (1, 1),
             lambda x: (sympy.sign(x),),
-            {"torch": "torch.abs({0})", "numpy": "numpy.abs({0})", "numba": "abs({0})"},
+            {
+                "torch": "torch.abs({0})",
+                "numpy": "numpy.abs({0})",
+                "numba": "abs({0})",
+                "vector": "magnitude({0})",
+            },
             image=intervals.magnitude,
         ),
         Operator(
@@ -208,7 +218,12 @@ OPERATORS: Mapping[str, Operator] = {
             sympy.sign,
             (1, 1),
             lambda x: (Integer(0),),
-            {"torch": "torch.sign({0})", "numpy": "numpy.sign({0})", "numba": "sign({0})"},
+            {
+                "torch": "torch.sign({0})",
+                "numpy": "numpy.sign({0})",
+                "numba": "sign({0})",
+                "vector": "vector_sign({0})",
+            },
             smooth=False,
             image=intervals.between(-1.0, 1.0),
         ),
@@ -221,6 +236,7 @@ OPERATORS: Mapping[str, Operator] = {
                 "torch": "(0.5*(1 + torch.sign({0})))",
                 "numpy": "(0.5*(1 + numpy.sign({0})))",
                 "numba": "heaviside({0})",
+                "vector": "vector_heaviside({0})",
             },
             smooth=False,
             image=intervals.between(0.0, 1.0),
@@ -234,6 +250,7 @@ OPERATORS: Mapping[str, Operator] = {
                 "torch": "torch.maximum({0}, {1})",
                 "numpy": "numpy.maximum({0}, {1})",
                 "numba": "maximum({0}, {1})",
+                "vector": "vector_maximum({0}, {1})",
             },
             image=intervals.largest,
         ),
@@ -246,6 +263,7 @@ OPERATORS: Mapping[str, Operator] = {
                 "torch": "torch.minimum({0}, {1})",
                 "numpy": "numpy.minimum({0}, {1})",
                 "numba": "minimum({0}, {1})",
+                "vector": "vector_minimum({0}, {1})",
             },
             image=intervals.smallest,
         ),

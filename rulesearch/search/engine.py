@@ -32,6 +32,8 @@ def carry_out(request: Request, stages: Stages) -> Result:
     with shared_by_workers(populations, config.workers) as (main, final, *others):
         rivals = compared.shared(rivals, others)
         terms = [term for term, scale in enumerate(request.setting.scales) if scale]
+        # One kernel for the whole course, whichever coefficients come to be zero on its way.
+        main = replace(main, compile_for=tuple(terms))
         with compiled_meanwhile(stages, main, terms) as beside:
             rates = compared.best_rates(request, beside, rivals)
         compile_now(request, stages, main, terms)

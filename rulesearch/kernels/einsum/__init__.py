@@ -18,15 +18,9 @@ checkpoints, the backward pass replays one stretch after the other from there.
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
-import torch
-
 from rulesearch.kernels.einsum.forms import forms_of
-from rulesearch.kernels.einsum.kernel import EinsumKernel
+from rulesearch.kernels.einsum.kernel import EinsumKernel, compiled_source
 from rulesearch.kernels.einsum.source import adjoint_source, forward_source
-from rulesearch.kernels.einsum.zeros import product, reciprocal
 from rulesearch.lowering import Plan
 from rulesearch.pathways import Pathway
 
@@ -36,13 +30,7 @@ __all__ = ["EinsumKernel", "build"]
 def build(plan: Plan, sizes: tuple[int, ...], path: Pathway) -> EinsumKernel:
     """Compile a plan for a network of these layer sizes and a pathway."""
     source = f"{forward_source(plan)}\n\n\n{adjoint_source(plan)}\n"
-    namespace: dict[str, Any] = {
-        "torch": torch,
-        "math": math,
-        "product": product,
-        "reciprocal": reciprocal,
-    }
-    exec(compile(source, "<einsum kernel>", "exec"), namespace)  # our own printer's text
+    functions = compiled_source(source)
     return EinsumKernel(
-        plan, sizes, path, source, forms_of(plan), namespace["values"], namespace["pull"]
+        plan, sizes, path, source, forms_of(plan), functions["values"], functions["pull"]
     )

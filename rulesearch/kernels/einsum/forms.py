@@ -151,8 +151,7 @@ class Applied:
 
 def apply(form: Form, by: Coefficients, v: Values, W: Tensor) -> Applied:
     """A form at the values `v` of one layer, with `Form.coefficients`."""
-    U = _rows(form.post, v, W[:, :, 0][:, None, :])
-    P = _rows(form.pre, v, W[:, :1, :])
+    U, P = _sides(form, v, W)
     K = by.K[0]
     for i, scalar in enumerate(form.scalars[1:], start=1):
         K = K + where(by.of(i), v[str(scalar)] * by.K[i])
@@ -193,10 +192,9 @@ def pull_form(
     if matrix is not None:
         add(matrix, Lambda * (a.U_works.mT @ a.V))
         Lambda = Lambda * v[matrix]
-    left = _times(a.U, Lambda)  # U Λ, [lifetimes, post rows, pre or 1]
-    M = _times(a.P, left.mT).mT  # U Λ Pᵀ
+    left, M = _products(a.U, Lambda, a.P)
+    _pull_k(a.form, v, M, bar_k)
     for i, scalar in enumerate(a.form.scalars):
-        bar_k[i] += M if scalar is None else v[scalar] * M
         if scalar is not None:
             add(scalar, where(a.by.of(i), a.by.K[i] * M).sum((-1, -2), keepdim=True))
     if a.form.post != (None,):
@@ -209,6 +207,38 @@ def pull_form(
         bar_p = torch.bmm(a.K.mT, where(a.by.post, left))
         for i, name in enumerate(a.form.pre):
             add(name, bar_p[:, i : i + 1])
+
+
+def _products(U: Tensor, Lambda: Tensor, P: Tensor) -> tuple[Tensor, Tensor]:
+    """U Λ, [lifetimes, post rows, pre or 1], and U Λ Pᵀ, [lifetimes, post rows, pre rows]."""
+    left = _times(U, Lambda)
+    return left, _times(P, left.mT).mT
+
+
+def _pull_k(form: Form, v: Values, M: Tensor, bar_k: list[Tensor]) -> None:
+    """Add U Λ Pᵀ to the adjoints of the coefficients, for each scalar."""
+    for i, scalar in enumerate(form.scalars):
+        bar_k[i] += M if scalar is None else v[scalar] * M
+
+
+def pull_idle(form: Form, v: Values, W: Tensor, Lambda: Tensor, bar_k: list[Tensor]) -> None:
+    """Add what Λ gives to the adjoints of coefficients that are all zero, and to nothing else."""
+    if form.matrix is not None:
+        Lambda = Lambda * v[form.matrix]
+    U, P = _sides(form, v, W)
+    _, M = _products(U, Lambda, P)
+    _pull_k(form, v, M, bar_k)
+
+
+def _sides(form: Form, v: Values, W: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows U and P of a form."""
+    return _rows(form.post, v, W[:, :, 0][:, None, :]), _rows(form.pre, v, W[:, :1, :])
+
+
+def no_adjoints(form: Form, like: Tensor) -> list[Tensor]:
+    """Adjoints of a form's coefficients to begin with, for each scalar."""
+    shape = len(like), len(form.post), len(form.pre)
+    return [like.new_zeros(shape) for _ in form.scalars]
 
 
 def pull_coefficients(form: Form, bar_k: list[Tensor]) -> Tensor:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -19,11 +20,15 @@ from rulesearch.kernels.einsum.forms import (
     Form,
     Values,
     apply,
+    forms_of,
+    no_adjoints,
     pull_coefficients,
     pull_form,
+    pull_idle,
     updated,
 )
-from rulesearch.kernels.einsum.zeros import product
+from rulesearch.kernels.einsum.source import forward_source
+from rulesearch.kernels.einsum.zeros import product, reciprocal
 from rulesearch.lowering import Plan
 from rulesearch.network import (
     forward,
@@ -62,6 +67,21 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Idle:
+    """Terms that are zero and only differentiated.
+
+    Attributes:
+        quantities: names of those that they read.
+        forms: of their plan.
+        values: the generated function.
+    """
+
+    quantities: frozenset[str]
+    forms: tuple[Form, ...]
+    values: Callable[[Values], Values]
+
+
+@dataclass(frozen=True)
 class EinsumKernel:
     """A plan for one network and pathway, in torch."""
 
@@ -72,35 +92,58 @@ class EinsumKernel:
     forms: tuple[Form, ...]
     values: Callable[[Values], Values]
     pull: Callable[[Values, Values, list[tuple[Tensor, Tensor]]], Values]
+    idle: Idle | None = None
 
     def __call__(
-        self, batch: Batch, *, gradient: Sequence[int] = (), keep_weights: bool = False
+        self,
+        batch: Batch,
+        *,
+        gradient: Sequence[int] = (),
+        idle: Plan | None = None,
+        keep_weights: bool = False,
     ) -> Outcome:
         """See `rulesearch.kernels.Kernel`."""
+        if idle is not None:
+            return replace(self, idle=idle_of(idle)).run(batch, gradient, keep_weights)
+        return self.run(batch, gradient, keep_weights)
+
+    def run(self, batch: Batch, gradient: Sequence[int], keep_weights: bool) -> Outcome:
+        """What a call does, with the idle terms that the kernel has."""
         initial_loss, _ = query_loss(batch.weights, batch.query_x, batch.query_labels)
         K = self.coefficients(batch.theta)
         steps = batch.x.shape[1]
         stretch = max(1, math.isqrt(steps))
         W = list(batch.weights)
+        backward = bool(gradient) or self.idle is not None
         checkpoints = []
         for t in range(steps):
-            if gradient and t % stretch == 0:
+            if backward and t % stretch == 0:
                 checkpoints.append(W)
             W, _ = self.step(batch, K, W, t)
-        if not gradient:
+        if not backward:
             loss, accuracy = query_loss(W, batch.query_x, batch.query_labels)
             return Outcome(loss, accuracy, initial_loss, None, W if keep_weights else None)
 
         loss, accuracy, Lambda = _query_adjoint(W, batch)
         bar_k = zeros_like(K)
+        forms = self.idle.forms if self.idle else ()
+        bar_idle = [[no_adjoints(form, batch.theta) for form in forms] for _ in self.sizes[1:]]
         for number, begin in reversed(list(enumerate(checkpoints))):
             times = range(number * stretch, min(steps, (number + 1) * stretch))
             for record in reversed(self.replay(batch, K, begin, times)):
+                self.pull_idle(record, Lambda, bar_idle)
                 Lambda = self.adjoint(batch, record, Lambda, bar_k)
-        theta_bar = asked_for(self.theta_gradient(bar_k), gradient, loss)
-        return Outcome(loss, accuracy, initial_loss, theta_bar, W if keep_weights else None)
+        theta_bar = asked_for(theta_gradient(self.forms, bar_k), gradient, loss)
+        beside = None
+        if self.idle is not None:
+            beside = theta_gradient(forms, bar_idle)
+            beside = asked_for(beside, range(beside.shape[-1]), loss)
+        weights = W if keep_weights else None
+        return Outcome(loss, accuracy, initial_loss, theta_bar, weights, beside)
 
-    def compiling(self, dtype: torch.dtype) -> AbstractContextManager[bool]:
+    def compiling(
+        self, dtype: torch.dtype, idle: Plan | None = None
+    ) -> AbstractContextManager[bool]:
         """See `rulesearch.kernels.Kernel`; there is nothing to compile."""
         return nullcontext(False)
 
@@ -127,10 +170,15 @@ class EinsumKernel:
     def _depth(self) -> int:
         return len(self.sizes) - 1
 
+    @property
+    def _read(self) -> frozenset[str]:
+        """Names of the quantities that terms read, idle ones included."""
+        return self.plan.quantities | (self.idle.quantities if self.idle else frozenset())
+
     @cached_property
     def _needed_errors(self) -> set[int]:
         """Layers whose error some term reads, or which pass one on."""
-        read = self.plan.quantities
+        read = self._read
         needed = set()
         if "e_pre" in read:
             needed |= set(range(self._depth))
@@ -162,7 +210,7 @@ class EinsumKernel:
                 b[edge.target] = torch.bmm(source, carrier(edge, W, batch.feedback).mT)
                 e[edge.target] = b[edge.target] * slope(y[edge.target])  # type: ignore[operator]
         L = None
-        if "L" in self.plan.quantities:
+        if "L" in self._read:
             L = -torch.log_softmax(z[-1], dim=-1).gather(-1, label)
         new, values, applied = [], [], []
         for layer, weight in enumerate(W):
@@ -201,7 +249,7 @@ class EinsumKernel:
         return {
             name: value if isinstance(value, Tensor) else weight.new_tensor(value)
             for name, value in every.items()
-            if name in self.plan.quantities and value is not None
+            if name in self._read and value is not None
         }
 
     def adjoint(
@@ -266,13 +314,43 @@ class EinsumKernel:
                 bar_y[layer] = _plus(bar_y[layer], below)
         return [_with_pairs(Lambda[layer], full[layer], pairs[layer]) for layer in range(depth)]
 
-    def theta_gradient(self, bar_k: Adjoints) -> Tensor:
-        """[lifetimes, layers, terms] from the adjoints of the coefficients."""
-        layers = []
-        for layer in bar_k:
-            shares = [pull_coefficients(*of) for of in zip(self.forms, layer, strict=True)]
-            layers.append(torch.stack(shares).sum(0))
-        return torch.stack(layers, dim=1)
+    def pull_idle(self, record: Step, Lambda: list[Tensor], bar_idle: Adjoints) -> None:
+        """Add the products of Λ after the step to the adjoints of idle terms' coefficients."""
+        if self.idle is None:
+            return
+        for layer, weight in enumerate(record.W):
+            known = record.values[layer]
+            v = self.idle.values({name: known[name] for name in self.idle.quantities})
+            for form, bar_k in zip(self.idle.forms, bar_idle[layer], strict=True):
+                pull_idle(form, v, weight, Lambda[layer], bar_k)
+
+
+def theta_gradient(forms: Sequence[Form], bar_k: Adjoints) -> Tensor:
+    """[lifetimes, layers, terms] from the adjoints of the coefficients."""
+    layers = []
+    for layer in bar_k:
+        shares = [pull_coefficients(*of) for of in zip(forms, layer, strict=True)]
+        layers.append(torch.stack(shares).sum(0))
+    return torch.stack(layers, dim=1)
+
+
+@lru_cache(maxsize=64)
+def idle_of(plan: Plan) -> Idle:
+    """The idle terms of a plan, their values' source compiled."""
+    values = compiled_source(forward_source(plan))["values"]
+    return Idle(plan.quantities, forms_of(plan), values)
+
+
+def compiled_source(source: str) -> dict[str, Any]:
+    """The functions of generated source, by name."""
+    namespace: dict[str, Any] = {
+        "torch": torch,
+        "math": math,
+        "product": product,
+        "reciprocal": reciprocal,
+    }
+    exec(compile(source, "<einsum kernel>", "exec"), namespace)  # our own printer's text
+    return namespace
 
 
 def zeros_like(K: list[list[Coefficients]]) -> Adjoints:

@@ -58,7 +58,7 @@ def learn(s, at, l, f, t):
 
 _FORWARD = '''\
 @njit(**FLAGS)
-def forward(s, at, order, x, slopes, labels, query_labels, keep, starts, out):
+def forward(s, at, order, x, slopes, labels, query_labels, keep, lowest, starts, out):
     """The online pass and the query loss; out[:] = loss, accuracy, loss before the first step."""
     depth = len(at) - 1
     b = at[0, SCRATCH]
@@ -73,7 +73,7 @@ def forward(s, at, order, x, slopes, labels, query_labels, keep, starts, out):
                 if l < depth - 1:
                     hidden(s, at, l + 1, f, BETA)
             output(s, at, f, labels[t])
-            for l in range(depth - 1, 0, -1):
+            for l in range(depth - 1, lowest - 1, -1):
                 error(s, at, l, f, b, order)
             for l in range(depth):
                 learn(s, at, l, f, t)
@@ -135,7 +135,7 @@ class AdamKernel:
         text = _source(self.first, self.second, self.epsilon, str(data.theta.dtype))
         skips, starts = np.ones(len(kept), np.bool_), [np.zeros(0, np.int64)] * len(kept)
         run(
-            Job(cache.load(text), data, kept, skips, where, starts, results),
+            Job(cache.load(text), data, kept, skips, where, 1, starts, results),
             torch.get_num_threads(),
         )
         return outcome(results, ())

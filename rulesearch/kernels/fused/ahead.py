@@ -6,11 +6,12 @@ process has compiled lies on disk, where this one finds it (see `cache`).
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -19,15 +20,17 @@ from rulesearch.kernels.fused.cache import folder_in_use, is_kept, load
 from rulesearch.kernels.fused.lifetimes import signatures
 
 _PROGRAM = """
+import json
 import sys
 from rulesearch.kernels.fused.ahead import compile_source
-compile_source(sys.stdin.read())
+for source in json.load(sys.stdin):
+    compile_source(source)
 """
 
 
 @contextmanager
-def compiling(source: str) -> Iterator[bool]:
-    """Compile a generated module in another process until the context ends, which waits for it.
+def compiling(sources: Sequence[str]) -> Iterator[bool]:
+    """Compile generated modules in another process until the context ends, which waits for it.
 
     Nothing is compiled where it is on disk already, or where there is one thread only. If the
     other process fails, nothing is lost: a function without code is compiled when it is called.
@@ -38,7 +41,8 @@ def compiling(source: str) -> Iterator[bool]:
     Raises:
         RuleSearchError: see `cache_folder`.
     """
-    process = None if torch.get_num_threads() == 1 or is_kept(source) else _begun(source)
+    waiting = [source for source in sources if not is_kept(source)]
+    process = None if torch.get_num_threads() == 1 or not waiting else _begun(waiting)
     try:
         yield process is not None
         if process:
@@ -49,7 +53,7 @@ def compiling(source: str) -> Iterator[bool]:
             process.wait()
 
 
-def _begun(source: str) -> subprocess.Popen[bytes] | None:
+def _begun(sources: Sequence[str]) -> subprocess.Popen[bytes] | None:
     """The other process; None where there can be none."""
     environment = os.environ | {
         "RULESEARCH_CACHE": str(folder_in_use()),
@@ -58,7 +62,7 @@ def _begun(source: str) -> subprocess.Popen[bytes] | None:
     try:
         # A file and not a pipe, which would hold this process up until the other one reads.
         with tempfile.TemporaryFile() as text:
-            text.write(source.encode())
+            text.write(json.dumps(sources).encode())
             text.seek(0)
             return subprocess.Popen(
                 [sys.executable, "-c", _PROGRAM],
@@ -72,7 +76,8 @@ def _begun(source: str) -> subprocess.Popen[bytes] | None:
 
 
 def compile_source(source: str) -> None:
-    """Compile both functions of a module, for the cache folder."""
+    """Compile the functions of a module, for the cache folder."""
     module = load(source)
     for name, types in signatures(module.F).items():
-        getattr(module, name).compile(types)
+        if hasattr(module, name):
+            getattr(module, name).compile(types)

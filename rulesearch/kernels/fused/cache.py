@@ -39,8 +39,8 @@ from numba.core.serialize import dumps
 
 from rulesearch.errors import RuleSearchError
 
-#: Functions of a generated module that are kept; one may lack the second.
-FUNCTIONS = ("forward", "adjoint")
+#: Functions of a generated module that are kept; a module may lack some.
+FUNCTIONS = ("forward", "adjoint", "idle")
 #: Bytes that the folder may hold; what was used longest ago goes first.
 LARGEST = 512 * 2**20
 #: Seconds after which what nobody has used goes.

@@ -15,8 +15,16 @@ from sympy import Expr, Function, Max, Min
 
 from rulesearch.kernels import Batch, Outcome, Unsupported, asked_for
 from rulesearch.kernels.fused import ahead, cache
+from rulesearch.kernels.fused.idle import idle_products, idle_source, placed
 from rulesearch.kernels.fused.layout import layout
-from rulesearch.kernels.fused.lifetimes import Array, Arrays, Job, Results, run
+from rulesearch.kernels.fused.lifetimes import (
+    Array,
+    Arrays,
+    Job,
+    Results,
+    address_of_idle,
+    run,
+)
 from rulesearch.kernels.fused.program import source
 from rulesearch.kernels.fused.savings import drops_columns
 from rulesearch.kernels.fused.schedule import Schedule, schedule
@@ -58,7 +66,12 @@ class FusedKernel:
         return self.path.edges[0].carrier
 
     def __call__(
-        self, batch: Batch, *, gradient: Sequence[int] = (), keep_weights: bool = False
+        self,
+        batch: Batch,
+        *,
+        gradient: Sequence[int] = (),
+        idle: Plan | None = None,
+        keep_weights: bool = False,
     ) -> Outcome:
         """Run lifetimes; see `rulesearch.kernels.Kernel`.
 
@@ -67,9 +80,11 @@ class FusedKernel:
         """
         data = arrays(batch)
         steps = data.x.shape[1]
-        starts, slots = self.checkpoints(data.theta, steps) if gradient else _none(data.theta)
-        skips = self._skips(data)
-        kept = self._kept(data, keep_weights, skips)
+        backward = bool(gradient) or idle is not None
+        starts, slots = self.checkpoints(data.theta, steps) if backward else _none(data.theta)
+        plans = [self.order.plan, *([idle] if idle else [])]
+        skips = self._skips(data, plans)
+        kept = self._kept(data, keep_weights, skips, plans)
         pixels = max(map(len, kept), default=0)
         where = layout(
             self.order,
@@ -81,36 +96,52 @@ class FusedKernel:
             queries=data.query_x.shape[1],
             slots=slots,
         )
-        results = empty_results(data, bool(gradient), keep_weights)
-        text = _source(self.order, self._carrier, str(data.theta.dtype))
-        run(
-            Job(cache.load(text), data, kept, skips, where, starts, results),
-            torch.get_num_threads(),
-        )
+        dtype = str(data.theta.dtype)
+        results = empty_results(data, backward, keep_weights, idle)
+        beside = None
+        if idle:
+            at = placed(idle_products(idle), where, data.theta.itemsize)
+            beside = at, address_of_idle(cache.load(_idle_source(idle, dtype)))
+        text = _source(self.order, self._carrier, dtype)
+        module, lowest = cache.load(text), self._lowest(plans)
+        job = Job(module, data, kept, skips, where, lowest, starts, results, beside)
+        run(job, torch.get_num_threads())
         return outcome(results, gradient)
 
-    def compiling(self, dtype: torch.dtype) -> AbstractContextManager[bool]:
+    def compiling(
+        self, dtype: torch.dtype, idle: Plan | None = None
+    ) -> AbstractContextManager[bool]:
         """See `rulesearch.kernels.Kernel`."""
         name = str(dtype).removeprefix("torch.")
-        return ahead.compiling(_source(self.order, self._carrier, name))
+        texts = [_source(self.order, self._carrier, name)]
+        return ahead.compiling([*texts, _idle_source(idle, name)] if idle else texts)
 
-    def _skips(self, data: Arrays) -> NDArray[np.bool_]:
+    def _lowest(self, plans: Sequence[Plan]) -> int:
+        """The lowest layer whose error something reads: no term may read that of the pixels."""
+        read = frozenset[str]().union(*(plan.quantities for plan in plans))
+        return 0 if "e_pre" in read else 1 if "e_post" in read else len(self.sizes) - 1
+
+    def _skips(self, data: Arrays, plans: Sequence[Plan]) -> NDArray[np.bool_]:
         """For each lifetime, whether pixels that are zero are left out.
 
         Where nothing in an image is lit, and a factor on the post side may be infinite, no lit
         pixel would show that such a factor times zero is no number.
         """
-        groups = self.order.groups
-        scalars = [part.scalar for group in groups for part in group.parts]
-        if not self.skips or self.order.plan.bounded(*(g.post for g in groups), *scalars):
+        if not self.skips or all(_bounded_beside_pixels(plan) for plan in plans):
             return np.full(len(data.theta), self.skips)
         return np.asarray((data.x != 0).any(2).all(1))
 
-    def _kept(self, data: Arrays, keep_weights: bool, skips: NDArray[np.bool_]) -> list[np.ndarray]:
+    def _kept(
+        self,
+        data: Arrays,
+        keep_weights: bool,
+        skips: NDArray[np.bool_],
+        plans: Sequence[Plan],
+    ) -> list[np.ndarray]:
         """For each lifetime, the pixels that are not zero throughout, or all of them."""
         everything = np.arange(self.sizes[0])
         # The weights of a pixel that is always zero still change where a group lets them.
-        if keep_weights or not skips.any() or not drops_columns(self.order.plan):
+        if keep_weights or not skips.any() or not all(map(drops_columns, plans)):
             return [everything] * len(data.theta)
         lit = (data.x != 0).any(1) | (data.query_x != 0).any(1)
         return [
@@ -166,6 +197,12 @@ def _segment(factor: float) -> int:
     return max(1, min(SEGMENT, int(math.log(MAGNIFICATION) / -math.log(factor))))
 
 
+def _bounded_beside_pixels(plan: Plan) -> bool:
+    """Whether what groups take from the post side, and their scalars, are numbers."""
+    scalars = (part.scalar for group in plan.groups for part in group.parts)
+    return plan.bounded(*(group.post for group in plan.groups), *scalars)
+
+
 def _none(theta: Array) -> tuple[list[NDArray[np.int64]], int]:
     """The checkpoints of lifetimes without an adjoint."""
     return [np.zeros(0, dtype=np.int64)] * len(theta), 0
@@ -178,14 +215,24 @@ def build(plan: Plan, sizes: tuple[int, ...], path: Pathway) -> FusedKernel:
         Unsupported: an operator of the plan, or of its derivatives, has no Numba spelling; or the
             edges of the pathway have carriers of several kinds.
     """
-    for node in plan.nodes:
-        if isinstance(node, Elementwise):
-            for expression in (node.expression, *node.partials.values()):
-                _refuse_unspelled(expression)
+    refuse_unspelled(plan)
     assert all(e.source > e.target for e in path.edges), "errors travel backward"
     if len({e.carrier for e in path.edges}) > 1:
         raise Unsupported(f"the {path.name} pathway, whose edges have carriers of several kinds")
     return FusedKernel(schedule(plan), sizes, path)
+
+
+@lru_cache(maxsize=256)
+def refuse_unspelled(plan: Plan, slopes: bool = True) -> None:
+    """Refuse an operator of a plan, or of its derivatives, that has no Numba spelling.
+
+    Raises:
+        Unsupported: there is one.
+    """
+    for node in plan.nodes:
+        if isinstance(node, Elementwise):
+            for expression in (node.expression, *(node.partials.values() if slopes else ())):
+                _refuse_unspelled(expression)
 
 
 def _refuse_unspelled(expression: Expr) -> None:
@@ -198,6 +245,12 @@ def _refuse_unspelled(expression: Expr) -> None:
 @lru_cache(maxsize=256)
 def _source(order: Schedule, carrier: Carrier, dtype: str) -> str:
     return source(order, carrier=carrier, dtype=dtype, lanes=lanes(np.dtype(dtype).itemsize))
+
+
+@lru_cache(maxsize=64)
+def _idle_source(plan: Plan, dtype: str) -> str:
+    refuse_unspelled(plan, slopes=False)
+    return idle_source(plan, dtype=dtype, lanes=lanes(np.dtype(dtype).itemsize))
 
 
 def arrays(batch: Batch) -> Arrays:
@@ -222,13 +275,16 @@ def arrays(batch: Batch) -> Arrays:
     )
 
 
-def empty_results(data: Arrays, gradient: bool, keep_weights: bool) -> Results:
+def empty_results(
+    data: Arrays, gradient: bool, keep_weights: bool, idle: Plan | None = None
+) -> Results:
     """Memory for what the lifetimes of a batch write."""
     empty = partial(np.empty, dtype=data.theta.dtype)
     return Results(
         empty((len(data.theta), 3)),
         empty(data.theta.shape) if gradient else None,
         [empty(w.shape) for w in data.weights] if keep_weights else None,
+        empty((*data.theta.shape[:2], len(idle.terms))) if idle else None,
     )
 
 
@@ -238,11 +294,16 @@ def outcome(results: Results, gradient: Sequence[int]) -> Outcome:
     derivative = None
     if results.gradient is not None:
         derivative = asked_for(torch.from_numpy(results.gradient), gradient, loss)
+    beside = None
+    if results.idle is not None:
+        found = torch.from_numpy(results.idle)
+        beside = asked_for(found, range(found.shape[-1]), loss)
     weights = results.weights
     return Outcome(
         loss=loss,
         accuracy=accuracy,
         initial_loss=initial_loss,
         gradient=derivative,
+        idle=beside,
         weights=None if weights is None else [torch.from_numpy(w) for w in weights],
     )

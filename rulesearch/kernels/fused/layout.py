@@ -30,8 +30,9 @@ FIXED = (
     # numbers of a layer: neurons, neurons as terms see them, padded row of a matrix that ends
     # here, padded rows of the matrix that begins here, and the layer that its error comes from
     *("SIZE", "FAN", "WIDTH", "ROWS", "SOURCE"),
-    # lists of rows: those lit, and those lit now or in the step before (after, going backward)
-    *("LIT", "LIT_END", "TOUCHED", "TOUCHED_END"),
+    # lists of rows: those lit, those lit now or in the step before (after, going backward), and
+    # those not lit
+    *("LIT", "LIT_END", "TOUCHED", "TOUCHED_END", "DARK", "DARK_END"),
     # in a frame: activity, σ', error, potential, error before σ', and once the loss
     *("Y", "SLOPE", "E", "Z", "R", "L"),
     # in scratch: adjoints of those, and of what a feedback matrix multiplies
@@ -53,7 +54,7 @@ FIXED = (
 # fmt: off
 (
     SIZE, FAN, WIDTH, ROWS, SOURCE,
-    LIT, LIT_END, TOUCHED, TOUCHED_END,
+    LIT, LIT_END, TOUCHED, TOUCHED_END, DARK, DARK_END,
     Y, SLOPE, E, Z, R, L,
     A_Y, A_E, A_Z, A_L, C,
     ONES, W, LAMBDA, B, THETA, A_THETA, Q_Y, Q_SLOPE, Q_A,
@@ -147,6 +148,7 @@ def layout(
     # The list of all rows comes first, then those of the pixels, which change with every step.
     table[0, LIT] = max(rows)
     table[0, TOUCHED] = max(rows) + rows[0]
+    table[0, DARK] = max(rows) + 2 * rows[0]
     column = columns(order)
     end = 0
 

@@ -16,6 +16,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+from rulesearch.kernels.fused.idle import Placed
 from rulesearch.kernels.fused.layout import (
     A_THETA,
     BLOCK,
@@ -65,11 +66,13 @@ class Results:
         numbers: loss, accuracy, loss before the first step; [lifetimes, 3].
         gradient: [lifetimes, layers, terms], or None.
         weights: list over layers of [lifetimes, post, pre], or None.
+        idle: derivatives by idle terms, [lifetimes, layers, idle terms], or None.
     """
 
     numbers: Array
     gradient: Array | None
     weights: list[Array] | None
+    idle: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,10 @@ class Job:
         kept: for each lifetime, the pixels that are not left out throughout.
         skips: for each lifetime, whether pixels are left out at steps where they are dark.
         where: the layout.
+        lowest: the lowest layer whose error something reads.
         starts: for each lifetime, steps before which the weights are kept, ascending from 0.
         results: where the answers go.
+        idle: idle terms, and the address of their compiled function; or None.
     """
 
     module: ModuleType
@@ -91,8 +96,15 @@ class Job:
     kept: list[NDArray[np.intp]]
     skips: NDArray[np.bool_]
     where: Layout
+    lowest: int
     starts: list[NDArray[np.int64]]
     results: Results
+    idle: tuple[Placed, int] | None = None
+
+    @property
+    def length(self) -> int:
+        """Values in a lifetime's array."""
+        return self.idle[0].length if self.idle else self.where.length
 
 
 def signatures(dtype: Any) -> Mapping[str, tuple[types.Type, ...]]:
@@ -102,10 +114,19 @@ def signatures(dtype: Any) -> Mapping[str, tuple[types.Type, ...]]:
     return {
         "forward": (
             *(vector, table, indices, matrix, matrix),
-            *(indices, indices, types.boolean, indices, vector),
+            *(indices, indices, types.boolean, whole, indices, vector),
         ),
-        "adjoint": (vector, table, indices, indices, types.intp, indices),
+        "adjoint": (vector, table, indices, indices, types.intp, indices, whole, indices),
+        "idle": (vector, table, indices, indices, whole, whole),
     }
+
+
+def address_of_idle(module: ModuleType) -> int:
+    """Where the compiled function of idle terms is; compiled if need be."""
+    types_of_it = signatures(module.F)["idle"]
+    module.idle.compile(types_of_it)
+    compiled = module.idle.overloads[types_of_it]
+    return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
 
 
 def run(job: Job, threads: int) -> None:
@@ -133,21 +154,22 @@ def _pool(threads: int, process: int) -> ThreadPoolExecutor:
 
 
 _own = threading.local()
+_NOTHING = np.zeros(0, dtype=np.int64)
 
 
-def _space(where: Layout, dtype: np.dtype[Any]) -> Array:
+def _space(where: Layout, length: int, dtype: np.dtype[Any]) -> Array:
     """This thread's array, zero wherever this layout relies on it."""
     before = getattr(_own, "space", None)
     if before is not None:
         layout, s = before
-        same = s.dtype == dtype and len(s) == where.length
+        same = s.dtype == dtype and len(s) == length
         if same and np.array_equal(layout.table, where.table):
             return np.asarray(s)
     # A vector that straddles two cache lines costs two accesses.
     spare = BYTES // dtype.itemsize
-    whole = np.zeros(where.length + spare, dtype)
+    whole = np.zeros(length + spare, dtype)
     first = -whole.ctypes.data % BYTES // dtype.itemsize
-    s = whole[first : first + where.length]
+    s = whole[first : first + length]
     _own.space = (where, s) if s.nbytes <= KEPT_BYTES else None
     return s
 
@@ -159,9 +181,9 @@ def _work(job: Job, waiting: SimpleQueue[int]) -> None:
 
 
 def _take(job: Job, waiting: SimpleQueue[int]) -> None:
-    s = _space(job.where, job.data.theta.dtype)
+    s = _space(job.where, job.length, job.data.theta.dtype)
     table = job.where.table.copy()
-    order = np.arange(3 * table[:, ROWS].max(), dtype=np.int64)
+    order = np.arange(4 * table[:, ROWS].max(), dtype=np.int64)
     while True:
         try:
             b = waiting.get_nowait()
@@ -180,16 +202,24 @@ def _lifetime(
     labels, query_labels, starts = data.labels[b], data.query_labels[b], job.starts[b]
     out = np.empty(3, s.dtype)
     gradient = results.gradient is not None
-    job.module.forward(s, table, order, x, slopes, labels, query_labels, gradient, starts, out)
+    forward = job.module.forward
+    forward(s, table, order, x, slopes, labels, query_labels, gradient, job.lowest, starts, out)
     results.numbers[b] = out
     if results.weights is not None:
         for weights, stored in zip(results.weights, _matrices(s, table, W), strict=True):
             post, pre = weights.shape[1:]
             weights[b] = stored[:pre, :post].T
-    if results.gradient is not None:
-        job.module.adjoint(s, table, order, labels, len(query_labels), starts)
-        for i, found in enumerate(results.gradient[b]):
-            found[:] = s[table[i, A_THETA] :][: len(found)]
+    if results.gradient is None:
+        return
+    placed, address = job.idle or (None, 0)
+    t = placed.table if placed else _NOTHING
+    if placed:
+        placed.clear(s, table[:, SIZE].tolist())
+    job.module.adjoint(s, table, order, labels, len(query_labels), starts, address, t)
+    for i, found in enumerate(results.gradient[b]):
+        found[:] = s[table[i, A_THETA] :][: len(found)]
+    if placed and results.idle is not None:
+        results.idle[b] = placed.gradient(s)
 
 
 def _put(job: Job, b: int, s: Array, table: NDArray[np.int64]) -> None:

@@ -21,6 +21,8 @@ _COUNTS: Mapping[str, str] = {
     "lit_end": "at[l, LIT_END]",
     "touched": "at[l, TOUCHED]",
     "touched_end": "at[l, TOUCHED_END]",
+    "dark": "at[l, DARK]",
+    "dark_end": "at[l, DARK_END]",
     "source_width": "at[at[l, SOURCE], WIDTH]",
 }
 _PLACES: Mapping[str, str] = {

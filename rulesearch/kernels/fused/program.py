@@ -36,20 +36,33 @@ BETA = F({beta!r})
 #: Where a generated module has its names from: of each, those that it uses.
 _IMPORTS = {
     "layout": FIXED,
+    "taking": (
+        "begin_pass",
+        "call_idle",
+        "pair_up",
+        "take",
+        *("DOTS", "FIRST", "GATHERS"),
+        *("LISTS", "LIT_ONLY", "OFFSETS", "OPERANDS", "PASS", "PASSES"),
+    ),
     "steps": (
         *("FLAGS", "clear", "compiled", "copy", "frame", "heaviside", "hidden", "hidden_adjoint"),
         *("list_rows", "maximum", "minimum", "output", "output_adjoint", "pixels", "product"),
         *("query", "query_adjoint", "reciprocal", "sign", "some", "use_weights"),
     ),
     "vectors": (
-        *("add", "div", "fma", "load", "mul", "pointer", "root", "signed", "splat", "store"),
-        *("total", "zero"),
+        *("add", "div", "fma", "kept", "load", "magnitude", "mul", "pointer", "root", "signed"),
+        *("splat", "store", "total", "zero"),
+    ),
+    "elementary": (
+        *("vector_atan", "vector_cos", "vector_erf", "vector_exp", "vector_heaviside"),
+        *("vector_log", "vector_maximum", "vector_minimum", "vector_power", "vector_product"),
+        *("vector_reciprocal", "vector_sign", "vector_sin", "vector_tanh"),
     ),
 }
 
 _FORWARD = '''\
 @njit(**FLAGS)
-def forward(s, at, order, x, slopes, labels, query_labels, keep, starts, out):
+def forward(s, at, order, x, slopes, labels, query_labels, keep, lowest, starts, out):
     """The online pass and the query loss; out[:] = loss, accuracy, loss before the first step."""
     depth = len(at) - 1
     kept = 0
@@ -90,8 +103,11 @@ def forward(s, at, order, x, slopes, labels, query_labels, keep, starts, out):
 
 _ADJOINT = '''\
 @njit(**FLAGS)
-def adjoint(s, at, order, labels, queries, starts):
-    """The gradient of the query loss with respect to θ, after a `forward` that kept its tape."""
+def adjoint(s, at, order, labels, queries, starts, idle, table):
+    """The gradient of the query loss with respect to θ, after a `forward` that kept its tape.
+
+    `idle` is the address of the function of idle terms, and 0 if there are none.
+    """
     depth = len(at) - 1
     steps = len(labels)
     home = at[0, W]
@@ -116,6 +132,8 @@ def adjoint(s, at, order, labels, queries, starts):
             hidden_adjoint(s, at, l, f, b)
     use_weights(at, home)
 '''
+
+_CALL_IDLE = ["if idle != 0:", "    call_idle(idle, s, at, order, table, l, f)"]
 
 _UNDO = """\
         exact = t == starts[i - 1]
@@ -210,20 +228,21 @@ def module(
 
 
 def _imports(text: str) -> str:
+    """The lines that import what a module's text uses."""
     used = set(re.findall(r"[A-Za-z_]\w*", text))
     lines = []
     for module, names in _IMPORTS.items():
-        lines.append(f"from rulesearch.kernels.fused.{module} import (")
-        lines += [f"    {name}," for name in names if name in used]
-        lines.append(")")
+        here = [f"    {name}," for name in names if name in used]
+        if here:
+            lines += [f"from rulesearch.kernels.fused.{module} import (", *here, ")"]
     return "\n".join(lines) + "\n"
 
 
 def _forward(order: Schedule) -> str:
-    calls = [*_where_read(order, "error(s, at, l, f, b, order)")]
+    calls = ["if l >= lowest:", "    error(s, at, l, f, b, order)"]
     calls += _refresh(order, with_sums=True)
     if order.rest:
-        calls.append("rest(s, at, l, f, b)")
+        calls.append("rest(s, at, l, f, b, order)")
     return _FORWARD.format(step=_lines(calls, 4))
 
 
@@ -234,24 +253,28 @@ def _adjoint(order: Schedule, carrier: Carrier) -> str:
         if order.undone_in == "alone" and _reads_input_weights(order, carrier):
             calls.append("undo(s, at, l, f, b, exact, order)")
         elif order.undone_in == "alone":
-            calls += ["if l > 0:", "    undo(s, at, l, f, b, exact, order)"]
+            calls += ["if l > 0 or idle != 0:", "    undo(s, at, l, f, b, exact, order)"]
     else:
         replay = [c.replace("l, f, b", "l, f_u, b") for c in _refresh(order, with_sums=False)]
         if order.rest:
-            replay.append("rest(s, at, l, f_u, b)")
+            replay.append("rest(s, at, l, f_u, b, order)")
         recover = _REPLAY.format(replay=_lines(replay, 5))
     exact = "exact, " if order.undoes else ""
     groups = exact if order.undone_in == "groups" else ""
     calls.append(f"groups_adjoint(s, at, l, f, b, after, b_after, {groups}order)")
+    # Where Λ is that after the step, not yet changed in place, and the weights are those before.
+    early = not order.undoes or order.undone_in != "sums"
+    calls += _CALL_IDLE if early else []
     if order.rest:
-        calls.append("rest_adjoint(s, at, l, f, b)")
+        calls.append("rest_adjoint(s, at, l, f, b, order)")
     calls.append("vectors_adjoint(s, at, l, f, b)")
     for i, level in reversed(list(enumerate(order.levels))):
         if level.synapse_sums:
-            calls.append(f"synapses_{i}_adjoint(s, at, l, f, b)")
+            calls.append(f"synapses_{i}_adjoint(s, at, l, f, b, order)")
         if level.weight_sums:
             sums = exact if order.undone_in == "sums" and i == order.last_sums else ""
             calls.append(f"sums_{i}_adjoint(s, at, l, f, b, {sums}order)")
+            calls += _CALL_IDLE if sums else []
         if level.values:
             calls.append(f"values_{i}_adjoint(s, at, l, f, b)")
     calls += _where_read(order, "error_adjoint(s, at, l, f, b, order)")
@@ -280,7 +303,7 @@ def _refresh(order: Schedule, *, with_sums: bool) -> list[str]:
         if level.weight_sums and with_sums:
             calls.append(f"sums_{i}(s, at, l, f, b, order)")
         if level.synapse_sums and with_sums:
-            calls.append(f"synapses_{i}(s, at, l, f, b)")
+            calls.append(f"synapses_{i}(s, at, l, f, b, order)")
     return [*calls, "vectors(s, at, l, f, b)"]
 
 

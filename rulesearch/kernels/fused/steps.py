@@ -22,6 +22,8 @@ from rulesearch.kernels.fused.layout import (
     A_L,
     A_Y,
     A_Z,
+    DARK,
+    DARK_END,
     FRAME,
     FRAMES,
     LAMBDA,
@@ -212,15 +214,17 @@ def pixels(s, at, f, x, slopes, t):
 
 @compiled
 def list_rows(s, at, order, f, other):
-    """List the rows of pixels that are lit in a frame, and of those lit in it or the other."""
+    """List the rows of pixels lit in a frame, of those lit in it or the other, and of the dark."""
     y, y_other = pointer(s, f + at[0, Y]), pointer(s, other + at[0, Y])
     size, every = at[0, SIZE], at[0, SKIPS] == 0
-    lit, touched = at[0, LIT], at[0, TOUCHED]
+    lit, touched, dark = at[0, LIT], at[0, TOUCHED], at[0, DARK]
     for k in range(size):
         # Written always and kept by counting: which pixels are lit cannot be predicted.
         now = (y[k] != 0) | every
         order[lit] = k
         order[touched] = k
+        order[dark] = k
+        dark += 1 - now
         lit += now
         touched += now | (y_other[k] != 0)
     # Filled up to whole blocks with the row of zeros after the last.
@@ -230,7 +234,7 @@ def list_rows(s, at, order, f, other):
     while (touched - at[0, TOUCHED]) % ROW_BLOCK:
         order[touched] = size
         touched += 1
-    at[0, LIT_END], at[0, TOUCHED_END] = lit, touched
+    at[0, LIT_END], at[0, TOUCHED_END], at[0, DARK_END] = lit, touched, dark
 
 
 @compiled

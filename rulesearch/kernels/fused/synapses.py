@@ -1,44 +1,58 @@
-"""Source of what does not separate: values on synapses, computed in plain loops where needed."""
+"""Source of what does not separate: values on synapses, computed a vector at a time where needed.
+
+A value on synapses is never stored. Loops go over rows, one pre-neuron each, and along a row over
+vectors of post-neurons. The padding of a row is masked: a function of zero need not be zero.
+Where a pixel is dark, most of what does not separate vanishes, and only the rest is computed.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from rulesearch.kernels.fused.names import (
     adjoint,
     at_work,
-    bind_scalars,
     function,
     indented,
     is_number,
     local,
-    multiplied,
     offsets,
-    or_ones,
-    reads,
 )
+from rulesearch.kernels.fused.savings import group_is_dark, sum_is_dark
 from rulesearch.kernels.fused.schedule import Schedule
-from rulesearch.kernels.fused.spelling import spell
-from rulesearch.lowering import Elementwise, Sum
-from rulesearch.operators import POST, PRE, SYNAPSE
+from rulesearch.kernels.fused.spelling import multiplied_up, spell_vector, summed
+from rulesearch.lowering import Elementwise, Group, Sum
+from rulesearch.operators import POST, PRE, SCALAR, SYNAPSE, Index
+
+#: Which rows of a layer, as the bounds of a loop over the list `order`.
+_ROWS = {"all": "0, size_pre", "lit": "lit, lit_end", "dark": "dark, dark_end"}
+#: How a value is read where vectors of post-neurons stand in a loop over pre-neurons.
+_SUFFIX: dict[Index, str] = {PRE: "_k", POST: "_j", SCALAR: "_s", SYNAPSE: "_"}
+
+#: A group of the rest with its number among all groups.
+_Numbered = tuple[int, Group]
 
 
 def sums_source(order: Schedule, level: int) -> list[str]:
     """The function `synapses_<level>`: the sums over values on synapses of a level."""
     sums = order.levels[level].synapse_sums
     before, row, inside, after = [], [], [], []
+    dark = all(sum_is_dark(order.plan, node) for node in sums)
     for node in sums:
-        value = _at(order, node.matrix)
+        summand = _kept(_times(_at(node.matrix), _vector(node)))
         if node.axis == "post":
-            row.append(f"sum_{node.name} = F(0.0)")
-            inside.append(f"sum_{node.name} += {_times(value, _vector(node))}")
-            after.append(f"{node.name}[k] = sum_{node.name}")
+            before += [f"clear({node.name}, rows)"] if dark else []
+            row.append(f"sum_{node.name} = zero(w)")
+            inside.append(f"sum_{node.name} = add(sum_{node.name}, {summand})")
+            after.append(f"{node.name}[k] = total(sum_{node.name})")
         else:
             before.append(f"clear({node.name}, width)")
-            inside.append(f"{node.name}[j] += {_times(value, _vector(node))}")
-    body = _loops(order, [n.matrix for n in sums], before, row, inside, after)
+            inside.append(_added(node.name, summand))
+    matrices = [n.matrix for n in sums]
+    body = _loops(order, matrices, "lit" if dark else "all", before, row, inside, after)
     doc = "; ".join(str(node) for node in sums)
-    return function(f"synapses_{level}", doc, body, offsets(order))
+    return function(f"synapses_{level}", doc, body, offsets(order), ", order")
 
 
 def sums_adjoint_source(order: Schedule, level: int) -> list[str]:
@@ -47,92 +61,143 @@ def sums_adjoint_source(order: Schedule, level: int) -> list[str]:
     shares: list[tuple[str, str]] = []
     for node in sums:
         assert node.matrix, "a sum over synapses"
-        above = f"{adjoint(node.name)}[{'k' if node.axis == 'post' else 'j'}]"
+        above = adjoint(node.name) + ("_k" if node.axis == "post" else "_j")
         vector = _vector(node)
         if vector:
             wild = order.plan.delicate(node, node.vector)
-            shares.append((node.matrix, multiplied(above, vector, delicate=wild)))
+            shares.append((node.matrix, _product(above, vector, delicate=wild)))
             wild = order.plan.delicate(node, node.matrix)
-            share = multiplied(above, _at(order, node.matrix), delicate=wild)
+            share = _product(above, _at(node.matrix), delicate=wild)
             shares.append((str(node.vector), share))
         else:
             shares.append((node.matrix, above))
-    body = _adjoint_loops(order, [n.matrix for n in sums], shares, [])
+    dark = all(sum_is_dark(order.plan, node) for node in sums)
+    body = _adjoint_loops(order, [n.matrix for n in sums], "lit" if dark else "all", shares)
     doc = "Adjoint of " + "; ".join(str(node) for node in sums)
-    return function(f"synapses_{level}_adjoint", doc, body, offsets(order))
+    return function(f"synapses_{level}_adjoint", doc, body, offsets(order), ", order")
 
 
 def rest_source(order: Schedule) -> list[str]:
     """The function `rest`: the part of the update that needs values on synapses."""
-    first = len(order.groups) - len(order.rest)
-    before, terms = [], []
-    for g, group in enumerate(order.rest, first):
-        post = f"{or_ones(group.post, 'post')}[j]"
-        term = f"{_at(order, group.matrix)} * v{g}[k] * {post}"
-        if not order.plan.bounded(group.matrix, group.post):
-            before.append(f"works{g} = {at_work(group.parts)}")
-            term = f"({term} if works{g} else F(0.0))"
-        terms.append(term)
-    inside = [f"w[row + j] = w_ + {' + '.join(terms)}"]
-    body = _loops(order, [g.matrix for g in order.rest], before, [], inside, [])
-    return function("rest", "W += Σ matrix ⊙ (u ⊗ v).", body, offsets(order))
+    groups = _rest(order)
+    body = [f"works{g} = {at_work(group.parts)}" for g, group in groups if _is_wild(order, group)]
+    for which, some in _by_rows(order, groups):
+        terms = []
+        for g, group in some:
+            term = _times(multiplied_up([_at(group.matrix), f"v{g}_k"]), _post(group))
+            wild = _is_wild(order, group)
+            terms.append(f"({term} if works{g} else zero(w))" if wild else term)
+        inside = [f"store(row, j, add(w_, {_kept(summed(terms))}))"]
+        body += _loops(order, [group.matrix for _, group in some], which, [], [], inside, [])
+    return function("rest", "W += Σ matrix ⊙ (u ⊗ v).", body, offsets(order), ", order")
 
 
 def rest_adjoint_source(order: Schedule) -> list[str]:
     """The function `rest_adjoint`; changes Λ in place."""
-    first = len(order.groups) - len(order.rest)
-    shares: list[tuple[str, str]] = []
-    row, inside, after = [], ["lam_ = lam[row + j]"], []
-    for g, group in enumerate(order.rest, first):
-        assert group.matrix, "a group of the rest has a matrix"
-        value, post = _at(order, group.matrix), f"{or_ones(group.post, 'post')}[j]"
-
-        def share(factor: str, name: str | None, vector: str = f"v{g}[k]") -> str:
+    body = []
+    for which, some in _by_rows(order, _rest(order)):
+        shares: list[tuple[str, str]] = []
+        row, inside, after = [], [], []
+        for g, group in some:
+            assert group.matrix, "a group of the rest has a matrix"
+            value, post = _at(group.matrix), _post(group)
             # v is zero where no coefficient asks for what may be infinite or no number.
-            wild = not order.plan.bounded(name)
-            return multiplied(f"lam_ * {vector}", factor, delicate=wild)
+            lam = f"mul(lam_, v{g}_k)"
+            wild = not order.plan.bounded(group.post)
+            shares.append((group.matrix, _product(lam, post, delicate=wild) if post else lam))
+            row.append(f"sum_v{g} = zero(w)")
+            whole = _kept(_times(f"mul(lam_, {value})", post))
+            inside.append(f"sum_v{g} = add(sum_v{g}, {whole})")
+            after.append(f"a_v{g}[k] = total(sum_v{g})")
+            if group.post:
+                wild = not order.plan.bounded(group.matrix)
+                shares.append((group.post, _product(lam, value, delicate=wild)))
+        matrices = [group.matrix for _, group in some]
+        body += _adjoint_loops(order, matrices, which, shares, inside, row, after)
+    return function("rest_adjoint", "Adjoint of `rest`.", body, offsets(order), ", order")
 
-        shares.append((group.matrix, share(post, group.post)))
-        row.append(f"sum_v{g} = F(0.0)")
-        inside.append(f"sum_v{g} += lam_ * {value} * {post}")
-        after.append(f"a_v{g}[k] = sum_v{g}")
-        if group.post:
-            shares.append((group.post, share(value, group.matrix)))
-    body = _adjoint_loops(order, [g.matrix for g in order.rest], shares, inside, row, after)
-    return function("rest_adjoint", "Adjoint of `rest`.", body, offsets(order))
+
+def _rest(order: Schedule) -> list[_Numbered]:
+    return list(enumerate(order.rest, len(order.groups) - len(order.rest)))
+
+
+def _by_rows(
+    order: Schedule, groups: Sequence[_Numbered]
+) -> Sequence[tuple[str, Sequence[_Numbered]]]:
+    """Which rows, and the groups that change their weights."""
+    alive = [(g, group) for g, group in groups if not group_is_dark(order.plan, group)]
+    if len(alive) == len(groups):
+        return [("all", groups)]
+    return [("lit", groups), *([("dark", alive)] if alive else [])]
+
+
+def _is_wild(order: Schedule, group: Group) -> bool:
+    return not order.plan.bounded(group.matrix, group.post)
 
 
 def _loops(
     order: Schedule,
     matrices: Iterable[str | None],
+    which: str,
     before: Sequence[str],
     row: Sequence[str],
     inside: Sequence[str],
     after: Sequence[str],
 ) -> list[str]:
-    """Loops over all synapses in which every value that the matrices need is at hand."""
-    nodes = order.behind(matrices)
-    scalars = bind_scalars(order, (n for node in nodes for n in node.reads if n != "W"))
-    ranges = order.plan.ranges
-    values = [
-        f"{node.name}_ = {spell(node.expression, _reads(order, node), ranges)}" for node in nodes
-    ]
+    """Loops over synapses in which every value that the matrices need is at hand."""
+    values, _ = values_on_synapses(order, order.behind(matrices))
+    lines = [*values, *inside]
+    once, rows, columns = bindings(lines)
     return [
-        *scalars,
+        *once,
         *before,
-        "for k in range(size_pre):",
-        *indented(["row = k * width", *row]),
-        "    for j in range(size_post):",
-        *indented(["w_ = w[row + j]", *values, *inside], 2),
+        f"for i in range({_ROWS[which]}):",
+        "    k = order[i]",
+        "    if k >= size_pre:",
+        "        continue",
+        *indented(["row = pointer(w, k * width)", *rows, *row]),
+        "    for j in range(0, width, LANES):",
+        *indented(["w_ = load(row, j)", *columns, *lines], 2),
         *indented(after),
     ]
+
+
+def bindings(lines: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
+    """Lines that bind what loops over synapses read: once, for each row k, and at each place j."""
+    used = set(re.findall(r"[A-Za-z_]\w*", "\n".join(lines)))
+    rows, columns, once = [], [], []
+    for name in dict.fromkeys(re.sub("_[kjs]$", "", token) for token in sorted(used)):
+        if f"{name}_k" in used:
+            rows.append(f"{name}_k = splat({name}[k])")
+        if f"{name}_j" in used:
+            columns.append(f"{name}_j = load({name}, j)")
+        if f"{name}_s" in used:
+            once.append(f"{name}_s = splat({name if is_number(name) else f'{name}[0]'})")
+    if "lam_" in used:
+        rows.append("lam_row = pointer(lam, k * width)")
+        columns.append("lam_ = load(lam_row, j)")
+    return once, rows, columns
+
+
+def values_on_synapses(
+    order: Schedule, nodes: Iterable[Elementwise]
+) -> tuple[list[str], dict[str, str]]:
+    """Lines that compute values on synapses, and the calls of functions among them."""
+    lines: list[str] = []
+    calls: dict[str, str] = {}
+    for node in nodes:
+        reads, ranges = _reads(order, node), order.plan.ranges
+        before, text = spell_vector(node.expression, reads, ranges, calls=calls)
+        lines += [*before, f"{node.name}_ = {text}"]
+    return lines, calls
 
 
 def _adjoint_loops(
     order: Schedule,
     matrices: Sequence[str | None],
+    which: str,
     shares: Sequence[tuple[str, str]],
-    inside: Sequence[str],
+    inside: Sequence[str] = (),
     row: Sequence[str] = (),
     after: Sequence[str] = (),
 ) -> list[str]:
@@ -144,48 +209,74 @@ def _adjoint_loops(
     for name, share in shares:
         pending.setdefault(name, []).append(share)
     chain: list[str] = []
+    _, calls = values_on_synapses(order, nodes)
     for node in reversed(nodes):
-        chain.append(f"{adjoint(node.name)}_ = {' + '.join(pending.pop(node.name))}")
+        chain.append(f"{adjoint(node.name)}_ = {summed(pending.pop(node.name))}")
         for name, partial in node.partials.items():
             if partial != 0 and not is_number(name):
-                factor = spell(partial, _reads(order, node), order.plan.ranges, slope=True)
+                reads = _reads(order, node)
+                lines, factor = spell_vector(
+                    partial, reads, order.plan.ranges, calls=calls, slope=True
+                )
+                chain += lines
                 delicate = order.plan.delicate(node, partial)
-                text = multiplied(f"{adjoint(node.name)}_", factor, delicate=delicate)
+                text = _product(f"{adjoint(node.name)}_", factor, delicate=delicate)
                 pending.setdefault(name, []).append(text)
     assert not own & set(pending), "every value on synapses has been passed"
     before, rows, ends, last = [], list(row), list(after), []
     for name, texts in pending.items():
-        share = " + ".join(texts)
+        share = _kept(summed(texts))
+        total = f"sum_{local(name)}"
         if index[name] == SYNAPSE:
-            chain.append(f"lam[row + j] += {share}")
+            chain.append(f"store(lam_row, j, add(lam_, {share}))")
         elif index[name] == POST:
-            chain.append(f"{adjoint(name)}[j] += {share}")
-        elif index[name] == PRE:
-            rows.append(f"sum_{local(name)} = F(0.0)")
-            chain.append(f"sum_{local(name)} += {share}")
-            ends.append(f"{adjoint(name)}[k] += sum_{local(name)}")
+            chain.append(_added(adjoint(name), share))
         else:
-            before.append(f"sum_{local(name)} = F(0.0)")
-            chain.append(f"sum_{local(name)} += {share}")
-            last.append(f"{adjoint(name)}[0] += sum_{local(name)}")
-    return [*_loops(order, matrices, before, rows, [*inside, *chain], ends), *last]
+            chain.append(f"{total} = add({total}, {share})")
+            if index[name] == PRE:
+                rows.append(f"{total} = zero(w)")
+                ends.append(f"{adjoint(name)}[k] += total({total})")
+            else:
+                before.append(f"{total} = zero(w)")
+                last.append(f"{adjoint(name)}[0] += total({total})")
+    return [*_loops(order, matrices, which, before, rows, [*inside, *chain], ends), *last]
 
 
 def _reads(order: Schedule, node: Elementwise) -> dict[str, str]:
-    names = [*node.reads, node.name]
-    on_synapses = {n: _at(order, n) for n in names if order.plan.index[n] == SYNAPSE}
-    return {**reads(order, names), **on_synapses}
+    return {n: _read(order, n) for n in (*node.reads, node.name)}
 
 
-def _at(order: Schedule, name: str | None) -> str:
-    return f"{local(name)}_" if name else "F(1.0)"
+def _read(order: Schedule, name: str) -> str:
+    return local(name) + _SUFFIX[order.plan.index[name]]
+
+
+def _at(matrix: str | None) -> str:
+    return f"{local(matrix)}_" if matrix else "splat(F(1.0))"
+
+
+def _post(group: Group) -> str | None:
+    return f"{local(group.post)}_j" if group.post else None
 
 
 def _vector(node: Sum) -> str | None:
     if node.vector is None:
         return None
-    return f"{local(node.vector)}[{'j' if node.axis == 'post' else 'k'}]"
+    return local(node.vector) + ("_j" if node.axis == "post" else "_k")
 
 
 def _times(value: str, other: str | None) -> str:
-    return f"{value} * {other}" if other else value
+    return f"mul({value}, {other})" if other else value
+
+
+def _product(above: str, factor: str, *, delicate: bool) -> str:
+    """A product in an adjoint; `delicate` where it may be 0·∞, which is 0 there."""
+    return f"vector_product({above}, {factor})" if delicate else f"mul({above}, {factor})"
+
+
+def _kept(value: str) -> str:
+    """A value without what stands in the padding of a row."""
+    return f"kept({value}, ones_post_j)"
+
+
+def _added(target: str, value: str) -> str:
+    return f"store({target}, j, add(load({target}, j), {value}))"

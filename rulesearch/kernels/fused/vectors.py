@@ -201,6 +201,18 @@ def where_negative(typingctx, a, b, c):
 
 
 @intrinsic
+def kept(typingctx, a, b):
+    """Lane by lane, a where b is not 0, else 0, whatever a is."""
+
+    def codegen(context, builder, signature, arguments):
+        value, live = arguments
+        nothing = constant(a, 0.0)
+        return builder.select(builder.fcmp_ordered("!=", live, nothing), value, nothing)
+
+    return a(a, a), codegen
+
+
+@intrinsic
 def signed(typingctx, a, b):
     """Lane by lane, |a|·sign(b); 0 where b is 0 or NaN."""
 
