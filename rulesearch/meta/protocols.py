@@ -135,7 +135,7 @@ class Accepted:
     l1: float = 0.0
     meta_steps: int = 40
     start: float = 1e-3
-    most: int = 192
+    most: int = 128
     tries: int = 3
     first: float = 0.06
     grow: float = 1.5

@@ -6,9 +6,11 @@ label that is unique within the search and depends on its arguments alone, so th
 what is done and answer from there when an interrupted search goes on.
 """
 
+from rulesearch.pursuit.course import Aims as Aims
 from rulesearch.pursuit.course import Coefficients as Coefficients
 from rulesearch.pursuit.course import Departure as Departure
 from rulesearch.pursuit.course import Pursuit as Pursuit
+from rulesearch.pursuit.course import Round as Round
 from rulesearch.pursuit.course import pursue as pursue
 from rulesearch.pursuit.hall import Entry as Entry
 from rulesearch.pursuit.hall import Ranked as Ranked

@@ -1,4 +1,4 @@
-"""The course of a pursuit: all terms together, then fewer and fewer, and the choice among sizes."""
+"""The course of a pursuit: terms join, descend together, and leave; then a size is chosen."""
 
 from __future__ import annotations
 
@@ -8,10 +8,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rulesearch.meta.descent import Descended, Descent
+from rulesearch.meta.metric import TINY
 from rulesearch.pursuit.hall import Entry, Ranked, choice, front, gain_of, hall_of_fame
+from rulesearch.pursuit.joining import LEVEL, Tested, promises, tested
 from rulesearch.pursuit.leaving import leave
 from rulesearch.pursuit.place import Means, Place
 from rulesearch.statistics import Difference, Interval, t_interval
+
+#: So many terms join at once, without a test.
+ROOM = 40
+#: Rounds at most, of pools with more.
+ROUNDS = 4
+#: Terms at most of the rule that a further round begins with.
+MOST = 8
 
 
 @dataclass(frozen=True)
@@ -20,7 +29,6 @@ class Departure:
 
     Attributes:
         gone: their indices.
-        left: indices of the others.
         entry: what is left, on the common lifetimes.
         cost: its loss minus that of the best rule found, nats.
         share: of the gain that this is.
@@ -46,12 +54,26 @@ class Coefficients:
 
 
 @dataclass(frozen=True)
+class Round:
+    """Terms that joined and left again.
+
+    Attributes:
+        tested: those tested before they joined; none where all of a small pool join.
+        starts: descents of all terms together.
+        departures: in their order.
+    """
+
+    tested: tuple[Tested, ...]
+    starts: tuple[Descended, ...]
+    departures: tuple[Departure, ...]
+
+
+@dataclass(frozen=True)
 class Pursuit:
     """What a pursuit found.
 
     Attributes:
-        starts: the descents of all terms together.
-        departures: in their order.
+        rounds: in their order.
         hall: see `hall_of_fame`.
         chosen: the entry that is the answer.
         gain: of the best rule over the reference, nats.
@@ -59,8 +81,7 @@ class Pursuit:
         message: what a reader must know first; or "".
     """
 
-    starts: tuple[Descended, ...]
-    departures: tuple[Departure, ...]
+    rounds: tuple[Round, ...]
     hall: tuple[Ranked, ...]
     chosen: Entry
     gain: Difference
@@ -68,64 +89,72 @@ class Pursuit:
     message: str = ""
 
 
-def pursue(
-    means: Means,
-    reference: Place,
-    terms: Sequence[int],
-    *,
-    starts: int,
-    steps: int,
-    l1: float,
-    parsimony: float,
-    is_rival: bool,
-) -> Pursuit:
-    """From the reference to a hall of fame and a choice.
+@dataclass(frozen=True)
+class Aims:
+    """What a pursuit is after.
 
-    Args:
-        means: what is worked with; `gain` is filled in here.
-        reference: the rule to begin with, at its best coefficient.
-        terms: indices of those that may join.
+    Attributes:
         starts: descents of all terms together, each with lifetimes of its own; the best goes on.
         steps: of each of those at most.
         l1: of their penalty.
         parsimony: share of the gain that the choice may give away.
-        is_rival: whether the gain is measured against the reference; else against no training.
+        against_reference: whether the gain is measured against it; else against no training.
     """
-    every = means.in_order(terms)
-    descended, places = [], []
-    for number in range(starts):
-        found = means.descend(_start(means, reference, every, number, steps, l1))
-        descended.append(found)
-        places.append(Place(found.support, found.phi, found.second, found.size))
+
+    starts: int
+    steps: int
+    l1: float
+    parsimony: float
+    against_reference: bool
+
+
+def pursue(means: Means, aims: Aims, reference: Place, terms: Sequence[int]) -> Pursuit:
+    """From the reference to a hall of fame and a choice.
+
+    All terms of a small pool join at once. Of a large one those that pay do, round by round, until
+    none does or what they gain is not worth a round.
+
+    Args:
+        means: what is worked with; its `gain` is filled in here.
+        aims: what is wanted.
+        reference: the rule to begin with, at its best coefficient.
+        terms: indices of those that may join.
+    """
     alone = Entry(reference, means.compared("common/reference", reference))
-    rival = alone if is_rival else None
-    entries = [
-        Entry(place, means.compared(f"common/start {number}", place))
-        for number, place in enumerate(places)
-        if place.support
-    ]
-    first = min([*entries, alone], key=lambda entry: entry.loss)
-    means = replace(means, gain=max(0.0, gain_of(first, rival).mean))
-    entries.append(alone)
-    gone, path = [], []
-    effort = means.setting.effort
-    for left in leave(means, "leaving", first.place, reference, effort.refit_steps):
-        label = f"common/{len(left.place.support)} terms"
-        entry = Entry(left.place, means.compared(label, left.place))
-        entries.append(entry)
-        gone.append(left.gone)
-        path.append(entry)
+    rival = alone if aims.against_reference else None
+    entries, rounds = [alone], []
+    place, all_at_once = reference, len(terms) <= ROOM
+    for number in range(1 if all_at_once else ROUNDS):
+        before = min(entries, key=lambda entry: entry.loss)
+        others = [term for term in terms if term not in place.support]
+        tests = () if all_at_once else _tests(means, f"round {number}", place, others, number)
+        joining = others if all_at_once else [each.term for each in tests if each.joins]
+        if not joining:
+            rounds.append(Round(tests, (), ()))
+            break
+        label = "" if all_at_once else f"round {number}/"
+        support = means.in_order([*place.support, *joining])
+        starts = [
+            means.descend(_start(means, aims, label, place.phi, support, start))
+            for start in range(aims.starts if number == 0 else 1)
+        ]
+        gone, found = _thinned(means, label, starts, alone, rival)
+        entries += found
+        best = min(entries, key=lambda entry: entry.loss)
+        means = replace(means, gain=max(0.0, gain_of(best, rival).mean))
+        rounds.append(
+            Round(tests, tuple(starts), _departures(gone, found[len(starts) :], best, means.gain))
+        )
+        if gain_of(best, before).interval[1] <= means.protocol.worth * means.gain:
+            break
+        small = [entry for entry in entries if entry.terms <= MOST]
+        place = min(small, key=lambda entry: entry.loss).place
     hall = hall_of_fame(entries)
     best = min(front(hall), key=lambda entry: entry.loss)
-    chosen = choice(front(hall), rival, parsimony)
+    chosen = choice(front(hall), rival, aims.parsimony)
     gain = gain_of(best, rival)
-    departures = tuple(
-        Departure(out, entry, cost := gain_of_less(entry, best), cost.mean / max(gain.mean, 1e-300))
-        for out, entry in zip(gone, path, strict=True)
-    )
     return Pursuit(
-        starts=tuple(descended),
-        departures=departures,
+        rounds=tuple(rounds),
         hall=hall,
         chosen=chosen,
         gain=gain,
@@ -134,25 +163,70 @@ def pursue(
     )
 
 
-def gain_of_less(entry: Entry, best: Entry) -> Difference:
-    """What an entry costs beside the best one."""
-    return gain_of(best, entry)
+def _tests(
+    means: Means, label: str, place: Place, others: Sequence[int], number: int
+) -> tuple[Tested, ...]:
+    """The most promising of the other terms, tested, each round at half the level of the last."""
+    gradients = means.differentiate(f"{label}/screening", means.theta(place.phi))
+    found = promises(place, others, np.array(gradients) * np.array(means.setting.scales))
+    return tuple(tested(means, label, place, found, LEVEL / 2 ** (number + 1)))
 
 
 def _start(
-    means: Means, reference: Place, every: tuple[int, ...], number: int, steps: int, l1: float
+    means: Means,
+    aims: Aims,
+    label: str,
+    phi: tuple[float, ...],
+    support: tuple[int, ...],
+    number: int,
 ) -> Descent:
     return Descent(
-        label=f"trial {number}",
-        support=every,
+        label=f"{label}trial {number}",
+        support=support,
         scales=means.setting.scales,
-        start=reference.phi,
+        start=phi,
         seed=means.setting.seed,
         protocol=means.protocol,
         pace=means.pace,
-        steps=steps,
-        l1=l1,
+        steps=aims.steps,
+        l1=aims.l1,
+        gain=means.gain,
     )
+
+
+def _thinned(
+    means: Means, label: str, starts: Sequence[Descended], alone: Entry, rival: Entry | None
+) -> tuple[list[tuple[int, ...]], list[Entry]]:
+    """The entries that starts lead to, then those with fewer and fewer terms of the best of them.
+
+    Returns:
+        What left each time, and all entries: those of the starts first.
+    """
+    found = []
+    for number, start in enumerate(starts):
+        place = Place(start.support, start.phi, start.second, start.size)
+        if not place.support:
+            place = alone.place
+        found.append(Entry(place, means.compared(f"{label}common/start {number}", place)))
+    first = min(found, key=lambda entry: entry.loss)
+    means = replace(means, gain=max(means.gain, gain_of(first, rival).mean))
+    gone = []
+    effort = means.setting.effort
+    for left in leave(means, f"{label}leaving", first.place, alone.place, effort.refit_steps):
+        terms = f"{label}common/{len(left.place.support)} terms"
+        gone.append(left.gone)
+        found.append(Entry(left.place, means.compared(terms, left.place)))
+    return gone, found
+
+
+def _departures(
+    gone: Sequence[tuple[int, ...]], path: Sequence[Entry], best: Entry, gain: float
+) -> tuple[Departure, ...]:
+    departures = []
+    for out, entry in zip(gone, path, strict=True):
+        cost = gain_of(best, entry)
+        departures.append(Departure(out, entry, cost, cost.mean / max(gain, TINY)))
+    return tuple(departures)
 
 
 def _coefficients(means: Means, chosen: Entry, is_reference: bool) -> Coefficients:

@@ -10,6 +10,8 @@ import numpy as np
 from rulesearch.pursuit.place import Means, Place, plainly_without, saliences, without
 from rulesearch.statistics import Outcomes, compare
 
+#: Rules of at most so many terms are what is wanted: they take up to `FINE` times as many steps.
+FEW, FINE = 6, 3
 #: Above so many terms a third of them is tried to leave at once.
 MANY = 8
 #: Share of the gain that a group may cost before the refit.
@@ -50,7 +52,11 @@ def leave(
         ):
             # What left had held the network: the others begin anew where it learns for certain.
             start = Place(start.support, reference.phi, start.second)
-        place = means.better(f"{label}/{len(start.support)} terms", start, steps)
+        place = means.better(
+            f"{label}/{len(start.support)} terms",
+            start,
+            steps if len(start.support) > FEW else FINE * steps,
+        )
         if not place.support:
             return
         yield Left(gone, place, cost)

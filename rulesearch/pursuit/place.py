@@ -16,6 +16,10 @@ from rulesearch.statistics import Outcomes
 Descend = Callable[[Descent], Descended]
 """Carries a descent out; see `rulesearch.meta.descent.descend`."""
 
+Differentiate = Callable[[str, tuple[float, ...]], Sequence[Sequence[float]]]
+"""Derivatives of each lifetime's loss by all coefficients, raw, along lifetimes of its own: label,
+raw coefficients [terms] -> [lifetimes, terms]."""
+
 #: What is added to the diagonal of a second moment, as a share of its mean, before it is inverted.
 RIDGE = 1e-3
 
@@ -48,6 +52,7 @@ class Means:
         gain: nats that the search is about, as far as known: what steps and terms are worth.
         descend: carries descents out.
         measure: runs lifetimes forward.
+        differentiate: by all terms, those at zero too.
         tests: seeds of the lifetimes on which terms are tried without.
         common: seeds of those on which rules are compared.
     """
@@ -58,6 +63,7 @@ class Means:
     gain: float
     descend: Descend
     measure: Measure
+    differentiate: Differentiate
     tests: tuple[int, ...]
     common: tuple[int, ...]
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from rulesearch.locality import classify
 from rulesearch.meta import Accepted, Descended, lifetime_seeds, units
 from rulesearch.population import Population
-from rulesearch.pursuit import Departure, Means, Place, Pursuit, Ranked, pursue
+from rulesearch.pursuit import Aims, Departure, Means, Place, Pursuit, Ranked, pursue
 from rulesearch.result import EliminationRecord, HallRecord, TrialRecord
 from rulesearch.search.failing import fails_of
 from rulesearch.search.record import Found
@@ -21,6 +21,8 @@ from rulesearch.selection import Rate, Setting, common_seeds
 UNIT_TASKS = 4
 #: and points of each at which it is.
 UNIT_POINTS = 8
+#: Lifetimes along which candidates are differentiated.
+SCREENING_TASKS = 64
 
 
 def by_pursuit(
@@ -38,6 +40,9 @@ def by_pursuit(
     config, protocol = request.config, request.setting.protocol
     assert isinstance(protocol, Accepted)
     assert config.trials is not None  # resolved
+    usable = tuple(term for term, scale in enumerate(request.setting.scales) if scale)
+    # One kernel serves every rule: compiling takes seconds, terms without a coefficient little.
+    main = replace(main, compile_for=usable)
     reference = best_reference(request, stages, main, alignment)
     start = reference or best_start(request, stages, main)
     setting = _in_units(request, stages, main, start)
@@ -50,31 +55,32 @@ def by_pursuit(
         gain=0.0,
         descend=stages.descender(main),
         measure=stages.measurer(main),
+        differentiate=stages.differentiator(main, setting.seed, SCREENING_TASKS),
         tests=lifetime_seeds(setting.seed, "tries", 0, effort.ranking_tasks),
         common=common_seeds(setting),
     )
     begin = Place(means.in_order([t for t, x in enumerate(phi) if x]), phi)
-    found = pursue(
-        means,
-        begin,
-        [term for term, scale in enumerate(setting.scales) if scale],
+    aims = Aims(
         starts=config.trials,
         steps=config.meta_steps or 0,
         l1=config.l1 or 0.0,
         parsimony=config.parsimony,
-        is_rival=reference is not None,
+        against_reference=reference is not None,
     )
-    lost = [each for start in found.starts for each in start.lost]
+    found = pursue(means, aims, begin, [t for t, scale in enumerate(setting.scales) if scale])
+    starts = [start for each in found.rounds for start in each.starts]
+    departures = [departure for each in found.rounds for departure in each.departures]
+    lost = [each for start in starts for each in start.lost]
     return Found(
         support=pool_order(setting, found.chosen.place.support),
         theta=found.coefficients.theta,
         intervals=found.coefficients.intervals,
-        trials=tuple(_trial_record(setting, start) for start in found.starts),
+        trials=tuple(_trial_record(setting, start) for start in starts),
         frequencies={
-            name: sum(term in start.support for start in found.starts) / len(found.starts)
+            name: sum(term in start.support for start in starts) / max(1, len(starts))
             for term, name in enumerate(setting.names)
         },
-        elimination=tuple(_elimination_record(setting, found, each) for each in found.departures),
+        elimination=tuple(_elimination_record(setting, found, each) for each in departures),
         hall=tuple(_hall_record(request, means, found, ranked) for ranked in found.hall),
         fails=fails_of(request, stages, main, lost),
         messages=(found.message,),

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import torch
+
 from rulesearch.meta import (
     Descended,
     Descent,
@@ -16,9 +18,10 @@ from rulesearch.meta import (
     StepRecord,
     descend,
     fit_together,
+    lifetime_seeds,
 )
 from rulesearch.population import Population
-from rulesearch.pursuit.place import Descend
+from rulesearch.pursuit.place import Descend, Differentiate
 from rulesearch.report import history_row
 from rulesearch.runs.kept import (
     HistoryRow,
@@ -37,6 +40,8 @@ from rulesearch.updates import norms, overlaps
 OVERLAP_POINTS = 8
 #: Meta-steps between two checkpoints of a fit under way.
 CHECKPOINT_EVERY = 10
+#: Lifetimes differentiated at once, which bounds the memory.
+BATCH = 16
 
 Kind = TypeVar("Kind")
 Row = tuple[float, ...]
@@ -124,6 +129,29 @@ class Stages:
             return done
 
         return run_overlaps
+
+    def differentiator(self, population: Population, seed: int, tasks: int) -> Differentiate:
+        """Derivatives by all terms of a population's pool, kept; 0 where one is not finite."""
+        terms = range(len(population.names))
+
+        def run_derivatives(label: str, theta: tuple[float, ...]) -> Matrix:
+            done = self._done(label, Matrix)
+            if done is None:
+                self.on_stage(label)
+                rule = torch.tensor(theta, dtype=torch.float64)
+                seeds = lifetime_seeds(seed, label, 0, tasks)
+                rows: list[Row] = []
+                for first in range(0, tasks, BATCH):
+                    lived = population(rule, seeds[first : first + BATCH], gradient=terms)
+                    assert lived.gradient is not None
+                    slopes = lived.gradient.to(torch.float64)
+                    slopes = torch.where(slopes.isfinite(), slopes, 0.0)
+                    rows += [tuple(row) for row in slopes.tolist()]
+                done = tuple(rows)
+                self._keep(label, done)
+            return done
+
+        return run_derivatives
 
     def sizer(self, population: Population, seeds: tuple[int, ...], points: range) -> Sizes:
         """`norms` along lifetimes of a population, kept."""
