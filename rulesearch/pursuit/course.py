@@ -10,7 +10,7 @@ import numpy as np
 from rulesearch.meta.descent import Descended, Descent
 from rulesearch.meta.metric import TINY
 from rulesearch.pursuit.hall import Entry, Ranked, choice, front, gain_of, hall_of_fame
-from rulesearch.pursuit.joining import LEVEL, Tested, promises, tested
+from rulesearch.pursuit.joining import LEVEL, Tested, judge, promises
 from rulesearch.pursuit.leaving import leave
 from rulesearch.pursuit.place import Means, Place
 from rulesearch.statistics import Difference, Interval, t_interval
@@ -169,7 +169,7 @@ def _tests(
     """The most promising of the other terms, tested, each round at half the level of the last."""
     gradients = means.differentiate(f"{label}/screening", means.theta(place.phi))
     found = promises(place, others, np.array(gradients) * np.array(means.setting.scales))
-    return tuple(tested(means, label, place, found, LEVEL / 2 ** (number + 1)))
+    return tuple(judge(means, label, place, found, LEVEL / 2 ** (number + 1)))
 
 
 def _start(

@@ -113,7 +113,7 @@ def promises(
     return found
 
 
-def tested(
+def judge(
     means: Means, label: str, place: Place, found: Sequence[Promise], level: float
 ) -> list[Tested]:
     """Line searches, and tests on fresh lifetimes.

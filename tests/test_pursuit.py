@@ -1,0 +1,239 @@
+"""Terms join and leave: what takes over from what, what promises a gain, what is tested how."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_meta import Bowl
+
+from rulesearch.meta import ACCEPTED, descend, lifetime_seeds
+from rulesearch.pursuit import Aims, Means, Place, course, pursue
+from rulesearch.pursuit.joining import Promise, judge, promises
+from rulesearch.pursuit.place import plainly_without, saliences, without
+from rulesearch.selection import Effort, Setting
+from rulesearch.statistics import Outcomes, measure
+
+
+def place_of(phi, second):
+    second = np.asarray(second, dtype=float)
+    support = tuple(range(len(second)))
+    return Place(support, tuple(phi), tuple(map(tuple, second.tolist())))
+
+
+def positive(draw, terms):
+    """A second moment of votes that cast many directions."""
+    rows = np.random.default_rng(draw).normal(size=(8 * terms, terms))
+    return rows.T @ rows / len(rows)
+
+
+def means_of(population, *, effort, gain=0.0, start=0.01, seed=0, keys=()):
+    """Everything a pursuit works with, nothing kept."""
+    terms = len(population.names)
+    setting = Setting(
+        population.names,
+        (1.0,) * terms,
+        (start,) + (0.0,) * (terms - 1),
+        0,
+        ACCEPTED,
+        seed,
+        effort,
+        keys,
+    )
+
+    def differentiate(label, theta):
+        lived = population(
+            np_tensor(theta), lifetime_seeds(seed, label, 0, 64), gradient=range(terms)
+        )
+        return lived.gradient.tolist()
+
+    return Means(
+        setting=setting,
+        protocol=ACCEPTED,
+        pace=start,
+        gain=gain,
+        descend=lambda plan: descend(population, plan),
+        measure=lambda label, theta, seeds: measure(population, theta, seeds, population.outputs),
+        differentiate=differentiate,
+        tests=lifetime_seeds(seed, "tries", 0, effort.ranking_tasks),
+        common=lifetime_seeds(seed, "common", 0, effort.common_tasks),
+    )
+
+
+def np_tensor(values):
+    import torch
+
+    return torch.tensor(values, dtype=torch.float64)
+
+
+# --- leaving -------------------------------------------------------------------------------------
+
+
+def test_of_two_terms_that_do_the_same_the_other_takes_over_all():
+    second = np.array([[1.0, 2.0, 0.0], [2.0, 4.0, 0.0], [0.0, 0.0, 1.0]])
+    left = without(place_of((0.3, 0.1, 0.5), second), [1])
+    # One unit of the second is two of the first; the ridge keeps a little of it back.
+    assert left.phi == pytest.approx((0.5, 0.0, 0.5), rel=0.02)
+    assert left.support == (0, 2)
+    assert left.second == ((1.0, 0.0), (0.0, 1.0))
+
+
+@given(seed=st.integers(0, 50), terms=st.integers(2, 6), gone=st.integers(1, 3))
+def test_what_is_left_is_the_least_of_the_model_without_those_terms(seed, terms, gone):
+    """Of (phi - x)·H·(phi - x), over x that are zero there."""
+    gone = list(range(min(gone, terms - 1)))
+    place = place_of(np.random.default_rng(seed).normal(size=terms), positive(seed, terms))
+    left = np.array(without(place, gone).phi)
+    assert not left[gone].any()
+    second = np.array(place.second)
+    ridge = 1e-3 * np.trace(second) / terms * np.eye(terms)
+    pull = (second + ridge) @ (np.array(place.phi) - left)
+    kept = [term for term in range(terms) if term not in gone]
+    assert pull[kept] == pytest.approx(np.zeros(len(kept)), abs=1e-9)
+
+
+@given(seed=st.integers(0, 50), terms=st.integers(2, 6))
+def test_a_salience_is_what_the_model_loses_without_a_term(seed, terms):
+    place = place_of(np.random.default_rng(seed).normal(size=terms), positive(seed, terms))
+    second = np.array(place.second)
+    ridge = 1e-3 * np.trace(second) / terms * np.eye(terms)
+    for term, salience in enumerate(saliences(place)):
+        lost = np.array(place.phi) - np.array(without(place, [term]).phi)
+        assert lost @ (second + ridge) @ lost == pytest.approx(salience)
+
+
+def test_plainly_without_leaves_the_others_as_they_are():
+    left = plainly_without(place_of((0.3, 0.1, 0.5), positive(0, 3)), [1])
+    assert (left.phi, left.support) == ((0.3, 0.0, 0.5), (0, 2))
+
+
+# --- joining -------------------------------------------------------------------------------------
+
+
+def test_what_the_rule_can_do_itself_promises_nothing_and_what_is_alike_counts_once():
+    draw = np.random.default_rng(0)
+    own, new, useless = (draw.normal(size=64) for _ in range(3))
+    new += 0.8
+    gradients = np.stack([own, 3 * own, new, new + 0.01 * useless, useless], axis=1)
+    rule = Place((0,), (0.01, 0.0, 0.0, 0.0, 0.0))
+    first, *others = promises(rule, [1, 2, 3, 4], gradients)
+    assert first.term in (2, 3)
+    assert not {2, 3} & {each.term for each in others}
+    agreement = {each.term: abs(each.agreement) for each in (first, *others)}
+    assert agreement[first.term] > 3 * max(agreement.get(4, 0.0), agreement.get(1, 0.0))
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 100), scale=st.floats(1e-3, 1e3), terms=st.integers(2, 6))
+def test_a_promise_goes_down_and_the_order_of_candidates_does_not_count(seed, scale, terms):
+    draw = np.random.default_rng(seed)
+    gradients = scale * (draw.normal(size=(32, terms)) + draw.normal(size=terms))
+    rule = Place((0,), (0.01,) + (0.0,) * (terms - 1))
+    found = promises(rule, range(1, terms), gradients)
+    again = promises(rule, range(terms - 1, 0, -1), gradients)
+    assert [each.term for each in found] == [each.term for each in again]
+    votes = gradients / np.linalg.norm(gradients, axis=1, keepdims=True)
+    for each in found:
+        assert (votes @ np.array(each.direction)).mean() < 0
+
+
+def test_a_candidate_that_is_not_finite_promises_nothing():
+    gradients = np.stack([np.ones(8), np.full(8, np.nan), np.full(8, np.inf)], axis=1)
+    assert promises(Place((0,), (0.01, 0.0, 0.0)), [1, 2], gradients) == []
+
+
+@pytest.mark.parametrize("level", [0.05, 0.2])
+def test_useless_terms_join_as_seldom_as_is_said(level):
+    """Steps whose gain on any lifetime is chance: in so many rounds does any of five join."""
+    effort = Effort(ranking_tasks=16, common_tasks=2)
+    means = means_of(Bowl((0.0,) * 6, (1.0,) * 6), effort=effort)
+    found = [Promise(term, 1.0, (0.0,) * 6) for term in range(1, 6)]
+    joined, rounds = 0, 400
+
+    def chance(number):
+        def measure(label, theta, seeds):
+            draw = np.random.default_rng([number, *map(ord, label)])
+            losses = tuple(1 + 0.1 * draw.normal(size=len(seeds)))
+            return Outcomes(seeds, losses, losses, losses, (False,) * len(seeds))
+
+        return measure
+
+    for number in range(rounds):
+        found_now = judge(
+            replace(means, measure=chance(number)),
+            "round",
+            Place((0,), (0.01,) + (0.0,) * 5),
+            found,
+            level,
+        )
+        joined += any(each.joins for each in found_now)
+    # Three standard errors of a binomial above the level.
+    assert joined / rounds < level + 3 * (level * (1 - level) / rounds) ** 0.5
+
+
+# --- the whole course ----------------------------------------------------------------------------
+
+EFFORT = Effort(common_tasks=64, ranking_tasks=32, refit_steps=4, final_refits=3, final_steps=4)
+#: Two terms beside the reference matter; the gain is theirs.
+WORLD = Bowl((0.03, -0.02, 0.0, 0.015, 0.0), (900.0, 900.0, 500.0, 900.0, 300.0), jitter=0.004)
+AIMS = Aims(starts=1, steps=30, l1=0.0, parsimony=0.05, against_reference=True)
+
+
+def begun(means):
+    return Place((0,), means.setting.start)
+
+
+def test_a_pursuit_finds_the_terms_that_matter_and_their_coefficients():
+    means = means_of(WORLD, effort=EFFORT, start=0.03)
+    found = pursue(means, AIMS, begun(means), range(5))
+    assert sorted(found.chosen.place.support) == [0, 1, 3]
+    assert found.coefficients.theta == pytest.approx((0.03, -0.02, 0, 0.015, 0), abs=0.004)
+    sizes = [ranked.entry.terms for ranked in found.hall if ranked.behind.mean == 0]
+    assert sizes == sorted(sizes)
+    assert {1, 2, 3} <= set(sizes)
+
+
+def test_a_large_pool_gives_the_same_by_rounds(monkeypatch):
+    monkeypatch.setattr(course, "ROOM", 2)
+    means = means_of(WORLD, effort=EFFORT, start=0.03)
+    found = pursue(means, AIMS, begun(means), range(5))
+    assert sorted(found.chosen.place.support) == [0, 1, 3]
+    joined = {each.term for one in found.rounds for each in one.tested if each.joins}
+    assert joined == {1, 3}
+
+
+def test_where_nothing_else_pays_the_reference_is_the_answer():
+    alone = Bowl((0.03, 0.0, 0.0), (900.0, 500.0, 300.0), jitter=0.004)
+    means = means_of(alone, effort=EFFORT, start=0.03)
+    found = pursue(means, AIMS, begun(means), range(3))
+    assert found.chosen.place.support == (0,)
+
+
+@settings(deadline=None, max_examples=10)
+@given(order=st.permutations(range(5)), seed=st.integers(0, 5))
+def test_the_order_of_terms_permutes_the_answer_to_the_bit(order, seed):
+    """The keys say what terms are; their places in the pool say nothing."""
+    keys = "abcde"
+    plain = means_of(WORLD, effort=EFFORT, start=0.03, seed=seed, keys=tuple(keys))
+    one = pursue(plain, AIMS, begun(plain), range(5))
+    mixed = Bowl(tuple(WORLD.best[i] for i in order), tuple(WORLD.curvature[i] for i in order), 0.0)
+
+    class Same(Bowl):
+        """The same lifetimes, with the terms in another order."""
+
+        def minima(self, seeds):
+            return WORLD.minima(seeds)[:, list(order)]
+
+    world = Same(mixed.best, mixed.curvature)
+    at = order.index(0)
+    means = means_of(
+        world, effort=EFFORT, start=0.03, seed=seed, keys=tuple(keys[i] for i in order)
+    )
+    start = tuple(0.03 if place == at else 0.0 for place in range(5))
+    other = pursue(means, AIMS, Place((at,), start), range(5))
+    back = [order.index(term) for term in range(5)]
+    assert tuple(other.coefficients.theta[i] for i in back) == pytest.approx(
+        one.coefficients.theta, rel=1e-9, abs=1e-15
+    )
+    assert {order[t] for t in other.chosen.place.support} == set(one.chosen.place.support)
