@@ -46,7 +46,16 @@ _IMPORTS = {
     ),
     "steps": (
         *("FLAGS", "clear", "compiled", "copy", "frame", "heaviside", "hidden", "hidden_adjoint"),
-        *("list_rows", "maximum", "minimum", "output", "output_adjoint", "pixels", "product"),
+        *(
+            "list_dark",
+            "list_rows",
+            "maximum",
+            "minimum",
+            "output",
+            "output_adjoint",
+            "pixels",
+            "product",
+        ),
         *("query", "query_adjoint", "reciprocal", "sign", "some", "use_weights"),
     ),
     "vectors": (
@@ -243,7 +252,7 @@ def _forward(order: Schedule) -> str:
     calls += _refresh(order, with_sums=True)
     if order.rest:
         calls.append("rest(s, at, l, f, b, order)")
-    return _FORWARD.format(step=_lines(calls, 4))
+    return _listing(order, _FORWARD.format(step=_lines(calls, 4)))
 
 
 def _adjoint(order: Schedule, carrier: Carrier) -> str:
@@ -278,7 +287,16 @@ def _adjoint(order: Schedule, carrier: Carrier) -> str:
         if level.values:
             calls.append(f"values_{i}_adjoint(s, at, l, f, b)")
     calls += _where_read(order, "error_adjoint(s, at, l, f, b, order)")
-    return _ADJOINT.format(recover=recover.rstrip("\n"), step=_lines(calls, 3))
+    text = _ADJOINT.format(recover=recover.rstrip("\n"), step=_lines(calls, 3))
+    return _listing(order, text)
+
+
+def _listing(order: Schedule, text: str) -> str:
+    """The text with a list of dark rows beside every other, where something is done there."""
+    if not synapses.tells_rows_apart(order):
+        return text
+    call = r"^( *)list_rows\(s, at, order, (\w+), \w+\)\n"
+    return re.sub(call, r"\g<0>\1list_dark(s, at, order, \2)\n", text, flags=re.M)
 
 
 def _where_read(order: Schedule, call: str) -> list[str]:

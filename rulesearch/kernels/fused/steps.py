@@ -214,17 +214,15 @@ def pixels(s, at, f, x, slopes, t):
 
 @compiled
 def list_rows(s, at, order, f, other):
-    """List the rows of pixels lit in a frame, of those lit in it or the other, and of the dark."""
+    """List the rows of pixels that are lit in a frame, and of those lit in it or the other."""
     y, y_other = pointer(s, f + at[0, Y]), pointer(s, other + at[0, Y])
     size, every = at[0, SIZE], at[0, SKIPS] == 0
-    lit, touched, dark = at[0, LIT], at[0, TOUCHED], at[0, DARK]
+    lit, touched = at[0, LIT], at[0, TOUCHED]
     for k in range(size):
         # Written always and kept by counting: which pixels are lit cannot be predicted.
         now = (y[k] != 0) | every
         order[lit] = k
         order[touched] = k
-        order[dark] = k
-        dark += 1 - now
         lit += now
         touched += now | (y_other[k] != 0)
     # Filled up to whole blocks with the row of zeros after the last.
@@ -234,7 +232,17 @@ def list_rows(s, at, order, f, other):
     while (touched - at[0, TOUCHED]) % ROW_BLOCK:
         order[touched] = size
         touched += 1
-    at[0, LIT_END], at[0, TOUCHED_END], at[0, DARK_END] = lit, touched, dark
+    at[0, LIT_END], at[0, TOUCHED_END] = lit, touched
+
+
+@compiled
+def list_dark(s, at, order, f):
+    """List the rows of pixels that are not lit in a frame; those that `list_rows` does not."""
+    y, every, dark = pointer(s, f + at[0, Y]), at[0, SKIPS] == 0, at[0, DARK]
+    for k in range(at[0, SIZE]):
+        order[dark] = k
+        dark += (y[k] == 0) & (not every)
+    at[0, DARK_END] = dark
 
 
 @compiled

@@ -131,6 +131,11 @@ def _by_rows(
     return [("lit", groups), *([("dark", alive)] if alive else [])]
 
 
+def tells_rows_apart(order: Schedule) -> bool:
+    """Whether some groups change the weights of dark pixels, and others do not."""
+    return any(which == "dark" for which, _ in _by_rows(order, _rest(order)))
+
+
 def _is_wild(order: Schedule, group: Group) -> bool:
     return not order.plan.bounded(group.matrix, group.post)
 
