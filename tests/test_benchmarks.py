@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import cuda, savings, speed, stability
+from benchmarks import cuda, pools, savings, speed, stability
 from benchmarks.machine import bandwidth, cores, peak_mb_of, ratios
 from benchmarks.rivals import RIVALS, Cell
 from benchmarks.rivals.by_hand import terms_by_hand
@@ -157,6 +157,18 @@ def test_quick_run_prints_its_tables_and_writes_json(tmp_path, capsys):
     assert str(QUICK) in said
     for heading in ("With meta-gradient, batch 2", "Forward only, batch 1", "fraction reached"):
         assert heading in said
+
+
+@pytest.mark.slow  # compiles
+def test_pools_say_what_a_screening_needs(tmp_path, capsys):
+    pools.main(["--quick", "--json", str(tmp_path / "pools.json")])
+    said = " ".join(capsys.readouterr().out.split())
+    record = json.loads((tmp_path / "pools.json").read_text())
+    assert set(record["seconds"]) >= {"ten terms", "two functions", "hebbian", "screening"}
+    bound = record["bound"]
+    assert bound["terms"] >= 1000
+    assert all(taken < bound["post"] + bound["pre"] for taken in bound["taken"])
+    assert f"{bound['post']} factors on the post side" in said
 
 
 # --- savings --------------------------------------------------------------------------------------

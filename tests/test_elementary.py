@@ -10,7 +10,7 @@ from numba import njit
 from rulesearch.kernels.fused import elementary, steps
 from rulesearch.kernels.fused.elementary import exponential, log1p
 from rulesearch.kernels.fused.steps import FLAGS, softplus
-from rulesearch.kernels.fused.vectors import BYTES, load, pointer, store
+from rulesearch.kernels.fused.vectors import BYTES, load, pointer, store, store_totals
 
 DTYPES = (np.float32, np.float64)
 #: Function of a vector -> its reference, and where it is compared.
@@ -179,3 +179,20 @@ def test_functions_of_two_are_those_of_numbers(name):
     one = njit(lambda a, b: numbers_of(a, b))
     numbers_of = numbers[name]
     np.testing.assert_array_equal(out, [one(a, b) for a, b in zip(x, y, strict=True)])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_four_totals_go_to_their_places(dtype):
+    lanes = BYTES // np.dtype(dtype).itemsize
+
+    @njit(**FLAGS)
+    def totals(x, out):
+        rows = load(pointer(x, 0), 0), load(pointer(x, lanes), 0)
+        more = load(pointer(x, 2 * lanes), 0), load(pointer(x, 3 * lanes), 0)
+        store_totals(pointer(out, 0), 3, 0, 5, 2, rows[0], rows[1], more[0], more[1])
+
+    x = np.arange(4 * lanes).astype(dtype)  # whole numbers, whose sums are exact
+    out = np.full(6, -1, dtype)
+    totals(x, out)
+    first, second, third, fourth = x.reshape(4, lanes).sum(1)
+    np.testing.assert_array_equal(out, np.array([second, -1, fourth, first, -1, third], dtype))

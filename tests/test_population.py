@@ -338,6 +338,20 @@ def test_one_worker_is_this_process():
         assert same.executor is None
 
 
+@pytest.mark.slow  # starts processes
+def test_workers_change_no_bit_where_some_chunks_lack_a_term():
+    """A term that is at work in one chunk alone is none that another only differentiates."""
+    one = population(kernel="fused")
+    theta = THETA.expand(len(SEEDS), -1).clone()
+    theta[:-1, 1:] = 0.0  # the last lifetime has all terms, and is in the last chunk
+    every = tuple(range(len(PAPER)))
+    alone = one(theta, SEEDS, gradient=every)
+    with shared_by_workers([one], 2) as (shared,):
+        together = shared(theta, SEEDS, gradient=every)
+    assert torch.equal(together.loss, alone.loss)
+    assert torch.equal(together.gradient, alone.gradient)
+
+
 @pytest.mark.slow
 def test_workers_change_no_bit():
     """Two populations that differ in their images alone: neither may take the other's place."""

@@ -18,12 +18,14 @@ from rulesearch.kernels.fused.layout import ROW_BLOCK, SIZE, WIDTH
 from rulesearch.kernels.fused.steps import clear, compiled
 from rulesearch.kernels.fused.vectors import (
     BYTES,
+    add,
     fma,
     intrinsic,
     load,
     pointer,
     splat,
     store,
+    store_totals,
     total,
     zero,
 )
@@ -76,11 +78,11 @@ def take(s, t, at, l, order, row, rows, first, dots, gathers):
             u = load(u2, j)
             a20, a21, a22, a23 = fma(x0, u, a20), fma(x1, u, a21), fma(x2, u, a22), fma(x3, u, a23)
         o = operand(s, t, l, t[at_i + 1])
-        o[k0], o[k1], o[k2], o[k3] = total(a00), total(a01), total(a02), total(a03)
+        store_totals(o, k0, k1, k2, k3, a00, a01, a02, a03)
         o = operand(s, t, l, t[at_i + 3])
-        o[k0], o[k1], o[k2], o[k3] = total(a10), total(a11), total(a12), total(a13)
+        store_totals(o, k0, k1, k2, k3, a10, a11, a12, a13)
         o = operand(s, t, l, t[at_i + 5])
-        o[k0], o[k1], o[k2], o[k3] = total(a20), total(a21), total(a22), total(a23)
+        store_totals(o, k0, k1, k2, k3, a20, a21, a22, a23)
     for i in range(first + dots, first + dots + gathers, 3):
         at_i = listed + 2 * i
         p = operand(s, t, l, t[at_i])
@@ -110,9 +112,18 @@ def pair_up(s, t, at, l):
         i = t[PAIRS] + 4 * pair
         left, right = operand(s, t, l, t[i]), operand(s, t, l, t[i + 1])
         length = at[l + 1, WIDTH] if t[i + 3] else at[l, SIZE]
-        inner = zero(left)
-        for j in range(0, length, lanes):
-            inner = fma(load(left, j), load(right, j), inner)
+        a, b, c, d = zero(left), zero(left), zero(left), zero(left)
+        j = 0
+        while j + 3 * lanes < length:  # four sums at once: each waits for its last addition
+            a = fma(load(left, j), load(right, j), a)
+            b = fma(load(left, j + lanes), load(right, j + lanes), b)
+            c = fma(load(left, j + 2 * lanes), load(right, j + 2 * lanes), c)
+            d = fma(load(left, j + 3 * lanes), load(right, j + 3 * lanes), d)
+            j += 4 * lanes
+        while j < length:
+            a = fma(load(left, j), load(right, j), a)
+            j += lanes
+        inner = add(add(a, b), add(c, d))
         gradient[pair] += operand(s, t, l, t[i + 2])[0] * total(inner)
 
 

@@ -235,3 +235,36 @@ def total(typingctx, a):
         return a.call(builder, "vector.reduce.fadd", scalar, operands, fastmath=("reassoc",))
 
     return a.element(a), codegen
+
+
+@intrinsic
+def store_totals(typingctx, target, k0, k1, k2, k3, a, b, c, d):
+    """target[k0] to target[k3] become the sums of the lanes of a to d: trees that share steps."""
+
+    def codegen(context, builder, signature, arguments):
+        start, *places = arguments[:5]
+        n = a.llvm.count
+
+        def chosen(x, y, lanes):
+            wide = ir.VectorType(ir.IntType(32), n)
+            return builder.shuffle_vector(x, y, ir.Constant(wide, lanes))
+
+        def folded(pair, size):
+            """Sums of neighbouring parts of so many lanes, those of the first vector before."""
+            x, y = pair
+            every = range(0, 2 * n, 2 * size)
+            left = [i + j for i in every for j in range(size)]
+            return builder.fadd(chosen(x, y, left), chosen(x, y, [i + size for i in left]))
+
+        halves = folded(arguments[5:7], n // 2), folded(arguments[7:9], n // 2)
+        size = n // 4
+        sums = folded(halves, size)
+        while size > 1:
+            size //= 2
+            sums = builder.fadd(sums, chosen(sums, sums, [i ^ size for i in range(n)]))
+        for i, place in enumerate(places):
+            value = builder.extract_element(sums, ir.Constant(ir.IntType(32), i * n // 4))
+            builder.store(value, builder.gep(start, [place]))
+        return context.get_dummy_value()
+
+    return types.void(target, k0, k1, k2, k3, a, b, c, d), codegen
