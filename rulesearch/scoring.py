@@ -20,7 +20,7 @@ def scored(
     loss: Float[Tensor, " lifetimes"],
     accuracy: Float[Tensor, " lifetimes"],
     initial_loss: Float[Tensor, " lifetimes"],
-    outputs: int,
+    outputs: int | None,
 ) -> tuple[Float[Tensor, " lifetimes"], Float[Tensor, " lifetimes"]]:
     """Loss and accuracy with what diverged in its place; all finite.
 
@@ -33,7 +33,9 @@ def scored(
         loss: query loss after training, as it came out.
         accuracy: query accuracy, likewise.
         initial_loss: query loss before training.
-        outputs: units of the output layer, which fix what chance is.
+        outputs: units of the output layer, which fix what chance is; None where lifetimes are of
+            several networks, and those that diverged say what they count as by their initial loss
+            and accuracy (`rulesearch.mixture`).
 
     Example:
         >>> loss, initial = torch.tensor([0.5, 9.0, torch.inf]), torch.tensor([5.0, 5.0, 1.0])
@@ -41,6 +43,8 @@ def scored(
         (tensor([0.5000, 5.0000, 2.3026]), tensor([0.9000, 0.1000, 0.1000]))
     """
     bad = diverged(loss, initial_loss)
+    if outputs is None:
+        return torch.where(bad, initial_loss, loss), accuracy
     chance = torch.full_like(loss, math.log(outputs))
     worst = torch.where(initial_loss > chance, initial_loss, chance)  # chance where it is NaN
     worst = torch.where(worst.isfinite(), worst, chance)

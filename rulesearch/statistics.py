@@ -93,7 +93,7 @@ def measure(
     population: Population,
     theta: Sequence[float],
     seeds: Sequence[int],
-    outputs: int,
+    outputs: int | None,
     *,
     batch: int = 16,
 ) -> Outcomes:
@@ -103,7 +103,7 @@ def measure(
         population: what the coefficients do.
         theta: raw coefficients, [terms].
         seeds: one a lifetime; the same seeds make two rules comparable task by task.
-        outputs: units of the output layer, which fix what chance is.
+        outputs: units of the output layer, which fix what chance is; see `scored`.
         batch: lifetimes handed over at once, which bounds the memory.
     """
     coefficients = torch.tensor(tuple(theta), dtype=torch.float64)

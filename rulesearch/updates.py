@@ -16,6 +16,7 @@ from torch import Tensor
 
 from rulesearch.data import draw_tasks
 from rulesearch.lifetime import run_lifetimes
+from rulesearch.mixture import Mixture, Worlds, worlds_of
 from rulesearch.population import Population
 
 
@@ -95,7 +96,7 @@ def _exact(values: Tensor) -> Tensor:
 
 
 def norms(
-    population: Population,
+    population: Worlds,
     seeds: Sequence[int],
     theta: Sequence[float] | None = None,
     points: Sequence[int] = (0,),
@@ -103,22 +104,30 @@ def norms(
     """Mean Frobenius norm of each term along lifetimes, summed over layers, [terms].
 
     Args:
-        population: of the networks.
-        seeds: one integer a lifetime.
+        population: of the networks; of several worlds the mean is taken.
+        seeds: one integer a lifetime, in each world.
         theta: raw coefficients of the rule that they learn by, [terms]; None for no rule.
         points: numbers of steps after which the next step's update is looked at, ascending from 0.
     """
-    rule = (0.0,) * len(population.pool) if theta is None else tuple(theta)
-    total = torch.zeros(len(population.pool), dtype=torch.float64)
-    for stand in stands(population, torch.tensor(rule, dtype=torch.float64), seeds, points):
-        for term in range(len(population.pool)):
+    terms, worlds = len(population.names), worlds_of(population)
+    rule = torch.tensor([0.0] * terms if theta is None else theta, dtype=torch.float64)
+    total = torch.zeros(terms, dtype=torch.float64)
+    for stand in _in_all(worlds, rule, seeds, points):
+        for term in range(terms):
             sizes = [torch.linalg.matrix_norm(change) for change in stand.update(term)]
             total[term] += torch.stack(sizes).sum(0).mean()
-    return tuple((total / len(points)).tolist())
+    return tuple((total / (len(points) * len(worlds))).tolist())
+
+
+def _in_all(
+    worlds: Sequence[Population], theta: Tensor, seeds: Sequence[int], points: Sequence[int]
+) -> Iterator[Stand]:
+    """The stands of each world, one world after the other."""
+    return itertools.chain.from_iterable(stands(world, theta, seeds, points) for world in worlds)
 
 
 def overlaps(
-    population: Population, theta: Sequence[float], seeds: Sequence[int], points: Sequence[int]
+    population: Worlds, theta: Sequence[float], seeds: Sequence[int], points: Sequence[int]
 ) -> tuple[tuple[float, ...], ...]:
     """Inner products of the updates of every two terms along the lifetimes of a rule.
 
@@ -127,27 +136,27 @@ def overlaps(
     Args:
         population: of the networks.
         theta: raw coefficients of the rule, [terms].
-        seeds: one integer a lifetime.
+        seeds: one integer a lifetime, in each world.
         points: numbers of steps after which updates are looked at, ascending from 0.
 
     Returns:
-        [terms, terms]: the sum over all synapses, its mean over lifetimes and points. Where a
-        term's update is not finite its products are zero.
+        [terms, terms]: the sum over all synapses, its mean over lifetimes, points and worlds.
+        Where a term's update is not finite its products are zero.
     """
-    terms = len(population.pool)
+    terms, worlds = len(population.names), worlds_of(population)
     total = torch.zeros(terms, terms, dtype=torch.float64)
-    for stand in stands(population, torch.tensor(theta, dtype=torch.float64), seeds, points):
+    for stand in _in_all(worlds, torch.tensor(theta, dtype=torch.float64), seeds, points):
         updates = [stand.update(term) for term in range(terms)]
         for layer in range(len(stand.weights)):
             flat = torch.stack([update[layer].flatten() for update in updates])
             flat = torch.where(flat.isfinite(), flat, 0.0)
             total += flat @ flat.T
-    mean = total / (len(seeds) * len(points))
+    mean = total / (len(seeds) * len(points) * len(worlds))
     return tuple(tuple(row) for row in mean.tolist())
 
 
 def first_failure(
-    population: Population, theta: Sequence[float], seed: int, term: int
+    population: Worlds, theta: Sequence[float], seed: int, term: int
 ) -> tuple[int, int] | None:
     """Where a term's update is not finite for the first time in the lifetime of a rule.
 
@@ -160,9 +169,10 @@ def first_failure(
     Returns:
         Layer and step, both from 1; None where it is finite throughout.
     """
-    steps = population.shape.ways * population.shape.shots
+    world = population.world_of(seed) if isinstance(population, Mixture) else population
+    steps = world.shape.ways * world.shape.shots
     rule = torch.tensor(theta, dtype=torch.float64)
-    for step, stand in enumerate(stands(population, rule, (seed,), range(steps)), start=1):
+    for step, stand in enumerate(stands(world, rule, (seed,), range(steps)), start=1):
         for layer, change in enumerate(stand.update(term), start=1):
             if not change.isfinite().all():
                 return layer, step

@@ -30,8 +30,8 @@ class Population(Protocol):
         ...
 
     @property
-    def outputs(self) -> int:
-        """Units of the output layer, which fix what chance is."""
+    def outputs(self) -> int | None:
+        """Units of the output layer, which fix what chance is; of several worlds None."""
         ...
 
     def __call__(
@@ -53,16 +53,24 @@ class Population(Protocol):
         ...
 
 
-def lifetime_seeds(seed: int, label: str, step: int, count: int) -> tuple[int, ...]:
-    """Seeds of one meta-step's lifetimes, 0 to 2**63 - 1, from these four values alone.
+def lifetime_seeds(
+    seed: int, label: str, step: int, count: int, worlds: int = 1
+) -> tuple[int, ...]:
+    """Seeds of one meta-step's lifetimes, 0 to 2**63 - 1, from these values alone.
+
+    Of several worlds they take turns: the remainder by their number is the place, and says which
+    world a lifetime belongs to (`rulesearch.mixture`). So all have as many, but for one.
 
     Example:
         >>> lifetime_seeds(0, "trial 1", 5, 2) == lifetime_seeds(0, "trial 1", 5, 3)[:2]
         True
+        >>> [seed % 3 for seed in lifetime_seeds(0, "trial 1", 5, 4, worlds=3)]
+        [0, 1, 2, 0]
     """
     name = int.from_bytes(hashlib.sha256(label.encode()).digest()[:8], "big")
     words = np.random.SeedSequence([seed, name, step]).generate_state(count, np.uint64)
-    return tuple(int(word) >> 1 for word in words)
+    seeds = [int(word) >> 1 for word in words]
+    return tuple(seed - seed % worlds + place % worlds for place, seed in enumerate(seeds))
 
 
 def rate_at(plan: FitPlan, step: int) -> float:
@@ -129,7 +137,8 @@ def _step_together(
 def _asked(plan: FitPlan, state: MetaState) -> tuple[Tensor, tuple[int, ...]]:
     """The lifetimes that a meta-step needs: raw coefficients [lifetimes, terms], and seeds."""
     draws = plan.draws or plan.label
-    seeds = lifetime_seeds(plan.seed, draws, state.step, plan.protocol.meta_batch)
+    batch = plan.protocol.meta_batch
+    seeds = lifetime_seeds(plan.seed, draws, state.step, batch, plan.worlds)
     theta = torch.tensor(_theta(plan, state), dtype=torch.float64)
     return theta.expand(len(seeds), len(theta)), seeds
 
@@ -192,7 +201,7 @@ def _after(
         observed={
             name: tuple(np.atleast_1d(_plain(lived.observed[name])[finite].mean(0)).tolist())
             for name in plan.observed_at(before.step)
-            if finite.any()
+            if finite.any() and name in lived.observed
         },
     )
     return record, replace(

@@ -30,6 +30,7 @@ class FitPlan:
         observe_every: so many meta-steps apart, from the first on: they cost time.
         draws: what the lifetimes' seeds are derived from, beside `seed`; the label where it is
             empty.
+        worlds: in which the lifetimes take turns.
     """
 
     label: str
@@ -45,6 +46,7 @@ class FitPlan:
     observe: tuple[str, ...] = ()
     observe_every: int = 1
     draws: str = ""
+    worlds: int = 1
 
     def __post_init__(self) -> None:
         if not self.support or any(self.scales[term] <= 0 for term in self.support):

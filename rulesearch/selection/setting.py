@@ -36,6 +36,7 @@ class Setting:
         effort: how much is run.
         keys: what the terms are, whatever they are called; the lifetimes of a refit hang on them.
             Empty: the names.
+        worlds: in which lifetimes take turns.
     """
 
     names: tuple[str, ...]
@@ -46,6 +47,7 @@ class Setting:
     seed: int
     effort: Effort = Effort()
     keys: tuple[str, ...] = ()
+    worlds: int = 1
 
     def __post_init__(self) -> None:
         if not len(self.names) == len(self.scales) == len(self.start):
@@ -64,6 +66,7 @@ class Setting:
             seed=self.seed,
             protocol=self.protocol,
             meta_steps=steps,
+            worlds=self.worlds,
         )
 
     def key(self, term: int) -> str:
@@ -77,7 +80,8 @@ class Setting:
 
 def common_seeds(setting: Setting) -> tuple[int, ...]:
     """The lifetimes on which all supports are compared, [common_tasks]."""
-    return lifetime_seeds(setting.seed, "common tasks", 0, setting.effort.common_tasks)
+    tasks = setting.effort.common_tasks
+    return lifetime_seeds(setting.seed, "common tasks", 0, tasks, setting.worlds)
 
 
 def trial_plan(
