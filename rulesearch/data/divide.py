@@ -30,7 +30,10 @@ class Part:
 
 
 def divide(
-    source: Source, shape: TaskShape, as_seen: Callable[[Examples], np.ndarray] = as_stored
+    source: Source,
+    shape: TaskShape,
+    as_seen: Callable[[Examples], np.ndarray] = as_stored,
+    held_out_classes: int = 0,
 ) -> tuple[tuple[Part, Part], tuple[str, ...]]:
     """The images for the search and those for the evaluation, and notes on both.
 
@@ -38,12 +41,73 @@ def divide(
         source: the data set.
         shape: of the tasks that both parts must be large enough for; see `load_data`.
         as_seen: the inputs of a split that tell images apart, see `distinct`.
+        held_out_classes: so many classes are for the evaluation alone, which has no others; with 0
+            both parts have all classes.
 
     Raises:
         RuleSearchError: tasks larger than the data.
     """
     train, test = distinct(source, as_seen)
     _refuse_sizes(source.name, train, test, shape)
+    parts, notes = _divided(train, test, shape)
+    if held_out_classes:
+        parts = _by_class(source.name, parts, shape, held_out_classes)
+    return parts, notes
+
+
+def classes_for_evaluation(
+    present: Int64[np.ndarray, " classes"], count: int
+) -> Int64[np.ndarray, " count"]:
+    """Which classes no search is to see, in ascending order.
+
+    They are the first of one fixed permutation of the classes, so fewer are among more.
+
+    Example:
+        >>> classes_for_evaluation(np.arange(10), 3).tolist()
+        [2, 4, 8]
+    """
+    # RandomState, because NumPy promises that its streams never change between versions.
+    return np.sort(np.random.RandomState(0).permutation(present)[:count])
+
+
+def _by_class(
+    name: str, parts: tuple[Part, Part], shape: TaskShape, count: int
+) -> tuple[Part, Part]:
+    """The parts, of which the second has the classes for the evaluation and the first the others.
+
+    Raises:
+        RuleSearchError: too few classes for a task on one side.
+    """
+    present = np.unique(np.concatenate([part.split.y[part.rows] for part in parts]))
+    most = len(present) - shape.ways
+    if not shape.ways <= count <= most:
+        way_out = (
+            f"give {shape.ways} to {most}"
+            if most >= shape.ways
+            else f"at most --ways {len(present) // 2} leaves enough for both"
+        )
+        raise RuleSearchError(
+            f"--held-out-classes {count}: a task has {shape.ways} classes, others for the "
+            f"evaluation than for the search, and {name} has {len(present)}; {way_out}"
+        )
+    apart = classes_for_evaluation(present, count)
+    listed = ", ".join(map(str, apart))
+    search, aside = parts
+
+    def those(part: Part, wanted: np.ndarray, said: str) -> Part:
+        rows = part.rows[wanted]
+        return Part(part.split, rows, f"{part.which}; {len(rows):,} of them, {said} {listed}")
+
+    return (
+        those(search, ~np.isin(search.split.y[search.rows], apart), "not of the classes"),
+        those(aside, np.isin(aside.split.y[aside.rows], apart), "of the classes"),
+    )
+
+
+def _divided(
+    train: Counted, test: Counted | None, shape: TaskShape
+) -> tuple[tuple[Part, Part], tuple[str, ...]]:
+    """The parts with all classes."""
     of_split = " of the training split" if test else ""
     train_all = _described(train, of_split)
     notes = _left_out(train, of_split)

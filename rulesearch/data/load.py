@@ -28,6 +28,8 @@ class Data:
         held_out: the images for the final evaluation alone.
         scale: the values that were mapped to 0 and 1, or None where all are as they were.
         notes: what was done to the images that a reader must know, a line each.
+        held_out_classes: how many classes the search has no image of; the evaluation has no
+            others. 0: both have all.
 
     Raises:
         RuleSearchError: parts that no network serves together.
@@ -38,6 +40,7 @@ class Data:
     held_out: ImageSet
     scale: Range | None = None
     notes: tuple[str, ...] = ()
+    held_out_classes: int = 0
 
     def __post_init__(self) -> None:
         ends = [(part.x.shape[1], part.classes) for part in (self.search, self.held_out)]
@@ -78,6 +81,7 @@ def load_data(
     *,
     shape: TaskShape,
     scale: bool | Range = False,
+    held_out_classes: int = 0,
 ) -> Data:
     """Read a data set and divide it between the search and the final evaluation.
 
@@ -101,6 +105,10 @@ def load_data(
         scale: whether inputs are mapped to [0, 1] by the range of the search's images, one line
             for all; or the two values to be mapped to 0 and 1. What lies beyond them, among the
             images set aside, becomes 0 or 1.
+        held_out_classes: so many classes are kept from the search, by a fixed draw
+            (`rulesearch.data.divide.classes_for_evaluation`), and the tasks of the evaluation are
+            of these alone: what is found there holds for classes that no meta-training saw. The
+            output units stay those of all classes.
 
     Raises:
         RuleSearchError: unknown name, files missing or damaged, tasks larger than the data, or no
@@ -118,20 +126,29 @@ def load_data(
     except RuleSearchError as error:
         raise error.located(f"--dataset {name}") from error.__cause__
     if not scale:
-        (search, held_out), notes = divide(source, shape)
+        (search, held_out), notes = divide(source, shape, held_out_classes=held_out_classes)
         return Data(
             name,
             _image_set(source, search, search.split.inputs(search.rows)),
             _image_set(source, held_out, held_out.split.inputs(held_out.rows)),
             notes=notes,
+            held_out_classes=held_out_classes,
         )
-    return _load_scaled(source, shape, scale if isinstance(scale, tuple) else None)
+    given = scale if isinstance(scale, tuple) else None
+    return _load_scaled(source, shape, given, held_out_classes)
 
 
-def _load_scaled(source: Source, shape: TaskShape, given: Range | None) -> Data:
+def _load_scaled(
+    source: Source, shape: TaskShape, given: Range | None, held_out_classes: int
+) -> Data:
     """A data set mapped to [0, 1] before it is rounded to float32."""
     roughly = given or range_of(source.train.exact_inputs())
-    parts, notes = divide(source, shape, lambda split: mapped(split.exact_inputs(), roughly)[0])
+    parts, notes = divide(
+        source,
+        shape,
+        lambda split: mapped(split.exact_inputs(), roughly)[0],
+        held_out_classes,
+    )
     exact = [part.split.exact_inputs(part.rows) for part in parts]
     least, most = given or range_of(exact[0])
     scaled = [mapped(x, (least, most)) for x in exact]
@@ -145,7 +162,8 @@ def _load_scaled(source: Source, shape: TaskShape, given: Range | None) -> Data:
         if count
     ]
     notes = (*notes, "; ".join([said, *beyond]))
-    return Data(source.name, search, held_out, (float(least), float(most)), notes)
+    span = (float(least), float(most))
+    return Data(source.name, search, held_out, span, notes, held_out_classes)
 
 
 def _image_set(

@@ -21,6 +21,7 @@ _HELP = {
     "pathway": "how errors travel backward: random, symmetric, direct, sign-symmetric",
     "feedback_init": "law of the Xavier feedback: uniform, normal",
     "layers": "hidden sizes with commas; all sizes if the ends are those of the data",
+    "held_out_classes": "classes that no search sees; the final evaluation is of these alone",
     "ways": "classes of a task",
     "shots": "training examples of each class",
     "queries": "query examples of each class",

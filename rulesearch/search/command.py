@@ -57,6 +57,7 @@ def prepared(command: Command, pool: Pool, config: Config) -> Request:
             config.data_root,
             shape=config.shape,
             scale=config.scale_range or config.scale,
+            held_out_classes=config.held_out_classes,
         )
     except RuleSearchError as error:
         if not command.resume:

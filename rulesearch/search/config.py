@@ -87,6 +87,8 @@ class Config:
         pathway: how errors travel: `random`, `symmetric`, `direct`, `sign-symmetric`.
         feedback_init: law of the Xavier feedback, `uniform` or `normal`.
         layers: hidden sizes, or all sizes if the first and last are those of the data.
+        held_out_classes: so many classes are kept from the search, and the final evaluation is of
+            these alone; see `load_data`.
         ways, shots, queries: classes of a task, training and query examples of each.
         protocol: `accepted`, `robust` or `paper` (design, section 8).
         l1: strength of the penalty on the sizes of the coefficients learned.
@@ -114,6 +116,7 @@ class Config:
     pathway: PathwayName = "random"
     feedback_init: Law = "uniform"
     layers: tuple[Size, ...] = HIDDEN
+    held_out_classes: Annotated[int, Within(0, 10**6)] = 0
     ways: Size = 5
     shots: Size = 50
     queries: Size = 10

@@ -39,11 +39,16 @@ def for_data(config: Config, data: Data) -> Config:
             command line the options load the data.
     """
     faults = [*_name_faults(config, data), *_scale_faults(config, data)]
-    faults += _shape_faults(config.shape, data)
+    faults += [*_class_faults(config, data), *_shape_faults(config.shape, data)]
     if faults:
         raise RuleSearchError(*faults)
-    scaled = data.scale is not None
-    return replace(config, dataset=data.name, scale=scaled, scale_range=data.scale)
+    return replace(
+        config,
+        dataset=data.name,
+        scale=data.scale is not None,
+        scale_range=data.scale,
+        held_out_classes=data.held_out_classes,
+    )
 
 
 def premises(pool: Pool, data: Data, config: Config) -> tuple[str, ...]:
@@ -84,6 +89,15 @@ def _scale_faults(config: Config, data: Data) -> Iterator[str]:
         yield (
             f"scale_range={config.scale_range}: the data are {mapped}; load them by "
             f"load_data(..., scale={config.scale_range})"
+        )
+
+
+def _class_faults(config: Config, data: Data) -> Iterator[str]:
+    if config.held_out_classes not in (0, data.held_out_classes):
+        yield (
+            f"held_out_classes={config.held_out_classes}: the data keep {data.held_out_classes} "
+            f"from the search; load them by load_data(..., held_out_classes="
+            f"{config.held_out_classes})"
         )
 
 
