@@ -56,6 +56,7 @@ def means_of(population, *, effort, gain=0.0, start=0.01, seed=0, keys=()):
         descend=lambda plan: descend(population, plan),
         measure=lambda label, theta, seeds: measure(population, theta, seeds, population.outputs),
         differentiate=differentiate,
+        covering=lambda means, terms: means,
         tests=lifetime_seeds(seed, "tries", 0, effort.ranking_tasks),
         common=lifetime_seeds(seed, "common", 0, effort.common_tasks),
     )

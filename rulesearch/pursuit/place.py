@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -53,6 +53,8 @@ class Means:
         descend: carries descents out.
         measure: runs lifetimes forward.
         differentiate: by all terms, those at zero too.
+        covering: the same means with kernels that cover these terms, so that one serves every rule
+            that has no others: compiling takes seconds.
         tests: seeds of the lifetimes on which terms are tried without.
         common: seeds of those on which rules are compared.
     """
@@ -64,6 +66,7 @@ class Means:
     descend: Descend
     measure: Measure
     differentiate: Differentiate
+    covering: Callable[[Means, tuple[int, ...]], Means]
     tests: tuple[int, ...]
     common: tuple[int, ...]
 
@@ -71,7 +74,7 @@ class Means:
         """Raw coefficients, [terms]."""
         return tuple(s * x for s, x in zip(self.setting.scales, phi, strict=True))
 
-    def in_order(self, terms: Sequence[int]) -> tuple[int, ...]:
+    def in_order(self, terms: Iterable[int]) -> tuple[int, ...]:
         """Terms in the order of their keys, which does not hang on the pool's."""
         return tuple(sorted(terms, key=self.setting.key))
 

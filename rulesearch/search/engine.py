@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 from rulesearch.lifetime.modes import plain
 from rulesearch.meta import Accepted, lifetime_seeds
 from rulesearch.population import shared_by_workers
+from rulesearch.pursuit.course import ROOM
 from rulesearch.result import Result
 from rulesearch.search import compared
 from rulesearch.search.compiling import compile_now, compiled_meanwhile
@@ -32,8 +34,7 @@ def carry_out(request: Request, stages: Stages) -> Result:
     with shared_by_workers(populations, config.workers) as (main, final, *others):
         rivals = compared.shared(rivals, others)
         terms = [term for term, scale in enumerate(request.setting.scales) if scale]
-        # One kernel for the whole course, whichever coefficients come to be zero on its way.
-        main = replace(main, compile_for=tuple(terms))
+        main = replace(main, compile_for=_covered_at_first(request, terms))
         with compiled_meanwhile(stages, main, terms) as beside:
             rates = compared.best_rates(request, beside, rivals)
         compile_now(request, stages, main, terms)
@@ -42,6 +43,8 @@ def carry_out(request: Request, stages: Stages) -> Result:
         seeds = lifetime_seeds(
             config.seed, "evaluation", 0, request.setting.effort.evaluation_tasks
         )
+        ranked = {name for each in found.hall for name in each.support}
+        final = replace(final, compile_for=tuple(map(pool.names.index, sorted(ranked))))
         measured = stages.measurer(final)
         outcomes = {
             "rule": measured("evaluation/rule", found.theta, seeds),
@@ -54,3 +57,13 @@ def carry_out(request: Request, stages: Stages) -> Result:
     }
     found = replace(found, hall=hall)
     return result_of(request, found, evaluation, time.monotonic() - began)
+
+
+def _covered_at_first(request: Request, terms: Sequence[int]) -> tuple[int, ...]:
+    """The terms that kernels cover: one serves the whole course, whatever comes to be zero on it.
+
+    Of a large pool few terms are ever in use, and a course begins with the reference alone.
+    """
+    if isinstance(request.setting.protocol, Accepted) and len(terms) > ROOM:
+        return (request.setting.reference,)
+    return tuple(terms)

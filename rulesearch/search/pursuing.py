@@ -41,11 +41,19 @@ def by_pursuit(
     assert isinstance(protocol, Accepted)
     assert config.trials is not None  # resolved
     usable = tuple(term for term, scale in enumerate(request.setting.scales) if scale)
-    # One kernel serves every rule: compiling takes seconds, terms without a coefficient little.
-    main = replace(main, compile_for=usable)
     reference = best_reference(request, stages, main, alignment)
     start = reference or best_start(request, stages, main)
     setting = _in_units(request, stages, main, start)
+
+    def covering(means: Means, terms: tuple[int, ...]) -> Means:
+        population = replace(main, compile_for=tuple(sorted(terms)))
+        return replace(
+            means,
+            descend=stages.descender(population),
+            measure=stages.measurer(population),
+            differentiate=stages.differentiator(population, setting.seed, SCREENING_TASKS),
+        )
+
     phi = tuple(x / s if s else 0.0 for x, s in zip(start.theta, setting.scales, strict=True))
     effort = setting.effort
     means = Means(
@@ -56,6 +64,7 @@ def by_pursuit(
         descend=stages.descender(main),
         measure=stages.measurer(main),
         differentiate=stages.differentiator(main, setting.seed, SCREENING_TASKS),
+        covering=covering,
         tests=lifetime_seeds(setting.seed, "tries", 0, effort.ranking_tasks),
         common=common_seeds(setting),
     )
@@ -67,7 +76,7 @@ def by_pursuit(
         parsimony=config.parsimony,
         against_reference=reference is not None,
     )
-    found = pursue(means, aims, begin, [t for t, scale in enumerate(setting.scales) if scale])
+    found = pursue(means, aims, begin, usable)
     starts = [start for each in found.rounds for start in each.starts]
     departures = [departure for each in found.rounds for departure in each.departures]
     lost = [each for start in starts for each in start.lost]
