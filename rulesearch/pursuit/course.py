@@ -172,7 +172,7 @@ def _tests(
 ) -> tuple[Tested, ...]:
     """The most promising of the other terms, tested, each round at half the level of the last."""
     gradients = means.differentiate(f"{label}/screening", means.theta(place.phi))
-    found = promises(place, others, np.array(gradients) * np.array(means.setting.scales))
+    found = promises(place, others, np.array(gradients, dtype=np.float64) * means.setting.scales)
     means = means.covering(means, means.in_order([*place.support, *(each.term for each in found)]))
     return tuple(judge(means, label, place, found, LEVEL / 2 ** (number + 1)))
 

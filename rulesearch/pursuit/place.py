@@ -16,9 +16,9 @@ from rulesearch.statistics import Outcomes
 Descend = Callable[[Descent], Descended]
 """Carries a descent out; see `rulesearch.meta.descent.descend`."""
 
-Differentiate = Callable[[str, tuple[float, ...]], Sequence[Sequence[float]]]
+Differentiate = Callable[[str, tuple[float, ...]], Sequence[Sequence[float | None]]]
 """Derivatives of each lifetime's loss by all coefficients, raw, along lifetimes of its own: label,
-raw coefficients [terms] -> [lifetimes, terms]."""
+raw coefficients [terms] -> [lifetimes, terms]; None where one is not finite."""
 
 #: What is added to the diagonal of a second moment, as a share of its mean, before it is inverted.
 RIDGE = 1e-3

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rulesearch.locality import classify
-from rulesearch.meta import Accepted, Descended, lifetime_seeds, units
+from rulesearch.meta import Accepted, Descended, lifetime_seeds, units_by_effect
+from rulesearch.notation.vocabulary import named
 from rulesearch.population import Population
 from rulesearch.pursuit import Aims, Departure, Means, Place, Pursuit, Ranked, pursue
+from rulesearch.pursuit.place import Differentiate
 from rulesearch.result import EliminationRecord, HallRecord, TrialRecord
 from rulesearch.search.failing import fails_of
 from rulesearch.search.record import Found
@@ -17,10 +19,6 @@ from rulesearch.search.request import Request
 from rulesearch.search.stages import Stages
 from rulesearch.selection import Rate, Setting, common_seeds
 
-#: Lifetimes of the reference along which the size of every term is measured,
-UNIT_TASKS = 4
-#: and points of each at which it is.
-UNIT_POINTS = 8
 #: Lifetimes along which candidates are differentiated.
 SCREENING_TASKS = 64
 
@@ -40,10 +38,10 @@ def by_pursuit(
     config, protocol = request.config, request.setting.protocol
     assert isinstance(protocol, Accepted)
     assert config.trials is not None  # resolved
-    usable = tuple(term for term, scale in enumerate(request.setting.scales) if scale)
     reference = best_reference(request, stages, main, alignment)
     start = reference or best_start(request, stages, main)
-    setting = _in_units(request, stages, main, start)
+    differentiate = stages.differentiator(main, request.setting.seed, SCREENING_TASKS)
+    setting, left_out = _in_units(request, differentiate, start)
 
     def covering(means: Means, terms: tuple[int, ...]) -> Means:
         population = replace(main, compile_for=tuple(sorted(terms)))
@@ -63,7 +61,7 @@ def by_pursuit(
         gain=0.0,
         descend=stages.descender(main),
         measure=stages.measurer(main),
-        differentiate=stages.differentiator(main, setting.seed, SCREENING_TASKS),
+        differentiate=differentiate,
         covering=covering,
         tests=lifetime_seeds(setting.seed, "tries", 0, effort.ranking_tasks),
         common=common_seeds(setting),
@@ -76,7 +74,7 @@ def by_pursuit(
         parsimony=config.parsimony,
         against_reference=reference is not None,
     )
-    found = pursue(means, aims, begin, usable)
+    found = pursue(means, aims, begin, [t for t, scale in enumerate(setting.scales) if scale])
     starts = [start for each in found.rounds for start in each.starts]
     departures = [departure for each in found.rounds for departure in each.departures]
     lost = [each for start in starts for each in start.lost]
@@ -92,7 +90,7 @@ def by_pursuit(
         elimination=tuple(_elimination_record(setting, found, each) for each in departures),
         hall=tuple(_hall_record(request, means, found, ranked) for ranked in found.hall),
         fails=fails_of(request, stages, main, lost),
-        messages=(found.message,),
+        messages=(*left_out, found.message),
     )
 
 
@@ -101,21 +99,24 @@ def pool_order(setting: Setting, support: Sequence[int]) -> tuple[str, ...]:
     return setting.tell(sorted(support))
 
 
-def _in_units(request: Request, stages: Stages, main: Population, start: Rate) -> Setting:
-    """The setting with units from where learning happens: along lifetimes of the reference."""
-    pool, setting, protocol = request.pool, request.setting, request.setting.protocol
-    steps = main.shape.ways * main.shape.shots
-    points = range(0, steps, -(-steps // UNIT_POINTS))
-    seeds = lifetime_seeds(setting.seed, "units along", 0, UNIT_TASKS)
-    measured = stages.sizer(main, seeds, points)("units", start.theta)
-    factors = [float(term.factor) for term in pool]
-    assert request.config.largest_scale is not None
-    scales, _ = units(
-        measured, setting.reference, pool.names, request.config.largest_scale, factors
-    )
-    # Zero at the first step is not zero for good, but what was left out then stays so.
+def _in_units(
+    request: Request, differentiate: Differentiate, start: Rate
+) -> tuple[Setting, tuple[str, ...]]:
+    """The setting with units from where learning happens, and what is said of terms left out."""
+    setting = request.setting
+    scales = units_by_effect(differentiate("units", start.theta), setting.reference)
+    # What `prepare` has left out stays so.
     scales = tuple(s if old else 0.0 for s, old in zip(scales, setting.scales, strict=True))
-    return replace(setting, scales=scales, protocol=protocol)
+    gone = [
+        name
+        for name, new, old in zip(setting.names, scales, setting.scales, strict=True)
+        if old and not new
+    ]
+    said = (
+        f"left out, as their derivative is zero or not finite along lifetimes of "
+        f"{setting.names[setting.reference]}: {named(gone)}",
+    )
+    return replace(setting, scales=scales), said if gone else ()
 
 
 def _trial_record(setting: Setting, start: Descended) -> TrialRecord:

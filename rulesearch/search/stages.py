@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -22,6 +23,7 @@ from rulesearch.meta import (
 )
 from rulesearch.population import Population
 from rulesearch.pursuit.place import Descend, Differentiate
+from rulesearch.records.plain import Number
 from rulesearch.report import history_row
 from rulesearch.runs.kept import (
     HistoryRow,
@@ -34,7 +36,7 @@ from rulesearch.runs.kept import (
 )
 from rulesearch.selection import FitFunction, Measure, Overlaps
 from rulesearch.statistics import Outcomes, measure
-from rulesearch.updates import norms, overlaps
+from rulesearch.updates import overlaps
 
 #: Points of a lifetime at which the updates of terms are compared.
 OVERLAP_POINTS = 8
@@ -47,8 +49,7 @@ Kind = TypeVar("Kind")
 Row = tuple[float, ...]
 Matrix = tuple[Row, ...]
 
-Sizes = Callable[[str, tuple[float, ...]], tuple[float, ...]]
-"""How large each term's update is along lifetimes of a rule: label, raw coefficients [terms]."""
+Slopes = tuple[tuple[Number, ...], ...]
 
 OnStep = Callable[[StepRecord], None]
 
@@ -131,40 +132,26 @@ class Stages:
         return run_overlaps
 
     def differentiator(self, population: Population, seed: int, tasks: int) -> Differentiate:
-        """Derivatives by all terms of a population's pool, kept; 0 where one is not finite."""
+        """Derivatives by all terms of a population's pool, kept; None where one is not finite."""
         terms = range(len(population.names))
 
-        def run_derivatives(label: str, theta: tuple[float, ...]) -> Matrix:
-            done = self._done(label, Matrix)
+        def run_derivatives(label: str, theta: tuple[float, ...]) -> Slopes:
+            done = self._done(label, Slopes)
             if done is None:
                 self.on_stage(label)
                 rule = torch.tensor(theta, dtype=torch.float64)
                 seeds = lifetime_seeds(seed, label, 0, tasks)
-                rows: list[Row] = []
+                rows: list[tuple[Number, ...]] = []
                 for first in range(0, tasks, BATCH):
                     lived = population(rule, seeds[first : first + BATCH], gradient=terms)
                     assert lived.gradient is not None
-                    slopes = lived.gradient.to(torch.float64)
-                    slopes = torch.where(slopes.isfinite(), slopes, 0.0)
-                    rows += [tuple(row) for row in slopes.tolist()]
+                    slopes = lived.gradient.to(torch.float64).tolist()
+                    rows += [tuple(map(_or_none, row)) for row in slopes]
                 done = tuple(rows)
                 self._keep(label, done)
             return done
 
         return run_derivatives
-
-    def sizer(self, population: Population, seeds: tuple[int, ...], points: range) -> Sizes:
-        """`norms` along lifetimes of a population, kept."""
-
-        def run_norms(label: str, theta: tuple[float, ...]) -> tuple[float, ...]:
-            done = self._done(label, Row)
-            if done is None:
-                self.on_stage(label)
-                done = norms(population, seeds, theta, points)
-                self._keep(label, done)
-            return done
-
-        return run_norms
 
     def _done(self, label: str, kind: type[Kind]) -> Kind | None:
         self.order.setdefault(label, len(self.order))
@@ -198,6 +185,10 @@ class Stages:
                 order = self.order[record.label]
                 write_checkpoint(self.run, record.label, reached, rows, order)
         self.on_step(record)
+
+
+def _or_none(value: float) -> Number:
+    return value if math.isfinite(value) else None
 
 
 def _together(labels: Sequence[str]) -> str:
