@@ -140,12 +140,12 @@ def pursue(means: Means, aims: Aims, reference: Place, terms: Sequence[int]) -> 
             means.descend(_start(means, aims, label, place.phi, support, start))
             for start in range(aims.starts if number == 0 else 1)
         ]
-        gone, found = _thinned(means, label, starts, alone, rival)
-        entries += found
+        found = _thinned(means, label, starts, alone, rival)
+        entries += [*found.starts, *found.path, *found.others]
         best = min(entries, key=lambda entry: entry.loss)
         means = replace(means, gain=max(0.0, gain_of(best, rival).mean))
         rounds.append(
-            Round(tests, tuple(starts), _departures(gone, found[len(starts) :], best, means.gain))
+            Round(tests, tuple(starts), _departures(found.gone, found.path, best, means.gain))
         )
         if gain_of(best, before).interval[1] <= means.protocol.worth * means.gain:
             break
@@ -199,29 +199,47 @@ def _start(
     )
 
 
+@dataclass(frozen=True)
+class _Thinned:
+    """What a course of departures left behind.
+
+    Attributes:
+        starts: entries of the descents of all terms together.
+        gone: what left each time,
+        path: and what was left then.
+        others: what would have been left without another term.
+    """
+
+    starts: tuple[Entry, ...]
+    gone: tuple[tuple[int, ...], ...]
+    path: tuple[Entry, ...]
+    others: tuple[Entry, ...]
+
+
 def _thinned(
     means: Means, label: str, starts: Sequence[Descended], alone: Entry, rival: Entry | None
-) -> tuple[list[tuple[int, ...]], list[Entry]]:
-    """The entries that starts lead to, then those with fewer and fewer terms of the best of them.
+) -> _Thinned:
+    """The entries that starts lead to, then those with fewer and fewer terms of the best of them."""
 
-    Returns:
-        What left each time, and all entries: those of the starts first.
-    """
-    found = []
+    def entry(what: str, place: Place) -> Entry:
+        return Entry(place, means.compared(f"{label}common/{what}", place))
+
+    begun = []
     for number, start in enumerate(starts):
         place = Place(start.support, start.phi, start.second, start.size)
-        if not place.support:
-            place = alone.place
-        found.append(Entry(place, means.compared(f"{label}common/start {number}", place)))
-    first = min(found, key=lambda entry: entry.loss)
+        begun.append(entry(f"start {number}", place if place.support else alone.place))
+    first = min(begun, key=lambda entry: entry.loss)
     means = replace(means, gain=max(means.gain, gain_of(first, rival).mean))
-    gone = []
-    effort = means.setting.effort
-    for left in leave(means, f"{label}leaving", first.place, alone.place, effort.refit_steps):
-        terms = f"{label}common/{len(left.place.support)} terms"
+    gone, path, others = [], [], []
+    steps = means.setting.effort.refit_steps
+    for left in leave(means, f"{label}leaving", first.place, alone.place, steps):
+        terms = f"{len(left.place.support)} terms"
         gone.append(left.gone)
-        found.append(Entry(left.place, means.compared(terms, left.place)))
-    return gone, found
+        path.append(entry(terms, left.place))
+        others += [
+            entry(f"{terms}, other {number}", place) for number, place in enumerate(left.others)
+        ]
+    return _Thinned(tuple(begun), tuple(gone), tuple(path), tuple(others))
 
 
 def _departures(

@@ -1,4 +1,10 @@
-"""Terms leave: from many to one, with the best rule of each size on the way."""
+"""Terms leave: from many to one, with the best rule of each size on the way.
+
+The others take over the work of a term that leaves, and take a few steps. While terms are many,
+those of least salience leave together, as long as that costs little. Where few are left each counts:
+what a rule costs before its steps says too little of what it costs after them, so the best two ways
+to do without a term both take their steps before one of them is chosen.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +14,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from rulesearch.pursuit.place import Means, Place, plainly_without, saliences, without
-from rulesearch.statistics import Outcomes, compare
+from rulesearch.statistics import compare
 
-#: Rules of at most so many terms are what is wanted: they take up to `FINE` times as many steps.
-FEW, FINE = 6, 3
 #: Above so many terms a third of them is tried to leave at once.
 MANY = 8
-#: Share of the gain that a group may cost before the refit.
+#: Share of the gain that a group may cost before its steps.
 CHEAP = 0.03
-#: Single terms tried without, those of least salience.
-CANDIDATES = 4
+#: Single terms tried without, those of least salience,
+CANDIDATES = 5
+#: and of these, the ones that take their steps before one is chosen.
+RIVALS = 2
+#: Rules of at most so many terms are what is wanted: the one chosen goes on so many times as far.
+FEW, FINE = 6, 2
 
 
 @dataclass(frozen=True)
@@ -27,61 +35,87 @@ class Left:
     Attributes:
         gone: their indices.
         place: what is left, after its accepted steps.
-        cost: nats on the lifetimes of tries, before those steps.
+        others: what would have been left without another term, after as many steps at first.
     """
 
     gone: tuple[int, ...]
     place: Place
-    cost: float
+    others: tuple[Place, ...] = ()
 
 
-def leave(
-    means: Means, label: str, place: Place, reference: Place | None, steps: int
-) -> Iterator[Left]:
-    """Let terms leave until one is left; each time the others take over and take a few steps."""
-    safe = None if reference is None else means.tried(f"{label}/reference", reference)
+@dataclass(frozen=True)
+class _Way:
+    """A way to do without some terms: which, what is left, and its loss on the tries' lifetimes."""
+
+    gone: tuple[int, ...]
+    place: Place
+    loss: float
+
+
+def leave(means: Means, label: str, place: Place, reference: Place, steps: int) -> Iterator[Left]:
+    """Let terms leave until one is left.
+
+    Args:
+        means: what is worked with.
+        label: of this course of departures.
+        place: the rule with all terms.
+        reference: a rule that learns for certain, from which others begin anew where what left had
+            held the network.
+        steps: of each rule at most.
+    """
+    safe = means.tried(f"{label}/reference", reference).mean_loss
     while len(place.support) > 1:
         here = f"{label}/{len(place.support)} terms"
-        now = means.tried(f"{here}, tried", place)
-        gone, start, cost, outcomes = _cheapest(means, here, place, now)
-        if (
-            safe is not None
-            and reference is not None
-            and set(reference.support) <= set(start.support)
-            and safe.mean_loss < outcomes.mean_loss
-        ):
-            # What left had held the network: the others begin anew where it learns for certain.
-            start = Place(start.support, reference.phi, start.second)
-        place = means.better(
-            f"{label}/{len(start.support)} terms",
-            start,
-            steps if len(start.support) > FEW else FINE * steps,
-        )
-        if not place.support:
+        ways = [_safer(way, reference, safe) for way in _ways(means, here, place)]
+        few = len(place.support) - 1 <= FEW
+        reached = []
+        for number, way in enumerate(ways):
+            left = f"{label}/{len(way.place.support)} terms" + f", way {number}" * (len(ways) > 1)
+            better = means.better(left, way.place, steps)
+            if better.support:
+                loss = means.tried(f"{left}, tried", better).mean_loss if len(ways) > 1 else 0.0
+                reached.append(_Way(way.gone, better, loss))
+        if not reached:
             return
-        yield Left(gone, place, cost)
+        best, *others = sorted(reached, key=lambda way: way.loss)
+        place = best.place
+        if few:
+            on = f"{label}/{len(place.support)} terms, on"
+            place = means.better(on, place, FINE * steps)
+        yield Left(best.gone, place, tuple(way.place for way in others))
 
 
-def _cheapest(
-    means: Means, here: str, place: Place, now: Outcomes
-) -> tuple[tuple[int, ...], Place, float, Outcomes]:
+def _safer(way: _Way, reference: Place, safe: float) -> _Way:
+    """The way, or one that begins at the reference where that is better and has its terms."""
+    place = way.place
+    if safe < way.loss and set(reference.support) <= set(place.support):
+        return _Way(way.gone, Place(place.support, reference.phi, place.second), safe)
+    return way
+
+
+def _ways(means: Means, here: str, place: Place) -> list[_Way]:
+    """The cheapest group that may leave, or the cheapest single terms."""
     order = [place.support[i] for i in np.argsort(saliences(place), kind="stable")]
+    now = means.tried(f"{here}, tried", place)
     group = len(order) // 3 if len(order) > MANY else 1
     while group > 1:
-        gone = tuple(order[:group])
-        start = without(place, gone)
-        outcomes = means.tried(f"{here}/without {group}", start)
-        cost = compare(outcomes, now).mean
-        if cost < CHEAP * means.gain:
-            return gone, start, cost, outcomes
+        gone, left = tuple(order[:group]), without(place, order[:group])
+        outcomes = means.tried(f"{here}/without {group}", left)
+        if compare(outcomes, now).mean < CHEAP * means.gain:
+            return [_Way(gone, left, outcomes.mean_loss)]
         group //= 2
-    tries = []
-    for term in order[:CANDIDATES]:
-        name = means.setting.names[term]
-        for how, start in (
+    ways = [_without(means, here, place, term) for term in order[:CANDIDATES]]
+    return sorted(ways, key=lambda way: way.loss)[: RIVALS if len(order) <= MANY + 1 else 1]
+
+
+def _without(means: Means, here: str, place: Place, term: int) -> _Way:
+    """Without one term: the others take over its work, or stay as they are where that is better."""
+    name = means.setting.names[term]
+    ways = [
+        _Way((term,), left, means.tried(f"{here}/without {name}{how}", left).mean_loss)
+        for how, left in (
             ("", without(place, [term])),
             (" plainly", plainly_without(place, [term])),
-        ):
-            outcomes = means.tried(f"{here}/without {name}{how}", start)
-            tries.append(((term,), start, compare(outcomes, now).mean, outcomes))
-    return min(tries, key=lambda each: each[2])
+        )
+    ]
+    return min(ways, key=lambda way: way.loss)
