@@ -15,8 +15,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rulesearch.data import draw_tasks
+from rulesearch.kernels import Batch
+from rulesearch.kernels.einsum import build
+from rulesearch.kernels.einsum.sizes import update_sizes
 from rulesearch.lifetime import run_lifetimes
+from rulesearch.lowering import lower_terms
 from rulesearch.mixture import Mixture, Worlds, worlds_of
+from rulesearch.pathways import pathway
 from rulesearch.population import Population
 
 
@@ -35,6 +40,19 @@ class Stand:
     weights: list[Float[Tensor, "lifetimes _post _pre"]]
     feedback: list[Tensor] | str
     example: tuple[Tensor, Tensor]
+
+    def sizes(self) -> Float[Tensor, "lifetimes terms"]:
+        """Frobenius norm of the update of each term, summed over the layers that it acts in."""
+        pool, depth = self.population.pool, len(self.weights)
+        plan = lower_terms(pool.distinct)
+        kernel = build(plan, self.population.sizes, pathway(self.population.pathway, depth))
+        (x, labels), lifetimes = self.example, len(self.weights[0])
+        nothing = torch.zeros(lifetimes, depth, len(pool.distinct), dtype=torch.float64)
+        feedback = None if isinstance(self.feedback, str) else self.feedback
+        batch = Batch(nothing, self.weights, feedback, x, labels, x, labels)
+        found = update_sizes(kernel, batch)[:, :, list(pool.places)]
+        # Where a term does not act, what its expression is there counts for nothing.
+        return torch.where(torch.tensor(pool.mask(depth)), found, 0.0).sum(1)
 
     def update(self, term: int) -> list[Float[Tensor, "lifetimes _post _pre"]]:
         """The update of a term, by its index, list over layers; zero where it does not act."""
@@ -101,7 +119,7 @@ def norms(
     theta: Sequence[float] | None = None,
     points: Sequence[int] = (0,),
 ) -> tuple[float, ...]:
-    """Mean Frobenius norm of each term along lifetimes, summed over layers, [terms].
+    """Mean Frobenius norm of each term's update along lifetimes, summed over layers, [terms].
 
     Args:
         population: of the networks; of several worlds the mean is taken.
@@ -113,9 +131,7 @@ def norms(
     rule = torch.tensor([0.0] * terms if theta is None else theta, dtype=torch.float64)
     total = torch.zeros(terms, dtype=torch.float64)
     for stand in _in_all(worlds, rule, seeds, points):
-        for term in range(terms):
-            sizes = [torch.linalg.matrix_norm(change) for change in stand.update(term)]
-            total[term] += torch.stack(sizes).sum(0).mean()
+        total += stand.sizes().mean(0)
     return tuple((total / (len(points) * len(worlds))).tolist())
 
 

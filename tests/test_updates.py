@@ -11,6 +11,13 @@ from rulesearch.notation import Pool
 from rulesearch.pathways import PATHWAYS
 from rulesearch.updates import first_failure, norms, overlaps, stands
 
+WEIGHTED = Pool(
+    A="-e_post*y_pre",
+    B="-tanh(W)*e_post**2",
+    C="y_post*y_pre - Abs(W)*y_post**2 + W*sum_post(y_post*W)",
+    D="-W**2*y_pre*sum_pre(y_pre)",
+    E="-1",
+)
 RULE = torch.zeros(len(PAPER), dtype=torch.float64)
 RULE[0], RULE[2], RULE[9] = 0.2, -0.3, 0.05
 
@@ -52,10 +59,28 @@ def test_updates_along_a_lifetime_are_the_oracles(pathway):
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-10 * np.abs(expected).max())
 
 
-def test_norms_are_those_before_the_first_step():
-    (first,) = stands(population(), RULE, SEEDS, (0,))
-    sizes = [torch.linalg.matrix_norm(change) for change in first.update(4)]
-    assert norms(population(), SEEDS)[4] == float(torch.stack(sizes).sum(0).mean())
+@pytest.mark.parametrize("pathway", PATHWAYS)
+@pytest.mark.parametrize("pool", [PAPER, WEIGHTED], ids=["paper", "with functions of weights"])
+def test_norms_are_those_of_the_updates(pool, pathway):
+    """Of terms with one product and with several, with a factor of the synapse and without."""
+    some = population(pool=pool, pathway=pathway, dtype=torch.float64)
+    rule, points = torch.zeros(len(pool), dtype=torch.float64), (0, 2, 5)
+    rule[0] = 0.1
+    expected = torch.zeros(len(pool), dtype=torch.float64)
+    for stand in stands(some, rule, SEEDS, points):
+        for term in range(len(pool)):
+            sizes = [torch.linalg.matrix_norm(change) for change in stand.update(term)]
+            expected[term] += torch.stack(sizes).sum(0).mean() / len(points)
+    found = norms(some, SEEDS, rule.tolist(), points)
+    assert found == pytest.approx(expected.tolist(), rel=1e-12)
+
+
+def test_a_norm_is_finite_where_its_update_is():
+    """What is infinite of one term counts in no other's."""
+    pool = Pool(A="-e_post*y_pre", B="-log(relu(y_post - 3))*y_pre", C="-W")
+    found = norms(population(pool=pool, dtype=torch.float64), SEEDS)
+    assert np.isfinite([found[0], found[2]]).all()
+    assert not np.isfinite(found[1])
 
 
 def test_terms_in_some_layers_do_nothing_in_the_others():

@@ -29,7 +29,6 @@ from rulesearch.meta.protocols import ROBUST as ROBUST
 from rulesearch.meta.protocols import Accepted as Accepted
 from rulesearch.meta.protocols import MetaProtocol as MetaProtocol
 from rulesearch.meta.protocols import units as units
-from rulesearch.meta.protocols import units_by_effect as units_by_effect
 from rulesearch.meta.records import Fit as Fit
 from rulesearch.meta.records import FitPlan as FitPlan
 from rulesearch.meta.records import MetaState as MetaState

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from rulesearch.errors import RuleSearchError
 
 
@@ -216,40 +214,3 @@ def units(
         if norm == 0
     )
     return scales, left_out
-
-
-def units_by_effect(
-    gradients: Sequence[Sequence[float | None]], reference: int
-) -> tuple[float, ...]:
-    """Scales by which every term counts as much as the reference, along lifetimes of a rule.
-
-    As much means: half of the lifetimes have a loss that changes by less, for a small change of
-    the coefficient. So a unit is taken where learning happens, and not at initialisation, where
-    errors are large and weights have no structure.
-
-    Args:
-        gradients: each lifetime's derivatives by all raw coefficients, [lifetimes, terms]; None or
-            not finite where there is none.
-        reference: index of the term that the others are measured by.
-
-    Returns:
-        The scales, [terms], above 0; or 0 for a term to leave out, whose derivative is not finite
-        somewhere, or zero for half of the lifetimes.
-
-    Raises:
-        RuleSearchError: that holds of the reference itself.
-
-    Example:
-        >>> units_by_effect([[1.0, 4.0, None], [-1.0, 8.0, 0.5], [3.0, -2.0, 0.5]], 0)
-        (1.0, 0.25, 0.0)
-    """
-    sizes = np.abs(np.array(gradients, dtype=np.float64))
-    usable = np.isfinite(sizes).all(0)
-    typical = np.median(np.where(usable, sizes, 0.0), axis=0)
-    if not typical[reference] > 0:
-        raise RuleSearchError(
-            "the reference changes no loss on these data, so nothing can be measured by it; begin "
-            "the search with another term"
-        )
-    found = np.divide(typical[reference], typical, out=np.zeros_like(typical), where=typical > 0)
-    return tuple(found.tolist())

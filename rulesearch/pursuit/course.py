@@ -125,7 +125,7 @@ def pursue(means: Means, aims: Aims, reference: Place, terms: Sequence[int]) -> 
     entries, rounds = [alone], []
     place, all_at_once = reference, len(terms) <= ROOM
     for number in range(1 if all_at_once else ROUNDS):
-        means = means.covering(means, means.in_order(terms if all_at_once else place.support))
+        means = means.over(terms if all_at_once else place.support)
         before = min(entries, key=lambda entry: entry.loss)
         others = [term for term in terms if term not in place.support]
         tests = () if all_at_once else _tests(means, f"round {number}", place, others, number)
@@ -135,7 +135,7 @@ def pursue(means: Means, aims: Aims, reference: Place, terms: Sequence[int]) -> 
             break
         label = "" if all_at_once else f"round {number}/"
         support = means.in_order([*place.support, *joining])
-        means = means.covering(means, means.in_order({*support, *reference.support}))
+        means = means.over({*support, *reference.support})
         starts = [
             means.descend(_start(means, aims, label, place.phi, support, start))
             for start in range(aims.starts if number == 0 else 1)
@@ -155,7 +155,7 @@ def pursue(means: Means, aims: Aims, reference: Place, terms: Sequence[int]) -> 
     best = min(front(hall), key=lambda entry: entry.loss)
     chosen = choice(front(hall), rival, aims.parsimony)
     if not all_at_once:
-        means = means.covering(means, chosen.place.support)
+        means = means.over(chosen.place.support)
     gain = gain_of(best, rival)
     return Pursuit(
         rounds=tuple(rounds),
@@ -173,7 +173,7 @@ def _tests(
     """The most promising of the other terms, tested, each round at half the level of the last."""
     gradients = means.differentiate(f"{label}/screening", means.theta(place.phi))
     found = promises(place, others, np.array(gradients, dtype=np.float64) * means.setting.scales)
-    means = means.covering(means, means.in_order([*place.support, *(each.term for each in found)]))
+    means = means.over([*place.support, *(each.term for each in found)])
     return tuple(judge(means, label, place, found, LEVEL / 2 ** (number + 1)))
 
 
@@ -219,7 +219,7 @@ class _Thinned:
 def _thinned(
     means: Means, label: str, starts: Sequence[Descended], alone: Entry, rival: Entry | None
 ) -> _Thinned:
-    """The entries that starts lead to, then those with fewer and fewer terms of the best of them."""
+    """The entries that starts lead to, then those of the best of them with fewer terms."""
 
     def entry(what: str, place: Place) -> Entry:
         return Entry(place, means.compared(f"{label}common/{what}", place))

@@ -1,9 +1,9 @@
 """Terms leave: from many to one, with the best rule of each size on the way.
 
 The others take over the work of a term that leaves, and take a few steps. While terms are many,
-those of least salience leave together, as long as that costs little. Where few are left each counts:
-what a rule costs before its steps says too little of what it costs after them, so the best two ways
-to do without a term both take their steps before one of them is chosen.
+those of least salience leave together, as long as that costs little. Where few are left each
+counts: what a rule costs before its steps says too little of what it costs after them, so the best
+two ways to do without a term both take their steps before one of them is chosen.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ CHEAP = 0.03
 CANDIDATES = 5
 #: and of these, the ones that take their steps before one is chosen.
 RIVALS = 2
+#: A kernel of more terms than these is compiled anew once half of them have left.
+WIDE = 12
 #: Rules of at most so many terms are what is wanted: the one chosen goes on so many times as far.
 FEW, FINE = 6, 2
 
@@ -65,6 +67,8 @@ def leave(means: Means, label: str, place: Place, reference: Place, steps: int) 
     """
     safe = means.tried(f"{label}/reference", reference).mean_loss
     while len(place.support) > 1:
+        if WIDE < len(means.covered) >= 2 * len(place.support):
+            means = means.over({*place.support, *reference.support})
         here = f"{label}/{len(place.support)} terms"
         ways = [_safer(way, reference, safe) for way in _ways(means, here, place)]
         few = len(place.support) - 1 <= FEW

@@ -55,6 +55,7 @@ class Means:
         differentiate: by all terms, those at zero too.
         covering: the same means with kernels that cover these terms, so that one serves every rule
             that has no others: compiling takes seconds.
+        covered: the terms that they cover.
         tests: seeds of the lifetimes on which terms are tried without.
         common: seeds of those on which rules are compared.
     """
@@ -69,6 +70,12 @@ class Means:
     covering: Callable[[Means, tuple[int, ...]], Means]
     tests: tuple[int, ...]
     common: tuple[int, ...]
+    covered: tuple[int, ...] = ()
+
+    def over(self, terms: Iterable[int]) -> Means:
+        """The same means with kernels that cover these terms."""
+        every = self.in_order(terms)
+        return replace(self.covering(self, every), covered=every)
 
     def theta(self, phi: Sequence[float]) -> tuple[float, ...]:
         """Raw coefficients, [terms]."""

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rulesearch.locality import classify
-from rulesearch.meta import Accepted, Descended, lifetime_seeds, units_by_effect
-from rulesearch.notation.vocabulary import named
+from rulesearch.meta import Accepted, Descended, lifetime_seeds, units
 from rulesearch.population import Population
 from rulesearch.pursuit import Aims, Departure, Means, Place, Pursuit, Ranked, pursue
-from rulesearch.pursuit.place import Differentiate
 from rulesearch.result import EliminationRecord, HallRecord, TrialRecord
 from rulesearch.search.failing import fails_of
 from rulesearch.search.record import Found
@@ -19,6 +17,10 @@ from rulesearch.search.request import Request
 from rulesearch.search.stages import Stages
 from rulesearch.selection import Rate, Setting, common_seeds
 
+#: Lifetimes of the reference along which the size of every term is measured,
+UNIT_TASKS = 4
+#: and points of each at which it is.
+UNIT_POINTS = 8
 #: Lifetimes along which candidates are differentiated.
 SCREENING_TASKS = 64
 
@@ -41,7 +43,7 @@ def by_pursuit(
     reference = best_reference(request, stages, main, alignment)
     start = reference or best_start(request, stages, main)
     differentiate = stages.differentiator(main, request.setting.seed, SCREENING_TASKS)
-    setting, left_out = _in_units(request, differentiate, start)
+    setting = _in_units(request, stages, main, start)
 
     def covering(means: Means, terms: tuple[int, ...]) -> Means:
         population = replace(main, compile_for=tuple(sorted(terms)))
@@ -90,7 +92,7 @@ def by_pursuit(
         elimination=tuple(_elimination_record(setting, found, each) for each in departures),
         hall=tuple(_hall_record(request, means, found, ranked) for ranked in found.hall),
         fails=fails_of(request, stages, main, lost),
-        messages=(*left_out, found.message),
+        messages=(found.message,),
     )
 
 
@@ -99,24 +101,23 @@ def pool_order(setting: Setting, support: Sequence[int]) -> tuple[str, ...]:
     return setting.tell(sorted(support))
 
 
-def _in_units(
-    request: Request, differentiate: Differentiate, start: Rate
-) -> tuple[Setting, tuple[str, ...]]:
-    """The setting with units from where learning happens, and what is said of terms left out."""
-    setting = request.setting
-    scales = units_by_effect(differentiate("units", start.theta), setting.reference)
+def _in_units(request: Request, stages: Stages, main: Population, start: Rate) -> Setting:
+    """The setting with units from where learning happens: along lifetimes of the reference.
+
+    At initialisation errors are large and weights have no structure, so that what is small there
+    may be large later, and the other way round.
+    """
+    setting, factors = request.setting, [float(term.factor) for term in request.pool]
+    steps = main.shape.ways * main.shape.shots
+    points = range(0, steps, -(-steps // UNIT_POINTS))
+    seeds = lifetime_seeds(setting.seed, "units along", 0, UNIT_TASKS)
+    measured = stages.sizer(main, seeds, points)("units", start.theta)
+    assert request.config.largest_scale is not None
+    cap = request.config.largest_scale
+    scales, _ = units(measured, setting.reference, setting.names, cap, factors)
     # What `prepare` has left out stays so.
     scales = tuple(s if old else 0.0 for s, old in zip(scales, setting.scales, strict=True))
-    gone = [
-        name
-        for name, new, old in zip(setting.names, scales, setting.scales, strict=True)
-        if old and not new
-    ]
-    said = (
-        f"left out, as their derivative is zero or not finite along lifetimes of "
-        f"{setting.names[setting.reference]}: {named(gone)}",
-    )
-    return replace(setting, scales=scales), said if gone else ()
+    return replace(setting, scales=scales)
 
 
 def _trial_record(setting: Setting, start: Descended) -> TrialRecord:

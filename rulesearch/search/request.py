@@ -14,11 +14,10 @@ from rulesearch.lifetime.given import refuse_other_than_pool
 from rulesearch.lifetime.modes import plain
 from rulesearch.locality import parse_needs, within
 from rulesearch.lowering import lower_terms
-from rulesearch.meta import Accepted, lifetime_seeds, units
+from rulesearch.meta import lifetime_seeds, units
 from rulesearch.notation import Pool
 from rulesearch.pathways import pathway
 from rulesearch.population import Population
-from rulesearch.pursuit.course import ROOM
 from rulesearch.search.config import Config, check, field_name
 from rulesearch.search.memory import enough_memory
 from rulesearch.search.premises import for_data, premises
@@ -82,14 +81,9 @@ def prepare(pool: Pool, data: Data, config: Config) -> Request:
     protocol = config.meta_protocol()
     reference = pool.names.index(pool.reference)
     factors = [float(t.factor) for t in pool]
-    messages: tuple[str, ...] = ()
-    if isinstance(protocol, Accepted) and len(pool) > ROOM:
-        # Of a large pool few terms are ever in use: what they do is measured where they are tried.
-        scales = tuple(1 / abs(factor) for factor in factors)
-    else:
-        measured = norms(population, lifetime_seeds(config.seed, "units", 0, NORM_TASKS))
-        labels = [f"{t.name}, {t}" for t in pool]
-        scales, messages = units(measured, reference, labels, protocol.largest_scale, factors)
+    measured = norms(population, lifetime_seeds(config.seed, "units", 0, NORM_TASKS))
+    labels = [f"{t.name}, {t}" for t in pool]
+    scales, messages = units(measured, reference, labels, protocol.largest_scale, factors)
     if not protocol.in_units:
         scales = tuple(1.0 if s else 0.0 for s in scales)
     start = tuple(

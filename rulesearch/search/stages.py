@@ -36,7 +36,7 @@ from rulesearch.runs.kept import (
 )
 from rulesearch.selection import FitFunction, Measure, Overlaps
 from rulesearch.statistics import Outcomes, measure
-from rulesearch.updates import overlaps
+from rulesearch.updates import norms, overlaps
 
 #: Points of a lifetime at which the updates of terms are compared.
 OVERLAP_POINTS = 8
@@ -48,6 +48,9 @@ BATCH = 16
 Kind = TypeVar("Kind")
 Row = tuple[float, ...]
 Matrix = tuple[Row, ...]
+
+Sizes = Callable[[str, tuple[float, ...]], tuple[float, ...]]
+"""How large each term's update is along lifetimes of a rule: label, raw coefficients [terms]."""
 
 Slopes = tuple[tuple[Number, ...], ...]
 
@@ -152,6 +155,19 @@ class Stages:
             return done
 
         return run_derivatives
+
+    def sizer(self, population: Population, seeds: tuple[int, ...], points: range) -> Sizes:
+        """`norms` along lifetimes of a population, kept."""
+
+        def run_norms(label: str, theta: tuple[float, ...]) -> tuple[float, ...]:
+            done = self._done(label, Row)
+            if done is None:
+                self.on_stage(label)
+                done = norms(population, seeds, theta, points)
+                self._keep(label, done)
+            return done
+
+        return run_norms
 
     def _done(self, label: str, kind: type[Kind]) -> Kind | None:
         self.order.setdefault(label, len(self.order))

@@ -192,7 +192,7 @@ def pull_form(
     if matrix is not None:
         add(matrix, Lambda * (a.U_works.mT @ a.V))
         Lambda = Lambda * v[matrix]
-    left, M = _products(a.U, Lambda, a.P)
+    left, M = products(a.U, Lambda, a.P)
     _pull_k(a.form, v, M, bar_k)
     for i, scalar in enumerate(a.form.scalars):
         if scalar is not None:
@@ -209,7 +209,7 @@ def pull_form(
             add(name, bar_p[:, i : i + 1])
 
 
-def _products(U: Tensor, Lambda: Tensor, P: Tensor) -> tuple[Tensor, Tensor]:
+def products(U: Tensor, Lambda: Tensor, P: Tensor) -> tuple[Tensor, Tensor]:
     """U Λ, [lifetimes, post rows, pre or 1], and U Λ Pᵀ, [lifetimes, post rows, pre rows]."""
     left = _times(U, Lambda)
     return left, _times(P, left.mT).mT
@@ -226,7 +226,7 @@ def pull_idle(form: Form, v: Values, W: Tensor, Lambda: Tensor, bar_k: list[Tens
     if form.matrix is not None:
         Lambda = Lambda * v[form.matrix]
     U, P = _sides(form, v, W)
-    _, M = _products(U, Lambda, P)
+    _, M = products(U, Lambda, P)
     _pull_k(form, v, M, bar_k)
 
 
