@@ -329,7 +329,7 @@ def descent_step(
     observe = plan.observe if state.step % plan.observe_every == 0 else ()
     model = local_model(np.array(state.total), state.count, np.array(state.second))
     price, support = plan.l1 / plan.pace, list(plan.support)
-    threshold = price / state.steep if price else 0.0
+    threshold = price / state.steep if state.steep else 0.0  # none has voted: no step is tried
     base = _live(population, plan, phi, seeds, gradient=False)
     forward, lifetimes = len(seeds), 0
     size, taken, there = state.size, None, base
@@ -341,7 +341,7 @@ def descent_step(
         hopeful = number == 0 and state.count == len(seeds)
         there = _live(population, plan, new, seeds, gradient=hopeful, observe=observe)
         forward, lifetimes = forward + len(seeds) * (not hopeful), lifetimes + len(seeds) * hopeful
-        saved = price * float(np.abs(phi).sum() - np.abs(new).sum())
+        saved = price * float(np.abs(phi[support]).sum() - np.abs(new[support]).sum())
         gain = base.loss - there.loss + saved
         if gain.mean() > 0 and (new != phi).any():
             taken = there
@@ -379,6 +379,8 @@ def descent_step(
         diverged=int(voters.bad.sum()),
         left_out=int((~voters.usable & ~voters.bad).sum()),
         observed=voters.observed,
+        taken=taken is not None,
+        voted=after.count,
     )
     return record, after
 

@@ -126,6 +126,8 @@ class StepRecord:
         diverged: lifetimes of this step that diverged.
         left_out: lifetimes of this step whose loss or gradient was not finite.
         observed: mean over the lifetimes with a finite loss of each observable asked for, by layer.
+        taken: of a descent, whether the step was accepted; None elsewhere.
+        voted: of a descent, the lifetimes that have voted at the place where it is now.
     """
 
     label: str
@@ -137,6 +139,8 @@ class StepRecord:
     diverged: Count
     left_out: Count
     observed: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    taken: bool | None = None
+    voted: Count = 0
 
 
 @dataclass(frozen=True)
