@@ -65,7 +65,8 @@ def found(out: Path, variant: str, seed: int, grammar: Path, **options: Any) -> 
         return Result.load(run)
     changed = VARIANTS[variant]
     pool = load_pool(grammar)
-    given = {"dataset": "emnist", **options, **changed, "seed": seed}
+    # What is varied are constants of this protocol.
+    given = {"dataset": "emnist", "protocol": "robust", **options, **changed, "seed": seed}
     if changed:
         given.setdefault("effort", SELECTION_ONLY)
     config = Config(**given)

@@ -1,4 +1,4 @@
-"""The figures of a run: accuracy, coefficients, and alignment over meta-steps.
+"""The figures of a run: accuracy, coefficients and alignment over meta-steps, the hall of fame.
 
 Each is a matplotlib `Figure` made without pyplot, so that no window, backend, or setting of the
 caller's is touched.
@@ -16,9 +16,10 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from rulesearch.result import Result, in_words, significant
+from rulesearch.result import Result, best_of_each_size, in_words, significant
 
 Row: TypeAlias = Mapping[str, Any]  # one meta-step of history.jsonl
 Series: TypeAlias = NDArray[np.float64]
@@ -55,6 +56,7 @@ STYLE: Any = {  # matplotlib's own type for the names of settings is private
 }
 WIDTH = 6.8  # inches: two columns of a journal page
 LABEL_HEIGHT = 0.08  # of a panel: ten points in the 1.7 inches of the lowest panel with labels
+MOST_NAMED = 6  # of a rule's terms in a legend
 TRIAL = {"color": SKY, "linewidth": 0.6, "alpha": 0.7}  # one trial's line, behind their mean
 
 
@@ -67,7 +69,8 @@ def figures(history: Iterable[Row], result: Result, directory: Path) -> list[Pat
         directory: where to; made if it is not there.
 
     Returns:
-        The files written: `accuracy`, `coefficients`, and, where angles were observed, `alignment`.
+        The files written: `accuracy`, `coefficients`, where angles were observed `alignment`, and
+        of a search that looks for the best rules of each size `hall_of_fame`.
     """
     rows = list(history)
     trials, refits = by_stage(rows, "trial "), by_stage(rows, "final refit ")
@@ -79,6 +82,8 @@ def figures(history: Iterable[Row], result: Result, directory: Path) -> list[Pat
         }
         if _observed(trials) or _observed(refits):
             drawn["alignment"] = alignment_figure(trials, refits)
+        if result.hall:
+            drawn["hall_of_fame"] = hall_figure(result)
         written = []
         for name, figure in drawn.items():
             for kind, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
@@ -98,10 +103,13 @@ def style() -> Iterator[None]:
 
 
 def by_stage(history: Iterable[Row], begins: str) -> dict[str, list[Row]]:
-    """The rows of the stages whose names begin so, by stage, each in the order of its steps."""
+    """The rows of the stages whose names begin so, by stage, each in the order of its steps.
+
+    A stage of a round has the round's name before its own, as in `round 1/trial 0`.
+    """
     stages: dict[str, list[Row]] = {}
     for row in history:
-        if row["stage"].startswith(begins):
+        if row["stage"].rpartition("/")[2].startswith(begins):
             stages.setdefault(row["stage"], []).append(row)
     return {stage: sorted(rows, key=lambda row: int(row["step"])) for stage, rows in stages.items()}
 
@@ -155,7 +163,7 @@ def coefficient_figure(
 ) -> Figure:
     """The raw coefficient of each term over meta-steps, a panel for each that trials keep.
 
-    On the left the trials, whose penalty shrinks coefficients, on the right the final refits,
+    On the left the trials, where a penalty may shrink coefficients, on the right the final refits,
     whose mean the rule's are. A panel has its own scale, because coefficients of one rule differ
     by orders of magnitude.
     """
@@ -191,8 +199,9 @@ def coefficient_figure(
         axes.yaxis.get_offset_text().set_fontsize(7)
     figure.supxlabel("meta-step", fontsize=8)
     figure.supylabel("coefficient theta (raw)", fontsize=8)
+    shrunk = "shrunk by the penalty" if result.config.get("l1", 1.0) else "with all terms"
     figure.suptitle(
-        "Light: the trials, shrunk by the penalty. Dark, after the dotted line: the final refits.\n"
+        f"Light: the trials, {shrunk}. Dark, after the dotted line: the final refits.\n"
         "Dashed, and the dot at their end: the rule, the refits' mean, with its 95 % interval.\n"
         "Terms that no trial keeps are left out."
     )
@@ -235,6 +244,85 @@ def alignment_figure(
     panels[0].set_ylabel("alignment angle (degrees)")
     figure.suptitle("Thin: one of them. Thick: their mean, smoothed. Dashed: 90°, no alignment.")
     return figure
+
+
+def hall_figure(result: Result) -> Figure:
+    """Loss against the number of terms: the hall of fame on images set aside.
+
+    With intervals that hold for all of its rules together, and the loss on the search's images, by
+    which they were compared. Lines are what else was evaluated.
+    """
+    figure = Figure(figsize=(WIDTH, 3.4))
+    axes = figure.subplots()
+    best = best_of_each_size(result.hall)
+    others = [entry for entry in result.hall if entry not in best.values()]
+    marks = []
+    for key, (color, dashes) in DRAWN.items():
+        entry = result.evaluation.get(key)
+        if key != "rule" and entry is not None and entry.loss is not None:
+            axes.axhline(entry.loss, color=color, linestyle=dashes, linewidth=1)
+            marks.append((entry.loss, f"{in_words(key)} {significant(entry.loss)}", color))
+    sizes = _floats(best)
+    axes.plot(
+        sizes,
+        _floats(entry.loss for entry in best.values()),
+        color=SKY,
+        marker=".",
+        linewidth=0.8,
+        label="best of its size, on the search's images",
+    )
+    if others:
+        axes.plot(
+            _floats(len(entry.support) for entry in others),
+            _floats(entry.loss for entry in others),
+            linestyle="",
+            marker="_",
+            color=SKY,
+            label="as good as that, by the paired interval",
+        )
+    front = {size: e.evaluation for size, e in best.items() if e.evaluation is not None}
+    losses = _floats(entry.loss for entry in front.values())
+    ends = [_floats(entry.loss_interval[end] for entry in front.values()) for end in (0, 1)]
+    axes.errorbar(
+        _floats(front),
+        losses,
+        yerr=(losses - ends[0], ends[1] - losses),
+        color=BLUE,
+        marker="o",
+        markersize=3.5,
+        capsize=2,
+        label="best of its size, on images set aside",
+    )
+    chosen = next((entry for entry in best.values() if entry.chosen), None)
+    if chosen is not None and chosen.evaluation is not None:
+        axes.plot(
+            [len(chosen.support)],
+            _floats([chosen.evaluation.loss]),
+            linestyle="",
+            marker="o",
+            markersize=9,
+            markerfacecolor="none",
+            color=BLACK,
+            label=f"chosen: {_named(chosen.support)}",
+        )
+    axes.set(xlabel="number of terms", ylabel="query loss (nats)")
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.margins(x=0.03)
+    _label_right(axes, marks)
+    diverged = sum(entry.evaluation.diverged for entry in best.values() if entry.evaluation)
+    lifetimes = sum(entry.evaluation.lifetimes for entry in best.values() if entry.evaluation)
+    figure.suptitle(
+        f"Hall of fame: intervals hold for all {len(result.hall)} rules together; "
+        f"{diverged:,} of {lifetimes:,} lifetimes set aside diverged."
+    )
+    figure.legend(frameon=False, loc="outside lower center", ncols=2)
+    return figure
+
+
+def _named(support: Sequence[str]) -> str:
+    """A rule by its terms; a long one by their number."""
+    return ", ".join(support) if len(support) <= MOST_NAMED else f"{len(support)} terms"
 
 
 def _observed(stages: Mapping[str, Sequence[Row]]) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +46,14 @@ class PoolEntry(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRecord(Record):
-    """One trial of the L1 search.
+    """One trial: a search with all terms at once, which screens them or is where they leave from.
 
     Attributes:
         seed: the trial's own.
         support: the terms with a coefficient that is not zero at its end.
         theta: name -> raw coefficient at its end.
         diverged_lifetimes: how many of all its lifetimes diverged.
-        meta_steps: how many it made.
+        meta_steps: how many it made; of a descent, taken or not.
         retreats: how often it went back from where half of the lifetimes diverged.
         failed: why it was given up; it then keeps no term. Empty for a trial that ended.
     """
@@ -69,15 +69,16 @@ class TrialRecord(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class EliminationRecord(Record):
-    """One try to do without a term.
+    """One try to do without a term, or without several at once.
 
     Attributes:
-        dropped: the term tried.
+        dropped: the term tried; of accepted steps, all that left together, with commas.
         support: what is left without it.
         loss: mean query loss of what is left, after its refit if there was one, nats.
-        cost: that loss minus the one of the full refitted support (cumulative), nats.
+        cost: that loss minus the one of the full refitted support (cumulative), nats; of accepted
+            steps, minus that of the best rule found so far.
         cost_interval: 95 % interval of the cost, from paired tasks.
-        share_of_gain: cost as a share of the gain of the full support over the reference.
+        share_of_gain: cost as a share of the gain over the reference of what it is measured by.
         kept: whether the term was dropped in the end (the step was kept).
         refitted: False where the drop was clearly cheap before any refit.
         arrived: False where no refit has arrived, so that the cost is an upper bound at best.
@@ -127,11 +128,14 @@ class HallRecord(Record):
         support: its terms.
         theta: name -> raw coefficient.
         needs: what its terms need beyond their own synapse, together.
-        loss: mean query loss on the search's images, nats.
+        loss: mean query loss on the search's images, nats; of the answer, before its last refits.
+        loss_interval: its 95 % interval over tasks.
         lifetimes: how many these were,
         diverged: and how many of them diverged.
         behind: its loss there minus that of the best rule of its size; 0 for that one.
         behind_interval: of that, 95 %, from paired tasks.
+        given_away: share of the gain of the best rule of all that it gives away; None where
+            there is no gain.
         chosen: whether it is the answer.
         evaluation: on images set aside; its intervals hold for all rules of the hall together.
     """
@@ -140,11 +144,13 @@ class HallRecord(Record):
     theta: dict[str, Number]
     needs: tuple[str, ...]
     loss: Number
+    loss_interval: Interval
     lifetimes: Count
     diverged: Count
     behind: Number
     behind_interval: Interval
-    chosen: bool
+    given_away: Number = None
+    chosen: bool = False
     evaluation: EvaluationRecord | None = None
 
 
@@ -158,7 +164,7 @@ class Result(Record):
         theta: name -> raw coefficient of the final rule, 0.0 outside the support.
         theta_interval: name -> 95 % interval over refits, conditional on the support.
         frequency: name -> share of the trials that kept it.
-        trials: the trials of the L1 search.
+        trials: the searches with all terms at once.
         elimination: every try of the elimination, in order.
         hall: the best rules of each size, of a search that looks for them.
         evaluation: names of `EVALUATED` -> its record.
@@ -195,6 +201,36 @@ class Result(Record):
     def learns(self) -> bool:
         """Whether the rule learns, on the images set aside; a rule that does not is not found."""
         return "rule" not in self.evaluation or self.evaluation["rule"].learns
+
+    def with_terms(self, wanted: int | Collection[str]) -> Result:
+        """The same with another rule of the hall of fame in the place of the one chosen.
+
+        Its coefficients are those that the search compared, so they have no intervals; the
+        evaluation is its own, with intervals that hold for all rules of the hall together.
+
+        Args:
+            wanted: how many terms, for the best rule of that size; or the names of the terms, also
+                as text with commas.
+
+        Raises:
+            RuleSearchError: there is no such rule, or no hall of fame.
+        """
+        entry = _of_the_hall(self.hall, wanted)
+        if entry.chosen:
+            return self
+        own = {} if entry.evaluation is None else {"rule": entry.evaluation}
+        said = (
+            f"{', '.join(entry.support)} out of the hall of fame; the search chose "
+            f"{', '.join(self.support)}"
+        )
+        return replace(
+            self,
+            support=entry.support,
+            theta={each.name: entry.theta.get(each.name, 0.0) for each in self.pool},
+            theta_interval={},
+            evaluation={**own, **{k: v for k, v in self.evaluation.items() if k != "rule"}},
+            message="; ".join(filter(None, (said, self.message))),
+        )
 
     def to_json(self) -> str:
         """The text of `result.json`: strict JSON, null where a number is not finite."""
@@ -244,6 +280,35 @@ class Result(Record):
         return "\n".join([*lines, self.message] if self.message else lines)
 
 
+def best_of_each_size(hall: Iterable[HallRecord]) -> dict[int, HallRecord]:
+    """The best rule of each number of terms, which comes first among those of its size."""
+    found: dict[int, HallRecord] = {}
+    for entry in hall:
+        found.setdefault(len(entry.support), entry)
+    return found
+
+
+def _of_the_hall(hall: Sequence[HallRecord], wanted: int | Collection[str]) -> HallRecord:
+    if not hall:
+        raise RuleSearchError(
+            "no hall of fame in this run; only a search by --protocol accepted has one"
+        )
+    if isinstance(wanted, int):
+        sizes = best_of_each_size(hall)
+        if wanted in sizes:
+            return sizes[wanted]
+        there = ", ".join(map(str, sizes))
+        raise RuleSearchError(
+            f"no rule of that size in the hall of fame; there are rules of {there} terms"
+        )
+    names = set(wanted.split(",") if isinstance(wanted, str) else wanted)
+    for entry in hall:
+        if set(entry.support) == names:
+            return entry
+    there = "; ".join(",".join(entry.support) for entry in hall)
+    raise RuleSearchError(f"no such rule in the hall of fame; give one of {there}")
+
+
 def in_words(name: str) -> str:
     """What a record of the evaluation is of.
 
@@ -266,16 +331,30 @@ def significant(value: Number, figures: int = 3) -> str:
     return f"{value:#.{figures}g}".removesuffix(".") if value else "0"
 
 
+def percent(share: Number) -> str:
+    """A share in per cents: two significant figures, and whole ones from ten on.
+
+    Example:
+        >>> percent(0.0123), percent(0.456)
+        ('1.2 %', '46 %')
+    """
+    if share is None:
+        return significant(None)
+    return f"{100 * share:.0f} %" if abs(share) >= 0.1 else f"{significant(100 * share, 2)} %"
+
+
 def interval_text(interval: Interval) -> str:
     """An interval as `[low, high]`, in significant figures."""
     return f"[{significant(interval[0])}, {significant(interval[1])}]"
 
 
-def signed_terms(result: Result) -> list[tuple[str, str, PoolEntry]]:
-    """The rule, term by term: sign ("+" or "-"), size in significant figures, pool entry."""
+def signed_terms(
+    pool: Iterable[PoolEntry], theta: Mapping[str, Number]
+) -> list[tuple[str, str, PoolEntry]]:
+    """A rule, term by term: sign ("+" or "-"), size in significant figures, pool entry."""
     terms = []
-    for entry in result.pool:
-        value = result.theta.get(entry.name, 0.0)
+    for entry in pool:
+        value = theta.get(entry.name, 0.0)
         if value != 0:
             text = significant(value)
             terms.append(("-" if text[0] == "-" else "+", text.removeprefix("-"), entry))
@@ -288,9 +367,16 @@ def equation(result: Result, break_with: str = " ") -> str:
     For F0 and F2 this reads `dW = 0.0112*(-e_post*y_pre) - 0.0510*(-e_post*e_pre)`; a term that
     acts in some layers only has them behind it, as in `[layers 2, 3]`.
     """
+    return equation_of(result.pool, result.theta, break_with)
+
+
+def equation_of(
+    pool: Iterable[PoolEntry], theta: Mapping[str, Number], break_with: str = " "
+) -> str:
+    """`equation` of the rule that has these coefficients, by name."""
     parts = [
         (sign, f"{size}*({entry.expression}){_layers_behind(entry)}")
-        for sign, size, entry in signed_terms(result)
+        for sign, size, entry in signed_terms(pool, theta)
     ]
     if not parts:
         return "dW = 0"

@@ -78,6 +78,8 @@ def stands(
 ) -> Iterator[Stand]:
     """The networks of some lifetimes after each of these numbers of steps by a rule.
 
+    Those that are no longer finite are left out, and where none is left it ends.
+
     Args:
         population: of the networks; its kernel and dtype run the rule.
         theta: raw coefficients, [terms].
@@ -101,6 +103,12 @@ def stands(
             )
             assert lived.weights is not None
             weights = lived.weights
+            alive = torch.stack([w.isfinite().all((1, 2)) for w in weights]).all(0)
+            if not alive.all():
+                weights, x, labels = [w[alive] for w in weights], x[alive], labels[alive]
+                feedback = feedback if isinstance(feedback, str) else [b[alive] for b in feedback]
+            if not len(x):
+                return
         yield Stand(
             population,
             [_exact(w) for w in weights],
@@ -121,6 +129,9 @@ def norms(
 ) -> tuple[float, ...]:
     """Mean Frobenius norm of each term's update along lifetimes, summed over layers, [terms].
 
+    What is not finite at the first point is so in the mean; later it says that a lifetime diverges,
+    and is left out.
+
     Args:
         population: of the networks; of several worlds the mean is taken.
         seeds: one integer a lifetime, in each world.
@@ -130,9 +141,18 @@ def norms(
     terms, worlds = len(population.names), worlds_of(population)
     rule = torch.tensor([0.0] * terms if theta is None else theta, dtype=torch.float64)
     total = torch.zeros(terms, dtype=torch.float64)
-    for stand in _in_all(worlds, rule, seeds, points):
-        total += stand.sizes().mean(0)
-    return tuple((total / (len(points) * len(worlds))).tolist())
+    count = torch.zeros_like(total)
+    for world in worlds:
+        for point, stand in enumerate(stands(world, rule, seeds, points)):
+            sizes = stand.sizes()
+            counts = sizes.isfinite() if point else torch.ones_like(sizes, dtype=torch.bool)
+            if not counts.all():
+                mean = torch.where(counts, sizes, 0.0).sum(0) / counts.sum(0).clamp(min=1)
+            else:
+                mean = sizes.mean(0)
+            total += mean
+            count += counts.any(0)
+    return tuple((total / count).tolist())
 
 
 def _in_all(

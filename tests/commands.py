@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rulesearch.search import Config
+from rulesearch.search import Config, config
 from rulesearch.selection import Effort
 
 ROOT = Path(__file__).parents[1]
@@ -38,6 +38,18 @@ SMALL_FLAGS = [
     *("--layers", "6", "--ways", "2", "--shots", "3", "--queries", "2"),
     *("--meta-steps", "3", "--meta-batch", "2", "--kernel", "einsum"),
 ]
+
+
+def small_defaults(patch, effort, dataset="digits"):
+    """What a search of a data set runs unless more is asked for, whatever its protocol, made small.
+
+    Args:
+        patch: pytest's `monkeypatch`.
+        effort: in place of the defaults.
+        dataset: whose.
+    """
+    patch.setitem(config.EASIER, dataset, (3, effort))
+    patch.setattr(config, "QUICKER", effort)
 
 
 def python(*arguments, cwd=ROOT, **variables):

@@ -40,7 +40,7 @@ EFFORT = Effort(
 )
 ARGUMENTS = [
     *("--term", "-e_post*y_pre", "--term", "-e_post*e_pre", "--layers", "6", "--kernel", "einsum"),
-    *("--ways", "2", "--shots", "2", "--queries", "2", "--meta-batch", "1"),
+    *("--ways", "2", "--shots", "2", "--queries", "2", "--meta-batch", "1", "--meta-steps", "4"),
 ]
 
 
@@ -63,7 +63,7 @@ def began(folder, do=None, drawn=False):
         torch.set_num_threads(1)
         jaxtyping.config.update("jaxtyping_disable", True)  # checks of shapes are for other tests
         beartype.beartype = lambda function: function
-        config_module.EASIER["digits"] = (4, EFFORT)
+        config_module.QUICKER = EFFORT
         stages.CHECKPOINT_EVERY = 2
         make_small(setattr, drawn)
         log = os.open(said_in(folder), os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -7,11 +7,10 @@ import sys
 import time
 
 import pytest
-from commands import PAPER, ROOT, SMALL_FLAGS, TINY, python
+from commands import PAPER, ROOT, SMALL_FLAGS, TINY, python, small_defaults
 
 from rulesearch.__main__ import SUBCOMMANDS
 from rulesearch.__main__ import main as console
-from rulesearch.search import config as config_module
 from rulesearch.search.__main__ import main as search
 
 HEAVY = ("torch", "sympy", "scipy", "sklearn", "matplotlib", "numba", "networkx", "numpy", "rich")
@@ -235,7 +234,7 @@ def test_a_command_whose_output_nobody_reads_ends_without_a_word(arguments, besi
 def test_a_finished_run_can_be_shown_again_at_any_width(tmp_path, monkeypatch, capsys):
     """Its text is that of the search, from result.json alone, and nothing is computed."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(config_module.EASIER, "digits", (3, TINY))
+    small_defaults(monkeypatch, TINY)
     assert search(["--term", "-e_post*y_pre", *SMALL_FLAGS, "--out", "run", "--quiet"]) == 0
     text = capsys.readouterr().out
     for path in (tmp_path / "run").iterdir():

@@ -5,11 +5,11 @@ import random
 import shutil
 
 import pytest
+from commands import small_defaults
 from small_runs import ARGUMENTS, EFFORT, content
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.result import Result
-from rulesearch.search import config as config_module
 from rulesearch.search import stages
 from rulesearch.search.__main__ import main
 
@@ -23,10 +23,10 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     whole, half = folder / "whole", folder / "half"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(config_module.EASIER, "digits", (4, EFFORT))
+        small_defaults(patch, EFFORT)
         patch.setattr(stages, "CHECKPOINT_EVERY", 2)
         assert main([*ARGUMENTS, "--quiet", "--out", str(whole)]) == 0
-        append, left = stages.append_history, [7]
+        append, left = stages.append_history, [3]
 
         def stopped(run, row):
             append(run, row)
@@ -97,7 +97,7 @@ def try_damage(seed, runs, folder, capfd):
     shutil.copytree(half, run)
     folders = draw.choice([".", "stages", "checkpoints"])
     path = draw.choice(sorted(p for p in (run / folders).iterdir() if p.is_file()))
-    if path.name == "history.jsonl":  # made from the stages, and for people to look at
+    if path.name in ("history.jsonl", "hall_of_fame.csv"):  # made anew, for people to look at
         text = path.read_bytes()
         path.write_bytes(text[: draw.randrange(len(text))])
     else:
@@ -117,7 +117,7 @@ def try_damage(seed, runs, folder, capfd):
 
 @pytest.mark.parametrize("number", [8, pytest.param(500, marks=pytest.mark.slow)])
 def test_damage_is_a_line_or_the_same_result(number, runs, tmp_path, monkeypatch, capfd):
-    monkeypatch.setitem(config_module.EASIER, "digits", (4, EFFORT))
+    small_defaults(monkeypatch, EFFORT)
     monkeypatch.setattr(stages, "CHECKPOINT_EVERY", 2)
     happened = [try_damage(seed, runs, tmp_path, capfd) for seed in range(number)]
     assert happened.count("refused") > 0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import small_defaults
 from small_runs import ARGUMENTS, EFFORT, content, make_small
 
 from rulesearch import search
@@ -16,7 +17,6 @@ from rulesearch.notation import Pool
 from rulesearch.records.documents import digest_of, layout
 from rulesearch.result import Result
 from rulesearch.search import Config, stages
-from rulesearch.search import config as config_module
 from rulesearch.search.__main__ import main
 from rulesearch.search.memory import memory_needed, memory_there
 
@@ -61,7 +61,7 @@ def stopping(patch, rows):
 def begun(tmp_path, monkeypatch):
     """A run on a file of one's own, named by a relative path and stopped in a trial."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(config_module.EASIER, "mine.npz", (4, EFFORT))
+    small_defaults(monkeypatch, EFFORT, "mine.npz")
     write_data(tmp_path / "mine.npz", 0)
     with pytest.MonkeyPatch.context() as patch:
         stopping(patch, 5)
@@ -150,7 +150,7 @@ def digits():
 @pytest.mark.parametrize("kind", [Path, str])
 def test_a_run_directory_from_python_is_that_of_the_command(tmp_path, monkeypatch, digits, kind):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(config_module.EASIER, "digits", (4, EFFORT))
+    small_defaults(monkeypatch, EFFORT)
     empty = kind is Path
     if empty:
         (tmp_path / "python").mkdir()
@@ -203,7 +203,7 @@ def test_a_folder_that_can_be_no_run_is_refused_by_the_name_of_the_argument(tmp_
 
 def test_a_run_begun_by_the_command_goes_on_from_python(tmp_path, monkeypatch, digits):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(config_module.EASIER, "digits", (4, EFFORT))
+    small_defaults(monkeypatch, EFFORT)
     with pytest.MonkeyPatch.context() as patch:
         stopping(patch, 5)
         assert main([*ARGUMENTS, "--quiet", "--out", "run"]) == 130

@@ -148,7 +148,7 @@ def test_a_run_stopped_while_its_figures_are_drawn(tmp_path, by):
     before, moments, _ = watched(tmp_path / "whole", drawn=True)
     assert before["accuracy.pdf"].startswith(b"%PDF")
     openings = [n for n, name in enumerate(moments) if name == "half written"]
-    for number in openings[-8:-2]:  # of six figures; the rule and the result come after them
+    for number in openings[-11:-3]:  # of eight figures; hall of fame, rule and result come after
         folder = tmp_path / str(number)
         assert stopped_at(folder, number, by, drawn=True) in CODES[by]
         assert not (folder / "result.json").exists()

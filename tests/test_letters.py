@@ -5,11 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import PAPER, SMALL_FLAGS, TINY, python
+from commands import PAPER, SMALL_FLAGS, TINY, python, small_defaults
 
 from rulesearch.letters import SIGNS, spell_out, spelled
 from rulesearch.notation import W, latex_of, operator, y_pre
-from rulesearch.search import config as config_module
 from rulesearch.search.__main__ import main
 
 
@@ -54,7 +53,7 @@ def test_the_plan_is_shown_in_the_letters_that_there_are(encoding, streams):
 
 def test_a_term_of_any_name_is_searched_and_shown(streams, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(config_module.EASIER, "digits", (3, TINY))
+    small_defaults(monkeypatch, TINY)
     text = '[terms]\n"η" = "-e_post*y_pre"\n"größe" = "-W"\n'
     Path("own.toml").write_text(text, encoding="utf-8")
     written = streams("ascii")

@@ -482,6 +482,8 @@ def test_a_history_row_has_what_the_figures_read(tmp_path):
         "diverged": 0,
         "left_out": 0,
         "angles": [80.0, 38.0],
+        "taken": None,
+        "voted": 0,
     }
     assert len(figures([row], a_result(), tmp_path)) == 6
     assert history_row(a_step())["angles"] == []

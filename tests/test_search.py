@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import PAPER, ROOT, SMALL, SMALL_FLAGS, TINY
+from commands import PAPER, ROOT, SMALL, SMALL_FLAGS, TINY, small_defaults
 
 import rulesearch
 from rulesearch.data import load_data
 from rulesearch.kernels.fused import cache
 from rulesearch.kernels.fused import kernel as fused_kernel
+from rulesearch.meta import ACCEPTED
 from rulesearch.notation import Pool, load_pool
 from rulesearch.operators import operator_of
 from rulesearch.population import Population
@@ -30,12 +31,13 @@ from rulesearch.selection import Effort
 from rulesearch.statistics import Outcomes
 
 POOL = Pool(F0="-e_post*y_pre", F2="-e_post*e_pre", F3="-W")
+ROBUST = replace(SMALL, protocol="robust")
 
 
 @pytest.fixture
 def tiny(monkeypatch):
     """The command's own defaults for digits, made tiny."""
-    monkeypatch.setitem(config_module.EASIER, "digits", (3, TINY))
+    small_defaults(monkeypatch, TINY)
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +139,19 @@ BAD = {
         "--layers 3,0: must be at least 1; give sizes as in 170,130,100,70",
         "--meta-steps 1000000000000: must be at most 1,000,000",
         "--workers 9999: must be at most 1,024",
+    ),
+    "an option that the protocol has no use for": (
+        f"{PAPER} --l2 0.1",
+        "--l2 0.1: --protocol accepted has no use for it; leave it out, or take robust or paper",
+    ),
+    "another one": (
+        f"{PAPER} --protocol paper --parsimony 0.2",
+        "--parsimony 0.2: --protocol paper has no use for it; leave it out, or take accepted or "
+        "robust",
+    ),
+    "a rule of no run": (
+        f"{PAPER} --terms 3",
+        "--terms: beside --show RUN only, of a finished run",
     ),
     "unknown option": (
         f"{PAPER} --foo",
@@ -242,16 +257,25 @@ def test_no_traceback_from_a_real_process(tmp_path):
 # --- effort --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dataset", ["digits", "emnist"])
+DECIDED = {
+    ("robust", "digits"): (200, config_module.EASIER["digits"][1]),
+    ("robust", "emnist"): (300, Effort()),
+    ("accepted", "digits"): (ACCEPTED.meta_steps, config_module.QUICKER),
+    ("accepted", "emnist"): (ACCEPTED.meta_steps, config_module.QUICKER),
+}
+
+
+@pytest.mark.parametrize(("protocol", "dataset"), DECIDED)
 @pytest.mark.parametrize(("level", "factor"), [("quick", 0.25), ("normal", 1), ("thorough", 2)])
-def test_effort_multiplies_trials_elimination_and_evaluation_together(dataset, level, factor):
-    decided = {"digits": (200, config_module.EASIER["digits"][1]), "emnist": (300, Effort())}
-    steps, effort = decided[dataset]
-    config = Config(dataset=dataset, effort=level).resolved()
+def test_effort_multiplies_trials_elimination_and_evaluation_together(
+    protocol, dataset, level, factor
+):
+    steps, effort = DECIDED[protocol, dataset]
+    config = Config(dataset=dataset, protocol=protocol, effort=level).resolved()
     assert config.meta_steps == steps * factor
     for name, value in vars(effort).items():
         counted = name.endswith(("_tasks", "_steps"))
-        expected = round(value * factor) if counted else value
+        expected = max(min(value, 2), round(value * factor)) if counted else value
         assert getattr(config.effort, name) == expected, name
 
 
@@ -333,7 +357,7 @@ def test_an_interrupted_run_goes_on_to_the_same_result(tiny, tmp_path, monkeypat
 def test_the_stages_say_that_the_kernel_is_compiled_beside_them(digits, monkeypatch):
     labels = []
     monkeypatch.setattr(Population, "compiling", lambda self, gradient: nullcontext(True))
-    search(POOL, digits, SMALL, on_stage=labels.append)
+    search(POOL, digits, ROBUST, on_stage=labels.append)
     end = labels.index("compiling the kernel")
     assert end > 0
     assert all(label.endswith(", compiling the kernel") for label in labels[:end])
@@ -378,7 +402,7 @@ def test_the_same_seed_gives_the_same_result(digits):
 
 def test_search_prints_nothing_unless_asked(digits, capsys):
     steps = []
-    result = search(POOL, digits, SMALL, on_step=steps.append)
+    result = search(POOL, digits, ROBUST, on_step=steps.append)
     assert capsys.readouterr() == ("", "")
     assert {s.label.split("/")[0].split(" ")[0] for s in steps} >= {"trial", "final"}
     assert str(result).startswith("dW = " if result.learns else "no rule")
@@ -428,14 +452,22 @@ def test_terms_are_never_known_by_their_names(digits):
 def test_a_trial_that_is_given_up_is_said(digits):
     """Raw coefficients of this size explode at once: no lifetime of either trial is finite."""
     pool = Pool(grow="W**3", start={"grow": 1e6})
-    result = search(pool, digits, SMALL)
+    result = search(pool, digits, ROBUST)
     assert "trial 0 was given up: no lifetime had a finite loss" in result.message
+
+
+def test_a_term_that_ends_every_lifetime_is_no_rule_whatever_the_protocol(digits):
+    result = search(Pool(grow="W**3", start={"grow": 1e6}), digits, SMALL)
+    assert not result.learns
+    assert "rule does not learn" in result.message
 
 
 def test_units_make_every_term_as_large_as_the_reference(digits):
     request = prepare(POOL, digits, SMALL)
     assert request.setting.scales[0] == 1.0
-    assert all(0 < s <= 1 for s in request.setting.scales)
+    assert all(s > 0 for s in request.setting.scales)
+    capped = prepare(POOL, digits, ROBUST).setting.scales
+    assert capped == tuple(min(1.0, s) for s in request.setting.scales)
 
 
 @pytest.mark.parametrize("name", ["paper_pool.py", "paper_pool.toml", "hebbian.py"])

@@ -17,7 +17,6 @@ from rich.console import Console
 from rulesearch.data import load_data
 from rulesearch.errors import RuleSearchError
 from rulesearch.lowering import lower_terms
-from rulesearch.meta import Fit
 from rulesearch.notation import (
     Pool,
     W,
@@ -34,8 +33,7 @@ from rulesearch.population import Population
 from rulesearch.report import latex, pool_table, result_text
 from rulesearch.result import PoolEntry, Result, equation
 from rulesearch.runs import open_run, reading
-from rulesearch.runs.kept import read_stage
-from rulesearch.search import config as config_module
+from rulesearch.runs.kept import read_stage, stage_labels
 from rulesearch.search import prepare, search
 from rulesearch.search.__main__ import main
 from rulesearch.statistics import Outcomes
@@ -430,7 +428,7 @@ PAIR = Pool(F0=F0, F2=F2)
 @pytest.fixture
 def tiny(monkeypatch):
     """The command's own defaults for digits, made tiny."""
-    monkeypatch.setitem(config_module.EASIER, "digits", (3, commands.TINY))
+    commands.small_defaults(monkeypatch, commands.TINY)
 
 
 @pytest.fixture(scope="module")
@@ -455,22 +453,28 @@ def kept(tmp_path, pool, digits, **options):
     return search(pool, digits, replace(SMALL, **options), run=run), reading(run)
 
 
+@pytest.mark.parametrize("protocol", ["accepted", "robust"])
 @pytest.mark.parametrize("pathway", ["random", "symmetric"])
-def test_the_gain_of_a_rule_per_layer_is_over_the_shared_reference(tmp_path, digits, pathway):
+def test_the_gain_of_a_rule_per_layer_is_over_the_shared_reference(
+    tmp_path, digits, pathway, protocol
+):
     """With one coefficient for all layers the copies of F0 are F0, so both have one reference."""
     alone = []
     for pool in (PAIR, PAIR.per_layer(DEPTH)):
-        _, run = kept(tmp_path, pool, digits, pathway=pathway)
-        alone.append(read_stage(run, "elimination/reference", Outcomes))
-        fitted = read_stage(run, "reference/fit", Fit)
+        _, run = kept(tmp_path, pool, digits, pathway=pathway, protocol=protocol, dtype="float64")
+        stage = "elimination/reference" if protocol == "robust" else "common/reference"
+        alone.append(read_stage(run, stage, Outcomes))
+        sought = [label for label in stage_labels(run) if label.startswith("reference/")]
         # The reference on a random pathway is a baseline that is there already.
-        assert (fitted is None) == (pathway == "random")
+        assert bool(sought) == (pathway == "symmetric")
     assert alone[0].seeds == alone[1].seeds
     assert alone[0].loss == pytest.approx(alone[1].loss, rel=1e-9)
 
 
 def test_a_pseudo_gradient_of_some_layers_is_no_feedback_alignment(tmp_path, digits):
-    result, run = kept(tmp_path, Pool(F0=F0, F2=F2, where={"F0": (1, 2)}), digits)
+    pool = Pool(F0=F0, F2=F2, where={"F0": (1, 2)})
+    result, run = kept(tmp_path, pool, digits, protocol="robust")
+    assert stage_labels(run)
     assert read_stage(run, "elimination/reference", Outcomes) is None
     assert result.evaluation["feedback_alignment"].rate > 0
 

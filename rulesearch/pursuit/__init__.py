@@ -14,6 +14,7 @@ from rulesearch.pursuit.course import Round as Round
 from rulesearch.pursuit.course import pursue as pursue
 from rulesearch.pursuit.hall import Entry as Entry
 from rulesearch.pursuit.hall import Ranked as Ranked
+from rulesearch.pursuit.hall import gain_of as gain_of
 from rulesearch.pursuit.hall import hall_of_fame as hall_of_fame
 from rulesearch.pursuit.place import Descend as Descend
 from rulesearch.pursuit.place import Means as Means

@@ -92,7 +92,7 @@ def choice(entries: Sequence[Entry], reference: Entry | None, parsimony: float) 
     gain = gain_of(best, reference)
     if reference is not None and gain.interval[0] <= 0:
         return reference
-    allowed = best.loss + parsimony * gain.mean
+    allowed = best.loss + parsimony * max(gain.mean, 0.0)  # nothing, where nothing learns
     return min((entry for entry in entries if entry.loss <= allowed), key=lambda entry: entry.terms)
 
 

@@ -58,6 +58,7 @@ class Means:
         covered: the terms that they cover.
         tests: seeds of the lifetimes on which terms are tried without.
         common: seeds of those on which rules are compared.
+        on_compared: told of every rule that was compared, and what it did.
     """
 
     setting: Setting
@@ -71,6 +72,7 @@ class Means:
     tests: tuple[int, ...]
     common: tuple[int, ...]
     covered: tuple[int, ...] = ()
+    on_compared: Callable[[Place, Outcomes], None] = lambda place, outcomes: None
 
     def over(self, terms: Iterable[int]) -> Means:
         """The same means with kernels that cover these terms."""
@@ -91,7 +93,9 @@ class Means:
 
     def compared(self, label: str, place: Place) -> Outcomes:
         """A rule on the lifetimes on which rules are compared."""
-        return self.measure(label, self.theta(place.phi), self.common)
+        outcomes = self.measure(label, self.theta(place.phi), self.common)
+        self.on_compared(place, outcomes)
+        return outcomes
 
     def better(
         self, label: str, place: Place, steps: int, *, l1: float = 0.0, watched: bool = False

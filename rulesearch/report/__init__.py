@@ -4,6 +4,7 @@ Everything here takes plain data and gives text; nothing runs a lifetime. The fi
 `rulesearch.figures`.
 """
 
+from rulesearch.report.hall import hall_csv as hall_csv
 from rulesearch.report.latex import latex as latex
 from rulesearch.report.progress import history_row as history_row
 from rulesearch.report.progress import progress as progress

@@ -18,7 +18,7 @@ def latex(result: Result) -> str:
     of W_{l-1,l}, and the term has an Iverson bracket: `[l \in \{2, 3\}]` is 1 in these layers and
     0 in the others. Where what was selected does not learn, a comment says so first.
     """
-    terms = signed_terms(result)
+    terms = signed_terms(result.pool, result.theta)
     matrix = r"W_{l-1,l}" if any(entry.layers for *_, entry in terms) else "W"
     lines = []
     for index, (sign, size, entry) in enumerate(terms):

@@ -29,7 +29,8 @@ def history_row(record: StepRecord) -> dict[str, Any]:
     """A meta-step as a row of `history.jsonl`, as the figures read it.
 
     `angles` are the degrees per layer between the feedback's errors and backprop's, from the
-    observable `angle`; without it there are none.
+    observable `angle`; without it there are none. What is `taken` and who `voted` is known of a
+    descent only.
     """
     return {
         "stage": record.label,
@@ -41,6 +42,8 @@ def history_row(record: StepRecord) -> dict[str, Any]:
         "diverged": record.diverged,
         "left_out": record.left_out,
         "angles": list(record.observed.get("angle", ())),
+        "taken": record.taken,
+        "voted": record.voted,
     }
 
 
@@ -64,6 +67,8 @@ def progress_line(
 ) -> str:
     """A meta-step in one line: stage, step, loss, accuracy, the coefficients that are not zero.
 
+    Of a descent also whether the step was accepted, and how many lifetimes have voted for the next.
+
     Args:
         record: the meta-step.
         names: terms, in the order in which they are to be shown.
@@ -73,6 +78,7 @@ def progress_line(
         whereabouts.place if whereabouts else "",
         f"{record.label}  {record.step}/{record.steps}",
         whereabouts.left if whereabouts else "",
+        _accepted(record),
         f"loss {significant(record.loss)}",
         f"accuracy {significant(record.accuracy)}",
     ]
@@ -86,6 +92,13 @@ def progress_line(
     return "  ".join(part for part in parts if part)
 
 
+def _accepted(record: StepRecord) -> str:
+    """What became of a step that had to be accepted; "" of any other."""
+    if record.taken is None:
+        return ""
+    return f"{'accepted' if record.taken else 'not accepted'}, {record.voted} voted"
+
+
 @contextmanager
 def progress(
     console: Console,
@@ -97,15 +110,17 @@ def progress(
 
     On a terminal one line stays up to date, and each finished stage leaves its last line. Where
     the output is a file or a pipe, every `every`-th meta-step and each stage's last is a line, and
-    every phase begins with one. A text in place of a record says what is under way.
+    every phase begins with one. A text in place of a record says what is under way: what was so
+    before has ended, be it before its last meta-step.
 
     Args:
         console: where to.
         quiet: show nothing.
-        every: meta-steps between two lines of a file.
+        every: meta-steps between two lines of a file; of a descent, whose steps cost more, a fifth.
         whereabouts: told of everything, and asked where that is; None shows no phases.
     """
     explanations = iter([DIVERGED])
+    unshown: dict[str, StepRecord] = {}  # the last record of each stage under way
 
     def unexplained(record: StepRecord | str) -> Iterator[str]:
         """What a reader must be told before this meta-step, once."""
@@ -115,23 +130,37 @@ def progress(
         yield lambda record: None
     elif not console.is_terminal:
 
+        def say(record: StepRecord) -> None:
+            line = progress_line(record, tuple(record.theta), whereabouts)
+            console.print(Text(line), soft_wrap=True)
+
         def update(record: StepRecord | str) -> None:
+            if isinstance(record, str):
+                for last in _taken_from(unshown):
+                    say(last)
             for explanation in unexplained(record):
                 console.print(Text(explanation), soft_wrap=True)
             if whereabouts and (begins := whereabouts.follow(record)):
                 console.print(Text(f"{whereabouts.place}  {begins}"), soft_wrap=True)
-            if not isinstance(record, str) and record.step in (
-                record.steps,
-                *range(0, record.steps, every),
-            ):
-                line = progress_line(record, tuple(record.theta), whereabouts)
-                console.print(Text(line), soft_wrap=True)
+            if not isinstance(record, str):
+                due = record.step == record.steps or record.step % _apart(record, every) == 0
+                unshown.pop(record.label, None)
+                if due:
+                    say(record)
+                else:
+                    unshown[record.label] = record
 
         yield update
+        for last in _taken_from(unshown):
+            say(last)
     else:
         with Live(console=console, refresh_per_second=4, transient=True) as live:
 
             def update_live(record: StepRecord | str) -> None:
+                if isinstance(record, str):
+                    for last in _taken_from(unshown):
+                        ended = progress_line(last, tuple(last.theta), whereabouts)
+                        live.console.print(Text(ended))
                 for explanation in unexplained(record):
                     live.console.print(Text(explanation))
                 if whereabouts:
@@ -141,11 +170,25 @@ def progress(
                     live.update(Text(f"{place}{record} ..."))
                     return
                 line = Text(progress_line(record, tuple(record.theta), whereabouts))
+                unshown[record.label] = record
                 if record.step == record.steps:
                     live.console.print(line)
+                    del unshown[record.label]
                 live.update(line)
 
             yield update_live
+
+
+def _apart(record: StepRecord, every: int) -> int:
+    """Meta-steps between two lines of a file."""
+    return every if record.taken is None else max(1, every // 5)
+
+
+def _taken_from(unshown: dict[str, StepRecord]) -> list[StepRecord]:
+    """What is still to be shown; nothing is then."""
+    records = list(unshown.values())
+    unshown.clear()
+    return records
 
 
 def trial_means(history: Iterable[Mapping[str, Any]]) -> str:

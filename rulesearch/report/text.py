@@ -11,6 +11,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.text import Text
 
 from rulesearch.records.plain import Number
+from rulesearch.report.hall import choice_text, hall_table
 from rulesearch.report.tables import Expression, Kind, Sheet, Trimmed
 from rulesearch.result import (
     NO_RULE,
@@ -20,6 +21,7 @@ from rulesearch.result import (
     in_words,
     interval_text,
     layers_text,
+    percent,
     significant,
 )
 
@@ -75,15 +77,12 @@ def print_pool(
     console.print(pool_table(rows, layers))
 
 
-def _percent(share: Number) -> str:
-    """Two significant figures, and whole per cents from ten on."""
-    if share is None:
-        return significant(None)
-    return f"{100 * share:.0f} %" if abs(share) >= 0.1 else f"{significant(100 * share, 2)} %"
-
-
 def _coefficients(result: Result) -> Sheet:
     limited = any(entry.layers for entry in result.pool)
+    by_hall = bool(result.hall)
+    screened = "Trials: how many of the L1 search kept the term."
+    trials: dict[str, Kind] = {"trials": "number"}
+    smallest = "From so many terms on: the smallest rule of the hall of fame that has the term."
     table = Sheet(
         "Coefficients",
         {
@@ -93,16 +92,17 @@ def _coefficients(result: Result) -> Sheet:
             "needs": "text",
             "theta": "number",
             "95 % interval": "interval",
-            "trials": "number",
+            **({} if by_hall else trials),
         },
-        "Intervals are over refits, conditional on the support. "
-        "Trials: how many of the L1 search kept the term.",
+        f"Intervals are over refits, conditional on the support. "
+        f"{smallest if by_hall else screened}",
     )
     ended = [trial for trial in result.trials if not trial.failed]
     count = Counter(name for trial in ended for name in trial.support)
     listed = [entry for entry in result.pool if _listed(result, entry.name, count[entry.name])]
     if more := len(result.pool) - len(listed):
-        table.caption += f" {more:,} more terms were zero in search."
+        where = "are in none of its rules" if by_hall else "were zero in search"
+        table.caption += f" {more:,} more terms {where}."
     for entry in listed:
         inside = entry.name in result.support
         kept = count[entry.name]
@@ -113,7 +113,7 @@ def _coefficients(result: Result) -> Sheet:
             ", ".join(entry.needs) or "-",
             significant(result.theta.get(entry.name, 0.0)),
             _fate(result, entry.name, kept, len(ended)),
-            f"{kept} of {len(ended)}",
+            *(() if by_hall else (f"{kept} of {len(ended)}",)),
             style="" if inside else "dim",
         )
     return table
@@ -122,7 +122,8 @@ def _coefficients(result: Result) -> Sheet:
 def _listed(result: Result, name: str, kept: int) -> bool:
     """Whether a term has a line; in a large pool one that was always zero has none."""
     few = len(result.pool) <= MOST_LISTED
-    return few or bool(kept) or name in result.support or name in result.fails
+    found = any(name in entry.support for entry in result.hall) if result.hall else bool(kept)
+    return few or found or name in result.support or name in result.fails
 
 
 def _fate(result: Result, name: str, kept: int, ended: int) -> str:
@@ -136,10 +137,13 @@ def _fate(result: Result, name: str, kept: int, ended: int) -> str:
     """
     if name in result.support:
         interval = result.theta_interval.get(name)
-        return interval_text(interval) if interval else "none"
+        return interval_text(interval) if interval else "not refitted" if result.hall else "none"
     if name in result.fails:
         layer, step = result.fails[name]
         return f"not finite (layer {layer}, step {step})" if layer else "no derivative"
+    if result.hall:
+        sizes = [len(entry.support) for entry in result.hall if name in entry.support]
+        return f"from {min(sizes)} terms on" if sizes else "in no rule"
     if any(step.kept and step.dropped == name for step in result.elimination):
         return "dropped"
     if not kept:
@@ -175,7 +179,7 @@ def _elimination(result: Result) -> Sheet:
             significant(step.cost) + " *" * (not step.refitted) + " ?" * (not step.arrived),
             interval_text(step.cost_interval),
             # A share of what is no learning says nothing.
-            _percent(step.share_of_gain) if result.learns else "-",
+            percent(step.share_of_gain) if result.learns else "-",
             style="" if step.kept else "dim",
         )
     return table
@@ -241,7 +245,7 @@ class _Rule:
 
 
 def result_text(result: Result, run_directory: Path) -> RenderableType:
-    """The rule, its coefficients, the elimination path, the evaluation, and where all is kept.
+    """The rule, its coefficients, the hall of fame or the elimination, the evaluation, and where.
 
     Fits the console's width; what is too wide is wrapped, never cropped. What was selected but
     does not learn is no rule, and is not printed as one.
@@ -251,13 +255,15 @@ def result_text(result: Result, run_directory: Path) -> RenderableType:
     if result.message:
         parts.append(Text(result.message))
     parts += [Text(), _coefficients(result)]
-    if result.elimination:
+    if result.hall:
+        parts += [Text(), hall_table(result), Text(choice_text(result))]
+    elif result.elimination:
         parts += [Text(), _elimination(result)]
     if result.evaluation:
         parts += [Text(), _evaluation(result)]
     closed = gap_closed(result.evaluation)
     if closed is not None and result.learns:
-        share = f"{_percent(closed)} of the gap from feedback alignment to backprop by SGD"
+        share = f"{percent(closed)} of the gap from feedback alignment to backprop by SGD"
         parts.append(Text(f"The rule closes {share}."))
     parts.append(Text())
     parts += [Text(f"images for {use}: {which}") for use, which in result.images.items()]

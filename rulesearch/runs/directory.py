@@ -5,6 +5,7 @@
       stages/LABEL.json    what a finished stage gave, with its history
       checkpoints/         the same names: how far a stage under way is
       history.jsonl        all history, one meta-step a line, to look at while it grows
+      hall_of_fame.csv     the best rules of each size, likewise, where the protocol looks for them
       result.json          the answer, a `rulesearch.result.Result`
 
 `config.json` is written first and claims the directory; a file that is replaced is replaced at
@@ -282,6 +283,15 @@ def read_history(directory: Path) -> list[dict[str, Any]]:
         RuleSearchError: no run there, or a file of it is damaged.
     """
     return history(reading(directory))
+
+
+def write_hall(run: Path, table: str) -> None:
+    """Write `hall_of_fame.csv`, in place of what was known before.
+
+    Raises:
+        RuleSearchError: the file cannot be written.
+    """
+    replace_file(run / "hall_of_fame.csv", table, go_on(run))
 
 
 def write_rule(run: Path, latex: str) -> None:

@@ -38,6 +38,8 @@ class HistoryRow(Record):
         diverged: lifetimes that diverged.
         left_out: lifetimes without a finite loss and gradient.
         angles: degrees between the feedback's errors and backprop's, by layer, where looked at.
+        taken: of a descent, whether the step was accepted,
+        voted: and the lifetimes that have voted at the place where it is now.
     """
 
     stage: str
@@ -49,6 +51,8 @@ class HistoryRow(Record):
     diverged: Count = 0
     left_out: Count = 0
     angles: tuple[Number, ...] = ()
+    taken: bool | None = None
+    voted: Count = 0
 
 
 @dataclass(frozen=True, kw_only=True)

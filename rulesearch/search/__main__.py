@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None, called: str = CALLED) -> int:
             command = read(sys.argv[1:] if arguments is None else arguments, called)
             grammar = command.grammar or ""
             if command.show:
-                show(command.show)
+                show(command.show, command.shown, as_latex=command.latex)
                 return DONE
             if command.clear_cache:
                 clear_cache()
@@ -77,18 +77,33 @@ def clear_cache() -> None:
     print(f"{cache_folder()}: {freed:.1f} MB of compiled kernels deleted")
 
 
-def show(run: Path) -> None:
+def show(run: Path, wanted: int | Sequence[str] | None = None, *, as_latex: bool = False) -> None:
     """Print the result of a finished run, from its `result.json` alone.
 
+    Args:
+        run: its directory.
+        wanted: a rule of its hall of fame, see `Result.with_terms`; None for the one chosen.
+        as_latex: whether to print the rule as LaTeX, and nothing else.
+
     Raises:
-        RuleSearchError: no finished run, or a broken one.
+        RuleSearchError: no finished run, a broken one, or no such rule.
     """
     from rich.console import Console
 
-    from rulesearch.report import result_text
+    from rulesearch.report import latex, result_text
     from rulesearch.result import Result
 
-    Console().print(result_text(Result.load(run), run))
+    result = Result.load(run)
+    if wanted is not None:
+        try:
+            result = result.with_terms(wanted)
+        except RuleSearchError as error:
+            which = wanted if isinstance(wanted, int) else ",".join(wanted)
+            raise error.located(f"--show {run} --terms {which}") from None
+    if as_latex:
+        print(latex(result), end="")
+    else:
+        Console().print(result_text(result, run))
 
 
 def _say(line: str) -> None:

@@ -58,7 +58,10 @@ class Command:
             may change.
         out: where the run is to be kept, or None for a name of its own.
         resume: the run to go on with, or None.
-        show: the finished run to show again, or None.
+        show: the finished run to show again, or None,
+        shown: the rule of its hall of fame to show: a number of terms, their names, or None for
+            the one chosen,
+        latex: and whether as LaTeX only.
         explain: show the pool and its plan, and run nothing.
         quiet: print the result only.
         clear_cache: delete the compiled kernels that are kept, and do nothing else.
@@ -72,6 +75,8 @@ class Command:
     out: Path | None
     resume: Path | None
     show: Path | None
+    shown: int | tuple[str, ...] | None
+    latex: bool
     explain: bool
     quiet: bool
     clear_cache: bool = False
@@ -117,6 +122,11 @@ def _layers(text: str) -> tuple[str, tuple[int, ...]]:
     raise argparse.ArgumentTypeError(
         f"{text}: give a term and layers with commas, as in F2=2,3 or F2=-1"
     )
+
+
+def _rule(text: str) -> int | tuple[str, ...]:
+    """A number of terms, or their names."""
+    return int(text) if text.isdecimal() else tuple(text.split(","))
 
 
 def _joined(arguments: Sequence[str]) -> list[str]:
@@ -189,6 +199,13 @@ def parser(called: str = CALLED) -> argparse.ArgumentParser:
         "--show", type=Path, metavar="RUN", help="print the result of a finished run again"
     )
     made.add_argument(
+        "--terms",
+        type=_rule,
+        metavar="N",
+        help="with --show, the best rule of N terms in its hall of fame, or that of TERM,TERM,...",
+    )
+    made.add_argument("--latex", action="store_true", help="with --show, the rule as LaTeX only")
+    made.add_argument(
         "--explain", action="store_true", help="show the pool and how it is computed; run nothing"
     )
     made.add_argument("--quiet", action="store_true", help="print the result only")
@@ -208,11 +225,13 @@ def read(arguments: Sequence[str], called: str = CALLED) -> Command:
     values = vars(parser(called).parse_args(_joined(arguments)))
     grammar, terms = values.pop("grammar"), tuple(values.pop("term"))
     out, resume, show = values.pop("out"), values.pop("resume"), values.pop("show")
+    shown, as_latex = values.pop("terms"), values.pop("latex")
     explain, quiet = values.pop("explain"), values.pop("quiet")
     places, per_layer = values.pop("where"), values.pop("per_layer")
     where, clear = dict(places), values.pop("clear_cache")
     command = Command(
-        *(grammar, terms, where, per_layer, values, out, resume, show, explain, quiet, clear)
+        *(grammar, terms, where, per_layer, values, out, resume, show, shown, as_latex),
+        *(explain, quiet, clear),
     )
     own = {"grammar": grammar, "term": terms, "where": where, "per_layer": per_layer, "out": out}
     begins = [n for n, value in own.items() if value] + list(values)
@@ -231,6 +250,10 @@ def read(arguments: Sequence[str], called: str = CALLED) -> Command:
     fixed = [name for name in begins if name not in FREE]
     if resume and fixed:
         raise RuleSearchError(f"--resume {resume}: goes on as it began; leave out {_flags(fixed)}")
+    of_a_run = {"terms": shown is not None, "latex": as_latex}
+    if not show and any(of_a_run.values()):
+        given = " and ".join(flag(name) for name, there in of_a_run.items() if there)
+        raise RuleSearchError(f"{given}: beside --show RUN only, of a finished run")
     others = {"resume": resume, "explain": explain}
     if show and (more := begins + [n for n, value in others.items() if value]):
         raise RuleSearchError(f"--show {show}: runs nothing; leave out {_flags(more)}")

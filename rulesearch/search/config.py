@@ -47,6 +47,13 @@ LEVELS: Mapping[EffortLevel, float] = {"quick": 0.25, "normal": 1.0, "thorough":
 #: Trials of a search by each protocol: accepted steps judge their terms afterwards.
 TRIALS: Mapping[ProtocolName, int] = {"accepted": 1, "robust": 2, "paper": 2}
 
+#: Options that a protocol has no use for.
+UNUSED: Mapping[ProtocolName, tuple[str, ...]] = {
+    "accepted": ("l2",),
+    "robust": (),
+    "paper": ("parsimony",),
+}
+
 #: What accepted steps need: a step is judged as it is taken.
 QUICKER = Effort(
     common_tasks=200,
@@ -120,7 +127,7 @@ class Config:
     ways: Size = 5
     shots: Size = 50
     queries: Size = 10
-    protocol: ProtocolName = "robust"
+    protocol: ProtocolName = "accepted"
     l1: Strength | None = None
     l2: Strength = 0.0
     largest_scale: Cap | None = None
@@ -240,6 +247,13 @@ def check(config: Config, spelled: Callable[[str], str] = flag) -> None:
         faults.append(
             f"{spelled('layers')}: {len(config.layers)} of them; give 1 to {MOST_LAYERS} sizes"
         )
+    for name in UNUSED[config.protocol]:
+        if (value := getattr(config, name)) != getattr(Config(), name):
+            users = " or ".join(p for p, unused in UNUSED.items() if name not in unused)
+            faults.append(
+                f"{spelled(name)} {value:g}: {spelled('protocol')} {config.protocol} has no use "
+                f"for it; leave it out, or take {users}"
+            )
     if config.device == "cuda" and not torch.cuda.is_available():
         faults.append(f"{spelled('device')} cuda: torch finds none here; use cpu")
     if config.device == "cuda" and config.kernel == "fused":

@@ -10,6 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rulesearch.meta import Accepted, StepRecord
+from rulesearch.pursuit.course import MOST, ROOM, ROUNDS
+from rulesearch.pursuit.joining import TESTED
+from rulesearch.pursuit.leaving import FEW, FINE, MANY, RIVALS
 from rulesearch.search.request import Request
 
 #: Meta-steps whose pace the estimate goes on with.
@@ -23,50 +26,95 @@ class Phase:
     Attributes:
         name: in a word.
         labels: how the labels of what it runs begin.
-        steps: its meta-steps; how many an elimination needs is not known before, so for that as
-            many as it has if every term goes, after one refit each.
-        per_term: of these, those that go with each term that is left.
+        steps: its meta-steps, at most: how many an elimination needs is not known before, so for
+            that as many as it has if every term goes, after one refit each.
+        with_terms: of these, those that are left when so many terms are; None if it has none.
     """
 
     name: str
     labels: tuple[str, ...]
     steps: int
-    per_term: int = 0
+    with_terms: Callable[[int], int] | None = None
 
 
 def phases(request: Request) -> tuple[Phase, ...]:
     """The phases of a search, in their order."""
     config, effort = request.config, request.setting.effort
-    trials = Phase("trials", ("trial ",), (config.trials or 1) * (config.meta_steps or 0))
-    selection: tuple[Phase, ...] = ()
+    rivals = ("backprop by ", "feedback alignment/")
+    whole = (config.trials or 1) * (config.meta_steps or 0)
+    trials = Phase("trials", ("trial ", "common/start "), whole)
+    evaluation = Phase("evaluation", ("evaluation/",), 0)
+    terms = sum(scale > 0 for scale in request.setting.scales)
     protocol = request.setting.protocol
     if isinstance(protocol, Accepted):
-        terms = sum(scale > 0 for scale in request.setting.scales)
-        selection = (
-            Phase(
-                "elimination",
-                ("leaving/", "common/", "units", "reference"),
-                effort.refit_steps * (terms - 1),
-                per_term=effort.refit_steps,
-            ),
-            Phase("final refits", ("final refit ",), effort.final_refits * effort.final_steps),
+        known = ("reference/", "units", "common/reference")
+        refits = Phase("final refits", ("final refit ",), effort.final_refits * effort.final_steps)
+        return (
+            Phase("baselines", (*rivals, *known), 0),
+            *_pursuit(terms, trials, effort.refit_steps, config.meta_steps or 0),
+            refits,
+            evaluation,
         )
-    elif protocol.eliminates:
-        tries = effort.candidates * effort.refit_steps
-        whole = effort.baseline_steps + effort.full_rounds * effort.full_steps
-        terms = sum(scale > 0 for scale in request.setting.scales)
-        refit = effort.final_refits * (effort.final_steps + effort.mean_steps)
-        selection = (
-            Phase(
-                "elimination",
-                ("reference/", "elimination/"),
-                whole + tries * (terms - 1),
-                per_term=tries,
-            ),
-            Phase("final refits", ("final refit ",), refit),
-        )
-    baselines = Phase("baselines", ("backprop by ", "feedback alignment/"), 0)
-    return (baselines, trials, *selection, Phase("evaluation", ("evaluation/",), 0))
+    baselines = Phase("baselines", rivals, 0)
+    if not protocol.eliminates:
+        return (baselines, trials, evaluation)
+    tries = effort.candidates * effort.refit_steps
+    first = effort.baseline_steps + effort.full_rounds * effort.full_steps
+    refit = effort.final_refits * (effort.final_steps + effort.mean_steps)
+    return (
+        baselines,
+        trials,
+        Phase(
+            "elimination",
+            ("reference/", "elimination/"),
+            first + tries * (terms - 1),
+            with_terms=lambda left: tries * (left - 1),
+        ),
+        Phase("final refits", ("final refit ",), refit),
+        evaluation,
+    )
+
+
+def _pursuit(terms: int, trials: Phase, refit: int, most: int) -> tuple[Phase, ...]:
+    """The phases in which terms join and leave.
+
+    Args:
+        terms: of the pool.
+        trials: of all terms together,
+        refit: and the steps of those that are left, each time that terms leave,
+        most: and of a descent of all.
+    """
+
+    def left(there: int) -> int:
+        return refit * descents(there)
+
+    if terms <= ROOM:
+        leaving = Phase("elimination", ("leaving/", "common/"), left(terms), with_terms=left)
+        return (trials, leaving)
+    # How many join is not known before: as many as are tested, if all of them do.
+    first = trials.steps + left(TESTED + 1)
+    later = most + left(TESTED + MOST)
+    return tuple(
+        Phase(f"round {n + 1}", (f"round {n}/",), later if n else first, with_terms=left)
+        for n in range(ROUNDS)
+    )
+
+
+def descents(terms: int) -> int:
+    """How many descents it takes until one term is left, in the length of one.
+
+    A third of the terms leaves at once while they are many (`rulesearch.pursuit.leaving`).
+
+    Example:
+        >>> descents(2), descents(8), descents(33)
+        (4, 26, 28)
+    """
+    found = 0
+    while terms > 1:
+        found += RIVALS if terms <= MANY + 1 else 1
+        terms -= terms // 3 if terms > MANY else 1
+        found += FINE if terms <= FEW else 0
+    return found
 
 
 class Forecast:
@@ -83,7 +131,8 @@ class Forecast:
         self._phases, self._clock = phases, clock
         self._number = -1
         self._most = 0
-        self._reached: dict[str, int] = {}  # label -> meta-steps made, in this phase
+        self._reached: dict[str, StepRecord] = {}  # label -> its last meta-step, in this phase
+        self._ended = 0  # meta-steps of what has ended in this phase, with those not needed
         self._times: deque[float] = deque(maxlen=RECENT)  # of the last meta-steps
 
     def follow(self, told: StepRecord | str) -> str:
@@ -98,16 +147,23 @@ class Forecast:
         begins = ""
         if numbers[0] != self._number:
             self._number, phase = numbers[0], self._phases[numbers[0]]
-            self._most, self._reached, begins = phase.steps, {}, phase.name
+            self._most, self._reached, self._ended, begins = phase.steps, {}, 0, phase.name
         phase = self._phases[self._number]
-        if terms := re.match(r"(?:elimination|leaving)/(\d+) terms", label):
-            # So many are left, so many tries; what was made before is part of no estimate.
-            most = phase.per_term * (int(terms[1]) - 1)
-            if most < self._most:
-                self._most, self._reached = most, {}
         if isinstance(told, StepRecord):
             self._times.append(self._clock())
-            self._reached[label] = told.step
+            self._reached[label] = told
+            return begins
+        # What was under way has ended, be it before its last meta-step.
+        self._ended += sum(record.steps for record in self._reached.values())
+        self._reached = {}
+        terms = re.search(r"(?:elimination|leaving)/(\d+) terms", label)
+        if terms and phase.with_terms:
+            # So many are left, so many tries; what was made before is part of no estimate. A
+            # descent of these terms is part of the departure of one more.
+            leaving = re.search(r"leaving/\d+ terms(, way|, on|$)", label)
+            most = phase.with_terms(int(terms[1]) + bool(leaving))
+            if most < self._most:
+                self._most, self._ended = most, 0
         return begins
 
     @property
@@ -124,7 +180,8 @@ class Forecast:
         """
         if len(self._times) < 2:
             return ""
-        here = max(0, self._most - sum(self._reached.values()))
+        made = self._ended + sum(record.step for record in self._reached.values())
+        here = max(0, self._most - made)
         later = sum(phase.steps for phase in self._phases[self._number + 1 :])
         pace = (self._clock() - self._times[0]) / (len(self._times) - 1)
         seconds = (here + later) * pace

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from rulesearch.locality import classify
-from rulesearch.meta import Accepted, Descended, lifetime_seeds, units
+from rulesearch.meta import Accepted, Descended, Descent, lifetime_seeds, units
 from rulesearch.population import Population
-from rulesearch.pursuit import Aims, Departure, Means, Place, Pursuit, Ranked, pursue
+from rulesearch.pursuit import (
+    Aims,
+    Departure,
+    Descend,
+    Entry,
+    Means,
+    Place,
+    Pursuit,
+    Ranked,
+    gain_of,
+    hall_of_fame,
+    pursue,
+)
 from rulesearch.result import EliminationRecord, HallRecord, TrialRecord
 from rulesearch.search.failing import fails_of
-from rulesearch.search.record import Found
+from rulesearch.search.record import Found, pool_entries
 from rulesearch.search.reference import best_reference, best_start
 from rulesearch.search.request import Request
 from rulesearch.search.stages import Stages
 from rulesearch.selection import Rate, Setting, common_seeds
+from rulesearch.statistics import Outcomes, t_interval
 
 #: Lifetimes of the reference along which the size of every term is measured,
 UNIT_TASKS = 4
@@ -23,6 +37,8 @@ UNIT_TASKS = 4
 UNIT_POINTS = 8
 #: Lifetimes along which candidates are differentiated.
 SCREENING_TASKS = 64
+#: Steps between two looks at the angles of a descent.
+OBSERVE_EVERY = 2
 
 
 def by_pursuit(
@@ -49,7 +65,7 @@ def by_pursuit(
         population = replace(main, compile_for=tuple(sorted(terms)))
         return replace(
             means,
-            descend=stages.descender(population),
+            descend=_watched(stages.descender(population)),
             measure=stages.measurer(population),
             differentiate=stages.differentiator(population, setting.seed, SCREENING_TASKS),
         )
@@ -61,12 +77,13 @@ def by_pursuit(
         protocol=protocol,
         pace=max(map(abs, phi)),
         gain=0.0,
-        descend=stages.descender(main),
+        descend=_watched(stages.descender(main)),
         measure=stages.measurer(main),
         differentiate=differentiate,
         covering=covering,
         tests=lifetime_seeds(setting.seed, "tries", 0, effort.ranking_tasks),
         common=common_seeds(setting),
+        on_compared=_board(request, stages, setting, against_reference=reference is not None),
     )
     begin = Place(means.in_order([t for t, x in enumerate(phi) if x]), phi)
     aims = Aims(
@@ -90,10 +107,23 @@ def by_pursuit(
             for term, name in enumerate(setting.names)
         },
         elimination=tuple(_elimination_record(setting, found, each) for each in departures),
-        hall=tuple(_hall_record(request, means, found, ranked) for ranked in found.hall),
+        hall=_hall_records(
+            request, setting, found.hall, found.gain.mean, found.chosen, found.coefficients.theta
+        ),
         fails=fails_of(request, stages, main, lost),
         messages=(found.message,),
     )
+
+
+def _watched(descend: Descend) -> Descend:
+    """The same, with a look at the angles of trials and refits, which changes no number."""
+
+    def run(plan: Descent) -> Descended:
+        if not re.search(r"(^|/)(trial|final refit) \d+$", plan.label):
+            return descend(plan)
+        return descend(replace(plan, observe=("angle",), observe_every=OBSERVE_EVERY))
+
+    return run
 
 
 def pool_order(setting: Setting, support: Sequence[int]) -> tuple[str, ...]:
@@ -142,23 +172,65 @@ def _elimination_record(setting: Setting, found: Pursuit, each: Departure) -> El
     )
 
 
-def _hall_record(request: Request, means: Means, found: Pursuit, ranked: Ranked) -> HallRecord:
-    entry, setting = ranked.entry, means.setting
-    chosen = entry is found.chosen
-    theta = found.coefficients.theta if chosen else means.theta(entry.place.phi)
-    needs = {
-        e.need
-        for term in entry.place.support
-        for e in classify(request.pool.terms[term], request.config.neurons).evidence
-    }
-    return HallRecord(
-        support=pool_order(setting, entry.place.support),
-        theta={setting.names[t]: theta[t] for t in sorted(entry.place.support)},
-        needs=tuple(sorted(needs)),
-        loss=entry.loss,
-        diverged=sum(entry.outcomes.diverged),
-        lifetimes=len(entry.outcomes.seeds),
-        behind=ranked.behind.mean,
-        behind_interval=ranked.behind.interval,
-        chosen=chosen,
-    )
+def _board(
+    request: Request, stages: Stages, setting: Setting, *, against_reference: bool
+) -> Callable[[Place, Outcomes], None]:
+    """Keeps the hall of fame as it grows, with every rule that is compared; the reference first."""
+    pool = pool_entries(request.pool, request.config)
+    entries: list[Entry] = []
+
+    def enter(place: Place, outcomes: Outcomes) -> None:
+        entries.append(Entry(place, outcomes))
+        best = min(entries, key=lambda entry: entry.loss)
+        gain = gain_of(best, entries[0] if against_reference else None).mean
+        hall = hall_of_fame(entries)
+        stages.keep_hall(pool, _hall_records(request, setting, hall, gain))
+
+    return enter
+
+
+def _hall_records(
+    request: Request,
+    setting: Setting,
+    hall: Sequence[Ranked],
+    gain: float,
+    chosen: Entry | None = None,
+    theta: Sequence[float] = (),
+) -> tuple[HallRecord, ...]:
+    """The hall of fame as records.
+
+    Args:
+        request: of the search.
+        setting: with the units of the terms.
+        hall: the rules.
+        gain: of the best of them, nats.
+        chosen: the answer, once that is known,
+        theta: and its raw coefficients, [terms].
+    """
+    best = min(ranked.entry.loss for ranked in hall)
+    records = []
+    for ranked in hall:
+        entry, place = ranked.entry, ranked.entry.place
+        raw = [s * x for s, x in zip(setting.scales, place.phi, strict=True)]
+        raw = list(theta) if entry is chosen else raw
+        needs = {
+            evidence.need
+            for term in place.support
+            for evidence in classify(request.pool.terms[term], request.config.neurons).evidence
+        }
+        records.append(
+            HallRecord(
+                support=pool_order(setting, place.support),
+                theta={setting.names[t]: raw[t] for t in sorted(place.support)},
+                needs=tuple(sorted(needs)),
+                loss=entry.loss,
+                loss_interval=t_interval(entry.outcomes.loss),
+                lifetimes=len(entry.outcomes.seeds),
+                diverged=sum(entry.outcomes.diverged),
+                behind=ranked.behind.mean,
+                behind_interval=ranked.behind.interval,
+                given_away=(entry.loss - best) / gain if gain > 0 else None,
+                chosen=entry is chosen,
+            )
+        )
+    return tuple(records)

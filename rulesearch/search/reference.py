@@ -32,11 +32,10 @@ def best_reference(
     elif len(shared) > 1:
         # In this process: workers have the search's populations only.
         alone = replace(main, pool=Pool(F=expression), compile_for=(), executor=None)
-        rate = _of_any_sign(
-            compared.one_term(request, alone, setting.protocol.start), stages, alone
-        )
+        only = compared.one_term(request, alone, setting.protocol.start)
+        rate = _of_any_sign(request, only, stages, alone)
     else:
-        return _of_any_sign(setting, stages, main)
+        return _of_any_sign(request, setting, stages, main)
     theta = tuple(rate.rate * shared.get(name, 0.0) for name in pool.names)
     return replace(rate, term=pool.reference, theta=theta)
 
@@ -46,8 +45,10 @@ def best_start(request: Request, stages: Stages, main: Population) -> Rate:
     return _by_loss(request.setting, stages, main)
 
 
-def _of_any_sign(setting: Setting, stages: Stages, population: Population) -> Rate:
-    if isinstance(setting.protocol, Accepted):
+def _of_any_sign(
+    request: Request, setting: Setting, stages: Stages, population: Population
+) -> Rate:
+    if isinstance(request.setting.protocol, Accepted):
         return _by_loss(setting, stages, population)
     return fit_rate(setting, "reference", stages.fitter(population), stages.measurer(population))
 

@@ -24,7 +24,9 @@ from rulesearch.meta import (
 from rulesearch.population import Population
 from rulesearch.pursuit.place import Descend, Differentiate
 from rulesearch.records.plain import Number
-from rulesearch.report import history_row
+from rulesearch.report import hall_csv, history_row
+from rulesearch.result import HallRecord, PoolEntry
+from rulesearch.runs import write_hall
 from rulesearch.runs.kept import (
     HistoryRow,
     Run,
@@ -168,6 +170,11 @@ class Stages:
             return done
 
         return run_norms
+
+    def keep_hall(self, pool: Sequence[PoolEntry], hall: Sequence[HallRecord]) -> None:
+        """Write the hall of fame as far as it is known, for those who watch."""
+        if self.run:
+            write_hall(self.run.path, hall_csv(pool, hall))
 
     def _done(self, label: str, kind: type[Kind]) -> Kind | None:
         self.order.setdefault(label, len(self.order))

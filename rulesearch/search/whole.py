@@ -23,6 +23,7 @@ from rulesearch.runs import (
     is_finished,
     open_run,
     versions,
+    write_hall,
     write_result,
     write_rule,
 )
@@ -180,11 +181,13 @@ def keep(request: Request, run: Run, on_step: OnStep, on_stage: Callable[[str], 
         seconds=run.seconds,
     )
     from rulesearch.figures import figures  # matplotlib, wanted at the end alone
-    from rulesearch.report import latex
+    from rulesearch.report import hall_csv, latex
 
     write_history(run)
     with writing(run.path, go_on(run.path)):
         figures(history(run), result, run.path)
+    if result.hall:
+        write_hall(run.path, hall_csv(result.pool, result.hall))
     write_rule(run.path, latex(result))
     write_result(run.path, result)  # last: where it is, the run is complete
     return result
