@@ -14,10 +14,14 @@ from rulesearch import search
 from rulesearch.data import load_data
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation import Pool
+from rulesearch.pursuit import course
 from rulesearch.records.documents import digest_of, layout
 from rulesearch.result import Result
+from rulesearch.runs import reading
+from rulesearch.runs.kept import stage_labels
 from rulesearch.search import Config, stages
 from rulesearch.search.__main__ import main
+from rulesearch.search.compiling import COMPILING
 from rulesearch.search.memory import memory_needed, memory_there
 
 SMALL = Config(
@@ -208,6 +212,63 @@ def test_a_run_begun_by_the_command_goes_on_from_python(tmp_path, monkeypatch, d
         stopping(patch, 5)
         assert main([*ARGUMENTS, "--quiet", "--out", "run"]) == 130
     assert search(POOL, digits, SMALL, run="run") == Result.load("run")
+
+
+# Accepted steps ----------------------------------------------------------------------------------
+
+#: Measured against no training, and nothing may be given away: so there is a choice to refit.
+CHOOSING = replace(SMALL, parsimony=0.0, meta_steps=3, meta_batch=2)
+OTHERS = Pool(A="y_post*y_pre", B="-e_post*e_pre", C="-W")
+
+
+def stopped_again_and_again(data, run, moments):
+    """A search that is stopped at every so many-th stage or step that it comes to, to its end.
+
+    Returns:
+        How often it was stopped, and the labels at which it was.
+    """
+    stops = []
+    while True:
+        left = [moments]
+
+        def come_to(told, left=left):
+            label = told if isinstance(told, str) else told.label
+            if label != COMPILING:
+                left[0] -= 1
+                if left[0] < 0:
+                    stops.append(label)
+                    raise KeyboardInterrupt
+
+        try:
+            search(OTHERS, data, CHOOSING, run=run, on_stage=come_to, on_step=come_to)
+        except KeyboardInterrupt:
+            continue
+        return stops
+
+
+def go_on_as_if_nothing_had_been(data, folder, moments):
+    search(OTHERS, data, CHOOSING, run=folder / "whole")
+    labels = stage_labels(reading(folder / "whole"))
+    stops = stopped_again_and_again(data, folder / "broken", moments)
+    assert content(folder / "broken") == content(folder / "whole")
+    return labels, stops
+
+
+def test_accepted_steps_go_on_from_stages_and_steps_to_the_same_bits(tmp_path, digits):
+    labels, stops = go_on_as_if_nothing_had_been(digits, tmp_path, 14)
+    kinds = {"trial", "leaving", "common", "final refit", "evaluation", "units"}
+    assert {kind for kind in kinds if any(label.startswith(kind) for label in labels)} == kinds
+    assert len(stops) > 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rounds", [False, True])
+def test_accepted_steps_stopped_at_every_stage_and_step(rounds, tmp_path, digits, monkeypatch):
+    if rounds:
+        monkeypatch.setattr(course, "ROOM", 1)
+    labels, stops = go_on_as_if_nothing_had_been(digits, tmp_path, 1)
+    assert set(labels) <= {*stops, labels[0]}
+    assert any(label.startswith("round 0/") for label in labels) == rounds
 
 
 # Memory ------------------------------------------------------------------------------------------

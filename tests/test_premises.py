@@ -214,9 +214,10 @@ def test_the_largest_size_that_is_named_works(digits, change):
 
 
 def test_defaults_are_those_of_the_data_that_are_there():
-    request = prepare(POOL, data_of(), CONFIG)
+    robust = replace(CONFIG, protocol="robust")
+    request = prepare(POOL, data_of(), robust)
     assert request.config.effort == Effort()
-    assert CONFIG.resolved().effort != Effort()  # of digits, the default
+    assert robust.resolved().effort != Effort()  # of digits, the default
 
 
 @pytest.mark.parametrize(

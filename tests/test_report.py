@@ -440,6 +440,26 @@ def test_the_progress_line_counts_what_went_wrong():
     assert line == "trial 0  180/300  loss nan  accuracy 0.700  2 diverged  1 left out"
 
 
+def test_the_line_of_a_descent_says_whether_its_step_was_accepted_and_who_voted():
+    assert progress_line(a_step(taken=True, voted=32), ["F0"]) == (
+        "trial 0  180/300  accepted, 32 voted  loss 0.843  accuracy 0.700  F0 0.0112"
+    )
+    assert "  not accepted, 64 voted  " in progress_line(a_step(taken=False, voted=64), ["F0"])
+
+
+def test_what_ends_before_its_last_step_leaves_its_last_line():
+    early = [a_step(step=step, steps=40, taken=True) for step in range(1, 14)]
+    other = [a_step(label="leaving/2 terms", step=step, steps=5, taken=True) for step in (1, 2)]
+    told = [*early, "common/2 terms", *other]
+    assert [" ".join(line.split()[:4]) for line in shown(told).splitlines()] == [
+        "trial 0 10/40 accepted,",
+        "trial 0 13/40 accepted,",
+        "leaving/2 terms 2/5 accepted,",
+    ]
+    lines = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", shown(told, terminal=True))
+    assert "trial 0  13/40  accepted" in lines
+
+
 def shown(steps, terminal=False, **options):
     console = Console(file=io.StringIO(), width=80, force_terminal=terminal)
     with progress(console, **options) as update:
@@ -546,6 +566,13 @@ def test_without_angles_there_is_no_alignment_figure(tmp_path, history):
     rows = [{**row, "angles": []} for row in history]
     written = figures(rows, a_result(), tmp_path)
     assert {path.stem for path in written} == {"accuracy", "coefficients"}
+
+
+def test_stages_of_a_round_are_those_of_its_name(history):
+    rounds = [{**row, "stage": f"round 1/{row['stage']}"} for row in history]
+    assert list(by_stage([*history, *rounds], "trial ")) == (
+        ["trial 0", "trial 1", "round 1/trial 0", "round 1/trial 1"]
+    )
 
 
 def test_a_run_without_trials_still_has_its_figures(tmp_path):

@@ -99,12 +99,12 @@ class Config:
         ways, shots, queries: classes of a task, training and query examples of each.
         protocol: `accepted`, `robust` or `paper` (design, section 8).
         l1: strength of the penalty on the sizes of the coefficients learned.
-        l2: of one on their squares, beside it.
+        l2: of one on their squares, beside it; not of accepted steps.
         largest_scale: what the unit of a term is capped at, above 0; a large number for no cap.
-        meta_steps: of a trial.
+        meta_steps: of a trial; at most, where steps are accepted or not.
         meta_batch: lifetimes of a meta-step.
-        trials: independent L1 searches.
-        parsimony: share of the gain that the terms dropped may cost together, 0 to below 1.
+        trials: independent searches with all terms.
+        parsimony: share of the gain that may be given away for fewer terms, 0 to below 1.
         locality: needs that terms may have, with commas; `all`, or `synaptic` for none.
         neurons: `shared` or `separate` populations for activities and errors.
         kernel: `auto`, `einsum`, `fused`.
