@@ -6,7 +6,7 @@ its loss is measured against what an untrained network of its world has, so that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -66,10 +66,6 @@ class Mixture:
         """The world that a lifetime belongs to: they take turns by the seed."""
         return self.worlds[seed % len(self.worlds)]
 
-    def covering(self, terms: Sequence[int]) -> Mixture:
-        """The same, with kernels that cover these terms, by their indices."""
-        return replace(self, worlds=tuple(world.covering(terms) for world in self.worlds))
-
     def compiling(self, gradient: Sequence[int]) -> AbstractContextManager[bool]:
         """A context in which the kernel of calls with this gradient is compiled.
 
@@ -126,6 +122,13 @@ Worlds: TypeAlias = Population | Mixture
 def worlds_of(population: Worlds) -> tuple[Population, ...]:
     """The worlds of a population: itself, or those of a mixture."""
     return population.worlds if isinstance(population, Mixture) else (population,)
+
+
+def each_world(population: Worlds, change: Callable[[Population], Population]) -> Worlds:
+    """The same with every world changed."""
+    if isinstance(population, Mixture):
+        return replace(population, worlds=tuple(map(change, population.worlds)))
+    return change(population)
 
 
 def mixed(worlds: Sequence[Population], untrained: Sequence[float]) -> Worlds:

@@ -99,10 +99,6 @@ class Population:
         """Units of the output layer."""
         return self.sizes[-1]
 
-    def covering(self, terms: Sequence[int]) -> Population:
-        """The same, with kernels that cover these terms, by their indices."""
-        return replace(self, compile_for=tuple(terms))
-
     @plain()
     def __call__(
         self,

@@ -121,6 +121,21 @@ class EvaluationRecord(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WorldRecord(Record):
+    """One of several worlds of a search: a data set and a network.
+
+    Attributes:
+        sizes: of the layers, input first.
+        untrained: mean query loss of untrained networks, nats: what losses are shares of.
+        evaluation: as `Result.evaluation`, of this world alone, in nats.
+    """
+
+    sizes: tuple[Count, ...]
+    untrained: Number
+    evaluation: dict[str, EvaluationRecord]
+
+
+@dataclass(frozen=True, kw_only=True)
 class HallRecord(Record):
     """A rule of the hall of fame: the best of its number of terms, or one that does as well.
 
@@ -138,6 +153,7 @@ class HallRecord(Record):
             there is no gain.
         chosen: whether it is the answer.
         evaluation: on images set aside; its intervals hold for all rules of the hall together.
+        worlds: the same in each of several worlds, by name, losses in nats.
     """
 
     support: tuple[str, ...]
@@ -152,6 +168,7 @@ class HallRecord(Record):
     given_away: Number = None
     chosen: bool = False
     evaluation: EvaluationRecord | None = None
+    worlds: dict[str, EvaluationRecord] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +184,9 @@ class Result(Record):
         trials: the searches with all terms at once.
         elimination: every try of the elimination, in order.
         hall: the best rules of each size, of a search that looks for them.
-        evaluation: names of `EVALUATED` -> its record.
+        evaluation: names of `EVALUATED` -> its record; of several worlds together, with losses as
+            shares of their untrained losses.
+        worlds: name -> each by itself, of a search in several worlds.
         fails: name -> layer and step, from 1, of terms that stayed at zero because their update
             is not finite there; 0 and 0 where only its derivative is not.
         message: what a reader must know first, such as that nothing beats the reference; or "".
@@ -188,6 +207,7 @@ class Result(Record):
     trials: tuple[TrialRecord, ...]
     elimination: tuple[EliminationRecord, ...]
     evaluation: dict[str, EvaluationRecord]
+    worlds: dict[str, WorldRecord] = field(default_factory=dict)
     hall: tuple[HallRecord, ...] = ()
     fails: dict[str, tuple[Count, Count]] = field(default_factory=dict)
     message: str = ""

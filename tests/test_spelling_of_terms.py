@@ -9,7 +9,7 @@ from rulesearch.data import TaskShape, load_data
 from rulesearch.meta import fit_together
 from rulesearch.notation import Pool, parse
 from rulesearch.search import Config, search
-from rulesearch.search.request import population_of, prepare
+from rulesearch.search.request import prepare
 from rulesearch.selection import Effort, trial_plan
 
 TERMS = ("-e_post*y_pre", "-e_post*e_pre", "-W", "y_post*y_pre - y_post*sum_post(y_post*W)")
@@ -94,7 +94,7 @@ def test_units_start_and_trials_are_those_of_the_terms(names, order, factors, di
     def learned(pool):
         request = prepare(pool, digits, CONFIG)
         setting = request.setting
-        population = population_of(request.pool, digits, request.config)
+        population = request.worlds[0].population(request.pool)
         plan = trial_plan(setting, 0, meta_steps=3, l1=CONFIG.l1)
         (trial,) = fit_together(population, [plan])
         signs = [1 if t.factor > 0 else -1 for t in pool]

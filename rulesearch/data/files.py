@@ -47,6 +47,22 @@ TORCHVISION = {
 KNOWN_ENDS = {"digits": (64, 10), **{name: (784, row.classes) for name, row in TORCHVISION.items()}}
 
 
+def names_in(text: str) -> tuple[str, ...]:
+    """The data sets that a text with commas names; a file's own name may have some.
+
+    Example:
+        >>> names_in("emnist,mnist"), names_in("digits,data/a,b.npz")
+        (('emnist', 'mnist'), ('digits', 'data/a,b.npz'))
+    """
+    names, name = [], ""
+    for piece in text.split(","):
+        name = f"{name},{piece}" if name else piece
+        if name in KNOWN_ENDS or name.lower().endswith(".npz"):
+            names.append(name)
+            name = ""
+    return (*names, *name.split(",")) if name or not names else tuple(names)
+
+
 def look_for(name: str, root: str | Path | None) -> None:
     """Refuse a data set that is not known, or whose files are not where they are said to be.
 

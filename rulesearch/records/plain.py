@@ -284,14 +284,16 @@ def _converter() -> Converter:
         return structure
 
     def optional(kind: Any, into: Converter) -> Callable[[Any, Any], Any]:
-        # Of two kinds the second is that of a text, as in Effort | Literal["quick", "normal"].
+        # Of two kinds the second is that of a text, as in Effort | Literal["quick", "normal"], or
+        # of a list, as in int | tuple[int, ...].
         inner, *words = (part for part in get_args(kind) if part is not NoneType)
+        second = (list, tuple) if words and get_origin(words[0]) is tuple else str
         absent = NoneType in get_args(kind)
 
         def structure(value: Any, _: Any) -> Any:
             if value is None and absent:
                 return None
-            chosen = words[0] if words and isinstance(value, str) else inner
+            chosen = words[0] if words and isinstance(value, second) else inner
             return into.get_structure_hook(chosen)(value, chosen)
 
         return structure

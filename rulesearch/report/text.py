@@ -185,9 +185,31 @@ def _elimination(result: Result) -> Sheet:
     return table
 
 
-def _evaluation(result: Result) -> Sheet:
+def _evaluations(result: Result) -> list[Sheet]:
+    """The final evaluation; of several worlds, each apart, then all together."""
+    intervals = (
+        "Intervals are over tasks, conditional on these images; "
+        "a lifetime that diverged, which is to end worse than untrained, counts as the worse of "
+        "chance and untrained."
+    )
+    if not result.worlds:
+        return [_evaluation("Evaluation", result.evaluation, intervals)]
+    each = [
+        _evaluation(
+            f"Evaluation: {name}",
+            world.evaluation,
+            f"Layers {'-'.join(map(str, world.sizes))}; untrained, the loss is "
+            f"{significant(world.untrained, 4)}.",
+        )
+        for name, world in result.worlds.items()
+    ]
+    shares = f"{intervals} Losses together are shares of the untrained loss of their world."
+    return [*each, _evaluation("Evaluation: all worlds", result.evaluation, shares)]
+
+
+def _evaluation(title: str, evaluation: Mapping[str, EvaluationRecord], caption: str) -> Sheet:
     table = Sheet(
-        "Evaluation",
+        title,
         {
             "": "text",
             "accuracy": "number",
@@ -197,11 +219,9 @@ def _evaluation(result: Result) -> Sheet:
             "diverged": "number",
             "rate": "number",
         },
-        "Intervals are over tasks, conditional on these images; "
-        "a lifetime that diverged, which is to end worse than untrained, counts as the worse of "
-        "chance and untrained.",
+        caption,
     )
-    for name, entry in result.evaluation.items():
+    for name, entry in evaluation.items():
         table.add(
             in_words(name),
             significant(entry.accuracy),
@@ -260,7 +280,8 @@ def result_text(result: Result, run_directory: Path) -> RenderableType:
     elif result.elimination:
         parts += [Text(), _elimination(result)]
     if result.evaluation:
-        parts += [Text(), _evaluation(result)]
+        for sheet in _evaluations(result):
+            parts += [Text(), sheet]
     closed = gap_closed(result.evaluation)
     if closed is not None and result.learns:
         share = f"{percent(closed)} of the gap from feedback alignment to backprop by SGD"

@@ -28,6 +28,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rulesearch.data.files import names_in
 from rulesearch.errors import RuleSearchError
 from rulesearch.records.documents import (
     digest_of,
@@ -88,11 +89,12 @@ def default_directory(stem: str, dataset: str, seed: int, parent: Path = Path("r
 
     Args:
         stem: of the grammar file, or a word for a pool given as text.
-        dataset: name of the data set, or a file, whose stem is taken.
+        dataset: name of the data set, or a file, whose stem is taken; several have a + between.
         seed: of the run.
         parent: where runs are kept.
     """
-    base, k = f"{stem}-{Path(dataset).stem}-seed{seed}", 1
+    data = "+".join(Path(name).stem for name in names_in(dataset))
+    base, k = f"{stem}-{data}-seed{seed}", 1
     while (parent / f"{base}-{k}").exists():
         k += 1
     return parent / f"{base}-{k}"

@@ -10,17 +10,18 @@ from typing import Any, NoReturn, get_args, get_type_hints
 
 from rulesearch.console import version
 from rulesearch.errors import RuleSearchError
-from rulesearch.search.config import FREE, Config, flag
+from rulesearch.search.config import FREE, Config, flag, layers_shown
 
 CALLED = "python -m rulesearch.search"
 
 _HELP = {
-    "dataset": "digits, emnist, mnist, fashion-mnist, or FILE.npz",
+    "dataset": "digits, emnist, mnist, fashion-mnist, or FILE.npz; several with commas",
     "data_root": "folder in torchvision's layout; without it the sets are downloaded",
     "scale": "map inputs to [0, 1] by the range of the search's images",
     "pathway": "how errors travel backward: random, symmetric, direct, sign-symmetric",
     "feedback_init": "law of the Xavier feedback: uniform, normal",
-    "layers": "hidden sizes with commas; all sizes if the ends are those of the data",
+    "layers": "hidden sizes with commas; all sizes if the ends are those of the data; several "
+    "networks with slashes",
     "held_out_classes": "classes that no search sees; the final evaluation is of these alone",
     "ways": "classes of a task",
     "shots": "training examples of each class",
@@ -104,9 +105,9 @@ class _Parser(argparse.ArgumentParser):
         raise RuleSearchError(f"{message}; {self.prog} --help lists the options")
 
 
-def _sizes(text: str) -> tuple[int, ...]:
+def _networks(text: str) -> tuple[tuple[int, ...], ...]:
     try:
-        return tuple(int(word) for word in text.split(","))
+        return tuple(tuple(int(word) for word in sizes.split(",")) for sizes in text.split("/"))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text}: give sizes with commas, as in 170,130") from None
 
@@ -182,9 +183,9 @@ def parser(called: str = CALLED) -> argparse.ArgumentParser:
             continue
         wanted = (hints[entry.name], *get_args(hints[entry.name]))
         number = next((kind for kind in (int, float) if kind in wanted), str)
-        kind = _sizes if entry.name == "layers" else number
+        kind = _networks if entry.name == "layers" else number
         fallback = getattr(Config(), entry.name)
-        shown = ",".join(map(str, fallback)) if entry.name == "layers" else fallback
+        shown = layers_shown(fallback) if entry.name == "layers" else fallback
         default = "" if shown is None else f" ({shown})"
         made.add_argument(
             flag(entry.name),

@@ -25,7 +25,7 @@ from rulesearch.search.arguments import Command
 from rulesearch.search.config import Config, check
 from rulesearch.search.forecast import Forecast, phases
 from rulesearch.search.paths import unfinished
-from rulesearch.search.request import Request, prepare
+from rulesearch.search.request import Request, prepare, refuse_layers_of_some
 from rulesearch.search.whole import beginning, compared, keep, made_with
 
 
@@ -41,7 +41,13 @@ def asked(command: Command) -> tuple[Pool, Config]:
         pool, config = _pool(command), command.config
     check(config)
     if command.per_layer:
-        pool = pool.per_layer(len(_sizes(config)) - 1)
+        depths = {len(sizes) - 1 for sizes in _sizes(config).values()}
+        if len(depths) > 1:
+            raise RuleSearchError(
+                f"--per-layer: networks have {min(depths)} to {max(depths)} layers; give networks "
+                "of one depth, or leave --per-layer out"
+            )
+        pool = pool.per_layer(*depths)
     return pool, config
 
 
@@ -52,13 +58,16 @@ def prepared(command: Command, pool: Pool, config: Config) -> Request:
         RuleSearchError: it cannot be met.
     """
     try:
-        data = load_data(
-            config.dataset,
-            config.data_root,
-            shape=config.shape,
-            scale=config.scale_range or config.scale,
-            held_out_classes=config.held_out_classes,
-        )
+        data = [
+            load_data(
+                name,
+                config.data_root,
+                shape=config.shape,
+                scale=config.scale_range or config.scale,
+                held_out_classes=config.held_out_classes,
+            )
+            for name in config.datasets
+        ]
     except RuleSearchError as error:
         if not command.resume:
             raise
@@ -100,13 +109,17 @@ def carry_through(request: Request, run: Run, quiet: bool) -> None:
 
 def _outline(request: Request, run: Path) -> str:
     """What is going to be done, in a line, and where it is kept."""
-    config, data = request.config, request.data
-    sizes = "-".join(map(str, config.sizes(data.inputs, data.classes)))
+    config = request.config
+    networks = ["-".join(map(str, world.sizes)) for world in request.worlds]
+    learning = f"network {networks[0]}"
+    if len(networks) > 1:
+        of_each = (f"{w.name} ({sizes})" for w, sizes in zip(request.worlds, networks, strict=True))
+        learning = f"{len(networks)} worlds: {', '.join(of_each)}"
     terms, trials = len(request.pool), config.trials or 1
     needs = terms_by_needs(request.pool, config.neurons)
     which = ", ".join(f"{number:,} {need}" for need, number in needs.items())
     return (
-        f"{terms:,} term{'s' * (terms > 1)} ({which}), network {sizes}, "
+        f"{terms:,} term{'s' * (terms > 1)} ({which}), {learning}, "
         f"{trials} trial{'s' * (trials > 1)} of {config.meta_steps} meta-steps; kept in {run}"
     )
 
@@ -132,9 +145,11 @@ def _pool(command: Command) -> Pool:
         raise RuleSearchError(*lines) from None
 
 
-def _sizes(config: Config) -> tuple[int, ...]:
-    """The sizes of all layers, known before the data are read."""
-    return config.sizes(*input_and_output(config.dataset))
+def _sizes(config: Config) -> dict[str, tuple[int, ...]]:
+    """The sizes of all layers in each world, known before the data are read."""
+    return {
+        name: world.sizes(*input_and_output(world.dataset)) for name, world in config.worlds.items()
+    }
 
 
 def _say(console: Console, line: str) -> None:
@@ -148,9 +163,11 @@ def explain(pool: Pool, config: Config, command: Command) -> None:
     """
     console = Console()
     within(pool, parse_needs(config.locality), config.neurons)
-    sizes = _sizes(config)
-    layers = list(pairwise(sizes))
-    pool = pool.in_network(len(layers))
+    worlds = _sizes(config)
+    refuse_layers_of_some(pool, [len(sizes) - 1 for sizes in worlds.values()])
+    sizes = next(iter(worlds.values()))
+    depth = len(sizes) - 1
+    pool = pool.in_network(depth)
     plan = lower_terms(pool.distinct)
     print_pool(
         console,
@@ -168,18 +185,21 @@ def explain(pool: Pool, config: Config, command: Command) -> None:
         _say(console, note)
     console.print()
     _say(console, str(plan))
-    adds = [plan.multiply_adds(post, pre) for pre, post in layers]
     console.print()
-    _say(
-        console,
-        f"about {sum(adds):,} multiply-adds a step for the update of "
-        f"{'-'.join(map(str, sizes))}, {sum(a * b for a, b in layers):,} synapses",
-    )
+    for name, network in worlds.items():
+        where = f"{name}: " if len(worlds) > 1 else ""
+        adds = [plan.multiply_adds(post, pre) for pre, post in pairwise(network)]
+        synapses = sum(pre * post for pre, post in pairwise(network))
+        _say(
+            console,
+            f"{where}about {sum(adds):,} multiply-adds a step for the "
+            f"update of {'-'.join(map(str, network))}, {synapses:,} synapses",
+        )
     if "kernel" in command.given and config.kernel != "auto":
         from rulesearch.lifetime import choose_kernel
         from rulesearch.pathways import pathway
 
-        path = pathway(config.pathway, len(layers))
+        path = pathway(config.pathway, depth)
         kernel, note = choose_kernel(config.kernel, plan, sizes, path, on_cpu=True)
         console.print()
         if note:

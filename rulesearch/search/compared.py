@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 
 from rulesearch.baselines import by_adam
 from rulesearch.meta import ROBUST
+from rulesearch.mixture import Worlds, worlds_of
 from rulesearch.notation import Pool
 from rulesearch.notation.term import PSEUDO_GRADIENT
 from rulesearch.population import Population
 from rulesearch.result import EVALUATED
-from rulesearch.search.request import Request, population_of
+from rulesearch.search.request import Request
 from rulesearch.search.stages import Stages
+from rulesearch.search.worlds import World
 from rulesearch.selection import Rate, Setting, best_rate
 from rulesearch.statistics import Outcomes
 
@@ -42,14 +44,13 @@ class Baseline:
     share: int = 1
 
 
-def baselines(request: Request) -> dict[str, Baseline]:
-    """Those of a search, by the names of `Result.evaluation`."""
+def baselines(request: Request, world: World) -> dict[str, Baseline]:
+    """Those of a search in a world, by the names of `Result.evaluation`."""
     pool, start = Pool(F=PSEUDO_GRADIENT), request.setting.protocol.start
 
     def on(pathway: str) -> Baseline:
         searching, set_aside = (
-            population_of(pool, request.data, request.config, pathway=pathway, held_out=held_out)
-            for held_out in (False, True)
+            world.population(pool, pathway=pathway, held_out=held_out) for held_out in (False, True)
         )
         return Baseline(searching, set_aside, start)
 
@@ -72,12 +73,14 @@ def shared(of: Mapping[str, Baseline], row: Sequence[Population]) -> dict[str, B
     }
 
 
-def best_rates(request: Request, stages: Stages, of: Mapping[str, Baseline]) -> dict[str, Rate]:
-    """Each with its own best rate, on the images of the search."""
+def best_rates(
+    request: Request, stages: Stages, of: Mapping[str, Baseline], where: str = ""
+) -> dict[str, Rate]:
+    """Each with its own best rate, on the images of the search; labels begin with the world."""
     return {
         key: best_rate(
             _setting(request, baseline),
-            EVALUATED[key],
+            f"{where}{EVALUATED[key]}",
             stages.measurer(baseline.searching),
         )
         for key, baseline in of.items()
@@ -89,17 +92,18 @@ def evaluated(
     of: Mapping[str, Baseline],
     rates: Mapping[str, Rate],
     seeds: tuple[int, ...],
+    where: str = "",
 ) -> dict[str, Outcomes]:
     """What they do on the images set aside, on these lifetimes."""
     return {
         key: stages.measurer(baseline.set_aside)(
-            f"evaluation/{EVALUATED[key]}", rates[key].theta, seeds
+            f"evaluation/{where}{EVALUATED[key]}", rates[key].theta, seeds
         )
         for key, baseline in of.items()
     }
 
 
-def one_term(request: Request, population: Population, start: float) -> Setting:
+def one_term(request: Request, population: Worlds, start: float) -> Setting:
     """The setting of a pool of one term, in raw coefficients."""
     return replace(
         request.setting,
@@ -109,6 +113,7 @@ def one_term(request: Request, population: Population, start: float) -> Setting:
         reference=0,
         # Robust whatever the protocol: a baseline must not be handicapped.
         protocol=replace(ROBUST, meta_batch=request.setting.protocol.meta_batch),
+        worlds=len(worlds_of(population)),
     )
 
 

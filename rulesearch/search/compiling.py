@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 
 from rulesearch.meta import lifetime_seeds
-from rulesearch.population import Population
+from rulesearch.mixture import Worlds
 from rulesearch.search.request import Request
 from rulesearch.search.stages import Stages
 
@@ -18,7 +18,7 @@ COMPILING = "compiling the kernel"
 
 @contextmanager
 def compiled_meanwhile(
-    stages: Stages, population: Population, terms: Sequence[int]
+    stages: Stages, population: Worlds, terms: Sequence[int]
 ) -> Iterator[Stages]:
     """Have the kernel of these terms compiled, while other stages run that say so."""
     with population.compiling(terms) as begun:
@@ -28,9 +28,7 @@ def compiled_meanwhile(
             stages.on_stage(COMPILING)
 
 
-def compile_now(
-    request: Request, stages: Stages, population: Population, terms: Sequence[int]
-) -> None:
+def compile_now(request: Request, stages: Stages, population: Worlds, terms: Sequence[int]) -> None:
     """Whatever another process has not compiled is compiled now, and said to be."""
     setting = request.setting
     stages.on_stage(COMPILING)

@@ -19,6 +19,7 @@ from rulesearch.choices import (
     PathwayName,
     ProtocolName,
 )
+from rulesearch.data.files import names_in
 from rulesearch.errors import RuleSearchError
 from rulesearch.records.plain import Count, Finite, Within, problems
 from rulesearch.selection.effort import Effort
@@ -87,13 +88,15 @@ class Config:
     """The options of a search; None means the protocol's or the data set's own default.
 
     Attributes:
-        dataset: `digits`, `emnist`, `mnist`, `fashion-mnist`, or a file FILE.npz.
+        dataset: `digits`, `emnist`, `mnist`, `fashion-mnist`, or a file FILE.npz; or several, in
+            a tuple or a text with commas. Each of them with each network is a world.
         data_root: folder in torchvision's layout.
         scale: whether inputs are mapped to [0, 1] by the range of the search's images.
         scale_range: the values that became 0 and 1, once the images are known.
         pathway: how errors travel: `random`, `symmetric`, `direct`, `sign-symmetric`.
         feedback_init: law of the Xavier feedback, `uniform` or `normal`.
-        layers: hidden sizes, or all sizes if the first and last are those of the data.
+        layers: hidden sizes, or all sizes if the first and last are those of the data; or several
+            networks, as a tuple of such tuples.
         held_out_classes: so many classes are kept from the search, and the final evaluation is of
             these alone; see `load_data`.
         ways, shots, queries: classes of a task, training and query examples of each.
@@ -122,7 +125,7 @@ class Config:
     scale_range: tuple[Finite, Finite] | None = None
     pathway: PathwayName = "random"
     feedback_init: Law = "uniform"
-    layers: tuple[Size, ...] = HIDDEN
+    layers: tuple[Size | tuple[Size, ...], ...] = HIDDEN
     held_out_classes: Annotated[int, Within(0, 10**6)] = 0
     ways: Size = 5
     shots: Size = 50
@@ -146,8 +149,12 @@ class Config:
 
     def __post_init__(self) -> None:
         # As they are read back from a run, so that it can be gone on with.
-        if isinstance(self.layers, list):
-            object.__setattr__(self, "layers", tuple(self.layers))
+        if isinstance(self.dataset, list | tuple):
+            object.__setattr__(self, "dataset", ",".join(self.dataset))
+        if isinstance(self.layers, list | tuple):
+            sizes = tuple(tuple(x) if isinstance(x, list) else x for x in self.layers)
+            one = len(sizes) == 1 and isinstance(sizes[0], tuple)
+            object.__setattr__(self, "layers", sizes[0] if one else sizes)
         if isinstance(self.data_root, PurePath):
             object.__setattr__(self, "data_root", str(self.data_root))
 
@@ -158,9 +165,31 @@ class Config:
 
         return TaskShape(self.ways, self.shots, self.queries)
 
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The data sets."""
+        return names_in(self.dataset)
+
+    @property
+    def networks(self) -> tuple[tuple[int, ...], ...]:
+        """The layers of each network, as they were given."""
+        several = tuple(sizes for sizes in self.layers if isinstance(sizes, tuple))
+        return several or (tuple(size for size in self.layers if isinstance(size, int)),)
+
+    @property
+    def worlds(self) -> dict[str, Config]:
+        """The options of each world by its name: every data set with every network."""
+        return {
+            _world(name, sizes if len(self.networks) > 1 else ()): replace(
+                self, dataset=name, layers=sizes
+            )
+            for name in self.datasets
+            for sizes in self.networks
+        }
+
     def sizes(self, inputs: int, outputs: int) -> tuple[int, ...]:
-        """Layer sizes for data with this many inputs and classes, both included."""
-        given = self.layers
+        """Layer sizes for data with this many inputs and classes, both included; of one network."""
+        (given,) = self.networks
         if len(given) > 1 and (given[0], given[-1]) == (inputs, outputs):
             return given
         return (inputs, *given, outputs)
@@ -209,6 +238,25 @@ class Config:
         return {"float32": torch.float32, "float64": torch.float64}[self.dtype]
 
 
+def _world(dataset: str, layers: tuple[int, ...]) -> str:
+    """What a world is called: its data set, and its layers where networks differ."""
+    name = PurePath(dataset).stem if dataset.lower().endswith(".npz") else dataset
+    return " ".join([name, *(["-".join(map(str, layers))] if layers else [])])
+
+
+def layers_shown(layers: object) -> str:
+    """Layers as the command line has them: sizes with commas, networks with slashes.
+
+    Example:
+        >>> layers_shown((170, 130)), layers_shown(((170, 130), (20,)))
+        ('170,130', '170,130/20')
+    """
+    if not isinstance(layers, list | tuple):
+        return str(layers)
+    nested = any(isinstance(sizes, list | tuple) for sizes in layers)
+    return ("/" if nested else ",").join(map(layers_shown, layers))
+
+
 #: Of options whose range alone does not say what to give.
 _WAYS_OUT: Mapping[str, str] = {
     "layers": "; give sizes as in 170,130,100,70",
@@ -243,9 +291,20 @@ def check(config: Config, spelled: Callable[[str], str] = flag) -> None:
     faults = [_fault(config, path, problem, spelled) for path, problem in problems(config)]
     if faults:
         raise RuleSearchError(*faults)
-    if not 0 < len(config.layers) <= MOST_LAYERS:
+    if len({isinstance(sizes, tuple) for sizes in config.layers}) > 1:
         faults.append(
-            f"{spelled('layers')}: {len(config.layers)} of them; give 1 to {MOST_LAYERS} sizes"
+            f"{spelled('layers')} {config.layers}: sizes and networks; give ((170, 130), (20,))"
+        )
+    for sizes in config.networks:
+        if not 0 < len(sizes) <= MOST_LAYERS:
+            faults.append(
+                f"{spelled('layers')}: {len(sizes)} of them; give 1 to {MOST_LAYERS} sizes"
+            )
+    if len(config.worlds) < len(config.datasets) * len(config.networks):
+        faults.append(
+            f"{spelled('dataset')} {config.dataset}, {spelled('layers')} "
+            f"{layers_shown(config.layers)}: two worlds have one name; give each data set and "
+            "each network once, and files names of their own"
         )
     for name in UNUSED[config.protocol]:
         if (value := getattr(config, name)) != getattr(Config(), name):
@@ -273,8 +332,5 @@ def _fault(config: Config, path: str, problem: str, spelled: Callable[[str], str
         value = getattr(config.effort, inside[0])
         return f"{path} {value}: {problem}"
     value = getattr(config, name)
-    if isinstance(value, float):
-        shown = f"{value:g}"
-    else:
-        shown = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    shown = f"{value:g}" if isinstance(value, float) else layers_shown(value)
     return f"{spelled(name)} {shown}: {problem}{_WAYS_OUT.get(name, '')}"

@@ -3,60 +3,98 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from rulesearch.lifetime.modes import plain
 from rulesearch.meta import Accepted, lifetime_seeds
-from rulesearch.population import shared_by_workers
+from rulesearch.mixture import each_world, mixed
+from rulesearch.population import Population, shared_by_workers
 from rulesearch.pursuit.course import ROOM
 from rulesearch.result import Result
 from rulesearch.search import compared
+from rulesearch.search.compared import Baseline
 from rulesearch.search.compiling import compile_now, compiled_meanwhile
+from rulesearch.search.evaluating import Scene, evaluated
 from rulesearch.search.pursuing import by_pursuit
-from rulesearch.search.record import evaluated, evaluation_of, result_of
-from rulesearch.search.request import Request, population_of
+from rulesearch.search.record import result_of
+from rulesearch.search.request import Request
 from rulesearch.search.stages import Stages
 from rulesearch.search.trials import by_trials
+
+UNTRAINED_TASKS = 256
+"""Lifetimes whose first loss says what losses in a world are shares of."""
 
 
 @plain()
 def carry_out(request: Request, stages: Stages) -> Result:
     """The search that `prepare` found possible: baselines, the protocol's course, evaluation."""
     began = time.monotonic()
-    pool, data, config = request.pool, request.data, request.config
-    rivals = compared.baselines(request)
+    pool, config, worlds = request.pool, request.config, request.worlds
+    rivals = [compared.baselines(request, world) for world in worlds]
     populations = [
-        population_of(pool, data, config),
-        population_of(pool, data, config, held_out=True),
-        *compared.populations(rivals),
+        *(world.population(pool, held_out=aside) for aside in (False, True) for world in worlds),
+        *(population for each in rivals for population in compared.populations(each)),
     ]
-    with shared_by_workers(populations, config.workers) as (main, final, *others):
-        rivals = compared.shared(rivals, others)
+    with shared_by_workers(populations, config.workers) as row:
+        scenes = _scenes(request, stages, rivals, row)
+        untrained = [scene.untrained for scene in scenes]
+        searching, aside = [s.searching for s in scenes], [s.set_aside for s in scenes]
         terms = [term for term, scale in enumerate(request.setting.scales) if scale]
-        main = replace(main, compile_for=_covered_at_first(request, terms))
+        first = _covered_at_first(request, terms)
+        main = each_world(mixed(searching, untrained), lambda w: replace(w, compile_for=first))
         with compiled_meanwhile(stages, main, terms) as beside:
-            rates = compared.best_rates(request, beside, rivals)
+            scenes = [
+                replace(s, rates=compared.best_rates(request, beside, s.rivals, s.where))
+                for s in scenes
+            ]
         compile_now(request, stages, main, terms)
         course = by_pursuit if isinstance(request.setting.protocol, Accepted) else by_trials
-        found = course(request, stages, main, final, rates["feedback_alignment"])
-        seeds = lifetime_seeds(
-            config.seed, "evaluation", 0, request.setting.effort.evaluation_tasks
-        )
+        alignment = scenes[0].rates["feedback_alignment"] if len(worlds) == 1 else None
+        found = course(request, stages, main, mixed(aside, untrained), alignment)
+        tasks = request.setting.effort.evaluation_tasks
+        seeds = lifetime_seeds(config.seed, "evaluation", 0, tasks)
         ranked = {name for each in found.hall for name in each.support}
-        final = replace(final, compile_for=tuple(map(pool.names.index, sorted(ranked))))
-        measured = stages.measurer(final)
-        outcomes = {
-            "rule": measured("evaluation/rule", found.theta, seeds),
-            **compared.evaluated(stages, rivals, rates, seeds),
-        }
-        hall = evaluated(found.hall, pool.names, measured, seeds, outcomes["rule"], main.outputs)
-    evaluation = {
-        name: evaluation_of(outcome, rates[name].rate if name in rates else None, main.outputs)
-        for name, outcome in outcomes.items()
-    }
-    found = replace(found, hall=hall)
-    return result_of(request, found, evaluation, time.monotonic() - began)
+        covered = tuple(map(pool.names.index, sorted(ranked)))
+        scenes = [replace(s, set_aside=replace(s.set_aside, compile_for=covered)) for s in scenes]
+        evaluation = evaluated(found, pool.names, stages, scenes, seeds)
+    found = replace(found, hall=evaluation.hall)
+    seconds = time.monotonic() - began
+    return result_of(request, found, evaluation.together, evaluation.worlds, seconds)
+
+
+def _scenes(
+    request: Request,
+    stages: Stages,
+    rivals: Sequence[Mapping[str, Baseline]],
+    row: Sequence[Population],
+) -> list[Scene]:
+    """What is measured in each world: networks and rivals as in the row, rates not yet known.
+
+    Args:
+        request: of the search.
+        stages: run what is expensive.
+        rivals: of each world.
+        row: networks for the search of all worlds, those for the evaluation, and the rivals'.
+    """
+    scenes, worlds = [], request.worlds
+    others = iter(row[2 * len(worlds) :])
+    seeds = lifetime_seeds(request.config.seed, "untrained", 0, UNTRAINED_TASKS)
+    for number, world in enumerate(worlds):
+        label, searching = f"untrained/{world.name}", row[number]
+        own = [next(others) for _ in compared.populations(rivals[number])]
+        scenes.append(
+            Scene(
+                world=world,
+                where=request.where(world),
+                searching=searching,
+                set_aside=row[len(worlds) + number],
+                rivals=compared.shared(rivals[number], own),
+                rates={},
+                untrained=stages.untrained(label, searching, seeds) if len(worlds) > 1 else 1.0,
+            )
+        )
+    return scenes
 
 
 def _covered_at_first(request: Request, terms: Sequence[int]) -> tuple[int, ...]:

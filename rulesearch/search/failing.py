@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rulesearch.meta.records import Lost
-from rulesearch.population import Population
+from rulesearch.mixture import Worlds
 from rulesearch.search.request import Request
 from rulesearch.search.stages import Stages
 from rulesearch.updates import first_failure
 
 
 def fails_of(
-    request: Request, stages: Stages, main: Population, lost: Sequence[Lost]
+    request: Request, stages: Stages, main: Worlds, lost: Sequence[Lost]
 ) -> dict[str, tuple[int, int]]:
     """Terms that could not be differentiated at zero: name -> layer and step, from 1.
 

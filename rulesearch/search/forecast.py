@@ -40,7 +40,14 @@ class Phase:
 def phases(request: Request) -> tuple[Phase, ...]:
     """The phases of a search, in their order."""
     config, effort = request.config, request.setting.effort
-    rivals = ("backprop by ", "feedback alignment/")
+    rivals = (
+        "untrained/",
+        *(
+            f"{request.where(world)}{rival}"
+            for world in request.worlds
+            for rival in ("backprop by ", "feedback alignment/")
+        ),
+    )
     whole = (config.trials or 1) * (config.meta_steps or 0)
     trials = Phase("trials", ("trial ", "common/start "), whole)
     evaluation = Phase("evaluation", ("evaluation/",), 0)

@@ -10,7 +10,7 @@ from rulesearch.errors import RuleSearchError
 from rulesearch.network import weight_shapes
 from rulesearch.pathways import feedback_shapes, pathway
 from rulesearch.population import CHUNK
-from rulesearch.search.config import Config
+from rulesearch.search.config import Config, layers_shown
 
 GB = 10**9
 #: Values that a step leaves for the way back, for each neuron: activity, slope, error, potential.
@@ -31,7 +31,7 @@ def enough_memory(config: Config, sizes: Sequence[int], measured: int) -> None:
     needed, there = memory_needed(config, sizes, measured), memory_there()
     if needed > there:
         raise RuleSearchError(
-            f"--layers {','.join(map(str, config.layers))}: needs about {needed / GB:,.0f} GB, "
+            f"--layers {layers_shown(config.layers)}: needs about {needed / GB:,.0f} GB, "
             f"this machine has {there / GB:,.0f}; give smaller layers"
         )
 

@@ -63,7 +63,11 @@ def _look_for_data(command: Command) -> None:
     config = command.config
     # The size of a set that is known by name is known too: to explain, it need not be there.
     root = None if command.explain else config.data_root
-    try:
-        look_for(config.dataset, root)
-    except RuleSearchError as error:
-        raise error.located(f"--dataset {config.dataset}") from None
+    faults: list[str] = []
+    for name in config.datasets:
+        try:
+            look_for(name, root)
+        except RuleSearchError as error:
+            faults += error.located(f"--dataset {name}").lines
+    if faults:
+        raise RuleSearchError(*faults)

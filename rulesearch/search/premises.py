@@ -171,7 +171,7 @@ def _label_notes(pool: Pool, data: Data) -> Iterator[str]:
 
 def _ends(data: Data, config: Config) -> Iterator[str]:
     """Hidden sizes that look as if they were meant for all layers of other data."""
-    given, ends = config.layers, (data.inputs, data.classes)
+    (given,), ends = config.networks, (data.inputs, data.classes)
     theirs = (given[0], given[-1])
     if len(given) < 2 or theirs == ends:
         return

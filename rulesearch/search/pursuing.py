@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from rulesearch.locality import classify
 from rulesearch.meta import Accepted, Descended, Descent, lifetime_seeds, units
-from rulesearch.population import Population
+from rulesearch.mixture import Worlds, each_world
 from rulesearch.pursuit import (
     Aims,
     Departure,
@@ -42,7 +42,7 @@ OBSERVE_EVERY = 2
 
 
 def by_pursuit(
-    request: Request, stages: Stages, main: Population, final: Population, alignment: Rate
+    request: Request, stages: Stages, main: Worlds, final: Worlds, alignment: Rate | None
 ) -> Found:
     """The hall of fame of a pursuit, and its choice.
 
@@ -51,7 +51,7 @@ def by_pursuit(
         stages: run what is expensive.
         main: networks that learn the search's images,
         final: and those set aside.
-        alignment: feedback alignment at its best rate.
+        alignment: feedback alignment at its best rate; None where there is one in each world.
     """
     config, protocol = request.config, request.setting.protocol
     assert isinstance(protocol, Accepted)
@@ -62,7 +62,7 @@ def by_pursuit(
     setting = _in_units(request, stages, main, start)
 
     def covering(means: Means, terms: tuple[int, ...]) -> Means:
-        population = replace(main, compile_for=tuple(sorted(terms)))
+        population = each_world(main, lambda w: replace(w, compile_for=tuple(sorted(terms))))
         return replace(
             means,
             descend=_watched(stages.descender(population)),
@@ -81,7 +81,7 @@ def by_pursuit(
         measure=stages.measurer(main),
         differentiate=differentiate,
         covering=covering,
-        tests=lifetime_seeds(setting.seed, "tries", 0, effort.ranking_tasks),
+        tests=lifetime_seeds(setting.seed, "tries", 0, effort.ranking_tasks, setting.worlds),
         common=common_seeds(setting),
         on_compared=_board(request, stages, setting, against_reference=reference is not None),
     )
@@ -131,7 +131,7 @@ def pool_order(setting: Setting, support: Sequence[int]) -> tuple[str, ...]:
     return setting.tell(sorted(support))
 
 
-def _in_units(request: Request, stages: Stages, main: Population, start: Rate) -> Setting:
+def _in_units(request: Request, stages: Stages, main: Worlds, start: Rate) -> Setting:
     """The setting with units from where learning happens: along lifetimes of the reference.
 
     At initialisation errors are large and weights have no structure, so that what is small there

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from rulesearch.locality import classify
 from rulesearch.notation import Pool
@@ -15,14 +15,14 @@ from rulesearch.result import (
     PoolEntry,
     Result,
     TrialRecord,
+    WorldRecord,
     in_words,
     significant,
 )
 from rulesearch.runs import versions
 from rulesearch.search.config import Config
 from rulesearch.search.request import Request
-from rulesearch.selection import Measure
-from rulesearch.statistics import Interval, Outcomes, learns, summarise
+from rulesearch.statistics import Interval
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,11 @@ def pool_entries(pool: Pool, config: Config) -> tuple[PoolEntry, ...]:
 
 
 def result_of(
-    request: Request, found: Found, evaluation: dict[str, EvaluationRecord], seconds: float
+    request: Request,
+    found: Found,
+    evaluation: dict[str, EvaluationRecord],
+    worlds: dict[str, WorldRecord],
+    seconds: float,
 ) -> Result:
     """Everything that a search found, in one record.
 
@@ -79,12 +83,14 @@ def result_of(
         request: what was asked.
         found: by its protocol.
         evaluation: on images set aside, by the names of `Result.evaluation`.
+        worlds: the same in each of several worlds.
         seconds: that it took.
     """
     pool, config = request.pool, request.config
     names = pool.names
     messages = [*request.messages, *map(_fails, found.fails.items()), *found.messages]
-    messages += _unlearned(evaluation)
+    for where, records in _apart(evaluation, worlds).items():
+        messages += _unlearned(records, where)
     return Result(
         pool=pool_entries(pool, config),
         support=found.support,
@@ -99,42 +105,18 @@ def result_of(
         elimination=found.elimination,
         hall=found.hall,
         evaluation=evaluation,
+        worlds=worlds,
         fails=dict(found.fails),
         message="; ".join(m for m in messages if m),
         images={
-            "search": request.data.search.source,
-            "evaluation": request.data.held_out.source,
+            f"{use} on {data.name}" if len(request.data) > 1 else use: images.source
+            for data in request.data
+            for use, images in (("search", data.search), ("evaluation", data.held_out))
         },
         config=to_plain(config),
         versions=versions(),
         seconds=seconds,
     )
-
-
-def evaluated(
-    hall: Sequence[HallRecord],
-    names: Sequence[str],
-    measure: Measure,
-    seeds: tuple[int, ...],
-    rule: Outcomes,
-    outputs: int,
-) -> tuple[HallRecord, ...]:
-    """The hall of fame with what its rules do on images set aside, all on the same lifetimes.
-
-    Args:
-        hall: the rules.
-        names: of all terms, in the pool's order.
-        measure: runs lifetimes on images set aside.
-        seeds: of these.
-        rule: what the chosen one did there already.
-        outputs: units of the output layer.
-    """
-    found = []
-    for number, each in enumerate(hall):
-        theta = tuple(each.theta.get(name) or 0.0 for name in names)
-        outcomes = rule if each.chosen else measure(f"evaluation/hall {number}", theta, seeds)
-        found.append(replace(each, evaluation=evaluation_of(outcomes, None, outputs, len(hall))))
-    return tuple(found)
 
 
 def _fails(fails: tuple[str, tuple[int, int]]) -> str:
@@ -144,35 +126,20 @@ def _fails(fails: tuple[str, tuple[int, int]]) -> str:
     return f"term {name}: stays at zero, as {where if layer else 'its derivative is not finite'}"
 
 
-def _unlearned(evaluation: Mapping[str, EvaluationRecord]) -> list[str]:
+def _apart(
+    evaluation: Mapping[str, EvaluationRecord], worlds: Mapping[str, WorldRecord]
+) -> dict[str, Mapping[str, EvaluationRecord]]:
+    """The evaluation of each world, by what is said to be there; of one world, nothing."""
+    if not worlds:
+        return {"": evaluation}
+    return {f" on {name}": world.evaluation for name, world in worlds.items()}
+
+
+def _unlearned(evaluation: Mapping[str, EvaluationRecord], where: str) -> list[str]:
     """What is said of those that do not learn."""
     return [
-        f"{in_words(name)} does not learn: accuracy {significant(entry.accuracy)}, "
+        f"{in_words(name)} does not learn{where}: accuracy {significant(entry.accuracy)}, "
         f"{entry.diverged} of {entry.lifetimes} lifetimes diverged"
         for name, entry in evaluation.items()
         if not entry.learns
     ]
-
-
-def evaluation_of(
-    outcomes: Outcomes, rate: float | None, outputs: int, looks: int = 1
-) -> EvaluationRecord:
-    """Outcomes on images set aside, summed up.
-
-    Args:
-        outcomes: of a rule or a baseline.
-        rate: a baseline's.
-        outputs: units of the output layer.
-        looks: rules looked at on the same images: intervals hold for all of them together.
-    """
-    summary = summarise(outcomes, looks)
-    return EvaluationRecord(
-        accuracy=summary.accuracy,
-        accuracy_interval=summary.accuracy_interval,
-        loss=summary.loss,
-        loss_interval=summary.loss_interval,
-        lifetimes=summary.lifetimes,
-        diverged=summary.diverged,
-        rate=rate,
-        learns=learns(outcomes, outputs),
-    )

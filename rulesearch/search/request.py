@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +18,10 @@ from rulesearch.lowering import lower_terms
 from rulesearch.meta import lifetime_seeds, units
 from rulesearch.notation import Pool
 from rulesearch.pathways import pathway
-from rulesearch.population import Population
 from rulesearch.search.config import Config, check, field_name
 from rulesearch.search.memory import enough_memory
-from rulesearch.search.premises import for_data, premises
+from rulesearch.search.premises import premises
+from rulesearch.search.worlds import World, in_each, worlds_for
 from rulesearch.selection import Effort, Setting
 from rulesearch.updates import norms
 
@@ -34,7 +35,7 @@ class Request:
 
     Attributes:
         pool: the terms.
-        data: the images.
+        worlds: data sets and networks.
         config: resolved.
         setting: numbers of the pool on these data.
         messages: what a reader must know first, such as a term left out.
@@ -42,19 +43,38 @@ class Request:
     """
 
     pool: Pool
-    data: Data
+    worlds: tuple[World, ...]
     config: Config
     setting: Setting
     messages: tuple[str, ...]
     kernel: KernelName
 
+    @property
+    def data(self) -> tuple[Data, ...]:
+        """Each data set once, in their order."""
+        return tuple(dict.fromkeys(world.data for world in self.worlds))
+
+    @property
+    def depth(self) -> int:
+        """Layers with weights of a network; where networks differ, no term says its layers."""
+        return self.worlds[0].depth
+
+    def where(self, world: World) -> str:
+        """What labels and messages have in front in this world: nothing where it is the only one.
+
+        Example: `mnist/`.
+        """
+        return f"{world.name}/" if len(self.worlds) > 1 else ""
+
 
 def _refuse_other_kinds(pool: Any, data: Any, config: Any) -> None:
     refuse_other_than_pool(pool)
-    if not isinstance(data, Data):
-        raise RuleSearchError(
-            f'data: a {type(data).__name__}; give Data, as load_data("digits", shape=config.shape)'
-        )
+    for each in data if isinstance(data, list | tuple) and data else [data]:
+        if not isinstance(each, Data):
+            raise RuleSearchError(
+                f"data: a {type(each).__name__}; give Data, as "
+                'load_data("digits", shape=config.shape)'
+            )
     if not isinstance(config, Config):
         raise RuleSearchError(
             f"config: a {type(config).__name__}; give a Config, as Config(trials=2)"
@@ -62,78 +82,93 @@ def _refuse_other_kinds(pool: Any, data: Any, config: Any) -> None:
 
 
 @plain()
-def prepare(pool: Pool, data: Data, config: Config) -> Request:
+def prepare(pool: Pool, data: Data | Sequence[Data], config: Config) -> Request:
     """Check that a search can be met, and measure its units.
+
+    Args:
+        pool: the terms.
+        data: the images; of several data sets, in the order of the options.
+        config: the options.
 
     Raises:
         RuleSearchError: options, locality, terms that are not finite on the data; or an argument
             of another kind.
     """
+    data = (data,) if isinstance(data, Data) else data
     _refuse_other_kinds(pool, data, config)
     check(config, field_name)
-    config = for_data(config, data).resolved()
+    config, worlds = worlds_for(config, data)
     within(pool, parse_needs(config.locality), config.neurons)
-    depth = depth_of(data, config)
-    pool = pool.in_network(depth)
-    notes = (*premises(pool, data, config), *pool.notes)
-    population = population_of(pool, data, config)
-    enough_memory(config, population.sizes, NORM_TASKS)
+    refuse_layers_of_some(pool, [world.depth for world in worlds])
+    pool = pool.in_network(worlds[0].depth)
+    notes = (*_premises(pool, worlds), *pool.notes)
+    in_each(worlds, _called, lambda w: enough_memory(w.config, w.sizes, NORM_TASKS))
     protocol = config.meta_protocol()
     reference = pool.names.index(pool.reference)
-    factors = [float(t.factor) for t in pool]
-    measured = norms(population, lifetime_seeds(config.seed, "units", 0, NORM_TASKS))
+    seeds = lifetime_seeds(config.seed, "units", 0, NORM_TASKS)
     labels = [f"{t.name}, {t}" for t in pool]
-    scales, messages = units(measured, reference, labels, protocol.largest_scale, factors)
+    factors = [float(t.factor) for t in pool]
+
+    def scaled(measured: Sequence[float]) -> tuple[tuple[float, ...], tuple[str, ...]]:
+        return units(measured, reference, labels, protocol.largest_scale, factors)
+
+    def measured_in(world: World) -> tuple[float, ...]:
+        measured = norms(world.population(pool), seeds)
+        scaled(measured)  # so that what cannot be measured is told of this world
+        return measured
+
+    sizes = in_each(worlds, _called, measured_in)
+    scales, messages = scaled([sum(column) / len(sizes) for column in zip(*sizes, strict=True)])
     if not protocol.in_units:
         scales = tuple(1.0 if s else 0.0 for s in scales)
     start = tuple(
         pool.start.get(name, 0.0) / scale if scale else 0.0
         for name, scale in zip(pool.names, scales, strict=True)
     )
-    shared = pool.throughout(pool.terms[reference].expression, depth)
+    shared = pool.throughout(pool.terms[reference].expression, worlds[0].depth)
     if len(shared) > 1:
         messages += (f"the reference is {', '.join(shared)} with one coefficient",)
-    path = pathway(config.pathway, depth)
-    sizes = population.sizes
     on_cpu = config.device == "cpu"
     cache_folder()  # refused now rather than in the middle of the run
     chosen: KernelName = "fused" if on_cpu else "einsum"
     chosen = chosen if config.kernel == "auto" else config.kernel
-    _, note = choose_kernel(config.kernel, lower_terms(pool.distinct), sizes, path, on_cpu=on_cpu)
-    messages += (note,) if note else ()
+    plan = lower_terms(pool.distinct)
+    paths = [(world.sizes, pathway(config.pathway, world.depth)) for world in worlds]
+    told = [choose_kernel(config.kernel, plan, *each, on_cpu=on_cpu)[1] for each in paths]
+    notes_on_kernels = tuple(dict.fromkeys(note for note in told if note))
+    messages += notes_on_kernels
     assert isinstance(config.effort, Effort)  # resolved
     keys = tuple(f"{t.key} {pool.where.get(t.name, '')}".rstrip() for t in pool)
     setting = Setting(
-        pool.names, scales, start, reference, protocol, config.seed, config.effort, keys
+        *(pool.names, scales, start, reference, protocol, config.seed, config.effort, keys),
+        worlds=len(worlds),
     )
-    return Request(pool, data, config, setting, (*notes, *messages), "einsum" if note else chosen)
+    kernel: KernelName = "einsum" if notes_on_kernels else chosen
+    return Request(pool, worlds, config, setting, (*notes, *messages), kernel)
 
 
-def depth_of(data: Data, config: Config) -> int:
-    """Layers with weights of the networks of a search."""
-    return len(config.sizes(data.inputs, data.classes)) - 1
+def _called(world: World) -> str:
+    return world.name
 
 
-def population_of(
-    pool: Pool, data: Data, config: Config, *, pathway: str | None = None, held_out: bool = False
-) -> Population:
-    """Networks that learn by rules of a pool, on the images of the search or those set aside.
+def _premises(pool: Pool, worlds: Sequence[World]) -> tuple[str, ...]:
+    """What a reader must know of the terms in each world; what holds in all is said once."""
+    of_each = in_each(worlds, _called, lambda w: premises(pool, w.data, w.config))
+    common = set.intersection(*map(set, of_each))
+    said = {line: "" for line in of_each[0] if line in common}
+    for world, lines in zip(worlds, of_each, strict=True):
+        said |= {f"{world.name}: {line}": "" for line in lines if line not in common}
+    return tuple(said)
 
-    Args:
-        pool: the terms.
-        data: the images.
-        config: of the search.
-        pathway: another than the configuration's.
-        held_out: whether tasks are drawn from the images set aside.
+
+def refuse_layers_of_some(pool: Pool, depths: Sequence[int]) -> None:
+    """Refuse terms in layers of their own where networks have not all the same number.
+
+    Raises:
+        RuleSearchError: for the first such term.
     """
-    return Population(
-        pool,
-        data.held_out if held_out else data.search,
-        config.shape,
-        config.sizes(data.inputs, data.classes),
-        pathway or config.pathway,
-        config.kernel,
-        config.device,
-        config.torch_dtype(),
-        feedback_init=config.feedback_init,
-    )
+    if min(depths) < max(depths) and pool.where:
+        raise RuleSearchError(
+            f"term {next(iter(pool.where))}: acts in layers of its own, and networks have "
+            f"{min(depths)} to {max(depths)}; give networks of one depth, or let it act everywhere"
+        )

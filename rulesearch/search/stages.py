@@ -21,6 +21,7 @@ from rulesearch.meta import (
     fit_together,
     lifetime_seeds,
 )
+from rulesearch.mixture import Worlds, untrained_loss, worlds_of
 from rulesearch.population import Population
 from rulesearch.pursuit.place import Descend, Differentiate
 from rulesearch.records.plain import Number
@@ -77,7 +78,7 @@ class Stages:
     order: dict[str, int] = field(default_factory=dict)
     rows: dict[str, list[HistoryRow]] = field(default_factory=dict)
 
-    def fitter(self, population: Population) -> FitFunction:
+    def fitter(self, population: Worlds) -> FitFunction:
         """`fit_together` on a population, kept."""
 
         def run_fits(plans: Sequence[FitPlan]) -> list[Fit]:
@@ -93,7 +94,7 @@ class Stages:
 
         return run_fits
 
-    def descender(self, population: Population) -> Descend:
+    def descender(self, population: Worlds) -> Descend:
         """`descend` on a population, kept."""
 
         def run_descent(plan: Descent) -> Descended:
@@ -107,7 +108,7 @@ class Stages:
 
         return run_descent
 
-    def measurer(self, population: Population) -> Measure:
+    def measurer(self, population: Worlds) -> Measure:
         """`measure` on a population, kept."""
 
         def run_measure(label: str, theta: tuple[float, ...], seeds: tuple[int, ...]) -> Outcomes:
@@ -121,7 +122,7 @@ class Stages:
 
         return run_measure
 
-    def overlapper(self, population: Population, seeds: tuple[int, ...]) -> Overlaps:
+    def overlapper(self, population: Worlds, seeds: tuple[int, ...]) -> Overlaps:
         """`overlaps` along lifetimes of a population, kept."""
         steps = population.shape.ways * population.shape.shots
         points = range(0, steps, -(-steps // OVERLAP_POINTS))
@@ -136,7 +137,7 @@ class Stages:
 
         return run_overlaps
 
-    def differentiator(self, population: Population, seed: int, tasks: int) -> Differentiate:
+    def differentiator(self, population: Worlds, seed: int, tasks: int) -> Differentiate:
         """Derivatives by all terms of a population's pool, kept; None where one is not finite."""
         terms = range(len(population.names))
 
@@ -145,7 +146,7 @@ class Stages:
             if done is None:
                 self.on_stage(label)
                 rule = torch.tensor(theta, dtype=torch.float64)
-                seeds = lifetime_seeds(seed, label, 0, tasks)
+                seeds = lifetime_seeds(seed, label, 0, tasks, len(worlds_of(population)))
                 rows: list[tuple[Number, ...]] = []
                 for first in range(0, tasks, BATCH):
                     lived = population(rule, seeds[first : first + BATCH], gradient=terms)
@@ -158,7 +159,7 @@ class Stages:
 
         return run_derivatives
 
-    def sizer(self, population: Population, seeds: tuple[int, ...], points: range) -> Sizes:
+    def sizer(self, population: Worlds, seeds: tuple[int, ...], points: range) -> Sizes:
         """`norms` along lifetimes of a population, kept."""
 
         def run_norms(label: str, theta: tuple[float, ...]) -> tuple[float, ...]:
@@ -175,6 +176,15 @@ class Stages:
         """Write the hall of fame as far as it is known, for those who watch."""
         if self.run:
             write_hall(self.run.path, hall_csv(pool, hall))
+
+    def untrained(self, label: str, world: Population, seeds: tuple[int, ...]) -> float:
+        """`untrained_loss` of a world, kept."""
+        done = self._done(label, float)
+        if done is None:
+            self.on_stage(label)
+            done = untrained_loss(world, seeds)
+            self._keep(label, done)
+        return done
 
     def _done(self, label: str, kind: type[Kind]) -> Kind | None:
         self.order.setdefault(label, len(self.order))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rulesearch.meta import Fit, FitPlan, MetaProtocol
-from rulesearch.population import Population
+from rulesearch.mixture import Worlds, each_world
 from rulesearch.result import EliminationRecord, TrialRecord
 from rulesearch.search.compiling import compiled_meanwhile
 from rulesearch.search.failing import fails_of
@@ -34,7 +34,7 @@ OVERLAP_TASKS = 4
 
 
 def by_trials(
-    request: Request, stages: Stages, main: Population, final: Population, alignment: Rate
+    request: Request, stages: Stages, main: Worlds, final: Worlds, alignment: Rate | None
 ) -> Found:
     """What the trials keep, and what elimination leaves of it.
 
@@ -43,7 +43,7 @@ def by_trials(
         stages: run what is expensive.
         main: networks that learn the search's images,
         final: and those set aside, whose kernel is compiled meanwhile.
-        alignment: feedback alignment at its best rate.
+        alignment: feedback alignment at its best rate; None where there is one in each world.
     """
     pool, config, protocol = request.pool, request.config, request.setting.protocol
     assert isinstance(protocol, MetaProtocol)
@@ -52,7 +52,8 @@ def by_trials(
     screened = screen(request.setting, trials)
     lost = [lost for trial in trials for lost in trial.lost]
     fails = fails_of(request, stages, main, lost)
-    main = replace(main, compile_for=_covered(screened.support, len(pool)))
+    covered = _covered(screened.support, len(pool))
+    main = each_world(main, lambda world: replace(world, compile_for=covered))
     elimination = None
     if protocol.eliminates:
         reference = best_reference(request, stages, main, alignment)
@@ -155,7 +156,7 @@ def _covered(support: tuple[int, ...], terms: int) -> tuple[int, ...]:
 def _eliminated(
     request: Request,
     stages: Stages,
-    main: Population,
+    main: Worlds,
     screened: Screen,
     reference: Rate | None,
 ) -> Elimination:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rulesearch.data import Data
+from rulesearch.data.files import names_in
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation import Pool, pool_to_plain
 from rulesearch.records.documents import writing
@@ -28,7 +29,7 @@ from rulesearch.runs import (
     write_rule,
 )
 from rulesearch.runs.kept import Run, go_on, history, makers, write_history
-from rulesearch.search.config import FREE, Config, flag
+from rulesearch.search.config import FREE, Config, flag, layers_shown
 from rulesearch.search.engine import carry_out
 from rulesearch.search.request import Request, prepare
 from rulesearch.search.stages import OnStep, Stages
@@ -37,7 +38,7 @@ from rulesearch.workers import end_if_imported_again
 
 def search(
     pool: Pool,
-    data: Data,
+    data: Data | Sequence[Data],
     config: Config | None = None,
     *,
     run: str | os.PathLike[str] | None = None,
@@ -48,7 +49,7 @@ def search(
 
     Args:
         pool: the candidate terms.
-        data: the images, see `load_data`.
+        data: the images, see `load_data`; of several data sets, in the order of the options.
         config: the options.
         run: a run directory, filled as the command's `--out` is, figures too. One that is new or
             empty is begun. One that holds the same request goes on from where it is, or, if it is
@@ -85,14 +86,16 @@ def _silent(_: object) -> None:
 def record(request: Request) -> RunConfig:
     """What `config.json` keeps of a request: all that it takes to go on, wherever one stands."""
     options = to_plain(request.config)
-    for name in ("dataset", "data_root"):
-        path = options[name]
-        if path is not None and (name == "data_root" or path.lower().endswith(".npz")):
-            options[name] = str(Path(path).absolute())
+    options["dataset"] = ",".join(
+        str(Path(name).absolute()) if name.lower().endswith(".npz") else name
+        for name in request.config.datasets
+    )
+    if request.config.data_root is not None:
+        options["data_root"] = str(Path(request.config.data_root).absolute())
     return RunConfig(
         pool=pool_to_plain(request.pool),
         options=options,
-        data=request.data.digest,
+        data=",".join(data.digest for data in request.data),
         versions=made_with(request),
     )
 
@@ -140,14 +143,24 @@ def compared(request: Request, kept: RunConfig, where: str) -> Request:
                 f"{where}: began with {flag(name)} {_shown(kept.options.get(name))}, not "
                 f"{_shown(value)}; go on with that, or choose another run"
             )
-    if now.data != kept.data:
-        faults.append(
-            f"{where}: {now.options['dataset']} holds other data than it began with "
-            f"({kept.options['dataset']} then); name those by --dataset or --data-root"
-        )
+    faults += [
+        f"{where}: {name} holds other data than it began with ({before} then); name those by "
+        "--dataset or --data-root"
+        for name, before in _other_data(now, kept)
+    ]
     if faults:
         raise RuleSearchError(*faults)
     return replace(request, messages=(*request.messages, *_changed(now.versions, kept.versions)))
+
+
+def _other_data(now: RunConfig, kept: RunConfig) -> list[tuple[str, str]]:
+    """Data sets that hold other data than they did, by their names now and then."""
+    names = [of.options["dataset"] for of in (now, kept)]
+    digests = [of.data.split(",") for of in (now, kept)]
+    if len(digests[0]) != len(digests[1]):
+        return [(names[0], names[1])]
+    pairs = zip(*map(names_in, names), *digests, strict=True)
+    return [(here, before) for here, before, mine, theirs in pairs if mine != theirs]
 
 
 def _changed(now: dict[str, str], then: dict[str, str]) -> tuple[str, ...]:
@@ -162,7 +175,7 @@ def _changed(now: dict[str, str], then: dict[str, str]) -> tuple[str, ...]:
 
 
 def _shown(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return layers_shown(value)
 
 
 def keep(request: Request, run: Run, on_step: OnStep, on_stage: Callable[[str], None]) -> Result:

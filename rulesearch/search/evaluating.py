@@ -1,0 +1,177 @@
+"""What was found, on images set aside: in each world by itself, and in all of them together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from rulesearch.population import Population
+from rulesearch.result import EvaluationRecord, HallRecord, WorldRecord
+from rulesearch.search import compared
+from rulesearch.search.compared import Baseline
+from rulesearch.search.record import Found
+from rulesearch.search.stages import Stages
+from rulesearch.search.worlds import World
+from rulesearch.selection import Rate
+from rulesearch.statistics import Outcomes, learns, summarise
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A world, and what is measured in it.
+
+    Attributes:
+        world: the world.
+        where: what labels have in front, see `Request.where`.
+        searching: its networks on the images of the search,
+        set_aside: and on those set aside.
+        rivals: the baselines, by name,
+        rates: and the best rate of each.
+        untrained: the mean loss of untrained networks, nats; 1 where losses stay in nats.
+    """
+
+    world: World
+    where: str
+    searching: Population
+    set_aside: Population
+    rivals: Mapping[str, Baseline]
+    rates: Mapping[str, Rate]
+    untrained: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a search is judged by.
+
+    Attributes:
+        together: over all worlds, in shares of untrained losses; in one world, in nats.
+        worlds: each by itself, in nats; empty for one world.
+        hall: the hall of fame with its evaluations.
+    """
+
+    together: dict[str, EvaluationRecord]
+    worlds: dict[str, WorldRecord]
+    hall: tuple[HallRecord, ...]
+
+
+def evaluated(
+    found: Found,
+    names: Sequence[str],
+    stages: Stages,
+    scenes: Sequence[Scene],
+    seeds: tuple[int, ...],
+) -> Evaluation:
+    """The rule, its rivals and the hall of fame, all on the same lifetimes of each world.
+
+    Args:
+        found: by the search.
+        names: of all terms, in the pool's order.
+        stages: run what is expensive.
+        scenes: of all worlds.
+        seeds: of the lifetimes.
+    """
+    outcomes = [_measured(found.theta, stages, scene, seeds) for scene in scenes]
+    worlds = {
+        scene.world.name: WorldRecord(
+            sizes=scene.world.sizes,
+            untrained=scene.untrained,
+            evaluation={
+                name: evaluation_of([each], [scene], _rate(scene, name))
+                for name, each in measured.items()
+            },
+        )
+        for scene, measured in zip(scenes, outcomes, strict=True)
+    }
+    together = {
+        name: evaluation_of(
+            [measured[name] for measured in outcomes],
+            scenes,
+            _rate(scenes[0], name) if len(scenes) == 1 else None,
+        )
+        for name in outcomes[0]
+    }
+    hall = []
+    for number, each in enumerate(found.hall):
+        theta = tuple(each.theta.get(name) or 0.0 for name in names)
+        measured = [
+            rule["rule"] if each.chosen else _of_hall(number, theta, stages, scene, seeds)
+            for scene, rule in zip(scenes, outcomes, strict=True)
+        ]
+        looks = len(found.hall)
+        hall.append(
+            replace(
+                each,
+                evaluation=evaluation_of(measured, scenes, None, looks),
+                worlds={
+                    scene.world.name: evaluation_of([own], [scene], None, looks)
+                    for scene, own in zip(scenes, measured, strict=True)
+                    if len(scenes) > 1
+                },
+            )
+        )
+    return Evaluation(together, worlds if len(scenes) > 1 else {}, tuple(hall))
+
+
+def evaluation_of(
+    outcomes: Sequence[Outcomes], scenes: Sequence[Scene], rate: float | None, looks: int = 1
+) -> EvaluationRecord:
+    """Outcomes on images set aside, summed up.
+
+    Args:
+        outcomes: of a rule or a baseline in each world.
+        scenes: of these; several are taken together, in shares of their untrained losses.
+        rate: a baseline's.
+        looks: rules looked at on the same images: intervals hold for all of them together.
+    """
+    summary = summarise(_together(outcomes, scenes), looks)
+    return EvaluationRecord(
+        accuracy=summary.accuracy,
+        accuracy_interval=summary.accuracy_interval,
+        loss=summary.loss,
+        loss_interval=summary.loss_interval,
+        lifetimes=summary.lifetimes,
+        diverged=summary.diverged,
+        rate=rate,
+        learns=all(
+            learns(each, scene.world.sizes[-1])
+            for each, scene in zip(outcomes, scenes, strict=True)
+        ),
+    )
+
+
+def _together(outcomes: Sequence[Outcomes], scenes: Sequence[Scene]) -> Outcomes:
+    """The lifetimes of all worlds, losses as shares; of one world as they are."""
+    if len(outcomes) == 1:
+        return outcomes[0]
+    pairs = [*zip(outcomes, scenes, strict=True)]
+    return Outcomes(
+        seeds=tuple(seed for each in outcomes for seed in each.seeds),
+        loss=tuple(loss / scene.untrained for each, scene in pairs for loss in each.loss),
+        accuracy=tuple(accuracy for each in outcomes for accuracy in each.accuracy),
+        initial_loss=tuple(x / scene.untrained for each, scene in pairs for x in each.initial_loss),
+        diverged=tuple(bad for each in outcomes for bad in each.diverged),
+    )
+
+
+def _measured(
+    theta: tuple[float, ...], stages: Stages, scene: Scene, seeds: tuple[int, ...]
+) -> dict[str, Outcomes]:
+    """The rule and its rivals in a world."""
+    rule = stages.measurer(scene.set_aside)(f"evaluation/{scene.where}rule", theta, seeds)
+    rivals = compared.evaluated(stages, scene.rivals, scene.rates, seeds, scene.where)
+    return {"rule": rule, **rivals}
+
+
+def _of_hall(
+    number: int,
+    theta: tuple[float, ...],
+    stages: Stages,
+    scene: Scene,
+    seeds: tuple[int, ...],
+) -> Outcomes:
+    label = f"evaluation/{scene.where}hall {number}"
+    return stages.measurer(scene.set_aside)(label, theta, seeds)
+
+
+def _rate(scene: Scene, name: str) -> float | None:
+    return scene.rates[name].rate if name in scene.rates else None
