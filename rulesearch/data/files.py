@@ -54,13 +54,15 @@ def names_in(text: str) -> tuple[str, ...]:
         >>> names_in("emnist,mnist"), names_in("digits,data/a,b.npz")
         (('emnist', 'mnist'), ('digits', 'data/a,b.npz'))
     """
-    names, name = [], ""
+    names: list[str] = []
+    pieces: list[str] = []
     for piece in text.split(","):
-        name = f"{name},{piece}" if name else piece
+        pieces.append(piece)
+        name = ",".join(pieces)
         if name in KNOWN_ENDS or name.lower().endswith(".npz"):
             names.append(name)
-            name = ""
-    return (*names, *name.split(",")) if name or not names else tuple(names)
+            pieces = []
+    return (*names, *pieces)
 
 
 def look_for(name: str, root: str | Path | None) -> None:

@@ -180,9 +180,9 @@ class Config:
     def worlds(self) -> dict[str, Config]:
         """The options of each world by its name: every data set with every network."""
         return {
-            _world(name, sizes if len(self.networks) > 1 else ()): replace(
-                self, dataset=name, layers=sizes
-            )
+            f"{called(name)} {'-'.join(map(str, sizes))}"
+            if len(self.networks) > 1
+            else called(name): replace(self, dataset=name, layers=sizes)
             for name in self.datasets
             for sizes in self.networks
         }
@@ -238,10 +238,14 @@ class Config:
         return {"float32": torch.float32, "float64": torch.float64}[self.dtype]
 
 
-def _world(dataset: str, layers: tuple[int, ...]) -> str:
-    """What a world is called: its data set, and its layers where networks differ."""
-    name = PurePath(dataset).stem if dataset.lower().endswith(".npz") else dataset
-    return " ".join([name, *(["-".join(map(str, layers))] if layers else [])])
+def called(dataset: str) -> str:
+    """What a data set is called, wherever its file lies.
+
+    Example:
+        >>> called("emnist"), called("my/cells.npz")
+        ('emnist', 'cells')
+    """
+    return PurePath(dataset).stem if dataset.lower().endswith(".npz") else dataset
 
 
 def layers_shown(layers: object) -> str:

@@ -20,7 +20,7 @@ from rulesearch.result import (
     significant,
 )
 from rulesearch.runs import versions
-from rulesearch.search.config import Config
+from rulesearch.search.config import Config, called
 from rulesearch.search.request import Request
 from rulesearch.statistics import Interval
 
@@ -109,7 +109,7 @@ def result_of(
         fails=dict(found.fails),
         message="; ".join(m for m in messages if m),
         images={
-            f"{use} on {data.name}" if len(request.data) > 1 else use: images.source
+            f"{use} on {called(data.name)}" if len(request.data) > 1 else use: images.source
             for data in request.data
             for use, images in (("search", data.search), ("evaluation", data.held_out))
         },
