@@ -249,6 +249,10 @@ class Result(Record):
             theta={each.name: entry.theta.get(each.name, 0.0) for each in self.pool},
             theta_interval={},
             evaluation={**own, **{k: v for k, v in self.evaluation.items() if k != "rule"}},
+            worlds={
+                name: replace(world, evaluation={**world.evaluation, "rule": entry.worlds[name]})
+                for name, world in self.worlds.items()
+            },
             message="; ".join(filter(None, (said, self.message))),
         )
 

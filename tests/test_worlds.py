@@ -223,9 +223,7 @@ def test_a_pool_and_its_networks_are_explained(files, capsys):
 # --- searches -------------------------------------------------------------------------------------
 
 
-@pytest.fixture(
-    scope="module", params=["robust", pytest.param("accepted", marks=pytest.mark.slow)]
-)
+@pytest.fixture(scope="module", params=["robust", pytest.param("accepted", marks=pytest.mark.slow)])
 def found(request, tmp_path_factory):
     """A finished run in four worlds, and its result."""
     folder = tmp_path_factory.mktemp("found")
@@ -337,6 +335,12 @@ def test_the_command_searches_in_several_worlds(files, capsys):
     assert run.name == "terms-a+b-seed0-1"
     result = Result.load(run)
     assert tuple(result.worlds) == ("a", "b")
+    assert len(result.hall) > 1
+    for entry in result.hall:
+        apart = result.with_terms(entry.support).worlds
+        assert {w: e.evaluation["rule"].loss for w, e in apart.items()} == {
+            w: e.loss for w, e in entry.worlds.items()
+        }
     (run / "result.json").unlink()
     assert main(["--resume", str(run), "--quiet"]) == 0
     assert replace(Result.load(run), seconds=0.0) == replace(result, seconds=0.0)

@@ -35,7 +35,8 @@ COLUMNS = (
 )
 """Of `hall_of_fame.csv`: the rule; what it did on the search's images; beside the best of its size,
 and of all; and, once the search has ended, on images set aside. Supports and needs are names with
-commas, coefficients `name=value` with spaces, losses nats."""
+commas, coefficients `name=value` with spaces, losses nats; of several worlds shares of the untrained
+loss."""
 
 
 def hall_table(result: Result) -> Sheet:
@@ -69,12 +70,15 @@ def hall_table(result: Result) -> Sheet:
                 *_set_aside(entry.evaluation),
                 style="" if entry is first else "dim",
             )
-    table.caption = _caption(len(best) < len(result.hall), hidden, len(result.hall))
+    where = "on the search's images"
+    if result.worlds:
+        where += ", as a share of the untrained loss"
+    table.caption = _caption(where, len(best) < len(result.hall), hidden, len(result.hall))
     return table
 
 
-def _caption(degenerate: bool, hidden: int, rules: int) -> str:
-    parts = ["Loss: on the search's images. Of gain: what it gives away of the best rule's."]
+def _caption(where: str, degenerate: bool, hidden: int, rules: int) -> str:
+    parts = [f"Loss: {where}. Of gain: what it gives away of the best rule's."]
     if degenerate:
         parts.append("=: as good as the one above, by the paired 95 % interval of the loss.")
     if hidden:
