@@ -35,8 +35,8 @@ COLUMNS = (
 )
 """Of `hall_of_fame.csv`: the rule; what it did on the search's images; beside the best of its size,
 and of all; and, once the search has ended, on images set aside. Supports and needs are names with
-commas, coefficients `name=value` with spaces, losses nats; of several worlds shares of the untrained
-loss."""
+commas, coefficients `name=value` with spaces, losses nats, or in several worlds shares of the
+untrained loss."""
 
 
 def hall_table(result: Result) -> Sheet:
