@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rulesearch.pursuit.place import Means, Place, plainly_without, saliences, without
-from rulesearch.statistics import compare
+from rulesearch.statistics import Outcomes, compare
 
 #: Above so many terms a third of them is tried to leave at once.
 MANY = 8
@@ -47,11 +47,15 @@ class Left:
 
 @dataclass(frozen=True)
 class _Way:
-    """A way to do without some terms: which, what is left, and its loss on the tries' lifetimes."""
+    """A way to do without some terms: which, what is left, what it does on the tries' lifetimes."""
 
     gone: tuple[int, ...]
     place: Place
-    loss: float
+    outcomes: Outcomes
+
+    @property
+    def loss(self) -> float:
+        return self.outcomes.mean_loss
 
 
 def leave(means: Means, label: str, place: Place, reference: Place, steps: int) -> Iterator[Left]:
@@ -65,7 +69,7 @@ def leave(means: Means, label: str, place: Place, reference: Place, steps: int) 
             held the network.
         steps: of each rule at most.
     """
-    safe = means.tried(f"{label}/reference", reference).mean_loss
+    safe = means.tried(f"{label}/reference", reference)
     while len(place.support) > 1:
         if WIDE < len(means.covered) >= 2 * len(place.support):
             means = means.over({*place.support, *reference.support})
@@ -77,8 +81,9 @@ def leave(means: Means, label: str, place: Place, reference: Place, steps: int) 
             left = f"{label}/{len(way.place.support)} terms" + f", way {number}" * (len(ways) > 1)
             better = means.better(left, way.place, steps)
             if better.support:
-                loss = means.tried(f"{left}, tried", better).mean_loss if len(ways) > 1 else 0.0
-                reached.append(_Way(way.gone, better, loss))
+                several = len(ways) > 1
+                seen = means.tried(f"{left}, tried", better) if several else way.outcomes
+                reached.append(_Way(way.gone, better, seen))
         if not reached:
             return
         best, *others = sorted(reached, key=lambda way: way.loss)
@@ -89,10 +94,10 @@ def leave(means: Means, label: str, place: Place, reference: Place, steps: int) 
         yield Left(best.gone, place, tuple(way.place for way in others))
 
 
-def _safer(way: _Way, reference: Place, safe: float) -> _Way:
+def _safer(way: _Way, reference: Place, safe: Outcomes) -> _Way:
     """The way, or one that begins at the reference where that is better and has its terms."""
     place = way.place
-    if safe < way.loss and set(reference.support) <= set(place.support):
+    if safe.mean_loss < way.loss and set(reference.support) <= set(place.support):
         return _Way(way.gone, Place(place.support, reference.phi, place.second), safe)
     return way
 
@@ -106,17 +111,20 @@ def _ways(means: Means, here: str, place: Place) -> list[_Way]:
         gone, left = tuple(order[:group]), without(place, order[:group])
         outcomes = means.tried(f"{here}/without {group}", left)
         if compare(outcomes, now).mean < CHEAP * means.gain:
-            return [_Way(gone, left, outcomes.mean_loss)]
+            return [_Way(gone, left, outcomes)]
         group //= 2
     ways = [_without(means, here, place, term) for term in order[:CANDIDATES]]
-    return sorted(ways, key=lambda way: way.loss)[: RIVALS if len(order) <= MANY + 1 else 1]
+    first, *others = sorted(ways, key=lambda way: way.loss)
+    # What is clearly dearer before its steps is not tried further.
+    close = [way for way in others if compare(way.outcomes, first.outcomes).interval[0] <= 0]
+    return [first, *close[: RIVALS - 1 if len(order) <= MANY + 1 else 0]]
 
 
 def _without(means: Means, here: str, place: Place, term: int) -> _Way:
     """Without one term: the others take over its work, or stay as they are where that is better."""
     name = means.setting.names[term]
     ways = [
-        _Way((term,), left, means.tried(f"{here}/without {name}{how}", left).mean_loss)
+        _Way((term,), left, means.tried(f"{here}/without {name}{how}", left))
         for how, left in (
             ("", without(place, [term])),
             (" plainly", plainly_without(place, [term])),
