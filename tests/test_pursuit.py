@@ -12,6 +12,7 @@ from rulesearch.meta import ACCEPTED, descend, lifetime_seeds
 from rulesearch.pursuit import Aims, Means, Place, course, pursue
 from rulesearch.pursuit.joining import Promise, judge, promises
 from rulesearch.pursuit.place import plainly_without, saliences, without
+from rulesearch.pursuit.settling import settle, within_ball
 from rulesearch.selection import Effort, Setting
 from rulesearch.statistics import Outcomes, measure
 
@@ -247,3 +248,44 @@ def test_of_few_terms_the_way_is_chosen_after_its_steps():
     found = pursue(means, AIMS, begun(means), range(5))
     two = [ranked for ranked in found.hall if ranked.entry.terms == 2]
     assert sorted(two[0].entry.place.support) == [0, 1]
+
+
+# --- settling ------------------------------------------------------------------------------------
+
+
+def test_coefficients_settle_at_the_least_mean_loss_from_anywhere_near():
+    means = means_of(WORLD, effort=EFFORT, start=0.03)
+    place = Place((0, 1, 3), (0.026, -0.016, 0.0, 0.017, 0.0), ((1.0, 0, 0), (0, 1, 0), (0, 0, 1)))
+    settled = settle(means, "settling", place)
+    assert settled.theta == pytest.approx((0.03, -0.02, 0, 0.015, 0), abs=0.002)
+    assert settled.intervals[2] == (0, 0)
+
+
+@pytest.mark.slow
+def test_intervals_hold_the_least_as_often_as_they_say():
+    """Of 95 % of searches, for each coefficient; each search has lifetimes of its own."""
+    best, held = (0.03, -0.02, 0.0, 0.015, 0.0), []
+    identity = ((1.0, 0, 0), (0, 1, 0), (0, 0, 1))
+    for seed in range(100):
+        means = means_of(WORLD, effort=EFFORT, start=0.03, seed=seed)
+        place = Place((0, 1, 3), (0.029, -0.019, 0.0, 0.016, 0.0), identity)
+        intervals = settle(means, "settling", place).intervals
+        held += [intervals[t][0] <= best[t] <= intervals[t][1] for t in (0, 1, 3)]
+    # Three standard errors of a binomial below 95 %, were the coefficients independent.
+    assert np.mean(held) > 0.95 - 3 * (0.95 * 0.05 / len(held)) ** 0.5
+
+
+@given(seed=st.integers(0, 200), terms=st.integers(1, 5))
+def test_the_least_within_a_ball_is_the_least(seed, terms):
+    draw = np.random.default_rng(seed)
+    slope, rows = draw.normal(size=terms), draw.normal(size=(terms, terms))
+    curvature = rows + rows.T
+
+    def value(x):
+        return x @ slope + x @ curvature @ x / 2
+
+    least = within_ball(slope, curvature)
+    assert np.linalg.norm(least) <= 1 + 1e-9
+    others = draw.normal(size=(200, terms))
+    others *= draw.uniform(0, 1, size=(200, 1)) / np.linalg.norm(others, axis=1, keepdims=True)
+    assert all(value(least) <= value(other) + 1e-9 for other in others)

@@ -85,15 +85,28 @@ def local_model(total: Vector, count: int, second: Matrix) -> Local:
         [0.25, 0.0]
     """
     with threadpool_limits(1):
-        values, vectors = np.linalg.eigh(second)
-        spread = np.maximum(values, 0.0)
-        spread = spread + max(FLOOR * float(spread.max()), TINY)
+        spread, vectors = _spread(second)
         mean = np.einsum("ti,t->i", vectors, total) / count
         chance = spread / count
         above = np.maximum(0.0, 1.0 - chance / np.maximum(mean**2, TINY))
         slope = np.einsum("ti,i->t", vectors, mean * above)
         root = np.einsum("si,i,ti->st", vectors, np.sqrt(spread), vectors)
     return Local(slope, root)
+
+
+def root_of(second: Matrix) -> Matrix:
+    """The metric, C^(1/2), of a second moment; positive definite."""
+    with threadpool_limits(1):
+        spread, vectors = _spread(second)
+        root: Matrix = np.einsum("si,i,ti->st", vectors, np.sqrt(spread), vectors)
+    return root
+
+
+def _spread(second: Matrix) -> tuple[Vector, Matrix]:
+    """Eigenvalues of a second moment, none of them next to nothing, and its eigenvectors."""
+    values, vectors = np.linalg.eigh(second)
+    spread = np.maximum(values, 0.0)
+    return spread + max(FLOOR * float(spread.max()), TINY), vectors
 
 
 def proximal(model: Local, phi: Vector, size: float, l1: float, furthest: float) -> Vector:

@@ -7,7 +7,6 @@ what is done and answer from there when an interrupted search goes on.
 """
 
 from rulesearch.pursuit.course import Aims as Aims
-from rulesearch.pursuit.course import Coefficients as Coefficients
 from rulesearch.pursuit.course import Departure as Departure
 from rulesearch.pursuit.course import Pursuit as Pursuit
 from rulesearch.pursuit.course import Round as Round
@@ -19,3 +18,5 @@ from rulesearch.pursuit.hall import hall_of_fame as hall_of_fame
 from rulesearch.pursuit.place import Descend as Descend
 from rulesearch.pursuit.place import Means as Means
 from rulesearch.pursuit.place import Place as Place
+from rulesearch.pursuit.settling import Settled as Settled
+from rulesearch.pursuit.settling import settle as settle

@@ -13,7 +13,8 @@ from rulesearch.pursuit.hall import Entry, Ranked, choice, front, gain_of, hall_
 from rulesearch.pursuit.joining import LEVEL, Tested, judge, promises
 from rulesearch.pursuit.leaving import leave
 from rulesearch.pursuit.place import Means, Place
-from rulesearch.statistics import Difference, Interval, t_interval
+from rulesearch.pursuit.settling import Settled, settle
+from rulesearch.statistics import Difference
 
 #: So many terms join at once, without a test.
 ROOM = 40
@@ -38,19 +39,6 @@ class Departure:
     entry: Entry
     cost: Difference
     share: float
-
-
-@dataclass(frozen=True)
-class Coefficients:
-    """The rule chosen.
-
-    Attributes:
-        theta: raw coefficients, the mean over its last descents, [terms].
-        intervals: 95 % Student interval of each mean, [terms], conditional on the support.
-    """
-
-    theta: tuple[float, ...]
-    intervals: tuple[Interval, ...] | None
 
 
 @dataclass(frozen=True)
@@ -85,7 +73,7 @@ class Pursuit:
     hall: tuple[Ranked, ...]
     chosen: Entry
     gain: Difference
-    coefficients: Coefficients
+    coefficients: Settled
     message: str = ""
 
 
@@ -162,7 +150,7 @@ def pursue(means: Means, aims: Aims, reference: Place, terms: Sequence[int]) -> 
         hall=hall,
         chosen=chosen,
         gain=gain,
-        coefficients=_coefficients(means, chosen, chosen is alone),
+        coefficients=settle(means, "settling", chosen.place),
         message=_message(means, chosen, rival, best, gain),
     )
 
@@ -250,23 +238,6 @@ def _departures(
         cost = gain_of(best, entry)
         departures.append(Departure(out, entry, cost, cost.mean / max(gain, TINY)))
     return tuple(departures)
-
-
-def _coefficients(means: Means, chosen: Entry, is_reference: bool) -> Coefficients:
-    """The choice after some more steps, several times, each with lifetimes of its own."""
-    theta = means.theta(chosen.place.phi)
-    if is_reference:
-        return Coefficients(theta, None)
-    effort = means.setting.effort
-    ends = [
-        means.theta(means.better(f"final refit {number}", chosen.place, effort.final_steps).phi)
-        for number in range(effort.final_refits)
-    ]
-    columns = list(zip(*ends, strict=True))
-    return Coefficients(
-        tuple(float(np.mean(column)) for column in columns),
-        tuple(map(t_interval, columns)) if len(ends) > 1 else None,
-    )
 
 
 def _message(

@@ -127,7 +127,7 @@ def judge(
     """
     seed, names = means.setting.seed, means.setting.names
     line = lifetime_seeds(seed, f"{label}/line", 0, LINE_TASKS)
-    fresh = lifetime_seeds(seed, f"{label}/test", 0, len(means.tests))
+    fresh = lifetime_seeds(seed, f"{label}/test", 0, len(means.common))
     theta = means.theta(place.phi)
     before = means.measure(f"{label}/tested", theta, fresh)
     results = []
