@@ -164,10 +164,12 @@ def coefficient_figure(
     """The raw coefficient of each term over meta-steps, a panel for each that trials keep.
 
     On the left the trials, where a penalty may shrink coefficients, on the right the final refits,
-    whose mean the rule's are. A panel has its own scale, because coefficients of one rule differ
-    by orders of magnitude.
+    whose mean the rule's are, if there were any. A panel has its own scale, because coefficients of
+    one rule differ by orders of magnitude.
     """
-    kept = {name for trial in result.trials for name in trial.support} | set(result.support)
+    kept = set(result.support)
+    if not result.hall:  # whose trials keep nearly all
+        kept |= {name for trial in result.trials for name in trial.support}
     names = [entry.name for entry in result.pool if entry.name in kept]
     columns = min(3, max(1, len(names)))
     rows = max(1, math.ceil(len(names) / columns))
@@ -200,11 +202,18 @@ def coefficient_figure(
     figure.supxlabel("meta-step", fontsize=8)
     figure.supylabel("coefficient theta (raw)", fontsize=8)
     shrunk = "shrunk by the penalty" if result.config.get("l1", 1.0) else "with all terms"
-    figure.suptitle(
-        f"Light: the trials, {shrunk}. Dark, after the dotted line: the final refits.\n"
-        "Dashed, and the dot at their end: the rule, the refits' mean, with its 95 % interval.\n"
-        "Terms that no trial keeps are left out."
-    )
+    light = f"Light: the trials, {shrunk}."
+    if refits:
+        figure.suptitle(
+            f"{light} Dark, after the dotted line: the final refits.\n"
+            "Dashed, and the dot at their end: the rule, their mean, with its 95 % interval.\n"
+            "Terms that no trial keeps are left out."
+        )
+    else:
+        figure.suptitle(
+            f"{light} Dashed, and the dot: the rule, with its 95 % interval.\n"
+            "Terms that are not in the rule are left out."
+        )
     return figure
 
 

@@ -179,7 +179,8 @@ class Result(Record):
         pool: every term searched, in the grammar's order.
         support: the terms of the final rule.
         theta: name -> raw coefficient of the final rule, 0.0 outside the support.
-        theta_interval: name -> 95 % interval over refits, conditional on the support.
+        theta_interval: name -> 95 % interval over refits, or over lifetimes drawn anew; conditional
+            on the support.
         frequency: name -> share of the trials that kept it.
         trials: the searches with all terms at once.
         elimination: every try of the elimination, in order.

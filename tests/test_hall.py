@@ -243,7 +243,7 @@ def test_another_rule_takes_the_place_of_the_one_chosen():
     assert "F_9" in latex(two)
     assert "e_{\\mathrm{pre}}" not in latex(two)
     text = printed(result_text(two, Path("r")), 120)
-    assert row_of(text, "F0", "Coefficients")[-3:] == ["0.0200", "not", "refitted"]
+    assert row_of(text, "F0", "Coefficients")[-3:] == ["0.0200", "not", "settled"]
     for names in (("F2", "F0"), "F0,F2", ["F0", "F2"]):
         assert result.with_terms(names).support == ("F0", "F2")
     assert result.with_terms(3) is result

@@ -82,6 +82,7 @@ def _coefficients(result: Result) -> Sheet:
     by_hall = bool(result.hall)
     screened = "Trials: how many of the L1 search kept the term."
     trials: dict[str, Kind] = {"trials": "number"}
+    drawn, refits = "lifetimes drawn anew, near this rule", "refits"
     smallest = "From so many terms on: the smallest rule of the hall of fame that has the term."
     table = Sheet(
         "Coefficients",
@@ -94,7 +95,7 @@ def _coefficients(result: Result) -> Sheet:
             "95 % interval": "interval",
             **({} if by_hall else trials),
         },
-        f"Intervals are over refits, conditional on the support. "
+        f"Intervals are over {drawn if by_hall else refits}, conditional on the support. "
         f"{smallest if by_hall else screened}",
     )
     ended = [trial for trial in result.trials if not trial.failed]
@@ -137,7 +138,7 @@ def _fate(result: Result, name: str, kept: int, ended: int) -> str:
     """
     if name in result.support:
         interval = result.theta_interval.get(name)
-        return interval_text(interval) if interval else "not refitted" if result.hall else "none"
+        return interval_text(interval) if interval else "not settled" if result.hall else "none"
     if name in result.fails:
         layer, step = result.fails[name]
         return f"not finite (layer {layer}, step {step})" if layer else "no derivative"

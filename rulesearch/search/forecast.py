@@ -55,11 +55,10 @@ def phases(request: Request) -> tuple[Phase, ...]:
     protocol = request.setting.protocol
     if isinstance(protocol, Accepted):
         known = ("reference/", "units", "common/reference")
-        refits = Phase("final refits", ("final refit ",), effort.final_refits * effort.final_steps)
         return (
             Phase("baselines", (*rivals, *known), 0),
             *_pursuit(terms, trials, effort.refit_steps, config.meta_steps or 0),
-            refits,
+            Phase("settling", ("settling/",), 0),
             evaluation,
         )
     baselines = Phase("baselines", rivals, 0)

@@ -116,10 +116,10 @@ def by_pursuit(
 
 
 def _watched(descend: Descend) -> Descend:
-    """The same, with a look at the angles of trials and refits, which changes no number."""
+    """The same, with a look at the angles of trials, which changes no number."""
 
     def run(plan: Descent) -> Descended:
-        if not re.search(r"(^|/)(trial|final refit) \d+$", plan.label):
+        if not re.search(r"(^|/)trial \d+$", plan.label):
             return descend(plan)
         return descend(replace(plan, observe=("angle",), observe_every=OBSERVE_EVERY))
 
