@@ -489,7 +489,7 @@ def test_a_reference_of_several_names_is_said(digits):
 def test_where_the_reference_is_the_answer_it_is_so_in_every_layer(digits):
     """A term that only harms leaves nothing that beats the pseudo-gradient."""
     pool = Pool(F0=F0, F4=-e_pre, start={"F0": 1e-3, "F4": -1e-4}).per_layer(DEPTH)
-    result = search(pool, digits, replace(SMALL, meta_steps=1))
+    result = search(pool, digits, replace(SMALL, protocol="robust", meta_steps=1))
     assert "nothing beats F0_1, F0_2, F0_3 alone" in result.message
     assert result.support == ("F0_1", "F0_2", "F0_3")
     assert all(result.theta[name] for name in result.support)
