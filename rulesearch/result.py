@@ -136,6 +136,29 @@ class WorldRecord(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class JoiningRecord(Record):
+    """A candidate of a large pool that was tested.
+
+    Attributes:
+        round: in which, from 1.
+        term: the candidate.
+        agreement: of lifetimes in the sign of what only it can do, in standard errors.
+        step: size of the step tested, a share of the reference's best coefficient.
+        gain: of that step on fresh lifetimes, nats.
+        chance: the probability of as large a gain by chance.
+        joins: whether that is small enough, for so many candidates, for it to join.
+    """
+
+    round: Count
+    term: str
+    agreement: Number
+    step: Number
+    gain: Number
+    chance: Number
+    joins: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class HallRecord(Record):
     """A rule of the hall of fame: the best of its number of terms, or one that does as well.
 
@@ -184,6 +207,7 @@ class Result(Record):
         frequency: name -> share of the trials that kept it.
         trials: the searches with all terms at once.
         elimination: every try of the elimination, in order.
+        joining: the candidates of a large pool that were tested, in their order.
         hall: the best rules of each size, of a search that looks for them.
         evaluation: names of `EVALUATED` -> its record; of several worlds together, with losses as
             shares of their untrained losses.
@@ -209,6 +233,7 @@ class Result(Record):
     elimination: tuple[EliminationRecord, ...]
     evaluation: dict[str, EvaluationRecord]
     worlds: dict[str, WorldRecord] = field(default_factory=dict)
+    joining: tuple[JoiningRecord, ...] = ()
     hall: tuple[HallRecord, ...] = ()
     fails: dict[str, tuple[Count, Count]] = field(default_factory=dict)
     message: str = ""

@@ -25,7 +25,7 @@ CANDIDATES = 5
 #: and of these, the ones that take their steps before one is chosen.
 RIVALS = 2
 #: A kernel of more terms than these is compiled anew once half of them have left.
-WIDE = 12
+WIDE = 6
 #: Rules of at most so many terms are what is wanted: the one chosen goes on so many times as far.
 FEW, FINE = 6, 2
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from rulesearch.records.plain import Number
 from rulesearch.report.hall import choice_text, hall_table
+from rulesearch.report.joining import joining_table
 from rulesearch.report.tables import Expression, Kind, Sheet, Trimmed
 from rulesearch.result import (
     NO_RULE,
@@ -276,6 +277,8 @@ def result_text(result: Result, run_directory: Path) -> RenderableType:
     if result.message:
         parts.append(Text(result.message))
     parts += [Text(), _coefficients(result)]
+    if result.joining:
+        parts += [Text(), joining_table(result)]
     if result.hall:
         parts += [Text(), hall_table(result), Text(choice_text(result))]
     elif result.elimination:

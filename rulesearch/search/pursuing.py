@@ -22,7 +22,7 @@ from rulesearch.pursuit import (
     hall_of_fame,
     pursue,
 )
-from rulesearch.result import EliminationRecord, HallRecord, TrialRecord
+from rulesearch.result import EliminationRecord, HallRecord, JoiningRecord, TrialRecord
 from rulesearch.search.failing import fails_of
 from rulesearch.search.record import Found, pool_entries
 from rulesearch.search.reference import best_reference, best_start
@@ -107,6 +107,19 @@ def by_pursuit(
             for term, name in enumerate(setting.names)
         },
         elimination=tuple(_elimination_record(setting, found, each) for each in departures),
+        joining=tuple(
+            JoiningRecord(
+                round=number,
+                term=setting.names[each.term],
+                agreement=each.agreement,
+                step=each.size,
+                gain=each.gain,
+                chance=each.chance,
+                joins=each.joins,
+            )
+            for number, one in enumerate(found.rounds, start=1)
+            for each in one.tested
+        ),
         hall=_hall_records(
             request, setting, found.hall, found.gain.mean, found.chosen, found.coefficients.theta
         ),

@@ -12,6 +12,7 @@ from rulesearch.result import (
     EliminationRecord,
     EvaluationRecord,
     HallRecord,
+    JoiningRecord,
     PoolEntry,
     Result,
     TrialRecord,
@@ -36,6 +37,7 @@ class Found:
         trials: that screened the terms,
         frequencies: and the share of them that kept each, by name.
         elimination: tries to do without terms.
+        joining: candidates that were tested.
         hall: the best rules of each size, not yet evaluated.
         fails: terms that could not be differentiated at zero, see `Result`.
         messages: what a reader must know.
@@ -47,6 +49,7 @@ class Found:
     trials: tuple[TrialRecord, ...]
     frequencies: Mapping[str, float]
     elimination: tuple[EliminationRecord, ...] = ()
+    joining: tuple[JoiningRecord, ...] = ()
     hall: tuple[HallRecord, ...] = ()
     fails: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     messages: tuple[str, ...] = ()
@@ -103,6 +106,7 @@ def result_of(
         frequency=dict(found.frequencies),
         trials=found.trials,
         elimination=found.elimination,
+        joining=found.joining,
         hall=found.hall,
         evaluation=evaluation,
         worlds=worlds,

@@ -1,0 +1,40 @@
+"""What is said of the candidates that were tested before they joined."""
+
+import io
+from types import SimpleNamespace
+
+from rich.console import Console
+
+from rulesearch.report.joining import NEAREST, joining_table
+from rulesearch.result import JoiningRecord
+
+
+def candidate(number, term, chance, joins):
+    return JoiningRecord(
+        round=number, term=term, agreement=3.0, step=0.15, gain=0.02, chance=chance, joins=joins
+    )
+
+
+def shown(records, width=90):
+    text = io.StringIO()
+    Console(file=text, width=width).print(joining_table(SimpleNamespace(joining=records)))
+    return text.getvalue()
+
+
+def test_all_that_joined_and_the_nearest_of_the_others_are_shown_round_by_round():
+    first = [candidate(1, f"a{i}", 10.0**-i, i > 6) for i in range(10)]
+    second = [candidate(2, f"b{i}", 0.5, False) for i in range(2)]
+    text = shown([*first, *second])
+    rows = [
+        line.split() for line in text.splitlines() if line.startswith((" joins", "joins", "te"))
+    ]
+    assert [row[2] for row in rows if row[0] == "joins"] == ["a9", "a8", "a7"]
+    assert [row[2] for row in rows if row[:2] == ["tested", "1"]] == ["a6", "a5", "a4"]
+    assert [row[2] for row in rows if row[:2] == ["tested", "2"]] == ["b0", "b1"]
+    assert f"{7 - NEAREST} more" in " ".join(text.split())
+
+
+def test_a_table_of_candidates_fits_a_narrow_terminal():
+    text = shown([candidate(1, "epost_ypre_sumWypost", 1e-9, True)], width=40)
+    assert max(map(len, text.splitlines())) <= 40
+    assert "epost_ypre_sumWypost" in text
