@@ -1,5 +1,7 @@
 """What is found depends on what terms are, not on their names, order or constant factors."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -92,7 +94,7 @@ def test_units_start_and_trials_are_those_of_the_terms(names, order, factors, di
     """In the coefficients learned, which a negative factor turns around."""
 
     def learned(pool):
-        request = prepare(pool, digits, CONFIG)
+        request = prepare(pool, digits, replace(CONFIG, protocol="robust"))
         setting = request.setting
         population = request.worlds[0].population(request.pool)
         plan = trial_plan(setting, 0, meta_steps=3, l1=CONFIG.l1)
