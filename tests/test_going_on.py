@@ -256,7 +256,7 @@ def go_on_as_if_nothing_had_been(data, folder, moments):
 
 def test_accepted_steps_go_on_from_stages_and_steps_to_the_same_bits(tmp_path, digits):
     labels, stops = go_on_as_if_nothing_had_been(digits, tmp_path, 14)
-    kinds = {"trial", "leaving", "common", "final refit", "evaluation", "units"}
+    kinds = {"trial", "leaving", "common", "settling", "evaluation", "units"}
     assert {kind for kind in kinds if any(label.startswith(kind) for label in labels)} == kinds
     assert len(stops) > 2
 
