@@ -24,6 +24,9 @@ CHEAP = 0.03
 CANDIDATES = 5
 #: and of these, the ones that take their steps before one is chosen.
 RIVALS = 2
+#: Rules of at most so many terms begin anew at the reference too: few terms descend fast, and where
+#: many have led into another valley all of their descendants are in it.
+ANEW = 4
 #: A kernel of more terms than these is compiled anew once half of them have left.
 WIDE = 6
 #: Rules of at most so many terms are what is wanted: the one chosen goes on so many times as far.
@@ -75,11 +78,16 @@ def leave(means: Means, label: str, place: Place, reference: Place, steps: int) 
             means = means.over({*place.support, *reference.support})
         here = f"{label}/{len(place.support)} terms"
         ways = [_safer(way, reference, safe) for way in _ways(means, here, place)]
-        few = len(place.support) - 1 <= FEW
+        left_over = len(place.support) - 1
+        few = left_over <= FEW
+        if 1 < left_over <= ANEW and set(reference.support) <= set(ways[0].place.support):
+            first = ways[0].place
+            ways.append(_Way(ways[0].gone, Place(first.support, reference.phi, first.second), safe))
         reached = []
         for number, way in enumerate(ways):
             left = f"{label}/{len(way.place.support)} terms" + f", way {number}" * (len(ways) > 1)
-            better = means.better(left, way.place, steps)
+            anew = way.place.phi == reference.phi
+            better = means.better(left, way.place, (FINE if anew else 1) * steps)
             if better.support:
                 several = len(ways) > 1
                 seen = means.tried(f"{left}, tried", better) if several else way.outcomes
