@@ -53,6 +53,7 @@ class Descent:
         observe: observables wanted in the records,
         observe_every: so many steps apart, from the first on: they cost time.
         draws: what the lifetimes' seeds are derived from, beside `seed`; the label if empty.
+        worlds: that take turns in the lifetimes.
     """
 
     label: str
@@ -70,6 +71,7 @@ class Descent:
     observe: tuple[str, ...] = ()
     observe_every: int = 1
     draws: str = ""
+    worlds: int = 1
 
     def __post_init__(self) -> None:
         if not self.support or any(self.scales[term] <= 0 for term in self.support):
@@ -287,7 +289,7 @@ def _begun(population: Population, plan: Descent) -> DescentState:
 
 def _seeds(plan: Descent, step: int) -> tuple[int, ...]:
     draws = plan.draws or plan.label
-    return lifetime_seeds(plan.seed, draws, step, plan.protocol.meta_batch)
+    return lifetime_seeds(plan.seed, draws, step, plan.protocol.meta_batch, plan.worlds)
 
 
 def _voted(plan: Descent, state: DescentState, lived: _Lived) -> DescentState:

@@ -184,6 +184,7 @@ def _start(
         steps=aims.steps,
         l1=aims.l1,
         gain=means.gain,
+        worlds=means.setting.worlds,
     )
 
 

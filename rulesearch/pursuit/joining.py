@@ -125,9 +125,9 @@ def judge(
         found: the candidates.
         level: probability that any of them joins though it is useless.
     """
-    seed, names = means.setting.seed, means.setting.names
-    line = lifetime_seeds(seed, f"{label}/line", 0, LINE_TASKS)
-    fresh = lifetime_seeds(seed, f"{label}/test", 0, len(means.common))
+    seed, names, worlds = means.setting.seed, means.setting.names, means.setting.worlds
+    line = lifetime_seeds(seed, f"{label}/line", 0, LINE_TASKS, worlds)
+    fresh = lifetime_seeds(seed, f"{label}/test", 0, len(means.common), worlds)
     theta = means.theta(place.phi)
     before = means.measure(f"{label}/tested", theta, fresh)
     results = []

@@ -114,6 +114,7 @@ class Means:
             gain=self.gain,
             size=place.size,
             second=place.second,
+            worlds=self.setting.worlds,
         )
         found = self.descend(plan)
         return Place(found.support, found.phi, found.second, found.size)

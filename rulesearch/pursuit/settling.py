@@ -51,8 +51,9 @@ def settle(means: Means, label: str, place: Place) -> Settled:
         label: of this.
         place: where accepted steps have led; its second moment shapes the region.
     """
-    seeds = lifetime_seeds(means.setting.seed, label, 0, len(means.tests))
-    fresh = lifetime_seeds(means.setting.seed, label, 1, len(means.common))
+    seed, worlds = means.setting.seed, means.setting.worlds
+    seeds = lifetime_seeds(seed, label, 0, len(means.tests), worlds)
+    fresh = lifetime_seeds(seed, label, 1, len(means.common), worlds)
     support, phi = list(place.support), np.array(place.phi)
     second = np.array(place.second) if place.second else np.eye(len(support))
     with threadpool_limits(1):
