@@ -236,7 +236,8 @@ def test_a_strength_that_is_none_is_refused(option, strength):
 
 
 def test_a_trial_has_the_penalties_asked_for():
-    config = read(["--term", "-e_post*y_pre", "--l2", "0.25"]).config
+    asked = ["--term", "-e_post*y_pre", "--protocol", "robust", "--l2", "0.25"]
+    config = read(asked).config
     check(config)
     setting = Setting(("F0",), (1.0,), (1e-3,), 0, ROBUST, 3)
     plan = trial_plan(setting, 1, meta_steps=7, l1=0.5, l2=config.l2)
