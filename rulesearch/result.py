@@ -166,7 +166,7 @@ class HallRecord(Record):
         support: its terms.
         theta: name -> raw coefficient.
         needs: what its terms need beyond their own synapse, together.
-        loss: mean query loss on the search's images, nats; of the answer, before its last refits.
+        loss: mean query loss on the search's images, nats; of the answer, before it settled.
         loss_interval: its 95 % interval over tasks.
         lifetimes: how many these were,
         diverged: and how many of them diverged.

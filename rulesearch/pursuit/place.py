@@ -97,10 +97,8 @@ class Means:
         self.on_compared(place, outcomes)
         return outcomes
 
-    def better(
-        self, label: str, place: Place, steps: int, *, l1: float = 0.0, watched: bool = False
-    ) -> Place:
-        """Accepted steps from a place; its zeros may become terms, and terms zeros."""
+    def better(self, label: str, place: Place, steps: int) -> Place:
+        """Accepted steps from a place, without a penalty; its zeros may become terms."""
         plan = Descent(
             label=label,
             support=place.support,
@@ -110,7 +108,6 @@ class Means:
             protocol=self.protocol,
             pace=self.pace,
             steps=steps,
-            l1=l1,
             gain=self.gain,
             size=place.size,
             second=place.second,

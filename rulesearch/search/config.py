@@ -60,8 +60,6 @@ QUICKER = Effort(
     common_tasks=200,
     ranking_tasks=64,
     refit_steps=4,
-    final_refits=4,
-    final_steps=6,
     baseline_tasks=100,
 )
 
