@@ -68,18 +68,20 @@ def forward(
 def query_loss(
     weights: Sequence[Float[Tensor, "lifetimes _post _pre"]],
     x: Float[Tensor, "lifetimes queries inputs"],
-    labels: Int[Tensor, "lifetimes queries"],
+    labels: Int[Tensor, "lifetimes queries"] | Float[Tensor, "lifetimes queries outputs"],
 ) -> tuple[Float[Tensor, " lifetimes"], Float[Tensor, " lifetimes"]]:
-    """Mean cross-entropy and accuracy over the query examples of each lifetime."""
+    """Mean cross-entropy and accuracy over the query examples of each lifetime; see `scores`."""
     return scores(weights, forward(weights, x)[-1], labels)
 
 
 def scores(
     weights: Sequence[Float[Tensor, "lifetimes _post _pre"]],
     logits: Float[Tensor, "lifetimes queries outputs"],
-    labels: Int[Tensor, "lifetimes queries"],
+    labels: Int[Tensor, "lifetimes queries"] | Float[Tensor, "lifetimes queries outputs"],
 ) -> tuple[Float[Tensor, " lifetimes"], Float[Tensor, " lifetimes"]]:
     """Mean cross-entropy and accuracy of each lifetime, from the potentials of the last layer.
+
+    In the place of class numbers there may be probabilities; correct is then the likeliest class.
 
     NaN and 0 where a weight is not finite: one of -∞ silences its neuron, and may leave what looks
     like a loss, but the lifetime has diverged.
@@ -89,7 +91,10 @@ def scores(
         sound = (0.0 * weight).sum((1, 2))[:, None, None] == 0
         logits = torch.where(sound, logits, torch.nan)
     log_likelihood = torch.log_softmax(logits, dim=-1)
-    picked = log_likelihood.gather(-1, labels[..., None])[..., 0]
+    if labels.is_floating_point():
+        picked, labels = (labels * log_likelihood).sum(-1), labels.argmax(-1)
+    else:
+        picked = log_likelihood.gather(-1, labels[..., None])[..., 0]
     correct = (logits.argmax(-1) == labels).to(logits.dtype)
     # argmax of NaN is a class like any other: what is not finite is not correct.
     correct = torch.where(logits.isfinite().all(-1), correct, torch.zeros_like(correct))

@@ -146,6 +146,35 @@ def query_loss(weights, x, labels):
     return each.view(labels.shape).mean(1)
 
 
+def asked_loss(expressions, theta, weights, feedback, train, query_x, targets, at, pathway):
+    """Mean over the steps `at` of the cross-entropy against probabilities, [lifetimes].
+
+    Args:
+        targets: [lifetimes, len(at), queries, outputs]; the rest as of `meta_gradient`.
+    """
+    x, labels = train
+    losses = []
+    for step_number in range(x.shape[1] + 1):
+        if step_number in at:
+            activity = query_x
+            for weight in weights:
+                logits = activity @ weight.mT
+                activity = softplus(logits)
+            wanted = targets[:, list(at).index(step_number)]
+            losses.append(-(wanted * torch.log_softmax(logits, -1)).sum(-1).mean(1))
+        if step_number < x.shape[1]:
+            weights = step(
+                expressions,
+                theta,
+                weights,
+                feedback,
+                x[:, step_number],
+                labels[:, step_number],
+                pathway,
+            )
+    return torch.stack(losses).mean(0)
+
+
 def meta_gradient(expressions, theta, weights, feedback, train, query, pathway):
     """Loss [lifetimes], its gradient [lifetimes, layers, terms], and the final weights."""
     theta = theta.clone().requires_grad_()

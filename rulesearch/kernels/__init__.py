@@ -33,6 +33,9 @@ class Batch:
         labels: [lifetimes, steps], class numbers.
         query_x: [lifetimes, queries, inputs].
         query_labels: [lifetimes, queries].
+        targets: probabilities that the query's answers should have, in the place of the labels,
+            [lifetimes, asked, queries, outputs]; None where the labels, after the last step, do.
+        asked: numbers of steps after which they should, ascending from 0; none without targets.
     """
 
     theta: Float[Tensor, "lifetimes layers terms"]
@@ -42,6 +45,8 @@ class Batch:
     labels: Int[Tensor, "lifetimes steps"]
     query_x: Float[Tensor, "lifetimes queries inputs"]
     query_labels: Int[Tensor, "lifetimes queries"]
+    targets: Float[Tensor, "lifetimes asked queries outputs"] | None = None
+    asked: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,8 @@ class Outcome:
     """What a kernel gives back.
 
     Attributes:
-        loss: mean query loss after the last step, [lifetimes]; NaN where a weight is not finite.
+        loss: mean query loss after the last step, or the mean of those after the steps asked,
+            [lifetimes]; NaN where a weight is not finite there.
         accuracy: [lifetimes], 0 to 1.
         initial_loss: mean query loss before the first step, [lifetimes].
         gradient: of `loss`, [lifetimes, layers, terms], zero for terms not asked for; or None.

@@ -48,23 +48,23 @@ def _names(option: str, names: Any) -> Iterable[Any]:
     return names
 
 
-def check_points(at: Any, steps: int) -> None:
-    """Refuse what is not an ascending list of numbers of steps.
+def check_points(option: str, at: Any, steps: int) -> None:
+    """Refuse what is not an ascending list of numbers of steps, in the words of the option.
 
     Raises:
         RuleSearchError: for the first fault.
     """
     way_out = f"give numbers of steps from 0 to {steps}, ascending"
     if not isinstance(at, Iterable):
-        raise RuleSearchError(f"at: {at!r}; {way_out}, in a list")
+        raise RuleSearchError(f"{option}: {at!r}; {way_out}, in a list")
     points = list(at)
     for point in points:
         try:
             inside = 0 <= operator.index(point) <= steps
         except TypeError:
-            raise RuleSearchError(f"at {point!r}: not a number of steps; {way_out}") from None
+            raise RuleSearchError(f"{option} {point!r}: not a number of steps; {way_out}") from None
         if not inside:
-            raise RuleSearchError(f"at {point}: outside the lifetime; {way_out}")
+            raise RuleSearchError(f"{option} {point}: outside the lifetime; {way_out}")
     for before, after in itertools.pairwise(points):
         if before >= after:
-            raise RuleSearchError(f"at {before}, {after}: not ascending; {way_out}")
+            raise RuleSearchError(f"{option} {before}, {after}: not ascending; {way_out}")

@@ -16,12 +16,17 @@ import torch
 from numpy.typing import NDArray
 from sympy import Number
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from rulesearch.errors import RuleSearchError
+from rulesearch.lifetime.asked import check_points
 from rulesearch.notation import Pool, Term
 from rulesearch.operators import without_definitions
 from rulesearch.pathways import Pathway, feedback_shapes
 from rulesearch.pathways import pathway as pathway_of
+
+#: How far the sum of probabilities may be off 1, as those of single precision are.
+ROUNDED = 1e-5
 
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
@@ -43,8 +48,12 @@ class Given:
         path: how errors travel.
         sizes: of the layers, input first.
         train: x [lifetimes, steps, inputs] and labels, int64.
-        query: x [lifetimes, queries, inputs] and labels, int64.
+        query: x [lifetimes, queries, inputs] and labels, int64; of probabilities, the likeliest
+            classes the last time.
         probe: what is observed on, like `query`.
+        targets: probabilities that the query's answers should have, [lifetimes, asked, queries,
+            outputs], each time to a sum of 1; None where the labels, after the last step, do.
+        asked: numbers of steps after which they should; none without targets.
     """
 
     theta: Tensor
@@ -55,6 +64,8 @@ class Given:
     train: Examples
     query: Examples
     probe: Examples
+    targets: Tensor | None = None
+    asked: tuple[int, ...] = ()
 
 
 def given(
@@ -67,6 +78,7 @@ def given(
     query: Any,
     probe: Any,
     pathway: str | None,
+    ask_at: Any = (),
 ) -> Given:
     """The arguments of `run_lifetimes` of these names as tensors that fit together.
 
@@ -92,9 +104,21 @@ def given(
     )
     _check_shapes(found, len(pool))
     _check_watched(found)
+    steps = found.train[0].shape[1]
+    check_points("ask_at", ask_at, steps)
+    asked = tuple(map(int, ask_at))
+    targets = _targets(found, asked)
     train_set, query_set = _whole(found.train), _whole(found.query)
+    if targets is not None:
+        query_set = found.query[0], targets[:, -1].argmax(-1)
     probe_set = query_set if found.probe is found.query else _whole(found.probe)
-    return replace(found, train=train_set, query=query_set, probe=probe_set)
+    found = replace(found, train=train_set, query=query_set, probe=probe_set)
+    if targets is None and asked in ((), (steps,)):
+        return found
+    if targets is None:
+        ones = one_hot(query_set[1], found.sizes[-1]).to(found.weights[0])
+        targets = ones[:, None].expand(-1, len(asked), -1, -1)
+    return replace(found, targets=targets, asked=asked or (steps,))
 
 
 def _whole(examples: Examples) -> Examples:
@@ -203,6 +227,12 @@ def _floating(found: Given) -> Iterator[tuple[str, Tensor]]:
     yield from ((f"{name} x", x) for name, (x, _) in _sets(found).items())
 
 
+def _differentiable(found: Given) -> Iterator[tuple[str, Tensor]]:
+    yield from _floating(found)
+    if _are_probabilities(found.query[1]):
+        yield "query probabilities", found.query[1]
+
+
 def _sets(found: Given) -> Mapping[str, Examples]:
     sets = {"train": found.train, "query": found.query}
     return sets if found.probe is found.query else sets | {"probe": found.probe}
@@ -246,7 +276,8 @@ def _check_shapes(found: Given, terms: int) -> None:
     for name, (x, labels) in _sets(found).items():
         if name != "train" and x.shape[1] == 0:
             raise RuleSearchError(f"{name} x: no examples; give at least one")
-        _check_labels(f"{name} labels", labels, x, sizes[-1])
+        if name != "query" or not _are_probabilities(labels):
+            _check_labels(f"{name} labels", labels, x, sizes[-1])
     allowed = [(terms,), (depth, terms), (n, depth, terms)]
     if tuple(found.theta.shape) not in allowed:
         raise RuleSearchError(
@@ -280,8 +311,39 @@ def _check_labels(name: str, labels: Tensor, x: Tensor, outputs: int) -> None:
         raise RuleSearchError(f"{name}: outside 0 to {outputs - 1}, the output units")
 
 
+def _are_probabilities(answers: Tensor) -> bool:
+    return answers.is_floating_point() and answers.ndim > 2
+
+
+def _targets(found: Given, asked: tuple[int, ...]) -> Tensor | None:
+    """The probabilities that the query has in the place of labels; None where it has labels."""
+    (x, answers), first = found.query, found.weights[0]
+    if not _are_probabilities(answers):
+        return None
+    name, each = "query probabilities", (*x.shape[:2], found.sizes[-1])
+    several = (each[0], max(1, len(asked)), *each[1:])
+    targets = answers if answers.ndim == 4 else answers[:, None].expand(-1, several[1], -1, -1)
+    if tuple(targets.shape) != several:
+        also = f", or {list(several)}, for each time it is asked" if len(asked) > 1 else ""
+        raise RuleSearchError(f"{name}: shape {list(answers.shape)}; give {list(each)}{also}")
+    _check_tensor(name, targets, several, first)
+    if targets.dtype != first.dtype:
+        raise RuleSearchError(f"{name}: dtype {targets.dtype}; give {first.dtype} throughout")
+    _check_finite(name, targets)
+    if (targets < 0).any():
+        raise RuleSearchError(f"{name}: {float(targets.min()):g} is below 0; give probabilities")
+    sums = targets.double().sum(-1)
+    wrong = (sums - 1).abs()
+    if float(wrong.max()) > ROUNDED:
+        raise RuleSearchError(
+            f"{name}: one sums to {float(sums.flatten()[wrong.argmax()]):g}; give probabilities, "
+            "which sum to 1"
+        )
+    return (targets.double() / sums[..., None]).to(first)
+
+
 def _check_watched(found: Given) -> None:
-    for name, tensor in _floating(found):
+    for name, tensor in _differentiable(found):
         if tensor.requires_grad and torch.is_grad_enabled():
             raise RuleSearchError(
                 f"{name}: requires grad, but losses are differentiated with respect to theta only; "

@@ -42,8 +42,9 @@ class Lifetimes:
     """What a batch of lifetimes gave.
 
     Attributes:
-        loss: mean query cross-entropy after the last step, [lifetimes].
-        accuracy: share of the query examples classified correctly, [lifetimes], 0 to 1.
+        loss: mean query cross-entropy after the last step, [lifetimes]; the mean over the steps
+            after which the query is asked, where it is asked at some.
+        accuracy: share of the query examples classified correctly, [lifetimes], 0 to 1, likewise.
         initial_loss: mean query cross-entropy before the first step, [lifetimes].
         gradient: derivative of each lifetime's loss with respect to its own coefficients,
             [lifetimes, *theta.shape] ([lifetimes, layers, terms] where theta has the lifetimes
@@ -78,6 +79,7 @@ def run_lifetimes(
     at: Sequence[int] = (),
     probe: tuple[Numbers, Numbers] | None = None,
     keep_weights: bool = True,
+    ask_at: Sequence[int] = (),
     compile_for: Sequence[str] = (),
 ) -> Lifetimes:
     """Run lifetimes of online learning, with the gradient of each with respect to theta.
@@ -100,7 +102,10 @@ def run_lifetimes(
             read, and may be None, where `pathway` is one that needs none.
         train: x [lifetimes, steps, inputs] and labels [lifetimes, steps], integers. Without a step
             nothing is learned.
-        query: x [lifetimes, queries, inputs] and labels [lifetimes, queries], at least one.
+        query: x [lifetimes, queries, inputs] and labels [lifetimes, queries], at least one. In the
+            place of labels there may be probabilities, [lifetimes, queries, outputs], or
+            [lifetimes, asked, queries, outputs] where they differ with the steps of `ask_at`: the
+            accuracy is then the share whose likeliest class is right.
         kernel: `einsum`, `fused`, or `auto`: fused on a CPU where it can.
         gradient: all terms, none, or the names of some (zero for the rest, and in layers where a
             term does not act).
@@ -111,6 +116,8 @@ def run_lifetimes(
             of one point are held at a time.
         probe: x and labels of the examples to observe on, like `query`, which it is by default.
         keep_weights: whether the final weights are wanted; some work is saved without.
+        ask_at: numbers of steps after which the query is asked, ascending, 0 for before the first;
+            the loss is the mean over these. With none, it is asked after the last.
         compile_for: terms that the kernel covers beside those that are not zero, at the price of
             their share of the time; one kernel then serves many rules and is compiled once. Other
             terms that are zero everywhere in the call, and differentiated, cost what their products
@@ -135,10 +142,18 @@ def run_lifetimes(
         torch.Size([1, 1])
     """
     found = given(
-        pool, theta, weights, feedback, train=train, query=query, probe=probe, pathway=pathway
+        pool,
+        theta,
+        weights,
+        feedback,
+        train=train,
+        query=query,
+        probe=probe,
+        pathway=pathway,
+        ask_at=ask_at,
     )
     check_observables(observe)
-    check_points(at, found.train[0].shape[1])
+    check_points("at", at, found.train[0].shape[1])
     wanted, more = (
         terms_named("gradient", pool, gradient),
         terms_named("compile_for", pool, compile_for),
@@ -196,6 +211,8 @@ def _live(
         found.feedback,
         *found.train,
         *found.query,
+        found.targets,
+        found.asked,
     )
     asked = [column for column, place in enumerate(active) if place in differentiated]
     plan, beside = _plan(pool, active), _plan(pool, idle) if idle else None
@@ -364,6 +381,8 @@ def _weights_at(
                 # Nobody reads its loss, so the least that there is.
                 query_x=batch.query_x[:, :1],
                 query_labels=batch.query_labels[:, :1],
+                targets=None,
+                asked=(),
             )
             outcome, _ = run(stretch, (), True)
             weights = _known(outcome.weights)

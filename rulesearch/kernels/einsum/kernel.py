@@ -109,30 +109,45 @@ class EinsumKernel:
 
     def run(self, batch: Batch, gradient: Sequence[int], keep_weights: bool) -> Outcome:
         """What a call does, with the idle terms that the kernel has."""
-        initial_loss, _ = query_loss(batch.weights, batch.query_x, batch.query_labels)
+        answers = _answers(batch)
+        before = batch.query_labels if batch.targets is None else batch.targets.mean(1)
+        initial_loss, _ = query_loss(batch.weights, batch.query_x, before)
         K = self.coefficients(batch.theta)
         steps = batch.x.shape[1]
         stretch = max(1, math.isqrt(steps))
         W = list(batch.weights)
         backward = bool(gradient) or self.idle is not None
         checkpoints = []
+        stands = {}  # the weights at which the query is asked
         for t in range(steps):
             if backward and t % stretch == 0:
                 checkpoints.append(W)
+            if t in answers:
+                stands[t] = W
             W, _ = self.step(batch, K, W, t)
+        if steps in answers:
+            stands[steps] = W
         if not backward:
-            loss, accuracy = query_loss(W, batch.query_x, batch.query_labels)
+            scored = [query_loss(w, batch.query_x, answers[t]) for t, w in stands.items()]
+            loss, accuracy = map(_mean, zip(*scored, strict=True))
             return Outcome(loss, accuracy, initial_loss, None, W if keep_weights else None)
 
-        loss, accuracy, Lambda = _query_adjoint(W, batch)
+        asked = {t: _query_adjoint(w, batch.query_x, answers[t]) for t, w in stands.items()}
+        loss = _mean([each[0] for each in asked.values()])
+        accuracy = _mean([each[1] for each in asked.values()])
+        Lambda: list[Tensor] | None = None
         bar_k = zeros_like(K)
         forms = self.idle.forms if self.idle else ()
         bar_idle = [[no_adjoints(form, batch.theta) for form in forms] for _ in self.sizes[1:]]
         for number, begin in reversed(list(enumerate(checkpoints))):
             times = range(number * stretch, min(steps, (number + 1) * stretch))
-            for record in reversed(self.replay(batch, K, begin, times)):
-                self.pull_idle(record, Lambda, bar_idle)
-                Lambda = self.adjoint(batch, record, Lambda, bar_k)
+            records = self.replay(batch, K, begin, times)
+            for t, record in reversed([*zip(times, records, strict=True)]):
+                if t + 1 in asked:
+                    Lambda = _with_share(Lambda, asked[t + 1][2], len(asked))
+                if Lambda is not None:
+                    self.pull_idle(record, Lambda, bar_idle)
+                    Lambda = self.adjoint(batch, record, Lambda, bar_k)
         theta_bar = asked_for(theta_gradient(self.forms, bar_k), gradient, loss)
         beside = None
         if self.idle is not None:
@@ -379,13 +394,37 @@ def _with_pairs(Lambda: Tensor, full: Tensor | None, pairs: list[tuple[Tensor, T
     return torch.baddbmm(Lambda, post.mT, pre)
 
 
-def _query_adjoint(W: list[Tensor], batch: Batch) -> tuple[Tensor, Tensor, list[Tensor]]:
+def _answers(batch: Batch) -> dict[int, Tensor]:
+    """What the query's answers should be, by the number of steps after which it is asked."""
+    if batch.targets is None:
+        return {batch.x.shape[1]: batch.query_labels}
+    return dict(zip(batch.asked, batch.targets.unbind(1), strict=True))
+
+
+def _mean(values: Sequence[Tensor]) -> Tensor:
+    return values[0] if len(values) == 1 else torch.stack([*values]).mean(0)
+
+
+def _with_share(Lambda: list[Tensor] | None, more: list[Tensor], asked: int) -> list[Tensor]:
+    """Λ with that of one of so many times that the query is asked."""
+    if asked > 1:
+        more = [each / asked for each in more]
+    return more if Lambda is None else [a + b for a, b in zip(Lambda, more, strict=True)]
+
+
+def _query_adjoint(
+    W: list[Tensor], x: Tensor, answers: Tensor
+) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Query loss and accuracy, and the derivative of the loss with respect to the weights."""
-    potentials = forward(W, batch.query_x)
-    loss, accuracy = scores(W, potentials[-1], batch.query_labels)
-    activities = [batch.query_x, *(softplus(z) for z in potentials[:-1])]
-    out, labels = torch.softmax(potentials[-1], dim=-1), batch.query_labels[..., None]
-    bar_z = out.scatter_add(-1, labels, -torch.ones_like(out[..., :1])) / out.shape[1]
+    potentials = forward(W, x)
+    loss, accuracy = scores(W, potentials[-1], answers)
+    activities = [x, *(softplus(z) for z in potentials[:-1])]
+    out = torch.softmax(potentials[-1], dim=-1)
+    if answers.is_floating_point():
+        bar_z = (out - answers) / out.shape[1]
+    else:
+        labels = answers[..., None]
+        bar_z = out.scatter_add(-1, labels, -torch.ones_like(out[..., :1])) / out.shape[1]
     Lambda = []
     for weight, y in zip(reversed(W), reversed(activities), strict=True):
         Lambda.append(torch.bmm(bar_z.mT, y))

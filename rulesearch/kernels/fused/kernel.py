@@ -82,6 +82,11 @@ class FusedKernel:
         steps = data.x.shape[1]
         backward = bool(gradient) or idle is not None
         starts, slots = self.checkpoints(data.theta, steps) if backward else _none(data.theta)
+        asked = None
+        if batch.asked:
+            # Λ of each query is kept behind the weights.
+            asked = np.array([*enumerate(batch.asked, slots)], dtype=np.int64)[:, ::-1].copy()
+            slots += len(asked) if backward else 0
         plans = [self.order.plan, *([idle] if idle else [])]
         skips = self._skips(data, plans)
         kept = self._kept(data, keep_weights, skips, plans)
@@ -102,9 +107,9 @@ class FusedKernel:
         if idle:
             at = placed(idle_products(idle), where, data.theta.itemsize)
             beside = at, address_of_idle(cache.load(_idle_source(idle, dtype)))
-        text = _source(self.order, self._carrier, dtype)
+        text = _source(self.order, self._carrier, dtype, asked is not None)
         module, lowest = cache.load(text), self._lowest(plans)
-        job = Job(module, data, kept, skips, where, lowest, starts, results, beside)
+        job = Job(module, data, kept, skips, where, lowest, starts, results, beside, asked)
         run(job, torch.get_num_threads())
         return outcome(results, gradient)
 
@@ -243,8 +248,9 @@ def _refuse_unspelled(expression: Expr) -> None:
 
 
 @lru_cache(maxsize=256)
-def _source(order: Schedule, carrier: Carrier, dtype: str) -> str:
-    return source(order, carrier=carrier, dtype=dtype, lanes=lanes(np.dtype(dtype).itemsize))
+def _source(order: Schedule, carrier: Carrier, dtype: str, asks: bool = False) -> str:
+    each = lanes(np.dtype(dtype).itemsize)
+    return source(order, carrier=carrier, dtype=dtype, lanes=each, asks=asks)
 
 
 @lru_cache(maxsize=64)
@@ -272,6 +278,7 @@ def arrays(batch: Batch) -> Arrays:
         np.ascontiguousarray(batch.labels.numpy(), dtype=np.int64),
         batch.query_x.detach().numpy(),
         np.ascontiguousarray(batch.query_labels.numpy(), dtype=np.int64),
+        None if batch.targets is None else batch.targets.detach().numpy(),
     )
 
 

@@ -7,7 +7,7 @@ to a list.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from rulesearch.kernels.fused.names import (
     adjoint,
@@ -234,8 +234,28 @@ def sums_adjoint_source(order: Schedule, level: int, passes: list[RowPass]) -> l
     return function(f"sums_{level}_adjoint", doc, body, offsets(order), arguments)
 
 
-def groups_adjoint_source(order: Schedule, carrier: Carrier, passes: list[RowPass]) -> list[str]:
-    """The function `groups_adjoint`: Λ brought to this step, and its products."""
+@dataclass(frozen=True)
+class _Arriving:
+    """What brings Λ from after a step to before it, as a pass over the rows has it.
+
+    Attributes:
+        body: lines that come first.
+        outer: operands of the outer products that are added,
+        scale: and of the factors, which come before.
+        weighted: for each factor, whether it has a vector on the post side.
+        where: local -> the source of its offset.
+        dark: whether rows that are lit neither in the step nor in the one after stay as they are.
+    """
+
+    body: list[str]
+    outer: list[str]
+    scale: list[str]
+    weighted: tuple[bool, ...]
+    where: dict[str, str]
+    dark: bool
+
+
+def _arriving(order: Schedule, carrier: Carrier) -> _Arriving:
     now, then = offsets(order), offsets(order, "f_after", "b_after")
     where = dict(now)
 
@@ -259,23 +279,47 @@ def groups_adjoint_source(order: Schedule, carrier: Carrier, passes: list[RowPas
             vector = f"vector{i}"
         outer.append(f"{vector}, {other}" if node.axis == "pre" else f"{other}, {vector}")
     body += _idle(order, late)
-    scale, dots, gathers, pairs, pair_gathers = [], [], [], [], []
+    scale = []
+    for g, group in enumerate(order.scalings, len(order.outer)):
+        factor = late(f"v{g}")
+        scale.append(f"{factor}, {late(_post(order, g))}" if group.post else factor)
+    weighted = tuple(g.post is not None for g in order.scalings)
+    dark = _update_is_dark(order) and all(sum_is_dark(order.plan, s) for s in sums)
+    return _Arriving(body, outer, scale, weighted, where, dark)
+
+
+def bring_source(order: Schedule, carrier: Carrier, passes: list[RowPass]) -> list[str]:
+    """The function `bring`: Λ brought to this step, and nothing else."""
+    arriving = _arriving(order, carrier)
+    rows = RowPass(len(arriving.outer), arriving.weighted)
+    passes.append(rows)
+    which = "touched" if arriving.dark else "all"
+    body = [
+        *arriving.body,
+        *_call(rows, [*arriving.outer, *arriving.scale], which=which, matrix="lam"),
+    ]
+    return function("bring", "Λ of this step.", body, arriving.where, ", f_after, b_after, order")
+
+
+def groups_adjoint_source(order: Schedule, carrier: Carrier, passes: list[RowPass]) -> list[str]:
+    """The function `groups_adjoint`: Λ brought to this step, and its products."""
+    arriving = _arriving(order, carrier)
+    body = [*arriving.body]
+    dots, gathers, pairs, pair_gathers = [], [], [], []
     for g, group in enumerate(order.outer):
         dots.append(f"{or_ones(group.post, 'post')}, a_v{g}")
         if group.post:
             gathers.append(f"v{g}, {adjoint(group.post)}")
     for g, group in enumerate(order.scalings, len(order.outer)):
         if group.post:
-            scale.append(f"{late(f'v{g}')}, {late(_post(order, g))}")
             pairs.append(f"{local(group.post)}, a_v{g}")
             pair_gathers.append(f"v{g}, {adjoint(group.post)}")
         else:
-            scale.append(late(f"v{g}"))
             pairs.append(f"a_v{g}")
-    weighted = tuple(g.post is not None for g in order.scalings)
+    weighted = arriving.weighted
     undoes = order.undoes and order.undone_in == "groups"
     rows = RowPass(
-        len(outer),
+        len(arriving.outer),
         weighted,
         dots=(False,) * len(dots),
         gathers=len(gathers),
@@ -284,14 +328,13 @@ def groups_adjoint_source(order: Schedule, carrier: Carrier, passes: list[RowPas
         partner_undo=len(weighted) if undoes else None,
     )
     passes.append(rows)
-    operands = [*outer, *scale, *dots, *gathers]
+    operands = [*arriving.outer, *arriving.scale, *dots, *gathers]
     body += _undo_vectors(order) if undoes else []
     if rows.partner:
         operands += ["w", *pairs, *pair_gathers]
     if undoes:
         operands += [f"undo_v{g}" for g in range(len(order.groups))]
-    dark = _update_is_dark(order) and all(sum_is_dark(order.plan, s) for s in sums)
-    body += _call(rows, operands, which="touched" if dark else "all", matrix="lam")
+    body += _call(rows, operands, which="touched" if arriving.dark else "all", matrix="lam")
     doc = "Λ of this step, and its products with the vectors of every group."
     arguments = ", f_after, b_after, " + ("exact, " if undoes else "") + "order"
-    return function("groups_adjoint", doc, body, where, arguments)
+    return function("groups_adjoint", doc, body, arriving.where, arguments)

@@ -56,6 +56,7 @@ class Arrays:
     labels: NDArray[np.int64]
     query_x: Array
     query_labels: NDArray[np.int64]
+    targets: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ class Job:
         starts: for each lifetime, steps before which the weights are kept, ascending from 0.
         results: where the answers go.
         idle: idle terms, and the address of their compiled function; or None.
+        asked: a row for each time that the query is asked: the number of steps, and the block of
+            weights that is for Λ of it; None where it is asked after the last, with labels.
     """
 
     module: ModuleType
@@ -100,6 +103,7 @@ class Job:
     starts: list[NDArray[np.int64]]
     results: Results
     idle: tuple[Placed, int] | None = None
+    asked: NDArray[np.int64] | None = None
 
     @property
     def length(self) -> int:
@@ -108,7 +112,10 @@ class Job:
 
 
 def signatures(dtype: Any) -> Mapping[str, tuple[types.Type, ...]]:
-    """The types with which `_lifetime` calls the functions of a generated module, by name."""
+    """The types with which `_lifetime` calls the functions of a generated module, by name.
+
+    Of one with labels; where the query is asked after some steps they are compiled when called.
+    """
     real, whole = types.float32 if dtype == np.float32 else types.float64, types.int64
     vector, matrix, indices, table = real[::1], real[:, ::1], whole[::1], whole[:, ::1]
     return {
@@ -202,8 +209,10 @@ def _lifetime(
     labels, query_labels, starts = data.labels[b], data.query_labels[b], job.starts[b]
     out = np.empty(3, s.dtype)
     gradient = results.gradient is not None
+    asked = (job.asked,) if job.asked is not None else ()
+    answers = (query_labels,) if data.targets is None else (_with_mean(data.targets[b]), *asked)
     forward = job.module.forward
-    forward(s, table, order, x, slopes, labels, query_labels, gradient, job.lowest, starts, out)
+    forward(s, table, order, x, slopes, labels, *answers, gradient, job.lowest, starts, out)
     results.numbers[b] = out
     if results.weights is not None:
         for weights, stored in zip(results.weights, _matrices(s, table, W), strict=True):
@@ -215,11 +224,17 @@ def _lifetime(
     t = placed.table if placed else _NOTHING
     if placed:
         placed.clear(s, table[:, SIZE].tolist())
-    job.module.adjoint(s, table, order, labels, len(query_labels), starts, address, t)
+    how = len(query_labels) if job.asked is None else job.asked
+    job.module.adjoint(s, table, order, labels, how, starts, address, t)
     for i, found in enumerate(results.gradient[b]):
         found[:] = s[table[i, A_THETA] :][: len(found)]
     if placed and results.idle is not None:
         results.idle[b] = placed.gradient(s)
+
+
+def _with_mean(targets: Array) -> Array:
+    """Their mean, which says what the loss is before the first step, in front of them."""
+    return np.ascontiguousarray(np.concatenate([targets.mean(0, keepdims=True), targets]))
 
 
 def _put(job: Job, b: int, s: Array, table: NDArray[np.int64]) -> None:

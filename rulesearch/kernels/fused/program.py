@@ -57,6 +57,7 @@ _IMPORTS = {
             "product",
         ),
         *("query", "query_adjoint", "reciprocal", "sign", "some", "use_weights"),
+        *("add_share", "query_answers"),
     ),
     "vectors": (
         *("add", "div", "fma", "kept", "load", "magnitude", "mul", "pointer", "root", "signed"),
@@ -81,6 +82,20 @@ def forward(s, at, order, x, slopes, labels, query_labels, keep, lowest, starts,
     # compilation.
     for steps in (0, len(x)):
         for t in range(steps):
+{step}
+        if steps > 0:
+            f = frame(at, steps - 1, keep)
+            b = at[0, SCRATCH] + ((steps - 1) & 1) * at[0, BLOCK]
+            for l in range(depth):
+                change(s, at, l, f, b, order)
+        loss, accuracy = query(s, at, query_labels, BETA, keep)
+        if steps == 0:
+            out[2] = loss
+    out[0] = loss
+    out[1] = accuracy
+'''
+
+_STEP = """\
             before = frame(at, t - 1, keep)
             f = frame(at, t, keep)
             b = at[0, SCRATCH] + (t & 1) * at[0, BLOCK]
@@ -97,22 +112,54 @@ def forward(s, at, order, x, slopes, labels, query_labels, keep, lowest, starts,
                 kept += 1
             output(s, at, f, labels[t])
             for l in range(depth - 1, -1, -1):
+{calls}"""
+
+_FORWARD_ASKED = '''\
+@njit(**FLAGS)
+def forward(s, at, order, x, slopes, labels, targets, asked, keep, lowest, starts, out):
+    """The online pass, and the query after some of its steps.
+
+    out[:] = loss and accuracy, means over these, and the loss before the first step. `asked` has a
+    row for each: the number of steps, and the block of weights that Λ of this query is kept in.
+    `targets` has one more in front, for before the first step.
+    """
+    depth = len(at) - 1
+    kept = 0
+    loss, accuracy = F(0.0), F(0.0)
+    clear(pointer(s, at[0, SCRATCH] + at[0, BLOCK]), at[0, BLOCK])
+    clear(pointer(s, at[0, FRAMES]), at[0, FRAME])
+    end = 0
+    for i in range(-1, len(asked) + 1):
+        begin = end
+        if i >= 0:
+            end = asked[i, 0] if i < len(asked) else len(x)
+        for t in range(begin, end):
 {step}
-        if steps > 0:
-            f = frame(at, steps - 1, keep)
-            b = at[0, SCRATCH] + ((steps - 1) & 1) * at[0, BLOCK]
+        if end > begin:
+            f = frame(at, end - 1, keep)
+            b = at[0, SCRATCH] + ((end - 1) & 1) * at[0, BLOCK]
             for l in range(depth):
                 change(s, at, l, f, b, order)
-        loss, accuracy = query(s, at, query_labels, BETA, keep)
-        if steps == 0:
-            out[2] = loss
-    out[0] = loss
-    out[1] = accuracy
+            clear(pointer(s, b), at[0, BLOCK])  # nothing is pending
+        if i == len(asked):
+            break
+        one, right = query_answers(s, at, targets[i + 1], BETA, keep)
+        if i < 0:
+            out[2] = one
+            continue
+        loss += one
+        accuracy += right
+        if keep:
+            query_adjoint(s, at, len(targets[0]))
+            place = at[0, CHECKPOINTS] + asked[i, 1] * at[0, WEIGHTS]
+            copy(pointer(s, at[0, LAMBDA]), pointer(s, place), at[0, WEIGHTS])
+    out[0] = loss / F(len(asked))
+    out[1] = accuracy / F(len(asked))
 '''
 
 _ADJOINT = '''\
 @njit(**FLAGS)
-def adjoint(s, at, order, labels, queries, starts, idle, table):
+def adjoint(s, at, order, labels, {given}, starts, idle, table):
     """The gradient of the query loss with respect to θ, after a `forward` that kept its tape.
 
     `idle` is the address of the function of idle terms, and 0 if there are none.
@@ -121,7 +168,7 @@ def adjoint(s, at, order, labels, queries, starts, idle, table):
     steps = len(labels)
     home = at[0, W]
     i = len(starts)  # of the segment; its checkpoint is read when its last step is reached
-    query_adjoint(s, at, queries)
+{begin}
     clear(pointer(s, at[0, A_THETA]), at[0, A_THETA] - at[0, THETA])
     # There is no step after the last: its vectors are zero.
     clear(pointer(s, at[0, SCRATCH] + (steps & 1) * at[0, BLOCK]), at[0, BLOCK])
@@ -132,7 +179,7 @@ def adjoint(s, at, order, labels, queries, starts, idle, table):
         b_after = at[0, SCRATCH] + (1 - (t & 1)) * at[0, BLOCK]
 {recover}
         list_rows(s, at, order, f, after)
-        clear(pointer(s, b + at[0, ADJOINTS]), at[0, BLOCK] - at[0, ADJOINTS])
+{ask}        clear(pointer(s, b + at[0, ADJOINTS]), at[0, BLOCK] - at[0, ADJOINTS])
         for l in range(depth):
 {step}
         output_adjoint(s, at, f, b)
@@ -141,6 +188,19 @@ def adjoint(s, at, order, labels, queries, starts, idle, table):
             hidden_adjoint(s, at, l, f, b)
     use_weights(at, home)
 '''
+
+#: Where the query is asked Λ is first brought to what it is after this step, and the blocks of the
+#: step after it, which were pending, are as if there was none.
+_ASK = """\
+        if i_asked > 0 and asked[i_asked - 1, 0] == t + 1:
+            i_asked -= 1
+            for l in range(depth):
+                bring(s, at, l, f, b, after, b_after, order)
+            place = at[0, CHECKPOINTS] + asked[i_asked, 1] * at[0, WEIGHTS]
+            parts = F(len(asked))
+            add_share(pointer(s, place), pointer(s, at[0, LAMBDA]), at[0, WEIGHTS], parts)
+            clear(pointer(s, b_after), at[0, BLOCK])
+"""
 
 _CALL_IDLE = ["if idle != 0:", "    call_idle(idle, s, at, order, table, l, f)"]
 
@@ -168,7 +228,7 @@ _REPLAY = """\
 """
 
 
-def source(order: Schedule, *, carrier: Carrier, dtype: str, lanes: int) -> str:
+def source(order: Schedule, *, carrier: Carrier, dtype: str, lanes: int, asks: bool = False) -> str:
     """The module's source.
 
     Args:
@@ -176,6 +236,8 @@ def source(order: Schedule, *, carrier: Carrier, dtype: str, lanes: int) -> str:
         carrier: of every edge of the pathway.
         dtype: float32 or float64.
         lanes: values in a vector of that dtype.
+        asks: whether the query is asked after some steps, with probabilities for answers; else
+            after the last, with labels.
     """
     passes: list[RowPass] = []
     functions = [
@@ -208,7 +270,9 @@ def source(order: Schedule, *, carrier: Carrier, dtype: str, lanes: int) -> str:
                 synapses.sums_source(order, i),
                 synapses.sums_adjoint_source(order, i),
             ]
-    body = [*texts(functions, passes), _forward(order), _adjoint(order, carrier)]
+    if asks:
+        functions.append(layers.bring_source(order, carrier, passes))
+    body = [*texts(functions, passes), _forward(order, asks), _adjoint(order, carrier, asks)]
     return module(str(order.plan), body, columns(order), dtype=dtype, lanes=lanes)
 
 
@@ -247,15 +311,16 @@ def _imports(text: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _forward(order: Schedule) -> str:
+def _forward(order: Schedule, asks: bool) -> str:
     calls = ["if l >= lowest:", "    error(s, at, l, f, b, order)"]
     calls += _refresh(order, with_sums=True)
     if order.rest:
         calls.append("rest(s, at, l, f, b, order)")
-    return _listing(order, _FORWARD.format(step=_lines(calls, 4)))
+    step = _STEP.format(calls=_lines(calls, 4))
+    return _listing(order, (_FORWARD_ASKED if asks else _FORWARD).format(step=step))
 
 
-def _adjoint(order: Schedule, carrier: Carrier) -> str:
+def _adjoint(order: Schedule, carrier: Carrier, asks: bool) -> str:
     calls = _refresh(order, with_sums=False)
     if order.undoes:
         recover = _UNDO
@@ -287,7 +352,16 @@ def _adjoint(order: Schedule, carrier: Carrier) -> str:
         if level.values:
             calls.append(f"values_{i}_adjoint(s, at, l, f, b)")
     calls += _where_read(order, "error_adjoint(s, at, l, f, b, order)")
-    text = _ADJOINT.format(recover=recover.rstrip("\n"), step=_lines(calls, 3))
+    begin = ["query_adjoint(s, at, queries)"]
+    if asks:
+        begin = ["i_asked = len(asked)", "clear(pointer(s, at[0, LAMBDA]), at[0, WEIGHTS])"]
+    text = _ADJOINT.format(
+        given="asked" if asks else "queries",
+        begin=_lines(begin, 1),
+        ask=_ASK if asks else "",
+        recover=recover.rstrip("\n"),
+        step=_lines(calls, 3),
+    )
     return _listing(order, text)
 
 

@@ -306,16 +306,7 @@ def query(s, at, labels, beta, keep):
     """
     depth = len(at) - 1
     queries = len(labels)
-    padded = -(-queries // QUERY_BLOCK) * QUERY_BLOCK
-    for l in range(depth):
-        size, width = at[l + 1, SIZE], at[l + 1, WIDTH]
-        x, y = pointer(s, at[l, Q_Y]), pointer(s, at[l + 1, Q_Y])
-        _query_layer(padded, at[l, SIZE], at[l, WIDTH], width, pointer(s, at[l, W]), x, y, s)
-        if l < depth - 1:
-            slopes = pointer(s, at[l + 1, Q_SLOPE])
-            for q in range(queries):
-                one = pointer(y, q * width)
-                softplus(size, one, one, pointer(slopes, q * width if keep else 0), beta, s)
+    _query_potentials(s, at, queries, beta, keep)
     loss, correct, count = type(beta)(0), type(beta)(0), type(beta)(queries)
     n = at[depth, SIZE]
     for q in range(queries):
@@ -336,8 +327,61 @@ def query(s, at, labels, beta, keep):
 
 
 @compiled
+def query_answers(s, at, targets, beta, keep):
+    """Likewise with probabilities in the place of labels, [queries, outputs], each of sum 1."""
+    depth = len(at) - 1
+    queries = len(targets)
+    _query_potentials(s, at, queries, beta, keep)
+    loss, correct, count = type(beta)(0), type(beta)(0), type(beta)(queries)
+    n = at[depth, SIZE]
+    for q in range(queries):
+        z = pointer(s, at[depth, Q_Y] + q * at[depth, WIDTH])
+        best, likeliest, finite, meant = 0, 0, True, type(beta)(0)
+        for j in range(n):
+            if z[j] > z[best]:
+                best = j
+            if targets[q, j] > targets[q, likeliest]:
+                likeliest = j
+            finite = finite and math.isfinite(z[j])
+            meant += targets[q, j] * z[j]
+        if finite and best == likeliest:
+            correct += type(beta)(1)
+        loss += softmax(n, z, z) - meant
+        for j in range(n):
+            z[j] -= targets[q, j]
+    if not all_finite(pointer(s, at[0, W]), at[0, WEIGHTS], s):
+        return type(beta)(math.nan), type(beta)(0)
+    return loss / count, correct / count
+
+
+@compiled
+def add_share(source, target, length, parts):
+    """Add one of so many parts of a stretch to another."""
+    for i in range(length):
+        target[i] += source[i] / parts
+
+
+@compiled
+def _query_potentials(s, at, queries, beta, keep):
+    depth = len(at) - 1
+    padded = -(-queries // QUERY_BLOCK) * QUERY_BLOCK
+    for l in range(depth):
+        size, width = at[l + 1, SIZE], at[l + 1, WIDTH]
+        x, y = pointer(s, at[l, Q_Y]), pointer(s, at[l + 1, Q_Y])
+        _query_layer(padded, at[l, SIZE], at[l, WIDTH], width, pointer(s, at[l, W]), x, y, s)
+        if l < depth - 1:
+            slopes = pointer(s, at[l + 1, Q_SLOPE])
+            for q in range(queries):
+                one = pointer(y, q * width)
+                softplus(size, one, one, pointer(slopes, q * width if keep else 0), beta, s)
+
+
+@compiled
 def query_adjoint(s, at, queries):
-    """Λ after the last step, from a `query` that kept its slopes and left softmax − onehot."""
+    """Λ after the last step, from a `query` that kept its slopes and left softmax − onehot.
+
+    After any other where the query was asked there.
+    """
     depth = len(at) - 1
     padded = -(-queries // QUERY_BLOCK) * QUERY_BLOCK
     count = s.dtype.type(queries)
