@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from rulesearch.result import Result, best_of_each_size, in_words, significant
+from rulesearch.result import Result, best_of_each_size, in_words, looked_at, significant
 
 Row: TypeAlias = Mapping[str, Any]  # one meta-step of history.jsonl
 Series: TypeAlias = NDArray[np.float64]
@@ -322,7 +322,7 @@ def hall_figure(result: Result) -> Figure:
     diverged = sum(entry.evaluation.diverged for entry in best.values() if entry.evaluation)
     lifetimes = sum(entry.evaluation.lifetimes for entry in best.values() if entry.evaluation)
     figure.suptitle(
-        f"Hall of fame: intervals hold for all {len(result.hall)} rules together; "
+        f"Hall of fame: intervals hold for all {looked_at(result.hall)} rules looked at; "
         f"{diverged:,} of {lifetimes:,} lifetimes set aside diverged."
     )
     figure.legend(frameon=False, loc="outside lower center", ncols=2)

@@ -175,7 +175,7 @@ class HallRecord(Record):
         given_away: share of the gain of the best rule of all that it gives away; None where
             there is no gain.
         chosen: whether it is the answer.
-        evaluation: on images set aside; its intervals hold for all rules of the hall together.
+        evaluation: on images set aside, of the front; its intervals hold for all looked at.
         worlds: the same in each of several worlds, by name, losses in nats.
     """
 
@@ -252,7 +252,7 @@ class Result(Record):
         """The same with another rule of the hall of fame in the place of the one chosen.
 
         Its coefficients are those that the search compared, so they have no intervals; the
-        evaluation is its own, with intervals that hold for all rules of the hall together.
+        evaluation is its own, if it has one, with intervals that hold for all rules looked at.
 
         Args:
             wanted: how many terms, for the best rule of that size; or the names of the terms, also
@@ -265,6 +265,9 @@ class Result(Record):
         if entry.chosen:
             return self
         own = {} if entry.evaluation is None else {"rule": entry.evaluation}
+        unseen = (
+            "" if own else "a shorter rule beats it, so it was not looked at on images set aside"
+        )
         said = (
             f"{', '.join(entry.support)} out of the hall of fame; the search chose "
             f"{', '.join(self.support)}"
@@ -276,10 +279,16 @@ class Result(Record):
             theta_interval={},
             evaluation={**own, **{k: v for k, v in self.evaluation.items() if k != "rule"}},
             worlds={
-                name: replace(world, evaluation={**world.evaluation, "rule": entry.worlds[name]})
+                name: replace(
+                    world,
+                    evaluation={
+                        **{k: v for k, v in world.evaluation.items() if k != "rule"},
+                        **({"rule": entry.worlds[name]} if name in entry.worlds else {}),
+                    },
+                )
                 for name, world in self.worlds.items()
             },
-            message="; ".join(filter(None, (said, self.message))),
+            message="; ".join(filter(None, (said, unseen, self.message))),
         )
 
     def to_json(self) -> str:
@@ -336,6 +345,11 @@ def best_of_each_size(hall: Iterable[HallRecord]) -> dict[int, HallRecord]:
     for entry in hall:
         found.setdefault(len(entry.support), entry)
     return found
+
+
+def looked_at(hall: Iterable[HallRecord]) -> int:
+    """How many rules were looked at on images set aside."""
+    return sum(entry.evaluation is not None for entry in hall)
 
 
 def _of_the_hall(hall: Sequence[HallRecord], wanted: int | Collection[str]) -> HallRecord:

@@ -150,7 +150,7 @@ def test_the_table_has_each_size_with_those_as_good_and_marks_the_choice():
     assert chosen.startswith("> 3 F0, F2, F9 - 0.860 1.2 %")
     assert last.startswith("4 F0, F2, F7, F9 global 0.850 0 %")
     told = " ".join(caption)
-    assert "Intervals hold for all 5 rules together." in told
+    assert "intervals hold for all 5 together." in told
     assert "=: as good as the one above" in told
     assert told.endswith(
         "Chosen: F0, F2, F9, which gives away 1.2 %: the fewest terms within 5 % (--parsimony) of "

@@ -338,9 +338,9 @@ def test_the_command_searches_in_several_worlds(files, capsys):
     assert len(result.hall) > 1
     for entry in result.hall:
         apart = result.with_terms(entry.support).worlds
-        assert {w: e.evaluation["rule"].loss for w, e in apart.items()} == {
-            w: e.loss for w, e in entry.worlds.items()
-        }
+        shown = {w: e.evaluation["rule"] for w, e in apart.items() if "rule" in e.evaluation}
+        assert {w: e.loss for w, e in shown.items()} == {w: e.loss for w, e in entry.worlds.items()}
+    assert any(entry.worlds for entry in result.hall)
     (run / "result.json").unlink()
     assert main(["--resume", str(run), "--quiet"]) == 0
     assert replace(Result.load(run), seconds=0.0) == replace(result, seconds=0.0)

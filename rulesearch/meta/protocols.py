@@ -132,7 +132,7 @@ class Accepted:
     in_units: bool = True
     largest_scale: float = 1e9
     meta_batch: int = 32
-    l1: float = 0.0
+    l1: float = 0.01
     meta_steps: int = 24
     start: float = 1e-3
     most: int = 128

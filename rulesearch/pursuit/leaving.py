@@ -21,16 +21,17 @@ MANY = 8
 #: Share of the gain that a group may cost before its steps.
 CHEAP = 0.03
 #: Single terms tried without, those of least salience,
-CANDIDATES = 5
+CANDIDATES = 4
 #: and of these, the ones that take their steps before one is chosen.
 RIVALS = 2
-#: Rules of at most so many terms begin anew at the reference too: few terms descend fast, and where
-#: many have led into another valley all of their descendants are in it.
-ANEW = 4
+#: The rule of so many terms begins anew at the reference too: few terms descend fast, and where
+#: many have led into another valley all of their descendants are in it. It has so many times the
+#: steps.
+ANEW, AFRESH = 3, 2
 #: A kernel of more terms than these is compiled anew once half of them have left.
 WIDE = 6
-#: Rules of at most so many terms are what is wanted: the one chosen goes on so many times as far.
-FEW, FINE = 6, 2
+#: Rules of at most so many terms are what is wanted: the one chosen goes on for as many steps.
+FEW = 6
 
 
 @dataclass(frozen=True)
@@ -80,14 +81,14 @@ def leave(means: Means, label: str, place: Place, reference: Place, steps: int) 
         ways = [_safer(way, reference, safe) for way in _ways(means, here, place)]
         left_over = len(place.support) - 1
         few = left_over <= FEW
-        if 1 < left_over <= ANEW and set(reference.support) <= set(ways[0].place.support):
+        if left_over == ANEW and set(reference.support) <= set(ways[0].place.support):
             first = ways[0].place
             ways.append(_Way(ways[0].gone, Place(first.support, reference.phi, first.second), safe))
         reached = []
         for number, way in enumerate(ways):
             left = f"{label}/{len(way.place.support)} terms" + f", way {number}" * (len(ways) > 1)
             anew = way.place.phi == reference.phi
-            better = means.better(left, way.place, (FINE if anew else 1) * steps)
+            better = _descended(means, left, way.place, (AFRESH if anew else 1) * steps)
             if better.support:
                 several = len(ways) > 1
                 seen = means.tried(f"{left}, tried", better) if several else way.outcomes
@@ -98,8 +99,14 @@ def leave(means: Means, label: str, place: Place, reference: Place, steps: int) 
         place = best.place
         if few:
             on = f"{label}/{len(place.support)} terms, on"
-            place = means.better(on, place, FINE * steps)
+            place = _descended(means, on, place, steps)
         yield Left(best.gone, place, tuple(way.place for way in others))
+
+
+def _descended(means: Means, label: str, place: Place, steps: int) -> Place:
+    """After accepted steps; of the reference alone the best coefficient is known already."""
+    alone = len(place.support) == 1 and abs(place.phi[place.support[0]]) == means.pace
+    return place if alone else means.better(label, place, steps)
 
 
 def _safer(way: _Way, reference: Place, safe: Outcomes) -> _Way:
@@ -121,21 +128,20 @@ def _ways(means: Means, here: str, place: Place) -> list[_Way]:
         if compare(outcomes, now).mean < CHEAP * means.gain:
             return [_Way(gone, left, outcomes)]
         group //= 2
-    ways = [_without(means, here, place, term) for term in order[:CANDIDATES]]
+    ways = [_without(means, here, place, term, now) for term in order[:CANDIDATES]]
     first, *others = sorted(ways, key=lambda way: way.loss)
     # What is clearly dearer before its steps is not tried further.
     close = [way for way in others if compare(way.outcomes, first.outcomes).interval[0] <= 0]
     return [first, *close[: RIVALS - 1 if len(order) <= MANY + 1 else 0]]
 
 
-def _without(means: Means, here: str, place: Place, term: int) -> _Way:
+def _without(means: Means, here: str, place: Place, term: int, now: Outcomes) -> _Way:
     """Without one term: the others take over its work, or stay as they are where that is better."""
     name = means.setting.names[term]
-    ways = [
-        _Way((term,), left, means.tried(f"{here}/without {name}{how}", left))
-        for how, left in (
-            ("", without(place, [term])),
-            (" plainly", plainly_without(place, [term])),
-        )
-    ]
-    return min(ways, key=lambda way: way.loss)
+    taken_over = without(place, [term])
+    way = _Way((term,), taken_over, means.tried(f"{here}/without {name}", taken_over))
+    if compare(way.outcomes, now).mean < CHEAP * means.gain:
+        return way
+    plain = plainly_without(place, [term])
+    other = _Way((term,), plain, means.tried(f"{here}/without {name} plainly", plain))
+    return min(way, other, key=lambda way: way.loss)

@@ -16,6 +16,7 @@ from rulesearch.result import (
     best_of_each_size,
     equation_of,
     interval_text,
+    looked_at,
     percent,
     significant,
 )
@@ -73,7 +74,7 @@ def hall_table(result: Result) -> Sheet:
     where = "on the search's images"
     if result.worlds:
         where += ", as a share of the untrained loss"
-    table.caption = _caption(where, len(best) < len(result.hall), hidden, len(result.hall))
+    table.caption = _caption(where, len(best) < len(result.hall), hidden, looked_at(result.hall))
     return table
 
 
@@ -83,7 +84,12 @@ def _caption(where: str, degenerate: bool, hidden: int, rules: int) -> str:
         parts.append("=: as good as the one above, by the paired 95 % interval of the loss.")
     if hidden:
         parts.append(f"{hidden:,} more of these are in hall_of_fame.csv.")
-    parts.append(f"Intervals hold for all {rules} rules together. > marks the rule chosen.")
+    if rules:
+        parts.append(
+            "Only rules that no shorter one undercuts were looked at on images set aside; "
+            f"intervals hold for all {rules} together."
+        )
+    parts.append("> marks the rule chosen.")
     return " ".join(parts)
 
 

@@ -61,6 +61,7 @@ QUICKER = Effort(
     ranking_tasks=64,
     refit_steps=4,
     baseline_tasks=100,
+    evaluation_tasks=300,
 )
 
 #: Where fewer meta-steps and tasks than the protocol's decide as well; measured, see README.

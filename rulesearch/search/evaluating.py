@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rulesearch.population import Population
-from rulesearch.result import EvaluationRecord, HallRecord, WorldRecord
+from rulesearch.result import EvaluationRecord, HallRecord, WorldRecord, best_of_each_size
 from rulesearch.search import compared
 from rulesearch.search.compared import Baseline
 from rulesearch.search.record import Found
@@ -46,7 +47,7 @@ class Evaluation:
     Attributes:
         together: over all worlds, in shares of untrained losses; in one world, in nats.
         worlds: each by itself, in nats; empty for one world.
-        hall: the hall of fame with its evaluations.
+        hall: the hall of fame, its front with evaluations.
     """
 
     together: dict[str, EvaluationRecord]
@@ -61,7 +62,7 @@ def evaluated(
     scenes: Sequence[Scene],
     seeds: tuple[int, ...],
 ) -> Evaluation:
-    """The rule, its rivals and the hall of fame, all on the same lifetimes of each world.
+    """The rule, its rivals and the hall's front, all on the same lifetimes of each world.
 
     Args:
         found: by the search.
@@ -91,13 +92,17 @@ def evaluated(
         for name in outcomes[0]
     }
     hall = []
+    seen = front(found.hall)
     for number, each in enumerate(found.hall):
+        if each not in seen:
+            hall.append(each)
+            continue
         theta = tuple(each.theta.get(name) or 0.0 for name in names)
         measured = [
             rule["rule"] if each.chosen else _of_hall(number, theta, stages, scene, seeds)
             for scene, rule in zip(scenes, outcomes, strict=True)
         ]
-        looks = len(found.hall)
+        looks = len(seen)
         hall.append(
             replace(
                 each,
@@ -110,6 +115,19 @@ def evaluated(
             )
         )
     return Evaluation(together, worlds if len(scenes) > 1 else {}, tuple(hall))
+
+
+def front(hall: Sequence[HallRecord]) -> tuple[HallRecord, ...]:
+    """The rules to look at on images set aside: those that no rule as short or shorter undercuts.
+
+    The choice is always one of them.
+    """
+    found, least = [], math.inf
+    for each in best_of_each_size(hall).values():
+        if each.chosen or (each.loss is not None and each.loss < least):
+            found.append(each)
+            least = min(least, math.inf if each.loss is None else each.loss)
+    return tuple(found)
 
 
 def evaluation_of(

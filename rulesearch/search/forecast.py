@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from rulesearch.meta import Accepted, StepRecord
 from rulesearch.pursuit.course import MOST, ROOM, ROUNDS
 from rulesearch.pursuit.joining import TESTED
-from rulesearch.pursuit.leaving import FEW, FINE, MANY, RIVALS
+from rulesearch.pursuit.leaving import FEW, MANY, RIVALS
 from rulesearch.search.request import Request
 
 #: Meta-steps whose pace the estimate goes on with.
@@ -119,7 +119,7 @@ def descents(terms: int) -> int:
     while terms > 1:
         found += RIVALS if terms <= MANY + 1 else 1
         terms -= terms // 3 if terms > MANY else 1
-        found += FINE if terms <= FEW else 0
+        found += terms <= FEW
     return found
 
 
