@@ -242,10 +242,14 @@ def test_noise_is_told_from_none():
 
 def test_tables_of_made_up_runs():
     ours = [replace(blank("answers", True, OURS, "t", s), exact=True, f1=1.0) for s in range(4)]
-    other = [replace(blank("answers", True, "CMA-ES", "t", s), exact=s == 0) for s in range(2)]
+    other = [
+        replace(blank("answers", True, "CMA-ES", "t", s), exact=s == 0, f1=0.5) for s in range(2)
+    ]
     lines = table.of_answers([*ours, *other])
-    assert lines[2].startswith(f"| {OURS} | 4 | 4 of 4 (40 to 100 %) | 4 of 4 |")
-    assert lines[3].startswith("| CMA-ES | 2 | 1 of 2 (1 to 99 %) | 2 of 2 |")
+    assert lines[2].startswith(f"| {OURS} | 4 | 4 of 4 (40 to 100 %) | 4 of 4 |  | 0.00 |")
+    assert lines[3].startswith(
+        "| CMA-ES | 2 | 1 of 2 (1 to 99 %) | 2 of 2 | 0.50 (0.50 to 0.50) | 0.00 |"
+    )
     assert table.by_teacher([*ours, *other])[2] == "| t | 4 of 4 | 1 of 2 |"
     none = [nulls.Null("useless terms", "paper", s, {"F0": 1.0}, False, 10) for s in range(100)]
     assert table.of_nulls(none)[2] == "| useless terms | 100 | 0 | 3.0 % | 5 % | 1.0 |"

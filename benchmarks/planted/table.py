@@ -8,11 +8,13 @@ from collections.abc import Iterable, Sequence
 from benchmarks.planted.nulls import LEVELS, Null
 from benchmarks.planted.runs import OURS, Run
 from benchmarks.planted.scorer import share_interval, share_limit
+from rulesearch.statistics import t_interval
 
 COLUMNS = (
     "runs",
     "exact (95 %)",
     "ours on these",
+    "F1 of ours minus this (95 %)",
     "precision",
     "recall",
     "F1",
@@ -52,11 +54,22 @@ def cells(runs: Sequence[Run], ours: Sequence[Run]) -> tuple[str, ...]:
         str(len(runs)),
         share(sum(run.exact for run in runs), len(runs)),
         f"{sum(run.exact for run in ours)} of {len(ours)}",
+        _ahead(ours, runs),
         *(mean(name) for name in ("precision", "recall", "f1")),
         *(median(name) for name in ("error", "loss")),
         f"{statistics.fmean(run.cost for run in runs):.0f}",
         f"{statistics.fmean(run.seconds for run in runs):.1f}",
     )
+
+
+def _ahead(ours: Sequence[Run], runs: Sequence[Run]) -> str:
+    """The mean of paired differences in F1, with Student's interval."""
+    others = {(run.teacher, run.seed): run.f1 for run in runs}
+    ahead = [run.f1 - others[run.teacher, run.seed] for run in ours]
+    if len(ahead) < 2 or ours[0].method == runs[0].method:
+        return ""
+    low, high = t_interval(ahead)
+    return f"{statistics.fmean(ahead):.2f} ({low:.2f} to {high:.2f})"
 
 
 def of_answers(runs: Sequence[Run]) -> list[str]:
@@ -78,9 +91,8 @@ def of_weights(runs: Sequence[Run]) -> list[str]:
         for method in dict.fromkeys(run.method for run in runs):
             own = [run for run in runs if (run.method, run.noise) == (method, noise)]
             each = cells(own, own)
-            rows.append((f"{noise:g}", method, *each[:2], *each[3:-2]))
-    columns = [name for name in COLUMNS[:-2] if name != "ours on these"]
-    return _markdown(("noise", "method", *columns), rows)
+            rows.append((f"{noise:g}", method, *each[:2], *each[4:-2]))
+    return _markdown(("noise", "method", *COLUMNS[:2], *COLUMNS[4:-2]), rows)
 
 
 def of_nulls(found: Sequence[Null]) -> list[str]:
