@@ -204,20 +204,15 @@ def eliminated(recording: Recording) -> np.ndarray:
     return np.asarray(recording.fit(terms) * recording.scales)
 
 
-def answer(
-    method: str,
-    population: Population,
-    truth: Sequence[float],
-    seeds: Sequence[int],
-    *,
-    noise: float,
-    known: bool,
-) -> np.ndarray:
-    """What a method makes of a record: raw coefficients, [terms]; see `record`."""
-    seen = record(population, truth, seeds, noise=noise, known=known)
-    if method == OURS and noisy(seen):
-        seen = record(population, truth, seeds, noise=noise, known=known, lag=1)
-    return METHODS[method](seen)
+def answer(method: str, seen: Callable[[int], Recording]) -> np.ndarray:
+    """What a method makes of a record: raw coefficients, [terms].
+
+    Args:
+        method: by name.
+        seen: gives the record by its lag; see `record`.
+    """
+    now = seen(0)
+    return METHODS[method](seen(1) if method == OURS and noisy(now) else now)
 
 
 def noisy(recording: Recording) -> bool:

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +21,7 @@ from benchmarks.planted.teachers import Teacher, read_pools, scales_of
 from benchmarks.planted.world import population
 from rulesearch.meta import lifetime_seeds
 from rulesearch.records.plain import from_plain, to_plain
+from rulesearch.statistics import compare, measure
 
 #: Lifetimes at new initialisations on which the loss is matched.
 FRESH = 128
@@ -137,6 +138,19 @@ def _by_answers(of: Run, teacher: Teacher, budget: int) -> Run:
     return replace(done, seconds=time.perf_counter() - begun)
 
 
+def beats_truth(run: Run, teacher: Teacher) -> bool:
+    """Whether, as far as the student can see, its rule is better than the true one.
+
+    That is its own mean loss on fresh lifetimes, by the 95 % interval of the paired difference.
+    """
+    pool = read_pools()[teacher.pool]
+    student = Student(population(pool), teacher.raw(pool), known=run.known)
+    fresh = lifetime_seeds(run.seed, "which is better", 0, FRESH)
+    found = tuple(run.theta.get(name, 0.0) for name in pool.names)
+    one, other = (measure(student, rule, fresh, None) for rule in (found, student.truth))
+    return compare(one, other).interval[1] < 0
+
+
 def from_weights(
     out: Path, known: bool, teachers: Sequence[Teacher], seeds: Sequence[int]
 ) -> Iterator[Run]:
@@ -153,13 +167,21 @@ def _by_weights(of: Run, teacher: Teacher) -> Run:
     begun = time.perf_counter()
     pool = read_pools()[teacher.pool]
     student = Student(population(pool), teacher.raw(pool))
-    lessons = lifetime_seeds(of.seed, "recorded", 0, recorded.LIFETIMES)
-    theta = recorded.answer(
-        of.method, student.population, student.truth, lessons, noise=of.noise, known=of.known
-    )
-    found = Found(tuple(theta.tolist()), len(lessons))
+    seen = partial(_record, teacher.pool, student.truth, of.seed, of.noise, of.known)
+    theta = recorded.answer(of.method, seen)
+    found = Found(tuple(theta.tolist()), recorded.LIFETIMES)
     done = scored(student, scales_of(teacher.pool), teacher, found, of)
     return replace(done, seconds=time.perf_counter() - begun)
+
+
+@lru_cache(maxsize=2)
+def _record(
+    pool: str, truth: tuple[float, ...], seed: int, noise: float, known: bool, lag: int
+) -> recorded.Recording:
+    """What several methods see."""
+    seeds = lifetime_seeds(seed, "recorded", 0, recorded.LIFETIMES)
+    world = population(read_pools()[pool])
+    return recorded.record(world, truth, seeds, noise=noise, known=known, lag=lag)
 
 
 def from_nulls(out: Path, seeds: Sequence[int]) -> Iterator[Null]:
@@ -176,4 +198,4 @@ def file_of(run: Run) -> Path:
     how = "known" if run.known else "unknown"
     noise = f"-noise{run.noise:g}" if run.seen == "weights" else ""
     name = f"{run.teacher}-seed{run.seed}{noise}.json"
-    return Path(run.seen) / how / run.method.replace(" ", "-") / name
+    return Path(run.seen) / how / run.method.replace(" ", "-").replace("'", "") / name
