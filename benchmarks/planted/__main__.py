@@ -30,9 +30,9 @@ from rulesearch.errors import RuleSearchError
 
 PARTS = ("answers", "weights", "nulls")
 #: Seeds on which others run beside ours, where networks are known and where not.
-PEER_SEEDS = {True: 2, False: 1}
+PEER_SEEDS = {True: 1, False: 0}
 #: Seeds of students that do not know the teacher's networks, and of those who see weights.
-UNKNOWN_SEEDS, WEIGHT_SEEDS = 2, 2
+UNKNOWN_SEEDS, WEIGHT_SEEDS = 1, 1
 #: Seeds of the nulls, each for both kinds and all three pools.
 NULL_SEEDS = 34
 #: Of a quick look: teachers, and seeds of everything.

@@ -223,6 +223,7 @@ def noisy(recording: Recording) -> bool:
 
 METHODS: Mapping[str, Callable[[Recording], np.ndarray]] = {
     OURS: eliminated,
+    "the same, no lag": eliminated,
     "STLSQ": stlsq,
 }
 """By name; ours first, which takes what terms do a step before where the record is noisy."""
