@@ -108,6 +108,9 @@ class EvaluationRecord(Record):
         rate: for a baseline, its coefficient of -e_post*y_pre, or Adam's rate; None for the rule.
         loss_interval: the 95 % interval of the loss over tasks.
         learns: whether it is better than no training and than chance, by these intervals.
+        gained: by how much the search's rule has less loss on the same lifetimes, nats; for the
+            rule itself, than no training,
+        gained_interval: and the 95 % interval of that, from paired lifetimes.
     """
 
     accuracy: Number
@@ -118,6 +121,8 @@ class EvaluationRecord(Record):
     rate: Number = None
     loss_interval: Interval = (None, None)
     learns: bool = True
+    gained: Number = None
+    gained_interval: Interval = (None, None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,6 +224,7 @@ class Result(Record):
         config: the options of the request.
         versions: name -> version of what the numbers depend on, at its end.
         earlier: the versions and kernels of other sessions of the same run, where they differed.
+        lifetimes: run by the search: `gradient`, with derivatives, and `forward`, without.
         seconds: wall time of the search, over all sessions; work that a crash undid is not in it.
         schema_version: of this layout.
     """
@@ -241,6 +247,7 @@ class Result(Record):
     config: dict[str, Any]
     versions: dict[str, str]
     earlier: tuple[dict[str, str], ...] = ()
+    lifetimes: dict[str, Count] = field(default_factory=dict)
     seconds: Number
 
     @property

@@ -163,6 +163,13 @@ def learns(outcomes: Outcomes, outputs: int) -> bool:
     return bool(share > 0.5 and bootstrap_interval(outcomes.accuracy)[0] > 1 / outputs)
 
 
+def untrained(outcomes: Outcomes) -> Outcomes:
+    """The same lifetimes without training: losses as they were; no accuracy is known (NaN)."""
+    unknown = (float("nan"),) * len(outcomes.seeds)
+    learned = (False,) * len(outcomes.seeds)
+    return Outcomes(outcomes.seeds, outcomes.initial_loss, unknown, outcomes.initial_loss, learned)
+
+
 def compare(
     first: Outcomes, second: Outcomes, of: Literal["loss", "accuracy"] = "loss"
 ) -> Difference:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rulesearch.pursuit.place import Place
-from rulesearch.statistics import Difference, Outcomes, compare
+from rulesearch.statistics import Difference, Outcomes, compare, untrained
 
 
 @dataclass(frozen=True)
@@ -99,13 +99,4 @@ def choice(entries: Sequence[Entry], reference: Entry | None, parsimony: float) 
 def gain_of(entry: Entry, reference: Entry | None) -> Difference:
     """What a rule gains over the reference, or over no training, in nats."""
     outcomes = entry.outcomes
-    if reference is not None:
-        return compare(reference.outcomes, outcomes)
-    untrained = Outcomes(
-        outcomes.seeds,
-        outcomes.initial_loss,
-        outcomes.accuracy,
-        outcomes.initial_loss,
-        (False,) * len(outcomes.seeds),
-    )
-    return compare(untrained, outcomes)
+    return compare(untrained(outcomes) if reference is None else reference.outcomes, outcomes)

@@ -236,6 +236,16 @@ def _evaluation(title: str, evaluation: Mapping[str, EvaluationRecord], caption:
     return table
 
 
+def _gained(evaluation: Mapping[str, EvaluationRecord]) -> str:
+    """How the rule's loss lies beside that of each rival, on the same lifetimes."""
+    parts = [
+        f"{in_words(name)} {-entry.gained:+.3f} {interval_text(entry.gained_interval)}"
+        for name, entry in evaluation.items()
+        if name != "rule" and entry.gained is not None
+    ]
+    return f"The rule's loss beside that of {', '.join(parts)}." if parts else ""
+
+
 def gap_closed(evaluation: Mapping[str, EvaluationRecord]) -> Number:
     """The share of the gap from feedback alignment to backprop by SGD that a rule closes.
 
@@ -290,7 +300,12 @@ def result_text(result: Result, run_directory: Path) -> RenderableType:
     if closed is not None and result.learns:
         share = f"{percent(closed)} of the gap from feedback alignment to backprop by SGD"
         parts.append(Text(f"The rule closes {share}."))
+    if result.learns and not result.worlds:
+        parts.append(Text(_gained(result.evaluation)))
     parts.append(Text())
+    if result.lifetimes:
+        gradient, forward = (result.lifetimes[which] for which in ("gradient", "forward"))
+        parts.append(Text(f"lifetimes: {gradient:,} with derivatives, {forward:,} without"))
     parts += [Text(f"images for {use}: {which}") for use, which in result.images.items()]
     parts.append(Text(f"kept in {run_directory}", overflow="fold"))
     return Trimmed(Group(*parts))

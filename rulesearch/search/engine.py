@@ -60,7 +60,9 @@ def carry_out(request: Request, stages: Stages) -> Result:
         evaluation = evaluated(found, pool.names, stages, scenes, seeds)
     found = replace(found, hall=evaluation.hall)
     seconds = time.monotonic() - began
-    return result_of(request, found, evaluation.together, evaluation.worlds, seconds)
+    return result_of(
+        request, found, evaluation.together, evaluation.worlds, stages.lifetimes(), seconds
+    )
 
 
 def _scenes(

@@ -14,7 +14,7 @@ from rulesearch.search.record import Found
 from rulesearch.search.stages import Stages
 from rulesearch.search.worlds import World
 from rulesearch.selection import Rate
-from rulesearch.statistics import Outcomes, learns, summarise
+from rulesearch.statistics import Outcomes, compare, learns, summarise, untrained
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +77,7 @@ def evaluated(
             sizes=scene.world.sizes,
             untrained=scene.untrained,
             evaluation={
-                name: evaluation_of([each], [scene], _rate(scene, name))
+                name: evaluation_of([each], [scene], _rate(scene, name), rule=[measured["rule"]])
                 for name, each in measured.items()
             },
         )
@@ -88,6 +88,7 @@ def evaluated(
             [measured[name] for measured in outcomes],
             scenes,
             _rate(scenes[0], name) if len(scenes) == 1 else None,
+            rule=[measured["rule"] for measured in outcomes],
         )
         for name in outcomes[0]
     }
@@ -131,7 +132,11 @@ def front(hall: Sequence[HallRecord]) -> tuple[HallRecord, ...]:
 
 
 def evaluation_of(
-    outcomes: Sequence[Outcomes], scenes: Sequence[Scene], rate: float | None, looks: int = 1
+    outcomes: Sequence[Outcomes],
+    scenes: Sequence[Scene],
+    rate: float | None,
+    looks: int = 1,
+    rule: Sequence[Outcomes] | None = None,
 ) -> EvaluationRecord:
     """Outcomes on images set aside, summed up.
 
@@ -140,8 +145,16 @@ def evaluation_of(
         scenes: of these; several are taken together, in shares of their untrained losses.
         rate: a baseline's.
         looks: rules looked at on the same images: intervals hold for all of them together.
+        rule: outcomes of the search's rule, to say what it gains; the rule itself, or one of the
+            hall of fame (None), over no training.
     """
-    summary = summarise(_together(outcomes, scenes), looks)
+    together = _together(outcomes, scenes)
+    summary = summarise(together, looks)
+    own = rule is None or all(x is y for x, y in zip(rule, outcomes, strict=True))
+    if rule is None or own:
+        gained = compare(untrained(together), together)
+    else:
+        gained = compare(together, _together(rule, scenes))
     return EvaluationRecord(
         accuracy=summary.accuracy,
         accuracy_interval=summary.accuracy_interval,
@@ -154,6 +167,8 @@ def evaluation_of(
             learns(each, scene.world.sizes[-1])
             for each, scene in zip(outcomes, scenes, strict=True)
         ),
+        gained=gained.mean,
+        gained_interval=gained.interval,
     )
 
 

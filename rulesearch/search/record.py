@@ -78,6 +78,7 @@ def result_of(
     found: Found,
     evaluation: dict[str, EvaluationRecord],
     worlds: dict[str, WorldRecord],
+    lifetimes: Mapping[str, int],
     seconds: float,
 ) -> Result:
     """Everything that a search found, in one record.
@@ -87,6 +88,7 @@ def result_of(
         found: by its protocol.
         evaluation: on images set aside, by the names of `Result.evaluation`.
         worlds: the same in each of several worlds.
+        lifetimes: with derivatives and without, see `Result`.
         seconds: that it took.
     """
     pool, config = request.pool, request.config
@@ -119,6 +121,7 @@ def result_of(
         },
         config=to_plain(config),
         versions=versions(),
+        lifetimes=dict(lifetimes),
         seconds=seconds,
     )
 

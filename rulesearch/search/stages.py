@@ -70,6 +70,7 @@ class Stages:
         on_stage: told the label of every stage as it begins.
         order: label -> stages that the search came to before it.
         rows: label -> meta-steps so far, of the fits under way.
+        counts: label -> lifetimes with gradient and without, of the stages that are done.
     """
 
     run: Run | None
@@ -77,6 +78,7 @@ class Stages:
     on_stage: Callable[[str], None]
     order: dict[str, int] = field(default_factory=dict)
     rows: dict[str, list[HistoryRow]] = field(default_factory=dict)
+    counts: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def fitter(self, population: Worlds) -> FitFunction:
         """`fit_together` on a population, kept."""
@@ -155,6 +157,7 @@ class Stages:
                     rows += [tuple(map(_or_none, row)) for row in slopes]
                 done = tuple(rows)
                 self._keep(label, done)
+            self.counts[label] = (tasks, 0)
             return done
 
         return run_derivatives
@@ -186,11 +189,20 @@ class Stages:
             self._keep(label, done)
         return done
 
+    def lifetimes(self) -> dict[str, int]:
+        """How many were run by all stages: `gradient`, with derivatives, and `forward`."""
+        gradient, forward = (sum(each) for each in zip((0, 0), *self.counts.values(), strict=True))
+        return {"gradient": gradient, "forward": forward}
+
     def _done(self, label: str, kind: type[Kind]) -> Kind | None:
         self.order.setdefault(label, len(self.order))
-        return read_stage(self.run, label, kind) if self.run else None
+        done = read_stage(self.run, label, kind) if self.run else None
+        if done is not None:
+            self.counts[label] = _lifetimes(done)
+        return done
 
     def _keep(self, label: str, value: object) -> None:
+        self.counts[label] = _lifetimes(value)
         if self.run:
             write_stage(self.run, label, value, self.rows.pop(label, ()), self.order[label])
 
@@ -218,6 +230,19 @@ class Stages:
                 order = self.order[record.label]
                 write_checkpoint(self.run, record.label, reached, rows, order)
         self.on_step(record)
+
+
+def _lifetimes(value: object) -> tuple[int, int]:
+    """With gradient and without, of what a stage gave."""
+    match value:
+        case Descended():
+            return value.lifetimes, value.forward
+        case Fit():
+            return value.lifetimes, 0
+        case Outcomes():
+            return 0, len(value.seeds)
+        case _:
+            return 0, 0
 
 
 def _or_none(value: float) -> Number:

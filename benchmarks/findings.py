@@ -1,0 +1,224 @@
+"""Found rules, unchanged, in worlds where they were not sought.
+
+    python -m benchmarks.findings RULE ... --json FILE [--data-root DIR] [--worlds W ...]
+        [--tasks N]
+
+A RULE is a run directory, or RUN:N for the entry of N terms of its hall of fame. Coefficients are
+as found, nothing is fitted again. Beside the rules stand backprop by SGD and by Adam and feedback
+alignment, each at its own best rate in each world, found on images of its search. All are measured
+on the same tasks of images set aside. On the world `emnist` each rule is also run on other
+pathways, all of its coefficients times 0.5, 0.7 or 1, whichever does best on images of the search.
+
+FILE grows row by row; rows that it holds are not measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.machine import cores, machine
+from rulesearch import Config, Pool, Result, load_data
+from rulesearch.meta import lifetime_seeds
+from rulesearch.population import Population
+from rulesearch.search import compared
+from rulesearch.search.request import Request, prepare
+from rulesearch.search.stages import Stages
+from rulesearch.statistics import Outcomes, measure, summarise
+
+SEED = 20_000  # of the lifetimes: no search has it
+#: Data set and hidden layers of each world.
+WORLDS: dict[str, tuple[str, tuple[int, ...]]] = {
+    "emnist": ("emnist", (170, 130, 100, 70)),
+    "mnist": ("mnist", (170, 130, 100, 70)),
+    "fashion-mnist": ("fashion-mnist", (170, 130, 100, 70)),
+    "three layers": ("emnist", (130, 70)),
+    "eight layers": ("emnist", (170, 150, 130, 115, 100, 85, 70)),
+    "digits": ("digits", (170, 130, 100, 70)),
+}
+Key = tuple[str, str, str]
+"""World, rule or rival, pathway."""
+
+PATHWAYS = ("symmetric", "direct", "sign-symmetric")
+FACTORS = (0.5, 0.7, 1.0)
+FACTOR_TASKS = 60
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule with its coefficients.
+
+    Attributes:
+        name: it is called by.
+        terms: name -> expression.
+        theta: raw coefficients, in the order of the terms.
+    """
+
+    name: str
+    terms: dict[str, str]
+    theta: tuple[float, ...]
+
+    @property
+    def pool(self) -> Pool:
+        """Its terms as a pool."""
+        named: dict[str, Any] = dict(self.terms)
+        return Pool(**named)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A rule or a rival in a world.
+
+    Attributes:
+        world: see `WORLDS`.
+        name: of the rule or rival.
+        pathway: its errors travel on.
+        factor: all coefficients are multiplied by; of a rival, its rate.
+        accuracy: mean, on images set aside,
+        low: lower end of its 95 % interval over tasks,
+        high: and upper end.
+        loss: mean query loss, nats.
+        diverged: lifetimes that did,
+        lifetimes: of so many.
+    """
+
+    world: str
+    name: str
+    pathway: str
+    factor: float
+    accuracy: float
+    low: float
+    high: float
+    loss: float
+    diverged: int
+    lifetimes: int
+
+
+def rule_of(text: str) -> Rule:
+    """The rule that RUN or RUN:N names."""
+    path, _, size = text.partition(":")
+    result = Result.load(path)
+    result = result.with_terms(int(size)) if size else result
+    terms = {each.name: each.expression for each in result.pool if each.name in result.support}
+    return Rule(text, terms, tuple(float(result.theta[name] or 0.0) for name in terms))
+
+
+def measured(population: Population, rule: Rule, seeds: tuple[int, ...], factor: float) -> Outcomes:
+    """The rule, all coefficients times the factor, on these lifetimes."""
+    theta = tuple(factor * x for x in rule.theta)
+    return measure(population, theta, seeds, population.outputs)
+
+
+def row_of(world: str, name: str, pathway: str, factor: float, outcomes: Outcomes) -> Row:
+    """Outcomes summed up."""
+    summary = summarise(outcomes)
+    low, high = summary.accuracy_interval
+    accuracy, loss = summary.accuracy, summary.loss
+    counts = (summary.diverged, summary.lifetimes)
+    return Row(world, name, pathway, factor, accuracy, low, high, loss, *counts)
+
+
+def rivals(request: Request, world: str, seeds: tuple[int, ...]) -> Iterator[Row]:
+    """Backprop by SGD and by Adam and feedback alignment, each at its best rate here."""
+    stages = Stages(None, lambda record: None, lambda label: None)
+    of = compared.baselines(request, request.worlds[0])
+    rates = compared.best_rates(request, stages, of)
+    for name, outcomes in compared.evaluated(stages, of, rates, seeds).items():
+        pathway = "random" if name == "feedback_alignment" else "symmetric"
+        yield row_of(world, name, pathway, rates[name].rate, outcomes)
+
+
+def on_pathway(request: Request, rule: Rule, pathway: str) -> tuple[Population, float]:
+    """Networks on images set aside, and the factor that does best on images of the search."""
+    world = request.worlds[0]
+    here, aside = (
+        world.population(request.pool, pathway=pathway, held_out=held_out)
+        for held_out in (False, True)
+    )
+    if pathway == world.config.pathway:
+        return aside, 1.0
+    seeds = lifetime_seeds(SEED, "factors", 0, FACTOR_TASKS)
+    losses = {factor: measured(here, rule, seeds, factor).mean_loss for factor in FACTORS}
+    return aside, min(losses, key=lambda factor: losses[factor])
+
+
+def rows_of(
+    rules: Sequence[Rule],
+    world: str,
+    root: str | None,
+    tasks: int,
+    known: set[Key],
+) -> Iterator[Row]:
+    """All that is not known yet of a world."""
+    dataset, layers = WORLDS[world]
+    config = Config(dataset=dataset, data_root=root, layers=layers, seed=SEED)
+    data = load_data(dataset, root, shape=config.shape)
+    seeds = lifetime_seeds(SEED, world, 0, tasks)
+    if (world, "backprop_sgd", "symmetric") not in known:
+        yield from rivals(prepare(rules[0].pool, data, config), world, seeds)
+    pathways = ("random", *PATHWAYS) if world == "emnist" else ("random",)
+    for rule in rules:
+        request = prepare(rule.pool, data, config)
+        for pathway in pathways:
+            if (world, rule.name, pathway) in known:
+                continue
+            population, factor = on_pathway(request, rule, pathway)
+            covered = tuple(range(len(rule.theta)))
+            population = replace(population, compile_for=covered)
+            yield row_of(
+                world, rule.name, pathway, factor, measured(population, rule, seeds, factor)
+            )
+
+
+def show(rows: Sequence[Row], console: Console) -> None:
+    """A line for each rule on each pathway, a column for each world."""
+    worlds = [*dict.fromkeys(row.world for row in rows)]
+    table = Table("rule", "pathway", *worlds, box=box.SIMPLE)
+    lines = dict.fromkeys((row.name, row.pathway) for row in rows)
+    at = {(row.name, row.pathway, row.world): row for row in rows}
+    for name, pathway in lines:
+        cells = []
+        for world in worlds:
+            row = at.get((name, pathway, world))
+            bad = f" ({row.diverged})" if row and row.diverged else ""
+            cells.append(f"{row.accuracy:.3f}{bad}" if row else "")
+        table.add_row(name, pathway, *cells)
+    console.print(table)
+    console.print("Accuracy on images set aside, lifetimes that diverged in brackets.")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("rules", nargs="+", metavar="RULE", help="RUN, or RUN:N for N terms")
+    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="the rows")
+    parser.add_argument("--data-root", help="of data sets in torchvision's layout")
+    parser.add_argument("--worlds", nargs="+", choices=[*WORLDS], default=[*WORLDS])
+    parser.add_argument("--tasks", type=int, default=300)
+    asked = parser.parse_args(arguments)
+    torch.set_num_threads(cores())
+    rules = [rule_of(text) for text in asked.rules]
+    rows: list[Row] = []
+    if asked.json.exists():
+        rows = [Row(**row) for row in json.loads(asked.json.read_text("utf-8"))["rows"]]
+    console = Console()
+    console.width = max(console.width, 150)
+    for world in asked.worlds:
+        known = {(row.world, row.name, row.pathway) for row in rows}
+        for row in rows_of(rules, world, asked.data_root, asked.tasks, known):
+            rows.append(row)
+            text = json.dumps({"machine": machine(), "rows": [*map(asdict, rows)]}, indent=2)
+            asked.json.write_text(text + "\n", encoding="utf-8")
+        show(rows, console)
+
+
+if __name__ == "__main__":
+    main()
