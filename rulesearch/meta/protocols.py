@@ -133,7 +133,7 @@ class Accepted:
     largest_scale: float = 1e9
     meta_batch: int = 32
     l1: float = 0.01
-    meta_steps: int = 24
+    meta_steps: int = 36
     start: float = 1e-3
     most: int = 128
     tries: int = 3

@@ -8,7 +8,7 @@ two ways to do without a term both take their steps before one of them is chosen
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,10 +24,10 @@ CHEAP = 0.03
 CANDIDATES = 4
 #: and of these, the ones that take their steps before one is chosen.
 RIVALS = 2
-#: The rule of so many terms begins anew at the reference too: few terms descend fast, and where
-#: many have led into another valley all of their descendants are in it. It has so many times the
+#: Rules of at most so many terms begin anew at the reference too: few terms descend fast, and where
+#: many have led into another valley all of their descendants are in it. They have so many times the
 #: steps.
-ANEW, AFRESH = 3, 2
+ANEW, AFRESH = 4, 2
 #: A kernel of more terms than these is compiled anew once half of them have left.
 WIDE = 6
 #: Rules of at most so many terms are what is wanted: the one chosen goes on for as many steps.
@@ -78,12 +78,14 @@ def leave(means: Means, label: str, place: Place, reference: Place, steps: int) 
         if WIDE < len(means.covered) >= 2 * len(place.support):
             means = means.over({*place.support, *reference.support})
         here = f"{label}/{len(place.support)} terms"
-        ways = [_safer(way, reference, safe) for way in _ways(means, here, place)]
+        kept = reference.support
+        ways = [_safer(way, reference, safe) for way in _ways(means, here, place, kept)]
         left_over = len(place.support) - 1
         few = left_over <= FEW
-        if left_over == ANEW and set(reference.support) <= set(ways[0].place.support):
-            first = ways[0].place
-            ways.append(_Way(ways[0].gone, Place(first.support, reference.phi, first.second), safe))
+        with_it = [way for way in ways if set(kept) <= set(way.place.support)]
+        if 2 < left_over <= ANEW and with_it:
+            gone, first = with_it[0].gone, with_it[0].place
+            ways.append(_Way(gone, Place(first.support, reference.phi, first.second), safe))
         reached = []
         for number, way in enumerate(ways):
             left = f"{label}/{len(way.place.support)} terms" + f", way {number}" * (len(ways) > 1)
@@ -117,8 +119,12 @@ def _safer(way: _Way, reference: Place, safe: Outcomes) -> _Way:
     return way
 
 
-def _ways(means: Means, here: str, place: Place) -> list[_Way]:
-    """The cheapest group that may leave, or the cheapest single terms."""
+def _ways(means: Means, here: str, place: Place, reference: Sequence[int]) -> list[_Way]:
+    """The cheapest group that may leave, or the cheapest single terms.
+
+    Where the cheapest is a term of the reference, the cheapest other one is its rival in any case:
+    with the reference there is a way to begin anew.
+    """
     order = [place.support[i] for i in np.argsort(saliences(place), kind="stable")]
     now = means.tried(f"{here}, tried", place)
     group = len(order) // 3 if len(order) > MANY else 1
@@ -132,6 +138,8 @@ def _ways(means: Means, here: str, place: Place) -> list[_Way]:
     first, *others = sorted(ways, key=lambda way: way.loss)
     # What is clearly dearer before its steps is not tried further.
     close = [way for way in others if compare(way.outcomes, first.outcomes).interval[0] <= 0]
+    if len(order) <= FEW and set(first.gone) & set(reference):
+        return [first, *others[: RIVALS - 1]]
     return [first, *close[: RIVALS - 1 if len(order) <= MANY + 1 else 0]]
 
 

@@ -300,8 +300,8 @@ def result_text(result: Result, run_directory: Path) -> RenderableType:
     if closed is not None and result.learns:
         share = f"{percent(closed)} of the gap from feedback alignment to backprop by SGD"
         parts.append(Text(f"The rule closes {share}."))
-    if result.learns and not result.worlds:
-        parts.append(Text(_gained(result.evaluation)))
+    if result.learns and not result.worlds and (gained := _gained(result.evaluation)):
+        parts.append(Text(gained))
     parts.append(Text())
     if result.lifetimes:
         gradient, forward = (result.lifetimes[which] for which in ("gradient", "forward"))
