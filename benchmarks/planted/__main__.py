@@ -75,7 +75,9 @@ def tables(out: Path, file: Path, parts: Sequence[str], *, small: bool) -> Itera
         return found.seeds[: min(count, SMALL[1]) if small else count]
 
     on = ", ".join(f"{what} {value}" for what, value in machine().items())
-    yield f"# Planted rules\n\n{on}; seeds {', '.join(map(str, found.seeds))}.\n"
+    yield "# Planted rules\n"
+    yield "Made by `python -m benchmarks.planted`; what it says is in docs/planted.md.\n"
+    yield f"{on}; seeds {', '.join(map(str, found.seeds))}.\n"
     if "answers" in parts:
         for known in (True, False):
             count = len(found.seeds) if known else UNKNOWN_SEEDS
