@@ -1,0 +1,92 @@
+"""Benchmarks of whole searches: what counts as worse than the reference, and rules elsewhere."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from benchmarks import findings, searches
+from rulesearch import Config, Pool, load_data, search
+from rulesearch.notation import e_post, e_pre, y_pre
+from rulesearch.result import EvaluationRecord
+from rulesearch.selection import Effort
+
+
+def record(gained, interval, diverged=0, lifetimes=300):
+    return EvaluationRecord(
+        accuracy=0.7,
+        accuracy_interval=(0.6, 0.8),
+        loss=0.9,
+        lifetimes=lifetimes,
+        diverged=diverged,
+        gained=gained,
+        gained_interval=interval,
+    )
+
+
+def ended(rule, reference):
+    return SimpleNamespace(
+        evaluation={"rule": rule, "feedback_alignment": reference},
+        config={"dataset": "digits", "seed": 0},
+        support=("F0",),
+        lifetimes={"gradient": 10, "forward": 20},
+        seconds=3.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("interval", "diverged", "fails"),
+    [
+        ((0.1, 0.3), 0, False),
+        ((-0.1, 0.1), 0, False),  # no better, no worse
+        ((-0.3, -0.1), 0, True),
+        ((0.1, 0.3), 3, False),  # of 300; none of the reference: may be chance
+        ((0.1, 0.3), 30, True),
+    ],
+)
+def test_a_search_fails_where_its_rule_is_clearly_worse(interval, diverged, fails):
+    result = ended(record(1.0, (0.9, 1.1), diverged), record(sum(interval) / 2, interval))
+    row = searches.row_of("paper_pool", True, result)
+    assert (row.reference, row.fails) == ("feedback_alignment", fails)
+    assert (row.low, row.high) == interval
+
+
+def test_a_pool_that_begins_elsewhere_is_beside_no_training():
+    result = ended(record(1.0, (0.9, 1.1)), record(-0.2, (-0.3, -0.1)))
+    row = searches.row_of("own", False, result)
+    assert (row.reference, row.gained, row.fails) == ("untrained", 1.0, False)
+
+
+@pytest.mark.slow  # compiles
+def test_a_rule_is_read_from_its_run_and_measured_in_other_worlds(tmp_path, monkeypatch, capsys):
+    few = Effort(
+        common_tasks=8, ranking_tasks=8, refit_steps=1, baseline_tasks=8, evaluation_tasks=8
+    )
+    shape = {"ways": 2, "shots": 5, "queries": 2, "layers": (6,), "effort": few, "meta_batch": 4}
+    data = load_data("digits", None, shape=Config(**shape).shape)
+    pool = Pool(F0=-e_post * y_pre, F2=-e_post * e_pre)
+    run = tmp_path / "own-digits-0"
+    result = search(pool, data, Config(meta_steps=2, **shape), run=run)
+    rule = findings.rule_of(str(run))
+    assert rule.terms == {e.name: e.expression for e in result.pool if e.name in result.support}
+    assert rule.theta == tuple(result.theta[name] for name in rule.terms)
+    assert findings.rule_of(f"{run}:1").terms == {"F0": "-e_post*y_pre"}
+    monkeypatch.setattr(findings, "WORLDS", {"small": ("digits", (6,))})
+    kept = tmp_path / "rows.json"
+    asked = [str(run), "--json", str(kept), "--tasks", "4", "--worlds", "small"]
+    findings.main(asked)
+    rows = json.loads(kept.read_text())["rows"]
+    assert [row["name"] for row in rows[:3]] == [
+        "backprop_sgd",
+        "backprop_adam",
+        "feedback_alignment",
+    ]
+    assert (rows[3]["name"], rows[3]["lifetimes"]) == (str(run), 4)
+    assert "small" in capsys.readouterr().out
+    findings.main(asked)  # nothing is measured again
+    assert json.loads(kept.read_text())["rows"] == rows
+
+
+def test_what_has_not_ended_is_left_out_of_a_table(tmp_path, capsys):
+    searches.main(["--runs", str(tmp_path), "--read-only", "--pools", "paper_pool"])
+    assert "0 of 0 searches end worse" in capsys.readouterr().out
