@@ -150,6 +150,20 @@ def text():
     return printed(result_text(a_result(), Path("runs/bio")))
 
 
+def test_it_says_how_its_loss_lies_beside_its_rivals_and_what_it_took():
+    result = a_result()
+    beside = {
+        name: replace(entry, gained=0.2, gained_interval=(0.1, 0.3))
+        for name, entry in result.evaluation.items()
+    }
+    took = {"gradient": 5258, "forward": 22406}
+    told = printed(result_text(replace(result, evaluation=beside, lifetimes=took), Path("runs/x")))
+    said = " ".join(told.split())
+    assert "on the same lifetimes: backprop by SGD -0.200 [-0.300, -0.100], " in said
+    assert "minus a rival's, on the same lifetimes: rule" not in said
+    assert "lifetimes: 5,258 with derivatives, 22,406 without" in said
+
+
 def test_it_fits_80_columns_and_has_no_colour_codes_when_piped(text):
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
     assert "\x1b" not in text

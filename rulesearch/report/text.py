@@ -236,14 +236,17 @@ def _evaluation(title: str, evaluation: Mapping[str, EvaluationRecord], caption:
     return table
 
 
-def _gained(evaluation: Mapping[str, EvaluationRecord]) -> str:
+def _beside(evaluation: Mapping[str, EvaluationRecord]) -> str:
     """How the rule's loss lies beside that of each rival, on the same lifetimes."""
-    parts = [
-        f"{in_words(name)} {-entry.gained:+.3f} {interval_text(entry.gained_interval)}"
-        for name, entry in evaluation.items()
-        if name != "rule" and entry.gained is not None
-    ]
-    return f"The rule's loss beside that of {', '.join(parts)}." if parts else ""
+    parts = []
+    for name, entry in evaluation.items():
+        low, high = entry.gained_interval
+        if name == "rule" or entry.gained is None or low is None or high is None:
+            continue
+        parts.append(f"{in_words(name)} {-entry.gained:+.3f} {interval_text((-high, -low))}")
+    if not parts:
+        return ""
+    return f"Its loss minus a rival's, on the same lifetimes: {', '.join(parts)}."
 
 
 def gap_closed(evaluation: Mapping[str, EvaluationRecord]) -> Number:
@@ -300,8 +303,8 @@ def result_text(result: Result, run_directory: Path) -> RenderableType:
     if closed is not None and result.learns:
         share = f"{percent(closed)} of the gap from feedback alignment to backprop by SGD"
         parts.append(Text(f"The rule closes {share}."))
-    if result.learns and not result.worlds and (gained := _gained(result.evaluation)):
-        parts.append(Text(gained))
+    if result.learns and not result.worlds and (beside := _beside(result.evaluation)):
+        parts.append(Text(beside))
     parts.append(Text())
     if result.lifetimes:
         gradient, forward = (result.lifetimes[which] for which in ("gradient", "forward"))
