@@ -19,7 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from rulesearch.result import Result, best_of_each_size, in_words, looked_at, significant
+from rulesearch.result import Result, best_of_each_size, looked_at
+from rulesearch.words import in_words, significant
 
 Row: TypeAlias = Mapping[str, Any]  # one meta-step of history.jsonl
 Series: TypeAlias = NDArray[np.float64]

@@ -17,14 +17,7 @@ from hypothesis import strategies as st
 from rulesearch.errors import RuleSearchError
 from rulesearch.records.documents import digest_of, layout
 from rulesearch.records.plain import from_plain, to_plain
-from rulesearch.result import (
-    EliminationRecord,
-    EvaluationRecord,
-    PoolEntry,
-    Result,
-    TrialRecord,
-    significant,
-)
+from rulesearch.result import EliminationRecord, EvaluationRecord, PoolEntry, Result, TrialRecord
 from rulesearch.runs import (
     RunConfig,
     at_work,
@@ -48,6 +41,7 @@ from rulesearch.runs.kept import (
     write_history,
     write_stage,
 )
+from rulesearch.words import significant
 
 # Strategies: bottom up, so that a failing record shrinks to one odd field ------------------------
 

@@ -21,7 +21,7 @@ from rulesearch.notation import Pool, load_pool
 from rulesearch.operators import operator_of
 from rulesearch.population import Population
 from rulesearch.records.plain import from_plain, to_plain
-from rulesearch.result import EVALUATED, Result
+from rulesearch.result import Result
 from rulesearch.runs import reading
 from rulesearch.runs.kept import read_stage, stage_labels
 from rulesearch.search import Config, prepare, search
@@ -29,6 +29,7 @@ from rulesearch.search import config as config_module
 from rulesearch.search.__main__ import main
 from rulesearch.selection import Effort
 from rulesearch.statistics import Outcomes
+from rulesearch.words import EVALUATED
 
 POOL = Pool(F0="-e_post*y_pre", F2="-e_post*e_pre", F3="-W")
 ROBUST = replace(SMALL, protocol="robust")

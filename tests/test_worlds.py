@@ -19,13 +19,14 @@ from rulesearch.meta import lifetime_seeds
 from rulesearch.mixture import untrained_loss
 from rulesearch.notation import Pool
 from rulesearch.records.plain import from_plain, to_plain
-from rulesearch.result import EVALUATED, Result
+from rulesearch.result import Result
 from rulesearch.runs import default_directory
 from rulesearch.search import Config, prepare, search
 from rulesearch.search import config as config_module
 from rulesearch.search.__main__ import main
 from rulesearch.search.arguments import read
 from rulesearch.search.engine import UNTRAINED_TASKS
+from rulesearch.words import EVALUATED
 
 POOL = Pool(F0="-e_post*y_pre", F2="-e_post*e_pre", F3="-W")
 FLAGS = [

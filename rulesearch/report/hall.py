@@ -15,11 +15,9 @@ from rulesearch.result import (
     Result,
     best_of_each_size,
     equation_of,
-    interval_text,
     looked_at,
-    percent,
-    significant,
 )
+from rulesearch.words import interval_text, percent, significant
 
 #: Of a longer rule, so many terms are named.
 NAMED = 8

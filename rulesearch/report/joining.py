@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from rulesearch.report.tables import Sheet
-from rulesearch.result import Result, significant
+from rulesearch.result import Result
+from rulesearch.words import significant
 
 #: Candidates shown that did not join, of each round, by chance.
 NEAREST = 3

@@ -10,9 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from rulesearch.result import (
-    significant,
-)
+from rulesearch.words import significant
 
 if TYPE_CHECKING:  # so that a pool can be shown without torch
     from rulesearch.meta import StepRecord

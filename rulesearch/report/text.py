@@ -14,17 +14,8 @@ from rulesearch.records.plain import Number
 from rulesearch.report.hall import choice_text, hall_table
 from rulesearch.report.joining import joining_table
 from rulesearch.report.tables import Expression, Kind, Sheet, Trimmed
-from rulesearch.result import (
-    NO_RULE,
-    EvaluationRecord,
-    Result,
-    equation,
-    in_words,
-    interval_text,
-    layers_text,
-    percent,
-    significant,
-)
+from rulesearch.result import NO_RULE, EvaluationRecord, Result, equation, layers_text
+from rulesearch.words import in_words, interval_text, percent, significant
 
 EQUATION_WIDTH = 80
 #: Of a pool of more terms, those that were zero in search have no line.

@@ -12,12 +12,12 @@ from rulesearch.mixture import Worlds, worlds_of
 from rulesearch.notation import Pool
 from rulesearch.notation.term import PSEUDO_GRADIENT
 from rulesearch.population import Population
-from rulesearch.result import EVALUATED
 from rulesearch.search.request import Request
 from rulesearch.search.stages import Stages
 from rulesearch.search.worlds import World
 from rulesearch.selection import Rate, Setting, best_rate
 from rulesearch.statistics import Outcomes
+from rulesearch.words import EVALUATED
 
 #: Where the search for Adam's rate begins: its steps are about as large as the rate, whatever the
 #: gradient.

@@ -17,13 +17,12 @@ from rulesearch.result import (
     Result,
     TrialRecord,
     WorldRecord,
-    in_words,
-    significant,
 )
 from rulesearch.runs import versions
 from rulesearch.search.config import Config, called
 from rulesearch.search.request import Request
 from rulesearch.statistics import Interval
+from rulesearch.words import in_words, significant
 
 
 @dataclass(frozen=True)
