@@ -13,11 +13,13 @@ last bits do not depend on how many there are.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from jaxtyping import Float
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from rulesearch.meta.optimiser import ZERO_NORM
 
@@ -30,6 +32,18 @@ TINY = float(np.finfo(np.float64).tiny)
 Vector = Float[np.ndarray, " terms"]
 Matrix = Float[np.ndarray, "terms terms"]
 Gradients = Float[np.ndarray, "lifetimes terms"]
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """Within it, NumPy's linear algebra sums in one thread."""
+    limited: AbstractContextManager[object] = _pools().limit(limits=1)
+    return limited
+
+
+@cache
+def _pools() -> ThreadpoolController:
+    """NumPy's thread pools; to find them takes a millisecond, so it is done once."""
+    return ThreadpoolController()
 
 
 def votes(gradients: Gradients) -> Gradients:
@@ -84,7 +98,7 @@ def local_model(total: Vector, count: int, second: Matrix) -> Local:
         >>> local_model(both.sum(0), 4, moment(both)).slope.round(3).tolist()
         [0.25, 0.0]
     """
-    with threadpool_limits(1):
+    with one_thread():
         spread, vectors = _spread(second)
         mean = np.einsum("ti,t->i", vectors, total) / count
         chance = spread / count
@@ -96,7 +110,7 @@ def local_model(total: Vector, count: int, second: Matrix) -> Local:
 
 def root_of(second: Matrix) -> Matrix:
     """The metric, C^(1/2), of a second moment; positive definite."""
-    with threadpool_limits(1):
+    with one_thread():
         spread, vectors = _spread(second)
         root: Matrix = np.einsum("si,i,ti->st", vectors, np.sqrt(spread), vectors)
     return root
@@ -128,7 +142,7 @@ def proximal(model: Local, phi: Vector, size: float, l1: float, furthest: float)
         >>> proximal(model, np.zeros(2), 0.5, 0.2, 1.0).round(3).tolist()
         [-0.398, 0.0]
     """
-    with threadpool_limits(1):
+    with one_thread():
         steepest = np.linalg.solve(model.root, model.slope)
     seen = float(np.sqrt(np.einsum("t,t->", model.slope, model.slope)))
     length = min(size / max(seen, TINY), furthest / max(float(np.abs(steepest).max()), TINY))

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
-from threadpoolctl import threadpool_limits
 
 from rulesearch.meta import lifetime_seeds
-from rulesearch.meta.metric import TINY, Gradients, Vector, votes
+from rulesearch.meta.metric import TINY, Gradients, Vector, one_thread, votes
 from rulesearch.pursuit.place import RIDGE, Means, Place
 from rulesearch.statistics import Outcomes
 
@@ -85,7 +84,7 @@ def promises(
     every = [*place.support, *candidates]
     seen = votes(np.where(np.isfinite(gradients), gradients, 0.0)[:, every])
     own, others = seen[:, : len(place.support)], seen[:, len(place.support) :]
-    with threadpool_limits(1):
+    with one_thread():
         square = own.T @ own
         square += RIDGE * (np.trace(square) / max(len(square), 1) + TINY) * np.eye(len(square))
         share = np.linalg.solve(square, own.T @ others)  # [support, candidates]

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from rulesearch.meta.descent import Descended, Descent
+from rulesearch.meta.metric import one_thread
 from rulesearch.meta.protocols import Accepted
 from rulesearch.selection.setting import Measure, Setting
 from rulesearch.statistics import Outcomes
@@ -143,7 +143,7 @@ def without(place: Place, gone: Sequence[int]) -> Place:
     phi = np.zeros(len(place.phi))
     values = np.array(place.phi)[support]
     inverse = _inverse(place)
-    with threadpool_limits(1):
+    with one_thread():
         share = np.linalg.solve(inverse[np.ix_(out, out)], values[out])
         phi[support] = values - np.einsum("ij,j->i", inverse[:, out], share)
     phi[[support[i] for i in out]] = 0.0
@@ -160,5 +160,5 @@ def plainly_without(place: Place, gone: Sequence[int]) -> Place:
 
 def _inverse(place: Place) -> np.ndarray:
     second = np.array(place.second)
-    with threadpool_limits(1):
+    with one_thread():
         return np.linalg.inv(second + RIDGE * np.trace(second) / len(second) * np.eye(len(second)))

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from threadpoolctl import threadpool_limits
 
 from rulesearch.meta import lifetime_seeds
-from rulesearch.meta.metric import Matrix, Vector, root_of
+from rulesearch.meta.metric import Matrix, Vector, one_thread, root_of
 from rulesearch.pursuit.place import Means, Place
 from rulesearch.statistics import LEVEL, Interval, compare
 
@@ -56,7 +55,7 @@ def settle(means: Means, label: str, place: Place) -> Settled:
     fresh = lifetime_seeds(seed, label, 1, len(means.common), worlds)
     support, phi = list(place.support), np.array(place.phi)
     second = np.array(place.second) if place.second else np.eye(len(support))
-    with threadpool_limits(1):
+    with one_thread():
         shape = REACH * means.pace * np.linalg.inv(root_of(second))
     points = _points(len(support), means.setting.seed)
     draws = np.empty((0, len(support)))
@@ -112,7 +111,7 @@ def _least(
     terms = points.shape[1]
     upper = np.triu_indices(terms)
     squares = points[:, upper[0]] * points[:, upper[1]]
-    with threadpool_limits(1):
+    with one_thread():
         solve = np.linalg.pinv(np.column_stack([points, squares])[1:])
     gains = losses[1:] - losses[0]
 
@@ -135,7 +134,7 @@ def within_ball(slope: Vector, curvature: Matrix) -> Vector:
         >>> within_ball(np.array([-1.0, 0.0]), np.diag([4.0, -1.0])).round(3).tolist()[0]
         0.2
     """
-    with threadpool_limits(1):
+    with one_thread():
         values, vectors = np.linalg.eigh(curvature)
     along = np.einsum("ti,t->i", vectors, slope)
     lowest = float(values.min())
