@@ -16,9 +16,9 @@ from rulesearch.pursuit.place import Means, Place
 from rulesearch.pursuit.settling import Settled, settle
 from rulesearch.statistics import Difference
 
-#: So many terms join at once, without a test.
+#: So many terms join at once, without a test: all of a small pool, the simplest of a large one.
 ROOM = 40
-#: Rounds at most, of pools with more.
+#: Rounds of tests at most, of pools with more.
 ROUNDS = 4
 #: Terms at most of the rule that a further round begins with.
 MOST = 8
@@ -96,10 +96,18 @@ class Aims:
     against_reference: bool
 
 
-def pursue(means: Means, aims: Aims, reference: Place, terms: Sequence[int]) -> Pursuit:
+def pursue(
+    means: Means,
+    aims: Aims,
+    reference: Place,
+    terms: Sequence[int],
+    simplest: Sequence[int] | None = None,
+) -> Pursuit:
     """From the reference to a hall of fame and a choice.
 
-    All terms of a small pool join at once. Of a large one those that pay do, round by round, until
+    All terms of a small pool join at once. Of a large one the simplest do: most of what can be
+    learned needs no more, and at the reference alone few others can be told apart, as nearly all
+    of them overthrow a network that hardly learns. Then those that pay join, round by round, until
     none does or what they gain is not worth a round.
 
     Args:
@@ -107,20 +115,28 @@ def pursue(means: Means, aims: Aims, reference: Place, terms: Sequence[int]) -> 
         aims: what is wanted.
         reference: the rule to begin with, at its best coefficient.
         terms: indices of those that may join.
+        simplest: of these, those that join at once; None for all.
     """
     alone = Entry(reference, means.compared("common/reference", reference))
     rival = alone if aims.against_reference else None
     entries, rounds = [alone], []
-    place, all_at_once = reference, len(terms) <= ROOM
-    for number in range(1 if all_at_once else ROUNDS):
-        means = means.over(terms if all_at_once else place.support)
+    place, first = reference, set(terms if simplest is None else simplest)
+    all_at_once = first == set(terms)
+    for number in range(1 if all_at_once else 1 + ROUNDS):
+        if number:
+            means = means.over(place.support)
         before = min(entries, key=lambda entry: entry.loss)
         others = [term for term in terms if term not in place.support]
-        tests = () if all_at_once else _tests(means, f"round {number}", place, others, number)
-        joining = others if all_at_once else [each.term for each in tests if each.joins]
+        tests = _tests(means, f"round {number}", place, others, number) if number else ()
+        if number:
+            joining = [each.term for each in tests if each.joins]
+        else:
+            joining = [term for term in others if term in first]
         if not joining:
             rounds.append(Round(tests, (), ()))
-            break
+            if number:
+                break
+            continue
         label = "" if all_at_once else f"round {number}/"
         support = means.in_order([*place.support, *joining])
         means = means.over({*support, *reference.support})
@@ -162,7 +178,7 @@ def _tests(
     gradients = means.differentiate(f"{label}/screening", means.theta(place.phi))
     found = promises(place, others, np.array(gradients, dtype=np.float64) * means.setting.scales)
     means = means.over([*place.support, *(each.term for each in found)])
-    return tuple(judge(means, label, place, found, LEVEL / 2 ** (number + 1)))
+    return tuple(judge(means, label, place, found, LEVEL / 2**number))
 
 
 def _start(

@@ -24,8 +24,9 @@ from rulesearch.statistics import Outcomes
 TESTED = 24
 #: Two candidates whose derivatives are as much alike as this count as one.
 ALIKE = 0.95
-#: Sizes of the line search, as shares of the pace, as lifetimes see a step.
-SIZES = (0.05, 0.15, 0.45)
+#: Sizes of the line search, as shares of the pace, as lifetimes see a step; where even the smallest
+#: is too large, so many smaller ones are tried, each a third of the one before.
+SIZES, SMALLER = (0.05, 0.15, 0.45), 3
 #: Lifetimes of a line search.
 LINE_TASKS = 32
 #: Probability that a useless term joins in any of the rounds.
@@ -129,6 +130,7 @@ def judge(
     fresh = lifetime_seeds(seed, f"{label}/test", 0, len(means.common), worlds)
     theta = means.theta(place.phi)
     before = means.measure(f"{label}/tested", theta, fresh)
+    now = means.measure(f"{label}/line", theta, line).mean_loss
     results = []
     for each in found:
         name = names[each.term]
@@ -137,10 +139,12 @@ def judge(
             phi = np.array(place.phi) + size * means.pace * np.array(each.direction)
             return means.theta(phi.tolist())
 
-        losses = {
-            size: means.measure(f"{label}/{name} by {size:g}", moved(size), line).mean_loss
-            for size in SIZES
-        }
+        losses: dict[float, float] = {}
+        for size in (*SIZES, *(SIZES[0] / 3**n for n in range(1, SMALLER + 1))):
+            if size < SIZES[0] and min(losses.values()) < now:
+                break
+            found_at = means.measure(f"{label}/{name} by {size:g}", moved(size), line)
+            losses[size] = found_at.mean_loss
         size = min(losses, key=lambda size: losses[size])
         after = means.measure(f"{label}/{name} tested", moved(size), fresh)
         results.append((each, size, *_paid(before, after)))

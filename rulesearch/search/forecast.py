@@ -98,11 +98,11 @@ def _pursuit(terms: int, trials: Phase, refit: int, most: int) -> tuple[Phase, .
         leaving = Phase("elimination", ("leaving/", "common/"), left(terms), with_terms=left)
         return (trials, leaving)
     # How many join is not known before: as many as are tested, if all of them do.
-    first = trials.steps + left(TESTED + 1)
+    first = trials.steps + left(ROOM)
     later = most + left(TESTED + MOST)
     return tuple(
         Phase(f"round {n + 1}", (f"round {n}/",), later if n else first, with_terms=left)
-        for n in range(ROUNDS)
+        for n in range(1 + ROUNDS)
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from rulesearch.locality import classify
 from rulesearch.meta import Accepted, Descended, Descent, lifetime_seeds, units
 from rulesearch.mixture import Worlds, each_world
+from rulesearch.notation import Pool
 from rulesearch.pursuit import (
     Aims,
     Departure,
@@ -22,6 +23,7 @@ from rulesearch.pursuit import (
     hall_of_fame,
     pursue,
 )
+from rulesearch.pursuit.course import ROOM
 from rulesearch.result import EliminationRecord, HallRecord, JoiningRecord, TrialRecord
 from rulesearch.search.failing import fails_of
 from rulesearch.search.record import Found, pool_entries
@@ -93,7 +95,8 @@ def by_pursuit(
         parsimony=config.parsimony,
         against_reference=reference is not None,
     )
-    found = pursue(means, aims, begin, [t for t, scale in enumerate(setting.scales) if scale])
+    terms = [t for t, scale in enumerate(setting.scales) if scale]
+    found = pursue(means, aims, begin, terms, simplest(request.pool, terms))
     starts = [start for each in found.rounds for start in each.starts]
     departures = [departure for each in found.rounds for departure in each.departures]
     lost = [each for start in starts for each in start.lost]
@@ -126,6 +129,23 @@ def by_pursuit(
         fails=fails_of(request, stages, main, lost),
         messages=(found.message,),
     )
+
+
+def simplest(pool: Pool, terms: Sequence[int]) -> tuple[int, ...]:
+    """The terms of fewest operations, at most `ROOM`: all of those with as many, or none.
+
+    Args:
+        pool: the terms.
+        terms: indices of those that are looked at.
+
+    Example:
+        >>> pool = Pool(a="-e_post*y_pre", b="-W", c="y_post*y_pre")
+        >>> simplest(pool, [0, 1, 2])
+        (0, 1, 2)
+    """
+    sizes = {term: int(pool.terms[term].expression.count_ops()) for term in terms}
+    allowed = [size for size in sizes.values() if sum(s <= size for s in sizes.values()) <= ROOM]
+    return tuple(term for term in terms if sizes[term] <= max(allowed, default=0))
 
 
 def _watched(descend: Descend) -> Descend:
