@@ -14,12 +14,11 @@ from rulesearch import search
 from rulesearch.data import load_data
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation import Pool
-from rulesearch.pursuit import course
 from rulesearch.records.documents import digest_of, layout
 from rulesearch.result import Result
 from rulesearch.runs import reading
 from rulesearch.runs.kept import stage_labels
-from rulesearch.search import Config, stages
+from rulesearch.search import Config, pursuing, stages
 from rulesearch.search.__main__ import main
 from rulesearch.search.compiling import COMPILING
 from rulesearch.search.memory import memory_needed, memory_there
@@ -265,7 +264,7 @@ def test_accepted_steps_go_on_from_stages_and_steps_to_the_same_bits(tmp_path, d
 @pytest.mark.parametrize("rounds", [False, True])
 def test_accepted_steps_stopped_at_every_stage_and_step(rounds, tmp_path, digits, monkeypatch):
     if rounds:
-        monkeypatch.setattr(course, "ROOM", 1)
+        monkeypatch.setattr(pursuing, "ROOM", 1)
     labels, stops = go_on_as_if_nothing_had_been(digits, tmp_path, 1)
     assert set(labels) <= {*stops, labels[0]}
     assert any(label.startswith("round 0/") for label in labels) == rounds
