@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_descent import Otherwise
 from test_meta import Bowl
 
 from rulesearch.meta import ACCEPTED, descend, lifetime_seeds
@@ -29,12 +30,12 @@ def positive(draw, terms):
     return rows.T @ rows / len(rows)
 
 
-def means_of(population, *, effort, gain=0.0, start=0.01, seed=0, keys=()):
+def means_of(population, *, effort, gain=0.0, start=0.01, seed=0, keys=(), scales=()):
     """Everything a pursuit works with, nothing kept."""
     terms = len(population.names)
     setting = Setting(
         population.names,
-        (1.0,) * terms,
+        scales or (1.0,) * terms,
         (start,) + (0.0,) * (terms - 1),
         0,
         ACCEPTED,
@@ -214,32 +215,28 @@ def test_where_nothing_else_pays_the_reference_is_the_answer():
 
 @pytest.mark.slow
 @settings(deadline=None, max_examples=10)
-@given(order=st.permutations(range(5)), seed=st.integers(0, 5))
-def test_the_order_of_terms_permutes_the_answer_to_the_bit(order, seed):
-    """The keys say what terms are; their places in the pool say nothing."""
-    keys = "abcde"
+@given(
+    order=st.permutations(range(5)),
+    powers=st.lists(st.integers(-9, 9), min_size=5, max_size=5),
+    seed=st.integers(0, 5),
+)
+def test_order_and_powers_of_two_permute_and_rescale_the_answer_to_the_bit(order, powers, seed):
+    """The keys say what terms are; their places in the pool and their units say nothing."""
+    keys, factors = "abcde", tuple(2.0**power for power in powers)
     plain = means_of(WORLD, effort=EFFORT, start=0.03, seed=seed, keys=tuple(keys))
     one = pursue(plain, AIMS, begun(plain), range(5))
-    mixed = Bowl(tuple(WORLD.best[i] for i in order), tuple(WORLD.curvature[i] for i in order), 0.0)
-
-    class Same(Bowl):
-        """The same lifetimes, with the terms in another order."""
-
-        def minima(self, seeds):
-            return WORLD.minima(seeds)[:, list(order)]
-
-    world = Same(mixed.best, mixed.curvature)
+    world = Otherwise(WORLD, tuple(order), factors)
+    names, scales = tuple(keys[i] for i in order), tuple(1 / factor for factor in factors)
+    means = means_of(world, effort=EFFORT, start=0.03, seed=seed, keys=names, scales=scales)
     at = order.index(0)
-    means = means_of(
-        world, effort=EFFORT, start=0.03, seed=seed, keys=tuple(keys[i] for i in order)
-    )
     start = tuple(0.03 if place == at else 0.0 for place in range(5))
     other = pursue(means, AIMS, Place((at,), start), range(5))
     back = [order.index(term) for term in range(5)]
-    assert tuple(other.coefficients.theta[i] for i in back) == pytest.approx(
-        one.coefficients.theta, rel=1e-9, abs=1e-15
-    )
-    assert {order[t] for t in other.chosen.place.support} == set(one.chosen.place.support)
+    assert tuple(other.coefficients.theta[i] * factors[i] for i in back) == one.coefficients.theta
+    assert [order[t] for t in other.chosen.place.support] == [*one.chosen.place.support]
+    assert [ranked.entry.outcomes.loss for ranked in other.hall] == [
+        ranked.entry.outcomes.loss for ranked in one.hall
+    ]
 
 
 def test_of_few_terms_the_way_is_chosen_after_its_steps():
