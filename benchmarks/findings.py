@@ -9,6 +9,10 @@ alignment, each at its own best rate in each world, found on images of its searc
 on the same tasks of images set aside. On the world `emnist` each rule is also run on other
 pathways, all of its coefficients times 0.5, 0.7 or 1, whichever does best on images of the search.
 
+With `--without` each rule also runs on `emnist` without each of its terms in turn, the others as
+they are, and what networks are like at the end stands beside the accuracy: the norm of the weights,
+how far the rows of each matrix are from orthonormal, and the angle between errors and backprop's.
+
 FILE grows row by row; rows that it holds are not measured again.
 """
 
@@ -30,6 +34,7 @@ from benchmarks.machine import cores, machine
 from rulesearch import Config, Pool, Result, load_data
 from rulesearch.meta import lifetime_seeds
 from rulesearch.population import Population
+from rulesearch.scoring import diverged, scored
 from rulesearch.search import compared
 from rulesearch.search.request import Request, prepare
 from rulesearch.search.stages import Stages
@@ -51,6 +56,8 @@ Key = tuple[str, str, str]
 PATHWAYS = ("symmetric", "direct", "sign-symmetric")
 FACTORS = (0.5, 0.7, 1.0)
 FACTOR_TASKS = 60
+WITHOUT_TASKS = 100
+OBSERVED = ("weight_norm", "orthonormality", "angle_each")
 
 
 @dataclass(frozen=True)
@@ -179,6 +186,80 @@ def rows_of(
             )
 
 
+@dataclass(frozen=True)
+class Without:
+    """What a rule's networks are like after a lifetime without one of its terms.
+
+    Attributes:
+        name: of the rule.
+        term: left out, the others as they are; "" for the whole rule.
+        accuracy: mean, on images set aside.
+        diverged: lifetimes that did,
+        lifetimes: of so many.
+        norm: of the weights of a layer, mean over layers and the lifetimes that ended.
+        orthonormality: likewise, see `rulesearch.observables.orthonormality`.
+        angle: likewise, degrees between the errors of single examples and backprop's, over the
+            hidden layers.
+    """
+
+    name: str
+    term: str
+    accuracy: float
+    diverged: int
+    lifetimes: int
+    norm: float
+    orthonormality: float
+    angle: float
+
+
+def without_each(rules: Sequence[Rule], root: str | None, tasks: int) -> Iterator[Without]:
+    """Each rule whole, then without each of its terms, on `emnist`."""
+    dataset, layers = WORLDS["emnist"]
+    config = Config(dataset=dataset, data_root=root, layers=layers, seed=SEED)
+    data = load_data(dataset, root, shape=config.shape)
+    seeds = lifetime_seeds(SEED, "without", 0, tasks)
+    for rule in rules:
+        networks = prepare(rule.pool, data, config).worlds[0].population(rule.pool, held_out=True)
+        networks = replace(networks, compile_for=tuple(range(len(rule.theta))))
+        for gone in (None, *range(len(rule.theta))):
+            theta = [0.0 if term == gone else x for term, x in enumerate(rule.theta)]
+            yield _left(networks, rule, gone, torch.tensor(theta, dtype=torch.float64), seeds)
+
+
+def _left(
+    networks: Population, rule: Rule, gone: int | None, theta: torch.Tensor, seeds: Sequence[int]
+) -> Without:
+    lived = networks(theta, seeds, observe=OBSERVED)
+    bad = diverged(lived.loss, lived.initial_loss)
+    _, accuracy = scored(lived.loss, lived.accuracy, lived.initial_loss, networks.outputs)
+    norm, rows, angle = (lived.observed[name][~bad] for name in OBSERVED)
+    return Without(
+        name=rule.name,
+        term="" if gone is None else [*rule.terms][gone],
+        accuracy=float(accuracy.mean()),
+        diverged=int(bad.sum()),
+        lifetimes=len(seeds),
+        norm=float(norm.nanmean()),
+        orthonormality=float(rows.nanmean()),
+        angle=float(angle[..., :-1].nanmean()),
+    )
+
+
+def show_without(rows: Sequence[Without], console: Console) -> None:
+    """A line for each rule and each of its terms."""
+    names = ("rule", "without", "accuracy", "diverged", "norm", "orthonormality", "angle")
+    table = Table(*names, box=box.SIMPLE)
+    for row in rows:
+        table.add_row(
+            row.name,
+            row.term,
+            f"{row.accuracy:.3f}",
+            f"{row.diverged} of {row.lifetimes}",
+            *(f"{value:.3g}" for value in (row.norm, row.orthonormality, row.angle)),
+        )
+    console.print(table)
+
+
 def show(rows: Sequence[Row], console: Console) -> None:
     """A line for each rule on each pathway, a column for each world."""
     worlds = [*dict.fromkeys(row.world for row in rows)]
@@ -196,6 +277,13 @@ def show(rows: Sequence[Row], console: Console) -> None:
     console.print("Accuracy on images set aside, lifetimes that diverged in brackets.")
 
 
+def write(file: Path, rows: Sequence[Row], left: Sequence[Without]) -> None:
+    """Write all that was measured so far."""
+    parts = {"rows": [*map(asdict, rows)], "without": [*map(asdict, left)]}
+    text = json.dumps({"machine": machine()} | parts, indent=2)
+    file.write_text(text + "\n", encoding="utf-8")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("rules", nargs="+", metavar="RULE", help="RUN, or RUN:N for N terms")
@@ -203,21 +291,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data-root", help="of data sets in torchvision's layout")
     parser.add_argument("--worlds", nargs="+", choices=[*WORLDS], default=[*WORLDS])
     parser.add_argument("--tasks", type=int, default=300)
+    parser.add_argument("--without", action="store_true", help="also without each term")
     asked = parser.parse_args(arguments)
     torch.set_num_threads(cores())
     rules = [rule_of(text) for text in asked.rules]
     rows: list[Row] = []
+    left: list[Without] = []
     if asked.json.exists():
-        rows = [Row(**row) for row in json.loads(asked.json.read_text("utf-8"))["rows"]]
+        kept = json.loads(asked.json.read_text("utf-8"))
+        rows = [Row(**row) for row in kept["rows"]]
+        left = [Without(**row) for row in kept["without"]]
     console = Console()
     console.width = max(console.width, 150)
     for world in asked.worlds:
         known = {(row.world, row.name, row.pathway) for row in rows}
         for row in rows_of(rules, world, asked.data_root, asked.tasks, known):
             rows.append(row)
-            text = json.dumps({"machine": machine(), "rows": [*map(asdict, rows)]}, indent=2)
-            asked.json.write_text(text + "\n", encoding="utf-8")
+            write(asked.json, rows, left)
         show(rows, console)
+    if asked.without:
+        seen = {row.name for row in left}
+        others = [rule for rule in rules if rule.name not in seen]
+        for found in without_each(others, asked.data_root, WITHOUT_TASKS):
+            left.append(found)
+        write(asked.json, rows, left)
+        show_without(left, console)
 
 
 if __name__ == "__main__":
