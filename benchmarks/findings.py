@@ -7,7 +7,8 @@ A RULE is a run directory, or RUN:N for the entry of N terms of its hall of fame
 as found, nothing is fitted again. Beside the rules stand backprop by SGD and by Adam and feedback
 alignment, each at its own best rate in each world, found on images of its search. All are measured
 on the same tasks of images set aside. On the world `emnist` each rule is also run on other
-pathways, all of its coefficients times 0.5, 0.7 or 1, whichever does best on images of the search.
+pathways, all of its coefficients times 0.12, 0.25, 0.5, 0.7 or 1, whichever does best on images of
+the search.
 
 With `--without` each rule also runs on `emnist` without each of its terms in turn, the others as
 they are, and what networks are like at the end stands beside the accuracy: the norm of the weights,
@@ -54,7 +55,7 @@ Key = tuple[str, str, str]
 """World, rule or rival, pathway."""
 
 PATHWAYS = ("symmetric", "direct", "sign-symmetric")
-FACTORS = (0.5, 0.7, 1.0)
+FACTORS = (0.12, 0.25, 0.5, 0.7, 1.0)
 FACTOR_TASKS = 60
 WITHOUT_TASKS = 100
 OBSERVED = ("weight_norm", "orthonormality", "angle_each")
