@@ -10,7 +10,7 @@ from test_descent import Otherwise
 from test_meta import Bowl
 
 from rulesearch.meta import ACCEPTED, descend, lifetime_seeds
-from rulesearch.pursuit import Aims, Means, Place, pursue
+from rulesearch.pursuit import Aims, Means, Place, course, pursue
 from rulesearch.pursuit.joining import Promise, judge, promises
 from rulesearch.pursuit.place import plainly_without, saliences, without
 from rulesearch.pursuit.settling import settle, within_ball
@@ -204,6 +204,20 @@ def test_a_large_pool_gives_the_same_by_rounds(simplest, tested):
     assert sorted(found.chosen.place.support) == [0, 1, 3]
     joined = {each.term for one in found.rounds for each in one.tested if each.joins}
     assert joined == tested
+
+
+def test_departures_of_a_later_round_end_where_an_earlier_one_has_a_better_rule():
+    def entry(terms, losses):
+        seeds = tuple(range(len(losses)))
+        outcomes = Outcomes(seeds, losses, (0.5,) * 3, (2.0,) * 3, (False,) * 3)
+        return course.Entry(Place(tuple(range(terms)), (0.01,) * terms), outcomes)
+
+    short, long = entry(2, (0.50, 0.61, 0.72)), entry(4, (0.1, 0.2, 0.3))
+    worse, near = entry(3, (0.70, 0.80, 0.92)), entry(3, (0.45, 0.70, 0.70))
+    assert course._outdone(worse, [short, long])
+    assert not course._outdone(near, [short, long])
+    assert not course._outdone(worse, [long])  # longer: no rival
+    assert not course._outdone(worse, [])
 
 
 def test_where_nothing_else_pays_the_reference_is_the_answer():

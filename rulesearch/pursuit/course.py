@@ -14,7 +14,7 @@ from rulesearch.pursuit.joining import LEVEL, Tested, judge, promises
 from rulesearch.pursuit.leaving import leave
 from rulesearch.pursuit.place import Means, Place
 from rulesearch.pursuit.settling import Settled, settle
-from rulesearch.statistics import Difference
+from rulesearch.statistics import Difference, compare
 
 #: So many terms join at once, without a test: all of a small pool, the simplest of a large one.
 ROOM = 40
@@ -144,7 +144,8 @@ def pursue(
             means.descend(_start(means, aims, label, place.phi, support, start))
             for start in range(aims.starts if number == 0 else 1)
         ]
-        found = _thinned(means, label, starts, alone, rival)
+        earlier = entries if number else []
+        found = _thinned(means, label, starts, earlier, alone, rival)
         entries += [*found.starts, *found.path, *found.others]
         best = min(entries, key=lambda entry: entry.loss)
         means = replace(means, gain=max(0.0, gain_of(best, rival).mean))
@@ -222,9 +223,17 @@ class _Thinned:
 
 
 def _thinned(
-    means: Means, label: str, starts: Sequence[Descended], alone: Entry, rival: Entry | None
+    means: Means,
+    label: str,
+    starts: Sequence[Descended],
+    earlier: Sequence[Entry],
+    alone: Entry,
+    rival: Entry | None,
 ) -> _Thinned:
-    """The entries that starts lead to, then those of the best of them with fewer terms."""
+    """The entries that starts lead to, then those of the best of them with fewer terms.
+
+    They end where an earlier round has a clearly better rule that is no longer.
+    """
 
     def entry(what: str, place: Place) -> Entry:
         return Entry(place, means.compared(f"{label}common/{what}", place))
@@ -244,7 +253,16 @@ def _thinned(
         others += [
             entry(f"{terms}, other {number}", place) for number, place in enumerate(left.others)
         ]
+        if _outdone(path[-1], earlier):
+            break
     return _Thinned(tuple(begun), tuple(gone), tuple(path), tuple(others))
+
+
+def _outdone(entry: Entry, earlier: Sequence[Entry]) -> bool:
+    """Whether a rule of no more terms is clearly better."""
+    others = [each for each in earlier if each.terms <= entry.terms]
+    best = min(others, key=lambda each: each.loss, default=entry)
+    return compare(entry.outcomes, best.outcomes).interval[0] > 0
 
 
 def _departures(
