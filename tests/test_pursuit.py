@@ -220,6 +220,22 @@ def test_departures_of_a_later_round_end_where_an_earlier_one_has_a_better_rule(
     assert not course._outdone(worse, [])
 
 
+def test_the_best_that_needs_less_is_in_the_hall_though_it_does_worse():
+    def entry(terms, loss):
+        losses = tuple(loss + 0.01 * n for n in range(4))
+        outcomes = Outcomes(tuple(range(4)), losses, (0.5,) * 4, (2.0,) * 4, (False,) * 4)
+        return course.Entry(Place(terms, (0.01,) * 3), outcomes)
+
+    of = {0: frozenset(), 1: frozenset({"dendritic"}), 2: frozenset({"global"})}
+    best, plain, other = entry((0, 1), 0.3), entry((0,), 0.9), entry((1,), 0.5)
+    third = entry((2,), 0.8)
+    entries = [best, plain, other, third]
+    needs = lambda terms: frozenset().union(*(of[t] for t in terms))  # noqa: E731
+    found = course.hall_of_fame(entries, needs)
+    assert [ranked.entry for ranked in found] == [other, third, plain, best]
+    assert [ranked.entry for ranked in course.hall_of_fame(entries)] == [other, best]
+
+
 def test_where_nothing_else_pays_the_reference_is_the_answer():
     alone = Bowl((0.03, 0.0, 0.0), (900.0, 500.0, 300.0), jitter=0.004)
     means = means_of(alone, effort=EFFORT, start=0.03)

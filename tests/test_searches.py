@@ -8,7 +8,8 @@ import pytest
 from benchmarks import findings, searches
 from rulesearch import Config, Pool, load_data, search
 from rulesearch.notation import e_post, e_pre, y_pre
-from rulesearch.result import EvaluationRecord
+from rulesearch.result import EvaluationRecord, HallRecord
+from rulesearch.search.evaluating import front
 from rulesearch.selection import Effort
 
 
@@ -90,3 +91,25 @@ def test_a_rule_is_read_from_its_run_and_measured_in_other_worlds(tmp_path, monk
 def test_what_has_not_ended_is_left_out_of_a_table(tmp_path, capsys):
     searches.main(["--runs", str(tmp_path), "--read-only", "--pools", "paper_pool"])
     assert "0 of 0 searches end worse" in capsys.readouterr().out
+
+
+def test_of_a_hall_those_are_looked_at_that_none_undercuts_which_asks_no_more():
+    def rule(terms, loss, needs=(), chosen=False):
+        return HallRecord(
+            support=terms,
+            theta={},
+            needs=needs,
+            loss=loss,
+            loss_interval=(0.0, 2.0),
+            lifetimes=8,
+            diverged=0,
+            behind=0.0,
+            behind_interval=(0.0, 0.0),
+            chosen=chosen,
+        )
+
+    one, two = rule(("a",), 0.9), rule(("a", "b"), 0.5, ("dendritic",))
+    plain, tied = rule(("a", "c"), 0.8), rule(("b", "c"), 0.55, ("dendritic",))
+    worse, chosen = rule(("a", "b", "c"), 0.6, ("dendritic",)), rule(("a", "b", "d"), 0.7, (), True)
+    hall = [one, two, tied, plain, worse, chosen]
+    assert front(hall) == (one, two, plain, chosen)

@@ -156,7 +156,7 @@ def pursue(
             break
         small = [entry for entry in entries if entry.terms <= MOST]
         place = min(small, key=lambda entry: entry.loss).place
-    hall = hall_of_fame(entries)
+    hall = hall_of_fame(entries, means.needs)
     best = min(front(hall), key=lambda entry: entry.loss)
     chosen = choice(front(hall), rival, aims.parsimony)
     if not all_at_once:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rulesearch.pursuit.place import Place
+from rulesearch.pursuit.place import Needs, Place
 from rulesearch.statistics import Difference, Outcomes, compare, untrained
 
 
@@ -45,13 +45,18 @@ class Ranked:
     behind: Difference
 
 
-def hall_of_fame(entries: Sequence[Entry]) -> tuple[Ranked, ...]:
-    """The best entry of each size, and every other whose paired difference from it includes zero.
+def hall_of_fame(
+    entries: Sequence[Entry], needs: Needs = lambda terms: frozenset()
+) -> tuple[Ranked, ...]:
+    """The best entry of each size, and others: as good as it, or the best that needs less.
+
+    Those are as good whose paired difference from it includes zero.
 
     Rules of the same terms count once, by the better of them.
 
     Args:
         entries: in the order found; all on the same lifetimes.
+        needs: of a rule's terms.
 
     Returns:
         By size from one term on, within a size the best first.
@@ -65,9 +70,13 @@ def hall_of_fame(entries: Sequence[Entry]) -> tuple[Ranked, ...]:
                 best[key] = entry
         first, *others = sorted(best.values(), key=lambda entry: entry.loss)
         found.append(Ranked(first, Difference(0.0, (0.0, 0.0))))
+        seen = [needs(first.place.support)]
         for entry in others:
             behind = compare(entry.outcomes, first.outcomes)
-            if behind.interval[0] <= 0:
+            own = needs(entry.place.support)
+            less = not any(each <= own for each in seen)
+            if behind.interval[0] <= 0 or less:
+                seen.append(own)
                 found.append(Ranked(entry, behind))
     return tuple(found)
 

@@ -20,6 +20,9 @@ Differentiate = Callable[[str, tuple[float, ...]], Sequence[Sequence[float | Non
 """Derivatives of each lifetime's loss by all coefficients, raw, along lifetimes of its own: label,
 raw coefficients [terms] -> [lifetimes, terms]; None where one is not finite."""
 
+Needs = Callable[[Sequence[int]], frozenset[str]]
+"""What terms, by their indices, need beyond their synapse."""
+
 #: What is added to the diagonal of a second moment, as a share of its mean, before it is inverted.
 RIDGE = 1e-3
 
@@ -59,6 +62,7 @@ class Means:
         tests: seeds of the lifetimes on which terms are tried without.
         common: seeds of those on which rules are compared.
         on_compared: told of every rule that was compared, and what it did.
+        needs: what terms need beyond their synapse.
     """
 
     setting: Setting
@@ -73,6 +77,7 @@ class Means:
     common: tuple[int, ...]
     covered: tuple[int, ...] = ()
     on_compared: Callable[[Place, Outcomes], None] = lambda place, outcomes: None
+    needs: Needs = lambda terms: frozenset()
 
     def over(self, terms: Iterable[int]) -> Means:
         """The same means with kernels that cover these terms."""

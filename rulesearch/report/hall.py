@@ -57,11 +57,13 @@ def hall_table(result: Result) -> Sheet:
     hidden = 0
     for size, first in best.items():
         others = [e for e in result.hall if len(e.support) == size and e is not first]
-        hidden += len(others[SHOWN:])
-        for entry in (first, *others[:SHOWN]):
+        less = [entry for entry in others if _mark(entry) == "<"]
+        as_good = [entry for entry in others if entry not in less]
+        hidden += len(as_good[SHOWN:])
+        for entry in (first, *as_good[:SHOWN], *less):
             away = "-" if entry.given_away is None else percent(entry.given_away)
             table.add(
-                f"{'>' if entry.chosen else ' '} {size if entry is first else '='}",
+                f"{'>' if entry.chosen else ' '} {size if entry is first else _mark(entry)}",
                 _named(entry.support),
                 ", ".join(entry.needs) or "-",
                 significant(entry.loss),
@@ -79,16 +81,24 @@ def hall_table(result: Result) -> Sheet:
 def _caption(where: str, degenerate: bool, hidden: int, rules: int) -> str:
     parts = [f"Loss: {where}. Of gain: what it gives away of the best rule's."]
     if degenerate:
-        parts.append("=: as good as the one above, by the paired 95 % interval of the loss.")
+        parts.append(
+            "=: as good as the one above, by the paired 95 % interval of the loss. <: not so, but "
+            "the best that needs less."
+        )
     if hidden:
         parts.append(f"{hidden:,} more of these are in hall_of_fame.csv.")
     if rules:
         parts.append(
-            "Only rules that no shorter one undercuts were looked at on images set aside; "
+            "Only rules that none undercuts which asks no more were looked at on images set aside; "
             f"intervals hold for all {rules} together."
         )
     parts.append("> marks the rule chosen.")
     return " ".join(parts)
+
+
+def _mark(entry: HallRecord) -> str:
+    low = entry.behind_interval[0]
+    return "<" if low is not None and low > 0 else "="
 
 
 def _named(support: Sequence[str]) -> str:

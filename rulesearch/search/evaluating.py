@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rulesearch.population import Population
-from rulesearch.result import EvaluationRecord, HallRecord, WorldRecord, best_of_each_size
+from rulesearch.result import EvaluationRecord, HallRecord, WorldRecord
 from rulesearch.search import compared
 from rulesearch.search.compared import Baseline
 from rulesearch.search.record import Found
@@ -119,16 +119,21 @@ def evaluated(
 
 
 def front(hall: Sequence[HallRecord]) -> tuple[HallRecord, ...]:
-    """The rules to look at on images set aside: those that no rule as short or shorter undercuts.
+    """The rules to look at on images set aside: those that none undercuts that asks no more.
 
-    The choice is always one of them.
+    That is one with as few terms or fewer, which need nothing more, and less loss. The choice is
+    always one of them.
     """
-    found, least = [], math.inf
-    for each in best_of_each_size(hall).values():
-        if each.chosen or (each.loss is not None and each.loss < least):
-            found.append(each)
-            least = min(least, math.inf if each.loss is None else each.loss)
-    return tuple(found)
+
+    def undercut(each: HallRecord, other: HallRecord) -> bool:
+        asks_no_more = len(other.support) <= len(each.support) and {*other.needs} <= {*each.needs}
+        return asks_no_more and _loss(other) < _loss(each)
+
+    return tuple(e for e in hall if e.chosen or not any(undercut(e, other) for other in hall))
+
+
+def _loss(record: HallRecord) -> float:
+    return math.inf if record.loss is None else record.loss
 
 
 def evaluation_of(

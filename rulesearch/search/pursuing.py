@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 
 from rulesearch.locality import classify
 from rulesearch.meta import Accepted, Descended, Descent, lifetime_seeds, units
@@ -24,6 +25,7 @@ from rulesearch.pursuit import (
     pursue,
 )
 from rulesearch.pursuit.course import ROOM
+from rulesearch.pursuit.place import Needs
 from rulesearch.result import EliminationRecord, HallRecord, JoiningRecord, TrialRecord
 from rulesearch.search.failing import fails_of
 from rulesearch.search.record import Found, pool_entries
@@ -73,6 +75,7 @@ def by_pursuit(
         )
 
     phi = tuple(x / s if s else 0.0 for x, s in zip(start.theta, setting.scales, strict=True))
+    needs = _needs(request)
     effort = setting.effort
     means = Means(
         setting=setting,
@@ -85,7 +88,10 @@ def by_pursuit(
         covering=covering,
         tests=lifetime_seeds(setting.seed, "tries", 0, effort.ranking_tasks, setting.worlds),
         common=common_seeds(setting),
-        on_compared=_board(request, stages, setting, against_reference=reference is not None),
+        needs=needs,
+        on_compared=_board(
+            request, stages, setting, needs, against_reference=reference is not None
+        ),
     )
     begin = Place(means.in_order([t for t, x in enumerate(phi) if x]), phi)
     aims = Aims(
@@ -124,7 +130,7 @@ def by_pursuit(
             for each in one.tested
         ),
         hall=_hall_records(
-            request, setting, found.hall, found.gain.mean, found.chosen, found.coefficients.theta
+            setting, needs, found.hall, found.gain.mean, found.chosen, found.coefficients.theta
         ),
         fails=fails_of(request, stages, main, lost),
         messages=(found.message,),
@@ -205,8 +211,24 @@ def _elimination_record(setting: Setting, found: Pursuit, each: Departure) -> El
     )
 
 
+def _needs(request: Request) -> Needs:
+    """What terms of the search's pool need; each is looked at once."""
+
+    @cache
+    def of(term: int) -> frozenset[str]:
+        verdict = classify(request.pool.terms[term], request.config.neurons)
+        return frozenset(evidence.need for evidence in verdict.evidence)
+
+    return lambda terms: frozenset().union(*map(of, terms))
+
+
 def _board(
-    request: Request, stages: Stages, setting: Setting, *, against_reference: bool
+    request: Request,
+    stages: Stages,
+    setting: Setting,
+    needs: Needs,
+    *,
+    against_reference: bool,
 ) -> Callable[[Place, Outcomes], None]:
     """Keeps the hall of fame as it grows, with every rule that is compared; the reference first."""
     pool = pool_entries(request.pool, request.config)
@@ -216,15 +238,15 @@ def _board(
         entries.append(Entry(place, outcomes))
         best = min(entries, key=lambda entry: entry.loss)
         gain = gain_of(best, entries[0] if against_reference else None).mean
-        hall = hall_of_fame(entries)
-        stages.keep_hall(pool, _hall_records(request, setting, hall, gain))
+        hall = hall_of_fame(entries, needs)
+        stages.keep_hall(pool, _hall_records(setting, needs, hall, gain))
 
     return enter
 
 
 def _hall_records(
-    request: Request,
     setting: Setting,
+    needs: Needs,
     hall: Sequence[Ranked],
     gain: float,
     chosen: Entry | None = None,
@@ -233,8 +255,8 @@ def _hall_records(
     """The hall of fame as records.
 
     Args:
-        request: of the search.
         setting: with the units of the terms.
+        needs: of terms.
         hall: the rules.
         gain: of the best of them, nats.
         chosen: the answer, once that is known,
@@ -246,16 +268,11 @@ def _hall_records(
         entry, place = ranked.entry, ranked.entry.place
         raw = [s * x for s, x in zip(setting.scales, place.phi, strict=True)]
         raw = list(theta) if entry is chosen else raw
-        needs = {
-            evidence.need
-            for term in place.support
-            for evidence in classify(request.pool.terms[term], request.config.neurons).evidence
-        }
         records.append(
             HallRecord(
                 support=pool_order(setting, place.support),
                 theta={setting.names[t]: raw[t] for t in sorted(place.support)},
-                needs=tuple(sorted(needs)),
+                needs=tuple(sorted(needs(place.support))),
                 loss=entry.loss,
                 loss_interval=t_interval(entry.outcomes.loss),
                 lifetimes=len(entry.outcomes.seeds),
