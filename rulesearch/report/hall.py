@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from rulesearch.records.plain import Interval, Number
 from rulesearch.report.tables import Sheet
@@ -74,22 +74,23 @@ def hall_table(result: Result) -> Sheet:
     where = "on the search's images"
     if result.worlds:
         where += ", as a share of the untrained loss"
-    table.caption = _caption(where, len(best) < len(result.hall), hidden, looked_at(result.hall))
+    others = [entry for entry in result.hall if entry not in best.values()]
+    marks = {_mark(entry) for entry in others}
+    table.caption = _caption(where, marks, hidden, looked_at(result.hall))
     return table
 
 
-def _caption(where: str, degenerate: bool, hidden: int, rules: int) -> str:
+def _caption(where: str, marks: Collection[str], hidden: int, rules: int) -> str:
     parts = [f"Loss: {where}. Of gain: what it gives away of the best rule's."]
-    if degenerate:
-        parts.append(
-            "=: as good as the one above, by the paired 95 % interval of the loss. <: not so, but "
-            "the best that needs less."
-        )
+    if "=" in marks:
+        parts.append("=: as good as the one above, by the paired 95 % interval of the loss.")
     if hidden:
         parts.append(f"{hidden:,} more of these are in hall_of_fame.csv.")
+    if "<" in marks:
+        parts.append("<: not so good, but the best that needs less.")
     if rules:
         parts.append(
-            "Only rules that none undercuts which asks no more were looked at on images set aside; "
+            "Rules were looked at on images set aside if none that asks no more undercuts them; "
             f"intervals hold for all {rules} together."
         )
     parts.append("> marks the rule chosen.")
