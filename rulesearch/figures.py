@@ -288,7 +288,7 @@ def hall_figure(result: Result) -> Figure:
             linestyle="",
             marker="_",
             color=SKY,
-            label="as good as that, by the paired interval",
+            label="as good as that, or the best that needs less",
         )
     front = {size: e.evaluation for size, e in best.items() if e.evaluation is not None}
     losses = _floats(entry.loss for entry in front.values())
