@@ -218,7 +218,8 @@ def test_the_figure_shows_losses_by_size_with_the_choice_and_what_else_there_is(
     assert lines["best of its size, on the search's images"].get_xydata().tolist() == [
         *([1, 1.8], [2, 0.95], [3, 0.86], [4, 0.85])
     ]
-    assert lines["as good as that, or the best that needs less"].get_xydata().tolist() == [[2, 0.96]]
+    others = lines["as good as that, or the best that needs less"]
+    assert others.get_xydata().tolist() == [[2, 0.96]]
     assert lines["chosen: F0, F2, F9"].get_xydata().tolist() == [[3, 0.86]]
     (bars,) = axes.containers
     assert bars.has_yerr
