@@ -113,7 +113,7 @@ def descents(terms: int) -> int:
 
     Example:
         >>> descents(2), descents(8), descents(33)
-        (4, 26, 28)
+        (3, 20, 22)
     """
     found = 0
     while terms > 1:
