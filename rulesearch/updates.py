@@ -73,6 +73,40 @@ class Stand:
         return [after - before for after, before in zip(lived.weights, self.weights, strict=True)]
 
 
+def learned(
+    population: Population,
+    theta: Tensor,
+    weights: Sequence[Tensor],
+    feedback: Sequence[Tensor] | str,
+    examples: tuple[Tensor, Tensor],
+    compile_for: Sequence[str] = (),
+) -> list[Tensor]:
+    """The weights of networks of a population after these examples, list over layers.
+
+    Args:
+        population: its pool, kernel and pathway.
+        theta: raw coefficients, [terms].
+        weights: before, list over layers of [lifetimes, post, pre].
+        feedback: of the networks.
+        examples: inputs and labels, one a step, [lifetimes, steps, ...].
+        compile_for: names of terms that the kernel covers besides those at work.
+    """
+    x, labels = examples
+    lived = run_lifetimes(
+        population.pool,
+        theta,
+        weights,
+        feedback,
+        train=examples,
+        query=(x[:, :1], labels[:, :1]),
+        kernel=population.kernel,
+        pathway=population.pathway,
+        compile_for=compile_for,
+    )
+    assert lived.weights is not None
+    return list(lived.weights)
+
+
 def stands(
     population: Population, theta: Tensor, seeds: Sequence[int], points: Sequence[int]
 ) -> Iterator[Stand]:
@@ -91,18 +125,8 @@ def stands(
     x, labels = tasks.x.to(weights[0]), tasks.labels.to(weights[0].device)
     for begin, end in itertools.pairwise((0, *points)):
         if end > begin:
-            lived = run_lifetimes(
-                population.pool,
-                theta,
-                weights,
-                feedback,
-                train=(x[:, begin:end], labels[:, begin:end]),
-                query=(x[:, :1], labels[:, :1]),
-                kernel=population.kernel,
-                pathway=population.pathway,
-            )
-            assert lived.weights is not None
-            weights = lived.weights
+            part = (x[:, begin:end], labels[:, begin:end])
+            weights = learned(population, theta, weights, feedback, part)
             alive = torch.stack([w.isfinite().all((1, 2)) for w in weights]).all(0)
             if not alive.all():
                 weights, x, labels = [w[alive] for w in weights], x[alive], labels[alive]

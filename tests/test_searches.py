@@ -9,7 +9,7 @@ from benchmarks import findings, searches
 from rulesearch import Config, Pool, load_data, search
 from rulesearch.notation import e_post, e_pre, y_pre
 from rulesearch.result import EvaluationRecord, HallRecord
-from rulesearch.search.evaluating import front
+from rulesearch.search.evaluating import not_undercut
 from rulesearch.selection import Effort
 
 
@@ -112,4 +112,4 @@ def test_of_a_hall_those_are_looked_at_that_none_undercuts_which_asks_no_more():
     plain, tied = rule(("a", "c"), 0.8), rule(("b", "c"), 0.55, ("dendritic",))
     worse, chosen = rule(("a", "b", "c"), 0.6, ("dendritic",)), rule(("a", "b", "d"), 0.7, (), True)
     hall = [one, two, tied, plain, worse, chosen]
-    assert front(hall) == (one, two, plain, chosen)
+    assert not_undercut(hall) == (one, two, plain, chosen)

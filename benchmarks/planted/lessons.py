@@ -15,6 +15,7 @@ from rulesearch.data import draw_tasks
 from rulesearch.lifetime import Lifetimes, run_lifetimes
 from rulesearch.network import forward
 from rulesearch.population import Population
+from rulesearch.updates import learned
 
 #: What the seed of a student's network is made of beside the lifetime's, where it knows no other.
 OTHER = 0x5EED
@@ -57,19 +58,8 @@ def weights_along(
     stands = []
     for begin, end in itertools.pairwise((0, *points)):
         if end > begin:
-            lived = run_lifetimes(
-                population.pool,
-                theta,
-                weights,
-                feedback,
-                train=(x[:, begin:end], labels[:, begin:end]),
-                query=(x[:, :1], labels[:, :1]),
-                kernel=population.kernel,
-                pathway=population.pathway,
-                compile_for=population.names,
-            )
-            assert lived.weights is not None
-            weights = lived.weights
+            part = (x[:, begin:end], labels[:, begin:end])
+            weights = learned(population, theta, weights, feedback, part, population.names)
         stands.append(weights)
     return stands
 

@@ -93,7 +93,7 @@ def evaluated(
         for name in outcomes[0]
     }
     hall = []
-    seen = front(found.hall)
+    seen = not_undercut(found.hall)
     for number, each in enumerate(found.hall):
         if each not in seen:
             hall.append(each)
@@ -118,7 +118,7 @@ def evaluated(
     return Evaluation(together, worlds if len(scenes) > 1 else {}, tuple(hall))
 
 
-def front(hall: Sequence[HallRecord]) -> tuple[HallRecord, ...]:
+def not_undercut(hall: Sequence[HallRecord]) -> tuple[HallRecord, ...]:
     """The rules to look at on images set aside: those that none undercuts that asks no more.
 
     That is one with as few terms or fewer, which need nothing more, and less loss. The choice is
