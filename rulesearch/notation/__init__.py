@@ -14,6 +14,8 @@ from rulesearch.notation.loading import pool_from_plain as pool_from_plain
 from rulesearch.notation.loading import pool_from_text as pool_from_text
 from rulesearch.notation.loading import pool_to_plain as pool_to_plain
 from rulesearch.notation.measured import values_of as values_of
+from rulesearch.notation.own import quantity as quantity
+from rulesearch.notation.own import trace as trace
 from rulesearch.notation.parsing import parse as parse
 from rulesearch.notation.pool import Pool as Pool
 from rulesearch.notation.printing import latex_of as latex_of
@@ -24,7 +26,7 @@ from rulesearch.operators import operator as operator
 from rulesearch.operators import sum_post as sum_post
 from rulesearch.operators import sum_pre as sum_pre
 
-y_pre, e_pre, y_post, e_post, W, z_pre, z_post, n_pre, n_post, L = (
+y_pre, e_pre, y_post, e_post, W, B, z_pre, z_post, b_post, xi_post, n_pre, n_post, L = (
     QUANTITIES[name].symbol
     for name in (
         "y_pre",
@@ -32,8 +34,11 @@ y_pre, e_pre, y_post, e_post, W, z_pre, z_post, n_pre, n_post, L = (
         "y_post",
         "e_post",
         "W",
+        "B",
         "z_pre",
         "z_post",
+        "b_post",
+        "xi_post",
         "n_pre",
         "n_post",
         "L",
@@ -44,6 +49,7 @@ sigmoid, relu, softplus = (COMMON[name] for name in ("sigmoid", "relu", "softplu
 
 __all__ = [
     "Abs",
+    "B",
     "Heaviside",
     "L",
     "Max",
@@ -52,6 +58,7 @@ __all__ = [
     "Term",
     "W",
     "atan",
+    "b_post",
     "canonical",
     "cos",
     "degree",
@@ -70,6 +77,7 @@ __all__ = [
     "pool_from_plain",
     "pool_from_text",
     "pool_to_plain",
+    "quantity",
     "relu",
     "sigmoid",
     "sign",
@@ -80,7 +88,9 @@ __all__ = [
     "sum_pre",
     "tanh",
     "text_of",
+    "trace",
     "values_of",
+    "xi_post",
     "y_post",
     "y_pre",
     "z_post",

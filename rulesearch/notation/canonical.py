@@ -32,6 +32,7 @@ from rulesearch.operators import (
     QUANTITIES,
     NeuronSum,
     index_of,
+    row_of,
     stranger,
     sum_post,
     sum_pre,
@@ -118,7 +119,7 @@ def _check_vocabulary(expression: Expr, written: str) -> None:
             )
         raise RuleSearchError(unknown_operator(name, written))
     for symbol in sorted(expression.free_symbols, key=str):
-        quantity = QUANTITIES.get(symbol.name)
+        quantity = row_of(symbol)
         if quantity is None:
             raise RuleSearchError(unknown_symbol(symbol.name, written))
         if symbol != quantity.symbol:

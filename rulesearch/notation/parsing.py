@@ -15,7 +15,7 @@ from rulesearch.errors import RuleSearchError
 from rulesearch.notation.canonical import MOST_DIGITS, built, check_number, check_power, check_tanh
 from rulesearch.notation.characters import strange_character
 from rulesearch.notation.vocabulary import echo, unknown_operator, unknown_symbol
-from rulesearch.operators import COMMON, OPERATORS, QUANTITIES, Operator, operator_of
+from rulesearch.operators import COMMON, OPERATORS, QUANTITIES, Operator, OwnSymbol, operator_of
 
 MOST_CHARACTERS = 20_000
 DEEPEST = 60
@@ -34,6 +34,8 @@ def parse(
     text: str,
     operators: Mapping[str, Any] | None = None,
     arguments: Mapping[str, Symbol] | None = None,
+    *,
+    quantities: Mapping[str, OwnSymbol] | None = None,
 ) -> Expr:
     """The SymPy expression that a text term says, as written (not yet canonical).
 
@@ -42,6 +44,7 @@ def parse(
         operators: a grammar's own operators by name, beside those of the table.
         arguments: the symbols that the definition of an operator reads, by name; a term, without
             them, reads the local quantities.
+        quantities: those of a grammar's own by name, beside those of the table.
 
     Raises:
         RuleSearchError: a syntax error, an unknown symbol or operator, a wrong number of
@@ -62,7 +65,7 @@ def parse(
         name: operator_of(function) for name, function in {**COMMON, **(operators or {})}.items()
     }
     table = {**OPERATORS, **{name: row for name, row in own.items() if row}}
-    if (fault := strange_character(text, [*own, *(arguments or {})])) is not None:
+    if (fault := strange_character(text, [*own, *(arguments or {}), *(quantities or {})])) is not None:
         what, _, advice = fault.partition("; ")
         raise RuleSearchError(f"{what} of {echo(text)}; {advice}")
     try:
@@ -76,7 +79,7 @@ def parse(
         ) from None
     except (RecursionError, MemoryError):
         raise RuleSearchError(f"{echo(text)} has too many parts; make it shorter") from None
-    return _Walk(text, table, arguments or {}).value(tree.body)
+    return _Walk(text, table, arguments or {}, quantities or {}).value(tree.body)
 
 
 def _too_deep(text: str) -> RuleSearchError:
@@ -90,6 +93,7 @@ class _Walk:
     text: str
     table: Mapping[str, Operator]
     arguments: Mapping[str, Symbol]
+    quantities: Mapping[str, OwnSymbol]
 
     def value(self, node: ast.expr, depth: int = 0) -> Expr:
         value = self._value(node, depth)
@@ -158,6 +162,8 @@ class _Walk:
             return self.arguments[name]
         if name in QUANTITIES and not self.arguments:
             return QUANTITIES[name].symbol
+        if name in self.quantities and not self.arguments:
+            return self.quantities[name]
         if name in _CONSTANTS:
             return _CONSTANTS[name]
         if name in self.table:

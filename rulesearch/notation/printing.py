@@ -11,7 +11,7 @@ from sympy.printing.latex import LatexPrinter
 from sympy.printing.str import StrPrinter
 
 from rulesearch.letters import spelled
-from rulesearch.operators import POST, PRE, QUANTITIES, NeuronSum, index_of, operator_of
+from rulesearch.operators import POST, PRE, NeuronSum, index_of, operator_of, row_of
 
 
 def place_of(factor: Expr) -> tuple[int, str]:
@@ -81,7 +81,7 @@ class _SynapseLatex(LatexPrinter):  # type: ignore[misc]
         return rf"\operatorname{{{plain}}}{power}\left({inside}\right)"
 
     def _print_Symbol(self, expr: Symbol, style: str = "plain") -> str:
-        row = QUANTITIES.get(expr.name)
+        row = row_of(expr)
         return row.latex.format(**self._index) if row else str(super()._print_Symbol(expr))
 
     def _print_Heaviside(self, expr: Expr, exp: str | None = None) -> str:

@@ -15,7 +15,15 @@ from rulesearch.notation.comparison import compared
 from rulesearch.notation.parsing import MOST_CHARACTERS, parse
 from rulesearch.notation.printing import latex_of, text_of
 from rulesearch.notation.vocabulary import echo
-from rulesearch.operators import OPERATORS, QUANTITIES, Index, index_of, without_definitions
+from rulesearch.operators import (
+    OPERATORS,
+    QUANTITIES,
+    Index,
+    OwnSymbol,
+    Parameter,
+    index_of,
+    without_definitions,
+)
 
 PSEUDO_GRADIENT: Expr = -QUANTITIES["e_post"].symbol * QUANTITIES["y_pre"].symbol
 
@@ -27,6 +35,9 @@ class Term:
     Attributes:
         name: what the pool calls it.
         expression: its canonical SymPy expression.
+        changes: the parameter that it is a change of.
+        beside: changes of other parameters with the same coefficient, and their expressions, as
+            Kolen-Pollack has it: both matrices get the same.
 
     Example:
         >>> term = Term.of("F8", "-y_post*sum_post(e_post*sum_pre(W*y_pre))*e_pre")
@@ -36,9 +47,18 @@ class Term:
 
     name: str
     expression: Expr
+    changes: Parameter = "W"
+    beside: tuple[tuple[Parameter, Expr], ...] = ()
 
     @staticmethod
-    def of(name: str, source: Expr | str, operators: Mapping[str, Any] | None = None) -> Term:
+    def of(
+        name: str,
+        source: Expr | str,
+        operators: Mapping[str, Any] | None = None,
+        *,
+        quantities: Mapping[str, OwnSymbol] | None = None,
+        changes: Parameter = "W",
+    ) -> Term:
         """A term from an expression or from text.
 
         Raises:
@@ -46,14 +66,14 @@ class Term:
         """
         try:
             if isinstance(source, str):
-                form = canonical(parse(source, operators), source.strip())
+                form = canonical(parse(source, operators, quantities=quantities), source.strip())
             else:
                 form = canonical(source)
             _check_readable(form)
             compared(form)  # a definition may be zero, or too long when written out
         except RuleSearchError as error:
             raise error.located(f"term {name}") from None
-        return Term(name, form)
+        return Term(name, form, changes)
 
     def __str__(self) -> str:
         return text_of(self.expression)
@@ -62,6 +82,12 @@ class Term:
     def text(self) -> str:
         """The canonical expression in the notation of a term; `parse` reads it back."""
         return text_of(self.expression)
+
+    @property
+    def updates(self) -> tuple[tuple[Parameter, Expr], ...]:
+        """All that its coefficient multiplies: parameters, and the expression of each one's change.
+        """
+        return ((self.changes, self.expression), *self.beside)
 
     @property
     def factor(self) -> Expr:

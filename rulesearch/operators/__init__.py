@@ -25,7 +25,12 @@ from rulesearch.operators.quantities import SCALAR as SCALAR
 from rulesearch.operators.quantities import SYNAPSE as SYNAPSE
 from rulesearch.operators.quantities import Axis as Axis
 from rulesearch.operators.quantities import Index as Index
+from rulesearch.operators.quantities import PARAMETERS as PARAMETERS
 from rulesearch.operators.quantities import LocalQuantity as LocalQuantity
+from rulesearch.operators.quantities import Memory as Memory
+from rulesearch.operators.quantities import OwnSymbol as OwnSymbol
+from rulesearch.operators.quantities import Parameter as Parameter
+from rulesearch.operators.quantities import row_of as row_of
 from rulesearch.operators.spelling import TargetPrinter as TargetPrinter
 from rulesearch.operators.spelling import spell as spell
 from rulesearch.operators.table import OPERATORS as OPERATORS

@@ -11,7 +11,7 @@ import sympy
 from sympy import Expr, Integer, Pow, Symbol
 
 from rulesearch.operators.intervals import ANYTHING, Interval, rising
-from rulesearch.operators.quantities import QUANTITIES, SCALAR, Index
+from rulesearch.operators.quantities import SCALAR, Index, OwnSymbol, row_of
 from rulesearch.operators.table import operator_of
 
 
@@ -52,7 +52,7 @@ def index_of(expression: Expr, known: Mapping[str, Index] | None = None) -> Inde
     if isinstance(expression, Symbol):
         if known and expression.name in known:
             return known[expression.name]
-        quantity = QUANTITIES.get(expression.name)
+        quantity = row_of(expression)
         return quantity.index if quantity else SCALAR
     united: Index = frozenset().union(*(index_of(a, known) for a in expression.args))
     row = operator_of(expression.func)
@@ -60,7 +60,13 @@ def index_of(expression: Expr, known: Mapping[str, Index] | None = None) -> Inde
 
 
 def without_definitions(expression: Expr) -> Expr:
-    """The expression with every operator that is given by others replaced by its definition."""
+    """The expression with what is given by others replaced by its definition.
+
+    Operators and quantities of one's own, that is; a trace is what it was before as well, and stays.
+    """
+    if isinstance(expression, OwnSymbol) and expression.row.memory is None:
+        assert expression.row.definition is not None
+        return without_definitions(expression.row.definition)
     if not expression.args:
         return expression
     arguments = [without_definitions(a) for a in expression.args]

@@ -1,0 +1,106 @@
+"""The table of activations: y = σ(z), its slope, and what may be assumed of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from sympy import Abs, Expr, Integer, Max, Symbol, exp, log, sign, sympify, tanh
+
+from rulesearch.operators.calculus import derivative
+from rulesearch.operators.intervals import MODERATE, Interval
+
+#: What a slope is written in: the activity, and the potential. At the input both are the pixel.
+Y, Z = Symbol("y", real=True), Symbol("z", real=True)
+
+#: Sharpness of the softplus, Eq. 11 of the paper.
+BETA = 10.0
+
+_ANY = Interval(-MODERATE, MODERATE)
+_RATE = Interval(0.0, MODERATE)
+
+
+@dataclass(frozen=True)
+class Activation:
+    """One row.
+
+    Attributes:
+        name: as an option has it.
+        value: σ(z), over `Z`.
+        slope: σ'(z), over `Y` and `Z`. What stands there at the input, with the pixel for both,
+            gates the synthetic error (section 4.2).
+        range: between which numbers an activity stays.
+        safe: for torch, what computes value, slope and the slope's derivative by y without loss of
+            digits, templates of `{y}` and `{z}`; where there is none, the expressions are spelled.
+    """
+
+    name: str
+    value: Expr
+    slope: Expr
+    range: Interval = _ANY
+    safe: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def curvature(self) -> tuple[Expr, Expr]:
+        """The derivatives of the slope by y and by z."""
+        return derivative(self.slope, Y), derivative(self.slope, Z)
+
+    @property
+    def closed_at_zero(self) -> bool:
+        """Whether the slope is 0 at a pixel that is 0, so that no error is gated there."""
+        return bool(self.slope.xreplace({Y: Integer(0), Z: Integer(0)}) == 0)
+
+
+def activation(
+    name: str,
+    value: Callable[[Expr], Expr],
+    slope: Callable[[Expr], Expr] | None = None,
+    range: tuple[float, float] = (-MODERATE, MODERATE),  # noqa: A002, the word of the table
+) -> Activation:
+    """An activation of one's own.
+
+    Args:
+        name: as it will be printed.
+        value: z ↦ σ(z), of operators in the table.
+        slope: y ↦ σ'(z), where it can be told from the activity; the derivative by z otherwise.
+        range: of the activity.
+
+    Example:
+        >>> from sympy import atan
+        >>> activation("arctan", atan).slope
+        1/(z**2 + 1)
+    """
+    made = sympify(value(Z))
+    found = derivative(made, Z) if slope is None else sympify(slope(Y))
+    return Activation(name, made, found, Interval(*range))
+
+
+_SHARP = Integer(int(BETA))
+
+ACTIVATIONS: Mapping[str, Activation] = {
+    row.name: row
+    for row in (
+        # log(1 + exp(10·z))/10, written so that nothing overflows.
+        Activation(
+            "softplus",
+            Max(Z, 0) + log(1 + exp(-Abs(_SHARP * Z))) / _SHARP,
+            1 - exp(-_SHARP * Y),
+            _RATE,
+            {
+                "value": "softplus({z})",
+                "slope": "slope({y})",
+                "by_y": "slope_derivative({y})",
+            },
+        ),
+        activation("tanh", tanh, lambda y: 1 - y**2, (-1.0, 1.0)),
+        activation(
+            "sigmoid",
+            lambda z: (1 + tanh(z / 2)) / 2,
+            lambda y: y * (1 - y),
+            (0.0, 1.0),
+        ),
+        # At z = 0 the derivative is taken for 0, as it is below.
+        activation("relu", lambda z: Max(z, 0), sign, (0.0, MODERATE)),
+        activation("identity", lambda z: z, lambda _: Integer(1)),
+    )
+}
