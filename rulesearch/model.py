@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from rulesearch.notation import Pool
 from rulesearch.operators import Interval, Parameter
 from rulesearch.operators.activations import ACTIVATIONS, Activation
 from rulesearch.operators.losses import LOSSES, Loss
@@ -44,3 +45,9 @@ class Model:
 
 
 PAPER = Model()
+
+
+def bounded(model: Model, pool: Pool) -> Model:
+    """The model with the bounds of a pool, where it has none of its own for a parameter."""
+    own = [row for row in pool.bounds if model.limits(row[0]) is None]
+    return replace(model, bounds=(*model.bounds, *own)) if own else model

@@ -1,24 +1,30 @@
-"""Layers, activation and initialisation: fully connected, no bias, softplus, softmax output.
+"""Layers, activation and initialisation: fully connected.
 
-Sizes, equations and constants are the paper's (Eqs. 1, 2, 11; section 4.1).
+The paper's are without biases, softplus, and a softmax at the output (Eqs. 1, 2, 11; section 4.1).
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int
+from sympy import Expr
 from torch import Tensor
 
 from rulesearch.choices import Law
-
-#: Sharpness of the softplus, Eq. 11.
-BETA = 10.0
+from rulesearch.lowering import output_of
+from rulesearch.lowering.in_torch import Values, compiled_source, in_torch
+from rulesearch.model import PAPER, Model
+from rulesearch.operators import spell
+from rulesearch.operators.activations import BETA as BETA
+from rulesearch.operators.activations import Activation
 
 
 def softplus(z: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
@@ -46,42 +52,136 @@ def slope_derivative(y: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
     return BETA * torch.exp(-BETA * y)
 
 
+@dataclass(frozen=True)
+class Gate:
+    """An activation in torch.
+
+    Attributes:
+        value: z -> σ(z).
+        slope: (y, z) -> σ'(z).
+        by_y: (y, z) -> the derivative of the slope by the activity; None where that is 0.
+        by_z: likewise by the potential.
+    """
+
+    value: Callable[[Tensor], Tensor]
+    slope: Callable[[Tensor, Tensor], Tensor]
+    by_y: Callable[[Tensor, Tensor], Tensor] | None
+    by_z: Callable[[Tensor, Tensor], Tensor] | None
+
+
+@lru_cache(maxsize=64)
+def gate(activation: Activation) -> Gate:
+    """The functions of an activation's row.
+
+    Example:
+        >>> from rulesearch.operators.activations import ACTIVATIONS
+        >>> gate(ACTIVATIONS["relu"]).slope(torch.tensor([0.0, 2.0]), torch.tensor([-1.0, 2.0]))
+        tensor([0., 1.])
+    """
+    by_y, by_z = activation.curvature
+    value = _function(activation, "value", activation.value, "z")
+    slope_of = _function(activation, "slope", activation.slope, "y, z")
+    return Gate(
+        value,
+        slope_of,
+        _function(activation, "by_y", by_y, "y, z") if by_y != 0 else None,
+        _function(activation, "by_z", by_z, "y, z") if by_z != 0 else None,
+    )
+
+
+def _function(activation: Activation, name: str, expression: Expr, arguments: str) -> Any:
+    text = spell(expression, "torch")
+    if name in activation.safe:
+        text = activation.safe[name].format(y="y", z="z")
+    elif expression.is_number:
+        text = f"torch.full_like({arguments[0]}, {text})"
+    names = {"softplus": softplus, "slope": slope, "slope_derivative": slope_derivative}
+    return compiled_source(f"def function({arguments}):\n    return {text}\n", names)["function"]
+
+
 def forward(
     weights: Sequence[Float[Tensor, "lifetimes _post _pre"]],
     x: Float[Tensor, "lifetimes examples inputs"],
+    biases: Sequence[Float[Tensor, "lifetimes _post"]] | None = None,
+    model: Model = PAPER,
 ) -> list[Float[Tensor, "lifetimes examples _neurons"]]:
-    """Potentials of all layers, the last are the logits: z_l = W y_{l-1} (Eq. 1).
+    """Potentials of all layers, the last are the logits: z_l = W y_{l-1} + b_l (Eq. 1).
 
     Args:
         weights: list over layers of [lifetimes, post, pre].
         x: [lifetimes, examples, inputs].
+        biases: list over layers of [lifetimes, post]; none are zero.
+        model: whose activation the hidden layers have.
     """
     potentials = []
-    activity = x
-    for weight in weights:
+    activity, sigma = x, gate(model.activation).value
+    for layer, weight in enumerate(weights):
         potential = activity @ weight.mT
+        if biases is not None:
+            potential = potential + biases[layer][:, None]
         potentials.append(potential)
-        activity = softplus(potential)
+        if layer + 1 < len(weights):
+            activity = sigma(potential)
     return potentials
+
+
+def targets_of(
+    labels: Int[Tensor, "*axes"] | Float[Tensor, "*axes outputs"], like: Float[Tensor, ...]
+) -> Float[Tensor, "*axes outputs"]:
+    """What the outputs should answer: of class numbers, a 1 at the class.
+
+    Example:
+        >>> targets_of(torch.tensor([1]), torch.zeros(1, 3))
+        tensor([[0., 1., 0.]])
+    """
+    if labels.is_floating_point():
+        return labels.to(like)
+    return torch.nn.functional.one_hot(labels, like.shape[-1]).to(like)
+
+
+def outputs_of(
+    potentials: Float[Tensor, "*axes outputs"],
+    targets: Float[Tensor, "*axes outputs"],
+    model: Model = PAPER,
+    *,
+    steep: bool = False,
+) -> Values:
+    """The values of a model's output layer by name, see `rulesearch.lowering.output_of`."""
+    output = in_torch(output_of(model, steep=steep).plan)
+    top = potentials.amax(-1, keepdim=True)
+    return output.values({"z_post": potentials, "t_post": targets, "top": top})
+
+
+def output_error(
+    potentials: Float[Tensor, "*axes outputs"],
+    targets: Float[Tensor, "*axes outputs"],
+    model: Model = PAPER,
+) -> Float[Tensor, "*axes outputs"]:
+    """E of the output layer: the derivative of the loss of each example by its potentials."""
+    return outputs_of(potentials, targets, model)[output_of(model).error]
 
 
 def query_loss(
     weights: Sequence[Float[Tensor, "lifetimes _post _pre"]],
     x: Float[Tensor, "lifetimes queries inputs"],
     labels: Int[Tensor, "lifetimes queries"] | Float[Tensor, "lifetimes queries outputs"],
+    biases: Sequence[Float[Tensor, "lifetimes _post"]] | None = None,
+    model: Model = PAPER,
 ) -> tuple[Float[Tensor, " lifetimes"], Float[Tensor, " lifetimes"]]:
-    """Mean cross-entropy and accuracy over the query examples of each lifetime; see `scores`."""
-    return scores(weights, forward(weights, x)[-1], labels)
+    """Mean loss and accuracy over the query examples of each lifetime; see `scores`."""
+    return scores(weights, forward(weights, x, biases, model)[-1], labels, model)
 
 
 def scores(
     weights: Sequence[Float[Tensor, "lifetimes _post _pre"]],
     logits: Float[Tensor, "lifetimes queries outputs"],
     labels: Int[Tensor, "lifetimes queries"] | Float[Tensor, "lifetimes queries outputs"],
+    model: Model = PAPER,
 ) -> tuple[Float[Tensor, " lifetimes"], Float[Tensor, " lifetimes"]]:
-    """Mean cross-entropy and accuracy of each lifetime, from the potentials of the last layer.
+    """Mean loss and accuracy of each lifetime, from the potentials of the last layer.
 
-    In the place of class numbers there may be probabilities; correct is then the likeliest class.
+    In the place of class numbers there may be probabilities, or with a loss of real targets any
+    numbers; correct is then the likeliest class.
 
     NaN and 0 where a weight is not finite: one of -∞ silences its neuron, and may leave what looks
     like a loss, but the lifetime has diverged.
@@ -90,15 +190,12 @@ def scores(
         # 0 times what is not finite is NaN; `isfinite` takes several passes.
         sound = (0.0 * weight).sum((1, 2))[:, None, None] == 0
         logits = torch.where(sound, logits, torch.nan)
-    log_likelihood = torch.log_softmax(logits, dim=-1)
-    if labels.is_floating_point():
-        picked, labels = (labels * log_likelihood).sum(-1), labels.argmax(-1)
-    else:
-        picked = log_likelihood.gather(-1, labels[..., None])[..., 0]
-    correct = (logits.argmax(-1) == labels).to(logits.dtype)
+    targets = targets_of(labels, logits)
+    loss = outputs_of(logits, targets, model)[output_of(model).loss][..., 0]
+    correct = (logits.argmax(-1) == targets.argmax(-1)).to(logits.dtype)
     # argmax of NaN is a class like any other: what is not finite is not correct.
     correct = torch.where(logits.isfinite().all(-1), correct, torch.zeros_like(correct))
-    return -picked.mean(-1), correct.mean(-1)
+    return loss.mean(-1), correct.mean(-1)
 
 
 def draw_xavier(

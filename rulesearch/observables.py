@@ -1,7 +1,7 @@
-"""What can be watched while a network lives: functions of its weights and some labelled examples.
+"""What can be watched while a network lives: functions of where it stands and labelled examples.
 
-An observable takes weights, pathway, feedback and examples, and gives one row for each lifetime,
-[lifetimes, ...]. It changes nothing and knows nothing of terms, coefficients or time:
+An observable takes a network as it stands, its pathway and examples, and gives one row for each
+lifetime, [lifetimes, ...]. It changes nothing and knows nothing of terms, coefficients or time:
 `run_lifetimes` decides at which steps it is asked. A new one is a function here and a row of
 `OBSERVABLES`.
 
@@ -12,25 +12,51 @@ set, unless a probe is given. What a diverged lifetime gives is not finite.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rulesearch.network import forward, query_loss, slope, softplus
+from rulesearch.lowering import output_of
+from rulesearch.model import PAPER, Model
+from rulesearch.network import forward, gate, outputs_of, query_loss, targets_of
 from rulesearch.pathways import Pathway, carrier, pathway
 
 Weights = Sequence[Float[Tensor, "lifetimes _post _pre"]]
 Feedback = Sequence[Float[Tensor, "lifetimes _pre _source"]]
 Examples = tuple[Tensor, Tensor]
-Observable = Callable[[Weights, Pathway, Feedback | None, Examples], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Stand:
+    """Networks as they stand at some point of their lifetimes.
+
+    Attributes:
+        weights: list over layers of [lifetimes, post, pre].
+        feedback: list over target layers of [lifetimes, pre, source]; None where all is tied.
+        biases: list over layers of [lifetimes, post]; None for zeros.
+        model: activation and loss.
+    """
+
+    weights: Weights
+    feedback: Feedback | None = None
+    biases: Sequence[Float[Tensor, "lifetimes _post"]] | None = None
+    model: Model = PAPER
+
+    def potentials(self, x: Tensor) -> list[Tensor]:
+        """Of layers 1 … L, [lifetimes, examples, neurons]."""
+        return forward(self.weights, x, self.biases, self.model)
+
+
+Observable = Callable[[Stand, Pathway, Examples], Tensor]
 
 
 # --- alignment -----------------------------------------------------------------------------------
 
 
 def alignment_angles(
-    weights: Weights, path: Pathway, feedback: Feedback | None, examples: Examples
+    stand: Stand, path: Pathway, examples: Examples
 ) -> Float[Tensor, "lifetimes layers"]:
     """Angle in degrees between the mean errors e_post of pathway and backprop, layers 1 … L.
 
@@ -38,22 +64,22 @@ def alignment_angles(
     and NaN where a mean is zero, so that there is no angle. The paper's Figs. 1b and 3d show
     layers 1 … L-1.
     """
-    return _angles_of_means(*_both(weights, path, feedback, examples))[:, 1:]
+    return _angles_of_means(*_both(stand, path, examples))[:, 1:]
 
 
 def alignment_angles_pre(
-    weights: Weights, path: Pathway, feedback: Feedback | None, examples: Examples
+    stand: Stand, path: Pathway, examples: Examples
 ) -> Float[Tensor, "lifetimes layers"]:
     """As `alignment_angles`, of the errors e_pre: layers 0 … L-1, as in the paper's Table 1.
 
     The first is that of the synthetic error e_0 of the input layer, which only a term with e_pre
     in the first layer uses. Where an angle is in both, it is the same.
     """
-    return _angles_of_means(*_both(weights, path, feedback, examples))[:, :-1]
+    return _angles_of_means(*_both(stand, path, examples))[:, :-1]
 
 
 def alignment_angles_each(
-    weights: Weights, path: Pathway, feedback: Feedback | None, examples: Examples
+    stand: Stand, path: Pathway, examples: Examples
 ) -> Float[Tensor, "lifetimes layers"]:
     """Mean of the angles in degrees between the errors e_post of single examples, layers 1 … L.
 
@@ -61,30 +87,30 @@ def alignment_angles_each(
     layer where an error of an example is zero, by either way, there is no angle, and the example is
     left out of the mean of that layer; NaN where none is left.
     """
-    return _mean_angles(*_both(weights, path, feedback, examples))[:, 1:]
+    return _mean_angles(*_both(stand, path, examples))[:, 1:]
 
 
 def alignment_angles_each_pre(
-    weights: Weights, path: Pathway, feedback: Feedback | None, examples: Examples
+    stand: Stand, path: Pathway, examples: Examples
 ) -> Float[Tensor, "lifetimes layers"]:
     """As `alignment_angles_each`, of the errors e_pre: layers 0 … L-1."""
-    return _mean_angles(*_both(weights, path, feedback, examples))[:, :-1]
+    return _mean_angles(*_both(stand, path, examples))[:, :-1]
 
 
-def _both(
-    weights: Weights, path: Pathway, feedback: Feedback | None, examples: Examples
-) -> tuple[list[Tensor], list[Tensor]]:
+def _both(stand: Stand, path: Pathway, examples: Examples) -> tuple[list[Tensor], list[Tensor]]:
     """Errors of layers 0 … L, [lifetimes, examples, neurons], by the pathway and by backprop."""
     x, labels = examples
-    potentials = forward(weights, x)
-    gates = [slope(x), *(slope(softplus(z)) for z in potentials[:-1])]
-    output = torch.softmax(potentials[-1], dim=-1)
-    output = output - torch.nn.functional.one_hot(labels, output.shape[-1]).to(output)
+    weights, model = stand.weights, stand.model
+    potentials, sigma = stand.potentials(x), gate(model.activation)
+    activities = [x, *(sigma.value(z) for z in potentials[:-1])]
+    gates = [sigma.slope(y, z) for y, z in zip(activities, [x, *potentials[:-1]], strict=True)]
+    targets = targets_of(labels, potentials[-1])
+    output = outputs_of(potentials[-1], targets, model)[output_of(model).error]
 
     def errors(along: Pathway) -> list[Tensor]:
         found = {len(weights): output}
         for edge in along.edges:
-            B = carrier(edge, weights, feedback)
+            B = carrier(edge, weights, stand.feedback)
             found[edge.target] = (found[edge.source] @ B.mT) * gates[edge.target]
         return [found[layer] for layer in range(len(weights) + 1)]
 
@@ -122,50 +148,50 @@ def _length(vector: Float[Tensor, "*rows neurons"]) -> Float[Tensor, "*rows 1"]:
 
 
 def orthonormality(
-    weights: Weights, path: Pathway, feedback: Feedback | None, examples: Examples
+    stand: Stand, path: Pathway, examples: Examples
 ) -> Float[Tensor, "lifetimes layers"]:
     """Orthonormality error E_W of layers 1 … L, Eq. 10: zero at a stable solution of Oja's rule.
 
     For each layer, ‖z - W Wᵀ y‖² with z = W y_pre and y = σ(z): squared differences summed over
     its neurons and over the examples. A sum over the examples and not their mean, as in the
     authors' code, so compare only what was measured on equally many. In layer L, which the
-    paper's Fig. 8 leaves out, y is the softmax output.
+    paper's Fig. 8 leaves out, y is the output's activity.
     """
-    potentials = forward(weights, examples[0])
-    activities = [*(softplus(z) for z in potentials[:-1]), torch.softmax(potentials[-1], dim=-1)]
+    x, labels = examples
+    model, sigma = stand.model, gate(stand.model.activation)
+    potentials = stand.potentials(x)
+    output = outputs_of(potentials[-1], targets_of(labels, potentials[-1]), model)
+    activities = [*(sigma.value(z) for z in potentials[:-1]), output[output_of(model).activity]]
+    inputs = [x, *activities[:-1]]
     errors = [
-        (z - (y @ weight) @ weight.mT).square().sum((1, 2))
-        for weight, z, y in zip(weights, potentials, activities, strict=True)
+        (below @ weight.mT - (y @ weight) @ weight.mT).square().sum((1, 2))
+        for weight, below, y in zip(stand.weights, inputs, activities, strict=True)
     ]
     return torch.stack(errors, dim=-1)
 
 
 def weight_norms(
-    weights: Weights, path: Pathway, feedback: Feedback | None, examples: Examples
+    stand: Stand, path: Pathway, examples: Examples
 ) -> Float[Tensor, "lifetimes layers"]:
     """Frobenius norm of the weights of layers 1 … L: what blows up under pure Hebb, section 4.2.
 
     Example:
         >>> W = torch.tensor([[[3.0, 0.0], [0.0, 4.0]]])
         >>> nothing = torch.zeros(1, 0, 2), torch.zeros(1, 0)
-        >>> weight_norms([W, 2 * W], pathway("symmetric", 2), None, nothing)
+        >>> weight_norms(Stand([W, 2 * W]), pathway("symmetric", 2), nothing)
         tensor([[ 5., 10.]])
     """
-    return torch.stack([torch.linalg.matrix_norm(w) for w in weights], dim=-1)
+    return torch.stack([torch.linalg.matrix_norm(w) for w in stand.weights], dim=-1)
 
 
-def loss(
-    weights: Weights, path: Pathway, feedback: Feedback | None, examples: Examples
-) -> Float[Tensor, " lifetimes"]:
-    """Mean cross-entropy over the examples."""
-    return query_loss(weights, *examples)[0]
+def loss(stand: Stand, path: Pathway, examples: Examples) -> Float[Tensor, " lifetimes"]:
+    """Mean loss over the examples."""
+    return query_loss(stand.weights, *examples, stand.biases, stand.model)[0]
 
 
-def accuracy(
-    weights: Weights, path: Pathway, feedback: Feedback | None, examples: Examples
-) -> Float[Tensor, " lifetimes"]:
+def accuracy(stand: Stand, path: Pathway, examples: Examples) -> Float[Tensor, " lifetimes"]:
     """Share of the examples that are classified correctly, 0 to 1."""
-    return query_loss(weights, *examples)[1]
+    return query_loss(stand.weights, *examples, stand.biases, stand.model)[1]
 
 
 #: Name -> observable. They cost nothing where they are not asked for.

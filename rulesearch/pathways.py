@@ -15,16 +15,27 @@ from dataclasses import dataclass
 from typing import Literal
 
 import networkx as nx
+import sympy
 import torch
 from jaxtyping import Float
+from sympy import Expr
 from torch import Tensor
 
 from rulesearch.choices import Law
 from rulesearch.errors import RuleSearchError
 from rulesearch.network import as_matrices, draw_xavier, empty_rows
+from rulesearch.operators import QUANTITIES
 
-#: What carries errors along an edge: Wᵀ, a fixed matrix R, or |R| ⊙ sign(Wᵀ).
+#: What carries errors along an edge: Wᵀ, the edge's own matrix B, or |B| ⊙ sign(Wᵀ).
 Carrier = Literal["transpose", "fixed", "signs"]
+
+_W, _B = QUANTITIES["W"].symbol, QUANTITIES["B"].symbol
+#: As expressions of the synapse's weights, forward and back.
+CARRIERS: Mapping[Carrier, Expr] = {
+    "transpose": _W,
+    "fixed": _B,
+    "signs": sympy.Abs(_B) * sympy.sign(_W),
+}
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,11 @@ from rulesearch.errors import RuleSearchError
 from rulesearch.notation import Pool, Term
 from rulesearch.operators import COMMON, OPERATORS, QUANTITIES, operator_of
 
-SYMBOLS = {name: row.symbol for name, row in QUANTITIES.items()}
+#: What a term of W may read in the paper's network; plastic feedback, biases and noise have tests
+#: of their own.
+SYMBOLS = {
+    name: row.symbol for name, row in QUANTITIES.items() if name not in ("B", "b_post", "xi_post")
+}
 #: What every term may call: the table, and what is given as expressions of it.
 ROWS = {**OPERATORS, **{name: operator_of(function) for name, function in COMMON.items()}}
 #: Quantities that a layer has an entry of its own for.

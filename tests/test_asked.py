@@ -236,8 +236,8 @@ ERRORS = {
     ),
     "watched": (
         (GOOD.clone().requires_grad_(), AT),
-        "query probabilities: requires grad, but losses are differentiated with respect to theta "
-        "only; give query probabilities.detach()",
+        "query answers: requires grad, but losses are differentiated with respect to theta "
+        "only; give query answers.detach()",
     ),
     "a step outside": (
         (GOOD, (0, 2, 3, 8)),

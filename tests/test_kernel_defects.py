@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import pytest
-import torch
 from batches import (
     PAPER,
     TOLERANCE,
@@ -13,9 +12,9 @@ from batches import (
 from batches import given as lifetimes_of
 
 from rulesearch.kernels import KERNELS
-from rulesearch.kernels.einsum import build
+from rulesearch.kernels.einsum import build, passes
 from rulesearch.kernels.einsum import kernel as einsum_kernel
-from rulesearch.pathways import carrier
+from rulesearch.lowering.in_torch import InTorch, compiled_source
 
 
 def _flipped_group(plan, sizes, path):
@@ -31,17 +30,17 @@ def _with_source(old, new, count=-1):
         kernel = build(plan, sizes, path)
         source = kernel.source.replace(old, new, count)
         assert source != kernel.source
-        names = {"torch": torch}
-        exec(source, names)
-        return replace(kernel, source=source, values=names["values"], pull=names["pull"])
+        names = compiled_source(source)
+        values = InTorch(source, names["values"], names["pull"])
+        return replace(kernel, parts=(replace(kernel.parts[0], values=values),))
 
     return make
 
 
 class _OffByOne(einsum_kernel.EinsumKernel):
-    def replay(self, batch, K, W, times):
+    def replay(self, batch, K, state, times):
         steps = batch.x.shape[1]
-        return super().replay(batch, K, W, [min(t + 1, steps - 1) for t in times])
+        return super().replay(batch, K, state, [min(t + 1, steps - 1) for t in times])
 
 
 def _replay_off_by_one(plan, sizes, path):
@@ -52,7 +51,7 @@ def _replay_off_by_one(plan, sizes, path):
 DEFECTS = {
     "one group with the other sign": _flipped_group,
     "a sum over the wrong vector": _with_source("torch.bmm(e_pre, W.mT)", "torch.bmm(y_pre, W.mT)"),
-    "a sum whose weights are taken for constants": _with_source("pairs.append(", "len("),
+    "a sum whose weights are taken for constants": _with_source("pairs['W'].append(", "len("),
     "a function's derivative left out": _with_source(
         "add('y_post', (bar_", "add('y_post', 2 * (bar_"
     ),
@@ -72,35 +71,36 @@ def test_defect_is_caught(defect, monkeypatch):
 
 
 def test_gate_taken_for_constant_is_caught(monkeypatch):
-    monkeypatch.setattr(einsum_kernel, "slope_derivative", torch.zeros_like)
+    whole = passes.gate
+
+    def constant(activation):
+        return replace(whole(activation), by_y=None)
+
+    monkeypatch.setattr(passes, "gate", constant)
     assert gradient_is_wrong("einsum")
 
 
 def test_signs_of_the_first_step_throughout_are_caught(monkeypatch):
     first = {}
 
-    def stale(edge, weights, feedback):
-        return carrier(edge, first.setdefault(edge.target, weights), feedback)
+    whole = passes.carried
+
+    def stale(edge, state):
+        return whole(edge, first.setdefault(edge.target, state))
 
     start = lifetimes_of(3, pathway="sign-symmetric", steps=8)
     for weight in start.weights:
         weight *= 0.1  # small beside what a step changes, so that signs change
-    monkeypatch.setattr(einsum_kernel, "carrier", stale)
+    monkeypatch.setattr(passes, "carried", stale)
     assert gradient_error(PAPER, paper_theta(start), start, "einsum") > 1e3 * TOLERANCE
 
 
 def test_feedback_taken_for_constant_is_caught(monkeypatch):
     """With a symmetric pathway the meta-gradient includes that B is Wᵀ."""
-    whole = einsum_kernel.EinsumKernel.adjoint
+    whole = passes.carry
 
-    def without_ties(self, *arguments):
-        edges = tuple(replace(e, carrier="fixed") for e in self.path.edges)
-        untied = replace(self.path, edges=edges)
-        return whole(replace(self, path=untied), *arguments)
+    def untied(name):
+        return replace(whole(name), slopes={})
 
-    def fixed(edge, weights, feedback):
-        return weights[edge.target].mT
-
-    monkeypatch.setattr(einsum_kernel.EinsumKernel, "adjoint", without_ties)
-    monkeypatch.setattr(einsum_kernel, "carrier", fixed)
+    monkeypatch.setattr(passes, "carry", untied)
     assert gradient_is_wrong("einsum", "symmetric")

@@ -230,10 +230,10 @@ def test_adjoint_of_a_step_by_the_dot_product(pool, path):
     _, J_v = torch.func.jvp(step, (theta, start.weights), (v_theta, v_weights))
     batch = Batch(theta, start.weights, start.feedback, *start.train, *start.query)
     K = kernel.coefficients(theta)
-    bar_k = einsum_kernel.zeros_like(K)
-    _, record = kernel.step(batch, K, list(start.weights), 0)
-    J_lam = kernel.adjoint(batch, record, lam, bar_k)
-    theta_bar = einsum_kernel.theta_gradient(kernel.forms, bar_k)
+    bar_k = [einsum_kernel.zeros_like(k) for k in K]
+    _, record = kernel.step(batch, K, kernel.start(batch), 0)
+    J_lam = kernel.adjoint(record, einsum_kernel.State({"W": lam}), bar_k).W
+    theta_bar = einsum_kernel.theta_gradient(kernel.forms, bar_k[0])
 
     def dot(a, b):
         return sum(float((x * y).sum()) for x, y in zip(a, b, strict=True))

@@ -12,7 +12,12 @@ from rulesearch.errors import RuleSearchError
 from rulesearch.kernels import KERNELS
 from rulesearch.lifetime import run_lifetimes
 from rulesearch.notation import Pool
-from rulesearch.observables import OBSERVABLES, alignment_angles_each, alignment_angles_each_pre
+from rulesearch.observables import (
+    OBSERVABLES,
+    Stand,
+    alignment_angles_each,
+    alignment_angles_each_pre,
+)
 from rulesearch.pathways import pathway
 from rulesearch.population import CHUNK, Population
 
@@ -162,7 +167,7 @@ def test_angles_of_a_symmetric_pathway_are_zero(name):
 def test_a_dark_image_has_no_synthetic_error_and_is_left_out_there_alone():
     x, labels = START.query[0].clone(), START.query[1]
     x[:, 1] = 0
-    given = START.weights, pathway("random", LAYERS), START.feedback
+    given = Stand(START.weights, START.feedback), pathway("random", LAYERS)
     rest = torch.tensor([0, 2, 3])
     with_it, without = (
         alignment_angles_each_pre(*given, (x[:, of], labels[:, of])) for of in (slice(None), rest)
@@ -177,7 +182,7 @@ def test_a_dark_image_has_no_synthetic_error_and_is_left_out_there_alone():
 def test_a_diverged_lifetime_is_not_overlooked():
     weights = [w.clone() for w in START.weights]
     weights[1][1, 0, 0] = math.inf
-    given = weights, pathway("random", LAYERS), START.feedback, START.query
+    given = Stand(weights, START.feedback), pathway("random", LAYERS), START.query
     for name, observable in OBSERVABLES.items():
         values = observable(*given)
         assert values[0].isfinite().all(), name
@@ -186,7 +191,7 @@ def test_a_diverged_lifetime_is_not_overlooked():
     assert alignment_angles_each(*given)[1].isnan().all()
     x, labels = START.query[0].clone(), START.query[1]
     x[:, 2] = math.nan
-    given = START.weights, pathway("random", LAYERS), START.feedback, (x, labels)
+    given = Stand(START.weights, START.feedback), pathway("random", LAYERS), (x, labels)
     assert alignment_angles_each(*given).isnan().all()
 
 
@@ -221,7 +226,7 @@ def shorter(start, steps):
 @networks
 def test_points_are_the_ends_of_shorter_lifetimes(kernel, start, theta, monkeypatch):
     for layer in range(LAYERS):
-        monkeypatch.setitem(OBSERVABLES, f"W{layer}", lambda weights, *_, i=layer: weights[i])
+        monkeypatch.setitem(OBSERVABLES, f"W{layer}", lambda stand, *_, i=layer: stand.weights[i])
     given = {"kernel": kernel, "observe": tuple(OBSERVABLES)}
     along = batches.run(BIO, theta, start, at=AT, **given)
     for layer, weight in enumerate(start.weights):
@@ -271,7 +276,7 @@ def test_what_autograd_watches_is_no_obstacle():
 
 
 def test_nothing_is_computed_when_off(monkeypatch):
-    def refuse(weights, path, feedback, examples):
+    def refuse(stand, path, examples):
         raise AssertionError("not asked for")
 
     for name in OBSERVABLES:

@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 
 from rulesearch.data import TaskShape, load_data
 from rulesearch.kernels import KERNELS
-from rulesearch.kernels.einsum import build, forms, zeros
+from rulesearch.kernels.einsum import build, forms, passes
 from rulesearch.kernels.einsum import kernel as einsum_kernel
 from rulesearch.kernels.fused import build as build_fused
 from rulesearch.kernels.fused import kernel as fused_kernel
 from rulesearch.kernels.fused import layers as fused_layers
 from rulesearch.kernels.fused import savings
-from rulesearch.lowering import lower
+from rulesearch.lowering import lower, zeros
+from rulesearch.lowering.in_torch import InTorch, compiled_source
 from rulesearch.notation import Pool, Term
 from rulesearch.operators import QUANTITIES, range_of, spell
 from rulesearch.pathways import pathway
@@ -506,9 +507,9 @@ def test_zero_times_infinity_within_a_derivative_is_caught(monkeypatch):
         kernel = build(plan, sizes, path)
         source = kernel.source.replace("product(", "torch.mul(")
         assert source != kernel.source
-        names = {"torch": torch, "reciprocal": zeros.reciprocal}
-        exec(source, names)
-        return replace(kernel, source=source, values=names["values"], pull=names["pull"])
+        names = compiled_source(source)
+        values = InTorch(source, names["values"], names["pull"])
+        return replace(kernel, parts=(replace(kernel.parts[0], values=values),))
 
     monkeypatch.setitem(KERNELS, "wrong", wrong)
     assert _gradient_is_finite("rectified")
@@ -517,7 +518,7 @@ def test_zero_times_infinity_within_a_derivative_is_caught(monkeypatch):
 
 def test_infinity_times_the_gate_of_a_dark_pixel_is_caught(monkeypatch):
     assert _gradient_is_finite("gated")
-    monkeypatch.setattr(einsum_kernel, "product", torch.mul)
+    monkeypatch.setattr(passes, "product", torch.mul)
     assert not _gradient_is_finite("gated")
 
 

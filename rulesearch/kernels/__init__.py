@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -17,7 +17,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from rulesearch.lowering import Plan
+from rulesearch.operators import Parameter
 from rulesearch.pathways import Pathway
+
+#: What traces are before a step, [lifetimes, post or 1, pre or 1]: of the plan of a parameter, in a
+#: layer, by name.
+Memories = Mapping[tuple[Parameter, int, str], Tensor]
 
 
 @dataclass(frozen=True)
@@ -30,23 +35,33 @@ class Batch:
         feedback: list over target layers of [lifetimes, pre, source]; None where all edges are
             tied.
         x: [lifetimes, steps, inputs].
-        labels: [lifetimes, steps], class numbers.
+        labels: [lifetimes, steps], class numbers; or what the outputs should answer, [lifetimes,
+            steps, outputs].
         query_x: [lifetimes, queries, inputs].
         query_labels: [lifetimes, queries].
         targets: probabilities that the query's answers should have, in the place of the labels,
             [lifetimes, asked, queries, outputs]; None where the labels, after the last step, do.
         asked: numbers of steps after which they should, ascending from 0; none without targets.
+        biases: list over layers of [lifetimes, post]; None where the model has none, or all are 0.
+        noise: list over layers of [lifetimes, steps, post], standard normal; None where the model
+            has none.
+        memories: what traces are at the start; where they have just begun, an empty one.
+        begun: steps that lie before these.
     """
 
     theta: Float[Tensor, "lifetimes layers terms"]
     weights: Sequence[Float[Tensor, "lifetimes _post _pre"]]
     feedback: Sequence[Float[Tensor, "lifetimes _pre _source"]] | None
     x: Float[Tensor, "lifetimes steps inputs"]
-    labels: Int[Tensor, "lifetimes steps"]
+    labels: Int[Tensor, "lifetimes steps"] | Float[Tensor, "lifetimes steps outputs"]
     query_x: Float[Tensor, "lifetimes queries inputs"]
     query_labels: Int[Tensor, "lifetimes queries"]
     targets: Float[Tensor, "lifetimes asked queries outputs"] | None = None
     asked: tuple[int, ...] = ()
+    biases: Sequence[Float[Tensor, "lifetimes _post"]] | None = None
+    noise: Sequence[Float[Tensor, "lifetimes steps _post"]] | None = None
+    memories: Memories = field(default_factory=dict)
+    begun: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,6 +76,9 @@ class Outcome:
         gradient: of `loss`, [lifetimes, layers, terms], zero for terms not asked for; or None.
         idle: of `loss` by the coefficients of idle terms, [lifetimes, layers, idle terms]; or None.
         weights: final ones, list over layers of [lifetimes, post, pre]; None if not asked for.
+        feedback: the edges' own matrices at the end, likewise; None where nothing changes them.
+        biases: at the end, list over layers of [lifetimes, post], likewise.
+        memories: what traces are at the end.
     """
 
     loss: Float[Tensor, " lifetimes"]
@@ -69,6 +87,9 @@ class Outcome:
     gradient: Float[Tensor, "lifetimes layers terms"] | None
     weights: list[Float[Tensor, "lifetimes _post _pre"]] | None
     idle: Float[Tensor, "lifetimes layers idle"] | None = None
+    feedback: list[Float[Tensor, "lifetimes _pre _source"]] | None = None
+    biases: list[Float[Tensor, "lifetimes _post"]] | None = None
+    memories: Memories = field(default_factory=dict)
 
 
 def asked_for(

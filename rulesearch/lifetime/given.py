@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sympy import Number
+from sympy import Expr, Number
 from torch import Tensor
 from torch.nn.functional import one_hot
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.lifetime.asked import check_points
+from rulesearch.model import PAPER, Model, bounded
 from rulesearch.notation import Pool, Term
 from rulesearch.operators import without_definitions
 from rulesearch.pathways import Pathway, feedback_shapes
@@ -54,6 +55,9 @@ class Given:
         targets: probabilities that the query's answers should have, [lifetimes, asked, queries,
             outputs], each time to a sum of 1; None where the labels, after the last step, do.
         asked: numbers of steps after which they should; none without targets.
+        model: what a step does beside the terms.
+        biases: list over layers of [lifetimes, post]; None where the model has none, or all are 0.
+        noise: list over layers of [lifetimes, steps, post]; None where the model has none.
     """
 
     theta: Tensor
@@ -66,6 +70,9 @@ class Given:
     probe: Examples
     targets: Tensor | None = None
     asked: tuple[int, ...] = ()
+    model: Model = PAPER
+    biases: list[Tensor] | None = None
+    noise: list[Tensor] | None = None
 
 
 def given(
@@ -79,6 +86,9 @@ def given(
     probe: Any,
     pathway: str | None,
     ask_at: Any = (),
+    model: Model = PAPER,
+    biases: Any = None,
+    noise: Any = None,
 ) -> Given:
     """The arguments of `run_lifetimes` of these names as tensors that fit together.
 
@@ -86,6 +96,7 @@ def given(
         RuleSearchError: the first that does not; the line says which, and the way out.
     """
     refuse_other_than_pool(pool)
+    model = bounded(model, pool)
     matrices = _tensors("weights", weights, "[lifetimes, post, pre]")
     if not matrices:
         raise RuleSearchError("weights: empty; give one tensor for each layer")
@@ -101,14 +112,20 @@ def given(
         sets["train"],
         sets["query"],
         sets["probe"],
+        model=model,
+        biases=_beside("biases", biases, "[lifetimes, post]", needed=False, has=model.bias),
+        noise=_beside(
+            "noise", noise, "[lifetimes, steps, post]", needed=True, has=model.noise != 0
+        ),
     )
+    check_reads(pool, path, model)
     _check_shapes(found, len(pool))
     _check_watched(found)
     steps = found.train[0].shape[1]
     check_points("ask_at", ask_at, steps)
     asked = tuple(map(int, ask_at))
     targets = _targets(found, asked)
-    train_set, query_set = _whole(found.train), _whole(found.query)
+    train_set, query_set = _taught(found), _whole(found.query)
     if targets is not None:
         query_set = found.query[0], targets[:, -1].argmax(-1)
     probe_set = query_set if found.probe is found.query else _whole(found.probe)
@@ -121,9 +138,72 @@ def given(
     return replace(found, targets=targets, asked=asked or (steps,))
 
 
+def check_reads(pool: Pool, path: Pathway, model: Model) -> None:
+    """Refuse terms that read or change what the network does not have.
+
+    Raises:
+        RuleSearchError: for the first.
+
+    Example:
+        >>> check_reads(Pool(A="-xi_post*y_pre"), pathway_of("random", 2), PAPER)
+        Traceback (most recent call last):
+        rulesearch.errors.RuleSearchError: term A: reads xi_post, and the network has no noise; give
+        it a size, --noise
+    """
+    lacks: dict[str, str] = {}
+    if not model.noise:
+        lacks["xi_post"] = "the network has no noise; give it a size, --noise"
+    if not model.bias:
+        lacks["b_post"] = lacks["b"] = "the network has no biases; give it some, --bias"
+    if path.tied:
+        lacks["B"] = f"the {path.name} pathway has no matrices of its own; choose another"
+    direct = any(e.source != e.target + 1 for e in path.edges)
+    apart = f"the {path.name} pathway has them between other layers; choose another"
+    for term in pool:
+        for changes, expression in term.updates:
+            if changes in lacks:
+                raise RuleSearchError(f"term {term.name}: changes {changes}, and {lacks[changes]}")
+            reads = _read_at_last(expression)
+            for name in sorted(reads & set(lacks)):
+                raise RuleSearchError(f"term {term.name}: reads {name}, and {lacks[name]}")
+            other = {"W": "B", "B": "W"}.get(changes, "B")
+            if direct and other in reads:
+                raise RuleSearchError(f"term {term.name}: reads {other}, and {apart}")
+
+
+def _read_at_last(expression: Expr) -> set[str]:
+    """Names of the table's quantities that an expression reads, and traces in it."""
+    found = set()
+    for symbol in without_definitions(expression).free_symbols:
+        definition = getattr(symbol, "row", None) and symbol.row.definition
+        found |= _read_at_last(definition) if definition is not None else {symbol.name}
+    return found
+
+
 def _whole(examples: Examples) -> Examples:
     x, labels = examples
     return x, labels.long()
+
+
+def _taught(found: Given) -> Examples:
+    """The training examples, with class numbers or with what the outputs should answer."""
+    x, answers = found.train
+    if not _are_numbers(answers):
+        return _whole(found.train)
+    return x, _answers("train answers", answers, (*x.shape[:2], found.sizes[-1]), found)
+
+
+def _beside(name: str, values: Any, shape: str, *, needed: bool, has: bool) -> list[Tensor] | None:
+    """The tensors of what a model may have, by layer."""
+    if not has:
+        if values is not None:
+            raise RuleSearchError(f"{name}: the model has none; leave {name} out")
+        return None
+    if values is None:
+        if needed:
+            raise RuleSearchError(f"{name}: the model has it; give a list of tensors {shape}")
+        return None
+    return _tensors(name, values, shape)
 
 
 def refuse_other_than_pool(pool: Any) -> None:
@@ -224,13 +304,16 @@ def _floating(found: Given) -> Iterator[tuple[str, Tensor]]:
     """All tensors but labels and theta, by name."""
     yield from ((f"weights[{i}]", w) for i, w in enumerate(found.weights))
     yield from ((f"feedback[{i}]", b) for i, b in enumerate(found.feedback or ()))
+    yield from ((f"biases[{i}]", b) for i, b in enumerate(found.biases or ()))
+    yield from ((f"noise[{i}]", xi) for i, xi in enumerate(found.noise or ()))
     yield from ((f"{name} x", x) for name, (x, _) in _sets(found).items())
 
 
 def _differentiable(found: Given) -> Iterator[tuple[str, Tensor]]:
     yield from _floating(found)
-    if _are_probabilities(found.query[1]):
-        yield "query probabilities", found.query[1]
+    for name, (_, answers) in _sets(found).items():
+        if _are_numbers(answers):
+            yield f"{name} answers", answers
 
 
 def _sets(found: Given) -> Mapping[str, Examples]:
@@ -268,6 +351,15 @@ def _check_shapes(found: Given, terms: int) -> None:
                 f"{len(own)}"
             )
         shapes |= {f"feedback[{i}]": (n, *shape) for i, shape in enumerate(own)}
+    for name, layers, axes in (
+        ("biases", found.biases, (n,)),
+        ("noise", found.noise, (n, found.train[0].shape[1])),
+    ):
+        if layers is not None and len(layers) != depth:
+            raise RuleSearchError(
+                f"{name}: {len(layers)} tensors; give one for each of {depth} layers"
+            )
+        shapes |= {f"{name}[{i}]": (*axes, sizes[i + 1]) for i in range(depth)}
     shapes |= {f"{name} x": (n, None, sizes[0]) for name in _sets(found)}
     for name, tensor in _floating(found):
         _check_tensor(name, tensor, shapes[name], first)
@@ -276,7 +368,7 @@ def _check_shapes(found: Given, terms: int) -> None:
     for name, (x, labels) in _sets(found).items():
         if name != "train" and x.shape[1] == 0:
             raise RuleSearchError(f"{name} x: no examples; give at least one")
-        if name != "query" or not _are_probabilities(labels):
+        if name == "probe" or not _are_numbers(labels):
             _check_labels(f"{name} labels", labels, x, sizes[-1])
     allowed = [(terms,), (depth, terms), (n, depth, terms)]
     if tuple(found.theta.shape) not in allowed:
@@ -311,35 +403,46 @@ def _check_labels(name: str, labels: Tensor, x: Tensor, outputs: int) -> None:
         raise RuleSearchError(f"{name}: outside 0 to {outputs - 1}, the output units")
 
 
-def _are_probabilities(answers: Tensor) -> bool:
+def _are_numbers(answers: Tensor) -> bool:
+    """Whether answers are what the outputs should say, and not class numbers."""
     return answers.is_floating_point() and answers.ndim > 2
 
 
 def _targets(found: Given, asked: tuple[int, ...]) -> Tensor | None:
-    """The probabilities that the query has in the place of labels; None where it has labels."""
-    (x, answers), first = found.query, found.weights[0]
-    if not _are_probabilities(answers):
+    """What the query has in the place of labels; None where it has labels."""
+    x, answers = found.query
+    if not _are_numbers(answers):
         return None
     name, each = "query probabilities", (*x.shape[:2], found.sizes[-1])
+    if found.model.loss.real:
+        name = "query answers"
     several = (each[0], max(1, len(asked)), *each[1:])
     targets = answers if answers.ndim == 4 else answers[:, None].expand(-1, several[1], -1, -1)
     if tuple(targets.shape) != several:
         also = f", or {list(several)}, for each time it is asked" if len(asked) > 1 else ""
         raise RuleSearchError(f"{name}: shape {list(answers.shape)}; give {list(each)}{also}")
-    _check_tensor(name, targets, several, first)
-    if targets.dtype != first.dtype:
-        raise RuleSearchError(f"{name}: dtype {targets.dtype}; give {first.dtype} throughout")
-    _check_finite(name, targets)
-    if (targets < 0).any():
-        raise RuleSearchError(f"{name}: {float(targets.min()):g} is below 0; give probabilities")
-    sums = targets.double().sum(-1)
+    return _answers(name, targets, several, found)
+
+
+def _answers(name: str, answers: Tensor, shape: tuple[int, ...], found: Given) -> Tensor:
+    """Answers as the loss takes them: any numbers, or probabilities, each time to a sum of 1."""
+    first = found.weights[0]
+    _check_tensor(name, answers, shape, first)
+    if answers.dtype != first.dtype:
+        raise RuleSearchError(f"{name}: dtype {answers.dtype}; give {first.dtype} throughout")
+    _check_finite(name, answers)
+    if found.model.loss.real:
+        return answers
+    if (answers < 0).any():
+        raise RuleSearchError(f"{name}: {float(answers.min()):g} is below 0; give probabilities")
+    sums = answers.double().sum(-1)
     wrong = (sums - 1).abs()
-    if float(wrong.max()) > ROUNDED:
+    if wrong.numel() and float(wrong.max()) > ROUNDED:
         raise RuleSearchError(
             f"{name}: one sums to {float(sums.flatten()[wrong.argmax()]):g}; give probabilities, "
             "which sum to 1"
         )
-    return (targets.double() / sums[..., None]).to(first)
+    return (answers.double() / sums[..., None]).to(first)
 
 
 def _check_watched(found: Given) -> None:
@@ -413,7 +516,9 @@ def check_constants(terms: Iterable[Term], dtype: torch.dtype) -> None:
 def _beyond(term: Term, dtype: torch.dtype) -> str:
     """The first number of the term that overflows, or becomes zero; "" if none does."""
     limits = torch.finfo(dtype)
-    for number in sorted(without_definitions(term.expression).atoms(Number), key=str):
+    expressions = [without_definitions(e) for _, e in term.updates]
+    numbers = frozenset[Number]().union(*(e.atoms(Number) for e in expressions))
+    for number in sorted(numbers, key=str):
         if number != 0 and not limits.tiny <= abs(number) <= limits.max:
             return f"{float(number.n(6)):g}" if abs(number) < 1e300 else str(number.n(3))
     return ""

@@ -28,8 +28,9 @@ from rulesearch.lifetime.given import (
 )
 from rulesearch.lifetime.modes import plain
 from rulesearch.lowering import Plan, lower_terms
+from rulesearch.model import PAPER, Model, bounded
 from rulesearch.notation import Pool
-from rulesearch.observables import OBSERVABLES
+from rulesearch.observables import OBSERVABLES, Stand
 from rulesearch.pathways import Pathway
 from rulesearch.pathways import pathway as pathway_of
 
@@ -51,6 +52,8 @@ class Lifetimes:
             [lifetimes, *theta.shape] ([lifetimes, layers, terms] where theta has the lifetimes
             itself), or None.
         weights: the final weights, list over layers of [lifetimes, post, pre], or None.
+        feedback: the edges' own matrices at the end, where terms change them, or None.
+        biases: at the end, list over layers of [lifetimes, post], where there are any, or None.
         observed: observables by name, e.g. "angle" in degrees, [lifetimes, layers]; with points in
             time, [lifetimes, points, layers].
         note: what was done other than asked for, such as another kernel; "" if nothing.
@@ -63,6 +66,8 @@ class Lifetimes:
     weights: list[Float[Tensor, "lifetimes _post _pre"]] | None = None
     observed: Mapping[str, Tensor] = field(default_factory=dict)
     note: str = ""
+    feedback: list[Float[Tensor, "lifetimes _pre _source"]] | None = None
+    biases: list[Float[Tensor, "lifetimes _post"]] | None = None
 
 
 def run_lifetimes(
@@ -82,6 +87,9 @@ def run_lifetimes(
     keep_weights: bool = True,
     ask_at: Sequence[int] = (),
     compile_for: Sequence[str] = (),
+    model: Model = PAPER,
+    biases: Sequence[Numbers] | None = None,
+    noise: Sequence[Numbers] | None = None,
 ) -> Lifetimes:
     """Run lifetimes of online learning, with the gradient of each with respect to theta.
 
@@ -101,8 +109,9 @@ def run_lifetimes(
             for the synthetic error of the input layer), for a direct pathway
             [lifetimes, pre, outputs]; or the name of a pathway that needs none, "symmetric". Not
             read, and may be None, where `pathway` is one that needs none.
-        train: x [lifetimes, steps, inputs] and labels [lifetimes, steps], integers. Without a step
-            nothing is learned.
+        train: x [lifetimes, steps, inputs] and labels [lifetimes, steps], integers; or what the
+            outputs should answer, [lifetimes, steps, outputs], probabilities, or with a squared
+            loss any numbers. Without a step nothing is learned.
         query: x [lifetimes, queries, inputs] and labels [lifetimes, queries], at least one. In the
             place of labels there may be probabilities, [lifetimes, queries, outputs], or
             [lifetimes, asked, queries, outputs] where they differ with the steps of `ask_at`: the
@@ -123,6 +132,11 @@ def run_lifetimes(
             their share of the time; one kernel then serves many rules and is compiled once. Other
             terms that are zero everywhere in the call, and differentiated, cost what their products
             with the adjoint of the weights cost, and hang on a kernel of their own.
+        model: activation, loss and what else a step does beside the terms.
+        biases: initial ones, list over layers of [lifetimes, post], where the model has them; zeros
+            by default.
+        noise: where the model has it, list over layers of [lifetimes, steps, post], standard
+            normal.
 
     Returns:
         Losses, accuracies, gradients, final weights and observables. Nothing given is changed.
@@ -152,6 +166,9 @@ def run_lifetimes(
         probe=probe,
         pathway=pathway,
         ask_at=ask_at,
+        model=model,
+        biases=biases,
+        noise=noise,
     )
     check_observables(observe)
     check_points("at", at, found.train[0].shape[1])
@@ -202,8 +219,9 @@ def _live(
     everywhere = _spread(theta, weights[0].shape[0], len(weights)).to(weights[0])
     everywhere = torch.where(acts, everywhere, 0.0)
 
-    active = _active(pool, {*compile_for, *_nonzero(everywhere)})
     differentiated = {pool.places[i] for i in wanted}
+    covered = [pool.places.index(place) for place in differentiated if not _may_idle(pool, place)]
+    active = _active(pool, {*compile_for, *_nonzero(everywhere), *covered})
     idle = sorted(differentiated - set(active))
     check_constants((pool.distinct[place] for place in (*active, *idle)), weights[0].dtype)
     batch = Batch(
@@ -214,9 +232,12 @@ def _live(
         *found.query,
         found.targets,
         found.asked,
+        found.biases,
+        found.noise,
     )
     asked = [column for column, place in enumerate(active) if place in differentiated]
-    plan, beside = _plan(pool, active), _plan(pool, idle) if idle else None
+    plan = _plan(pool, active, found.model)
+    beside = _plan(pool, idle, found.model) if idle else None
     keep = keep_weights or (bool(observe) and not at)
     run = partial(_run, kernel, plan, found.sizes, path)
     outcome, note = run(batch, asked, keep, idle=beside)
@@ -224,8 +245,9 @@ def _live(
         check_numbers(found)
     observed: dict[str, Tensor] = {}
     if observe:
-        stands = _weights_at(at, batch, run) if at else [_known(outcome.weights)]
-        observed = _observed(observe, stands, path, found.feedback, found.probe)
+        stands = _stands_at(at, batch, run) if at else [_left(batch, outcome)]
+        networks = (Stand(s.weights, s.feedback, s.biases, found.model) for s in stands)
+        observed = _observed(observe, networks, path, found.probe)
         if not at:
             observed = {name: values[:, 0] for name, values in observed.items()}
     slopes = None
@@ -246,6 +268,8 @@ def _live(
         outcome.weights if keep_weights else None,
         observed,
         note,
+        outcome.feedback if keep_weights else None,
+        outcome.biases if keep_weights else None,
     )
 
 
@@ -259,6 +283,7 @@ def compiling(
     pathway: PathwayName = "random",
     dtype: torch.dtype = torch.float32,
     on_cpu: bool = True,
+    model: Model = PAPER,
 ) -> AbstractContextManager[bool]:
     """A context in which what `run_lifetimes` will need is compiled, beside what is done there.
 
@@ -271,16 +296,20 @@ def compiling(
         pathway: name of the feedback graph.
         dtype: of the lifetimes.
         on_cpu: whether that is where they will run.
+        model: see `run_lifetimes`.
 
     Returns:
         The context, which gives whether there is anything to compile. Its end waits for it.
     """
     path = pathway_of(pathway, len(sizes) - 1)
     wanted = terms_named("gradient", pool, gradient)
-    active = _active(pool, terms_named("compile_for", pool, compile_for) or wanted)
+    model = bounded(model, pool)
+    covered = [i for i in wanted if not _may_idle(pool, pool.places[i])]
+    named = terms_named("compile_for", pool, compile_for) or wanted
+    active = _active(pool, [*named, *covered])
     idle = sorted({pool.places[i] for i in wanted} - set(active))
-    chosen, _ = choose_kernel(kernel, _plan(pool, active), sizes, path, on_cpu=on_cpu)
-    return chosen.compiling(dtype, _plan(pool, idle) if idle else None)
+    chosen, _ = choose_kernel(kernel, _plan(pool, active, model), sizes, path, on_cpu=on_cpu)
+    return chosen.compiling(dtype, _plan(pool, idle, model) if idle else None)
 
 
 def _active(pool: Pool, needed: Iterable[int]) -> list[int]:
@@ -288,9 +317,18 @@ def _active(pool: Pool, needed: Iterable[int]) -> list[int]:
     return sorted({pool.places[i] for i in needed}) or [0]
 
 
-def _plan(pool: Pool, active: Sequence[int]) -> Plan:
+def _plan(pool: Pool, active: Sequence[int], model: Model) -> Plan:
     """The plan of some expressions of a pool."""
-    return lower_terms(tuple(pool.distinct[place] for place in active))
+    return lower_terms(tuple(pool.distinct[place] for place in active), model)
+
+
+def _may_idle(pool: Pool, place: int) -> bool:
+    """Whether an expression can be differentiated at zero without being at work.
+
+    It can where it changes weights alone and remembers nothing.
+    """
+    plan = lower_terms((pool.distinct[place],))
+    return not plan.beside and not plan.carried
 
 
 def _nonzero(theta: Tensor) -> list[int]:
@@ -361,24 +399,36 @@ def _run(
         return outcome, _instead_of("fused" if name == "auto" else name, reason)
 
 
-def _weights_at(
+def _left(batch: Batch, outcome: Outcome) -> Batch:
+    """What is carried on from a batch, as the start of another."""
+    return replace(
+        batch,
+        weights=_known(outcome.weights),
+        feedback=batch.feedback if outcome.feedback is None else outcome.feedback,
+        biases=batch.biases if outcome.biases is None else outcome.biases,
+        memories=outcome.memories,
+        begun=batch.begun + batch.x.shape[1],
+    )
+
+
+def _stands_at(
     at: Sequence[int],
     batch: Batch,
     run: Callable[..., tuple[Outcome, str]],
-) -> Iterator[Sequence[Tensor]]:
-    """The weights after each of these numbers of steps.
+) -> Iterator[Batch]:
+    """What is carried after each of these numbers of steps.
 
-    A forward pass in stretches. Nothing but the weights goes from one step to the next, and a
-    kernel's stretches give the weights of its one pass to the bit.
+    A forward pass in stretches. Nothing else goes from one step to the next, and a kernel's
+    stretches give what its one pass does to the bit.
     """
-    weights = batch.weights
+    reached = batch
     for begin, end in itertools.pairwise((0, *at)):
         if end > begin:
             stretch = replace(
-                batch,
-                weights=weights,
+                reached,
                 x=batch.x[:, begin:end],
                 labels=batch.labels[:, begin:end],
+                noise=None if batch.noise is None else [xi[:, begin:end] for xi in batch.noise],
                 # Nobody reads its loss, so the least that there is.
                 query_x=batch.query_x[:, :1],
                 query_labels=batch.query_labels[:, :1],
@@ -386,22 +436,21 @@ def _weights_at(
                 asked=(),
             )
             outcome, _ = run(stretch, (), True)
-            weights = _known(outcome.weights)
-        yield weights
+            reached = _left(stretch, outcome)
+        yield reached
 
 
 def _observed(
     names: Sequence[str],
-    stands: Iterable[Sequence[Tensor]],
+    stands: Iterable[Stand],
     path: Pathway,
-    feedback: Sequence[Tensor] | None,
     examples: tuple[Tensor, Tensor],
 ) -> dict[str, Tensor]:
-    """Observables by name, [lifetimes, points, ...], where the weights stand at each point."""
+    """Observables by name, [lifetimes, points, ...], where the networks stand at each point."""
     values: dict[str, list[Tensor]] = {name: [] for name in names}
-    for weights in stands:
+    for stand in stands:
         for name, seen in values.items():
-            seen.append(OBSERVABLES[name](weights, path, feedback, examples))
+            seen.append(OBSERVABLES[name](stand, path, examples))
     return {name: torch.stack(seen, dim=1) for name, seen in values.items()}
 
 

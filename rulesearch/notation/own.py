@@ -198,15 +198,12 @@ def _made(
     meaning = f"of {_WHERE[index]}: {definition}"
     if memory is not None:
         meaning = f"trace of {definition}, decay {memory.decay:g} a step"
-    row = LocalQuantity(
-        name, index, meaning, letters + where, definition=definition, memory=memory
-    )
+    row = LocalQuantity(name, index, meaning, letters + where, definition=definition, memory=memory)
     return OwnSymbol(row)
 
 
 def symbols_by_name(own: Iterable[Symbol]) -> dict[str, OwnSymbol]:
-    """What text may read beside the table: quantities of one's own, and where it can be their other
-    view, by name."""
+    """What text may read beside the table, by name: one's own quantities, and their other view."""
     found = {s.name: s for s in own if isinstance(s, OwnSymbol)}
     for symbol in list(found.values()):
         if symbol.row.index == POST:

@@ -65,7 +65,9 @@ def parse(
         name: operator_of(function) for name, function in {**COMMON, **(operators or {})}.items()
     }
     table = {**OPERATORS, **{name: row for name, row in own.items() if row}}
-    if (fault := strange_character(text, [*own, *(arguments or {}), *(quantities or {})])) is not None:
+    if (
+        fault := strange_character(text, [*own, *(arguments or {}), *(quantities or {})])
+    ) is not None:
         what, _, advice = fault.partition("; ")
         raise RuleSearchError(f"{what} of {echo(text)}; {advice}")
     try:

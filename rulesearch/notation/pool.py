@@ -26,7 +26,7 @@ from rulesearch.notation.measured import LARGEST, MOST_NEURONS, finite_somewhere
 from rulesearch.notation.space import joined
 from rulesearch.notation.term import PSEUDO_GRADIENT, Term
 from rulesearch.notation.vocabulary import closest, echo, named
-from rulesearch.operators import definitions_of
+from rulesearch.operators import Parameter, definitions_of
 
 START = 1e-3
 
@@ -61,6 +61,7 @@ class Pool:
     start: Mapping[str, float] = field(hash=False)
     where: Mapping[str, Layers] = field(hash=False)
     remarks: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    bounds: tuple[tuple[Parameter, float, float], ...] = ()
 
     def __init__(
         self,

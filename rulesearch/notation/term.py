@@ -85,8 +85,7 @@ class Term:
 
     @property
     def updates(self) -> tuple[tuple[Parameter, Expr], ...]:
-        """All that its coefficient multiplies: parameters, and the expression of each one's change.
-        """
+        """All that its coefficient multiplies: each parameter, and the change of it."""
         return ((self.changes, self.expression), *self.beside)
 
     @property

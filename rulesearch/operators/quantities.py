@@ -81,6 +81,7 @@ class OwnSymbol(Symbol):  # type: ignore[misc]
     row: LocalQuantity
 
     def __new__(cls, row: LocalQuantity) -> OwnSymbol:
+        """The symbol of a row."""
         made = Symbol.__xnew__(cls, row.name, real=True)
         made.row = row
         return made  # type: ignore[no-any-return]

@@ -8,19 +8,18 @@ Layout of one step: a value on the pre side is a row [lifetimes, 1, pre], on the
 The values of a plan's nodes and their adjoint are generated source; the grouped update is one
 bilinear form for each matrix, ΔW = Uᵀ K P, with U the distinct post-side rows, P the distinct
 pre-side rows and K the coefficients between them. With Λ the adjoint of W, `U Λ Pᵀ` is then the
-gradient of every coefficient at once.
+gradient of every coefficient at once. B and the biases are updated likewise, a bias as a matrix
+with one column, and each has a Λ of its own; so has every trace.
 
-The weights of every step are never recorded: the forward pass keeps them at about √steps
-checkpoints, the backward pass replays one stretch after the other from there.
+What is carried from one step to the next is never recorded at every step: the forward pass keeps it
+at about √steps checkpoints, the backward pass replays one stretch after the other from there.
 
-`source` writes, `forms` groups, `kernel` runs; `zeros` says what is done at exact zeros.
+`forms` groups, `state` carries, `passes` goes through the network, `kernel` runs.
 """
 
 from __future__ import annotations
 
-from rulesearch.kernels.einsum.forms import forms_of
-from rulesearch.kernels.einsum.kernel import EinsumKernel, compiled_source
-from rulesearch.kernels.einsum.source import adjoint_source, forward_source
+from rulesearch.kernels.einsum.kernel import EinsumKernel
 from rulesearch.lowering import Plan
 from rulesearch.pathways import Pathway
 
@@ -29,8 +28,4 @@ __all__ = ["EinsumKernel", "build"]
 
 def build(plan: Plan, sizes: tuple[int, ...], path: Pathway) -> EinsumKernel:
     """Compile a plan for a network of these layer sizes and a pathway."""
-    source = f"{forward_source(plan)}\n\n\n{adjoint_source(plan)}\n"
-    functions = compiled_source(source)
-    return EinsumKernel(
-        plan, sizes, path, source, forms_of(plan), functions["values"], functions["pull"]
-    )
+    return EinsumKernel.of(plan, sizes, path)

@@ -9,9 +9,7 @@ import torch
 from torch import Tensor
 
 from rulesearch.lowering import Group, Plan
-
-#: Name of a quantity or node -> its value in one layer, for all lifetimes.
-Values = dict[str, Tensor]
+from rulesearch.lowering.in_torch import Values
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
-from typing import Any
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -18,7 +17,6 @@ from rulesearch.kernels.einsum.forms import (
     Applied,
     Coefficients,
     Form,
-    Values,
     apply,
     forms_of,
     no_adjoints,
@@ -27,72 +25,105 @@ from rulesearch.kernels.einsum.forms import (
     pull_idle,
     updated,
 )
-from rulesearch.kernels.einsum.source import forward_source
-from rulesearch.kernels.einsum.zeros import product, reciprocal
-from rulesearch.lowering import Plan
-from rulesearch.network import (
-    forward,
-    query_loss,
-    scores,
-    slope,
-    slope_derivative,
-    softplus,
+from rulesearch.kernels.einsum.passes import (
+    Arriving,
+    Passed,
+    backward_pass,
+    forward_pass,
+    known,
+    plus,
 )
-from rulesearch.operators import QUANTITIES
-from rulesearch.pathways import Pathway, carrier
+from rulesearch.kernels.einsum.state import (
+    Key,
+    State,
+    added,
+    biases_of,
+    feedback_of,
+    share_of,
+    state_of,
+)
+from rulesearch.lowering import Plan
+from rulesearch.lowering.in_torch import InTorch, Values, in_torch
+from rulesearch.network import forward, gate, output_error, query_loss, scores, targets_of
+from rulesearch.operators import Parameter
+from rulesearch.pathways import Pathway
 
 #: Adjoints of K, [lifetimes, post rows, pre rows], for every layer, form and scalar of the form.
 Adjoints = list[list[list[Tensor]]]
 
 
 @dataclass(frozen=True)
-class Step:
-    """What one step computed: enough for its adjoint.
+class Compiled:
+    """The plan of a parameter in torch.
 
     Attributes:
-        W: weights before the step, by layer.
-        y: activities of layers 0 … L, rows.
-        e: errors of layers 0 … L, rows; absent where nothing reads them.
-        b: errors before they are gated by σ', by target layer.
-        values: quantities and nodes of each weight layer.
-        applied: the update's forms of each weight layer.
+        plan: the plan.
+        forms: its update.
+        values: of its nodes, and their adjoint.
     """
 
-    W: list[Tensor]
-    y: list[Tensor]
-    e: list[Tensor | None]
-    b: list[Tensor | None]
-    values: list[Values]
-    applied: list[list[Applied]]
+    plan: Plan
+    forms: tuple[Form, ...]
+    values: InTorch
+
+    @staticmethod
+    def of(plan: Plan) -> Compiled:
+        """A plan compiled."""
+        return Compiled(plan, forms_of(plan), in_torch(plan))
 
 
 @dataclass(frozen=True)
-class Idle:
-    """Terms that are zero and only differentiated.
+class Record:
+    """What one step computed: enough for its adjoint.
 
     Attributes:
-        quantities: names of those that they read.
-        forms: of their plan.
-        values: the generated function.
+        state: before the step.
+        passed: in the network.
+        values: quantities and nodes, for each compiled plan and layer.
+        applied: the update's forms, likewise.
+        held: where a bound held a parameter back, by parameter and layer; empty without bounds.
     """
 
-    quantities: frozenset[str]
-    forms: tuple[Form, ...]
-    values: Callable[[Values], Values]
+    state: State
+    passed: Passed
+    values: list[list[Values]]
+    applied: list[list[list[Applied]]]
+    held: dict[Parameter, list[Tensor]]
 
 
 @dataclass(frozen=True)
 class EinsumKernel:
-    """A plan for one network and pathway, in torch."""
+    """A plan for one network and pathway, in torch.
+
+    Attributes:
+        plan: of W, those of other parameters beside it.
+        sizes: of the layers.
+        path: of the errors.
+        parts: the plans compiled, that of W first.
+        idle: terms of W that are zero and only differentiated.
+    """
 
     plan: Plan
     sizes: tuple[int, ...]
     path: Pathway
-    source: str
-    forms: tuple[Form, ...]
-    values: Callable[[Values], Values]
-    pull: Callable[[Values, Values, list[tuple[Tensor, Tensor]]], Values]
-    idle: Idle | None = None
+    parts: tuple[Compiled, ...]
+    idle: Compiled | None = None
+
+    @staticmethod
+    def of(plan: Plan, sizes: tuple[int, ...], path: Pathway) -> EinsumKernel:
+        """A plan compiled for a network and a pathway."""
+        parts = tuple(map(Compiled.of, (plan, *plan.beside)))
+        return EinsumKernel(plan, sizes, path, parts)
+
+    @property
+    def source(self) -> str:
+        """The generated source, for people to read."""
+        return "\n\n".join(part.values.source for part in self.parts)
+
+    @property
+    def forms(self) -> tuple[Form, ...]:
+        """The update of W."""
+        return self.parts[0].forms
 
     def __call__(
         self,
@@ -104,39 +135,42 @@ class EinsumKernel:
     ) -> Outcome:
         """See `rulesearch.kernels.Kernel`."""
         if idle is not None:
-            return replace(self, idle=idle_of(idle)).run(batch, gradient, keep_weights)
+            return replace(self, idle=Compiled.of(idle)).run(batch, gradient, keep_weights)
         return self.run(batch, gradient, keep_weights)
 
     def run(self, batch: Batch, gradient: Sequence[int], keep_weights: bool) -> Outcome:
         """What a call does, with the idle terms that the kernel has."""
-        answers = _answers(batch)
+        model, answers = self.plan.model, _answers(batch)
+        state = self.start(batch)
         before = batch.query_labels if batch.targets is None else batch.targets.mean(1)
-        initial_loss, _ = query_loss(batch.weights, batch.query_x, before)
+        initial_loss, _ = query_loss(state.W, batch.query_x, before, biases_of(state), model)
         K = self.coefficients(batch.theta)
         steps = batch.x.shape[1]
         stretch = max(1, math.isqrt(steps))
-        W = list(batch.weights)
         backward = bool(gradient) or self.idle is not None
         checkpoints = []
-        stands = {}  # the weights at which the query is asked
+        stands = {}  # what the query is asked of
         for t in range(steps):
             if backward and t % stretch == 0:
-                checkpoints.append(W)
+                checkpoints.append(state)
             if t in answers:
-                stands[t] = W
-            W, _ = self.step(batch, K, W, t)
+                stands[t] = state
+            state, _ = self.step(batch, K, state, t)
         if steps in answers:
-            stands[steps] = W
+            stands[steps] = state
         if not backward:
-            scored = [query_loss(w, batch.query_x, answers[t]) for t, w in stands.items()]
+            scored = [
+                query_loss(s.W, batch.query_x, answers[t], biases_of(s), model)
+                for t, s in stands.items()
+            ]
             loss, accuracy = map(_mean, zip(*scored, strict=True))
-            return Outcome(loss, accuracy, initial_loss, None, W if keep_weights else None)
+            return self._outcome(loss, accuracy, initial_loss, state, keep_weights)
 
-        asked = {t: _query_adjoint(w, batch.query_x, answers[t]) for t, w in stands.items()}
+        asked = {t: self.query_adjoint(s, batch.query_x, answers[t]) for t, s in stands.items()}
         loss = _mean([each[0] for each in asked.values()])
         accuracy = _mean([each[1] for each in asked.values()])
-        Lambda: list[Tensor] | None = None
-        bar_k = zeros_like(K)
+        Lambda: State | None = None
+        bar_k = [zeros_like(k) for k in K]
         forms = self.idle.forms if self.idle else ()
         bar_idle = [[no_adjoints(form, batch.theta) for form in forms] for _ in self.sizes[1:]]
         for number, begin in reversed(list(enumerate(checkpoints))):
@@ -144,17 +178,38 @@ class EinsumKernel:
             records = self.replay(batch, K, begin, times)
             for t, record in reversed([*zip(times, records, strict=True)]):
                 if t + 1 in asked:
-                    Lambda = _with_share(Lambda, asked[t + 1][2], len(asked))
+                    Lambda = added(Lambda, share_of(asked[t + 1][2], len(asked)))
                 if Lambda is not None:
-                    self.pull_idle(record, Lambda, bar_idle)
-                    Lambda = self.adjoint(batch, record, Lambda, bar_k)
-        theta_bar = asked_for(theta_gradient(self.forms, bar_k), gradient, loss)
+                    self.pull_idle(record, Lambda.W, bar_idle)
+                    Lambda = self.adjoint(record, Lambda, bar_k)
+        found = sum(
+            theta_gradient(part.forms, bars) for part, bars in zip(self.parts, bar_k, strict=True)
+        )
+        assert isinstance(found, Tensor)
+        theta_bar = asked_for(found, gradient, loss)
         beside = None
         if self.idle is not None:
             beside = theta_gradient(forms, bar_idle)
             beside = asked_for(beside, range(beside.shape[-1]), loss)
-        weights = W if keep_weights else None
-        return Outcome(loss, accuracy, initial_loss, theta_bar, weights, beside)
+        outcome = self._outcome(loss, accuracy, initial_loss, state, keep_weights)
+        return replace(outcome, gradient=theta_bar, idle=beside)
+
+    def _outcome(
+        self, loss: Tensor, accuracy: Tensor, initial: Tensor, state: State, keep: bool
+    ) -> Outcome:
+        if not keep:
+            return Outcome(loss, accuracy, initial, None, None)
+        changed = {part.plan.changes for part in self.parts}
+        return Outcome(
+            loss,
+            accuracy,
+            initial,
+            None,
+            state.W,
+            feedback=feedback_of(state) if "B" in changed else None,
+            biases=biases_of(state),
+            memories=state.memories,
+        )
 
     def compiling(
         self, dtype: torch.dtype, idle: Plan | None = None
@@ -162,22 +217,48 @@ class EinsumKernel:
         """See `rulesearch.kernels.Kernel`; there is nothing to compile."""
         return nullcontext(False)
 
+    def start(self, batch: Batch) -> State:
+        """What the lifetimes of a batch begin with."""
+        state = state_of(batch, bias=self.plan.model.bias)
+        missing = {key: value for key, value in self._begun(batch) if key not in state.memories}
+        return replace(state, memories={**state.memories, **missing})
+
+    def _begun(self, batch: Batch) -> Iterable[tuple[Key, Tensor]]:
+        """What traces are before the first step."""
+        for part in self.parts:
+            for layer in range(self._depth):
+                pre, post = self._sides(part, layer)
+                for trace in part.plan.carried:
+                    size = [self.sizes[post] if "post" in trace.index else 1]
+                    size += [self.sizes[pre] if "pre" in trace.index else 1]
+                    size = size if len(trace.index) == 2 else [1, max(size)]
+                    shape = len(batch.x), *size
+                    value = 0.0 if trace.initial is None else trace.initial
+                    yield (
+                        (part.plan.changes, layer, trace.name),
+                        torch.full(shape, value, dtype=batch.x.dtype, device=batch.x.device),
+                    )
+
     def coefficients(
         self, theta: Float[Tensor, "lifetimes layers terms"]
-    ) -> list[list[Coefficients]]:
-        """Those of every layer and form."""
+    ) -> list[list[list[Coefficients]]]:
+        """Those of every plan, layer and form."""
         return [
-            [form.coefficients(theta[:, layer]) for form in self.forms]
-            for layer in range(self._depth)
+            [[form.coefficients(theta[:, layer]) for form in part.forms] for layer in self._layers]
+            for part in self.parts
         ]
 
     def replay(
-        self, batch: Batch, K: list[list[Coefficients]], W: list[Tensor], times: Iterable[int]
-    ) -> list[Step]:
-        """The steps at these times once more, from the weights at a checkpoint."""
+        self,
+        batch: Batch,
+        K: list[list[list[Coefficients]]],
+        state: State,
+        times: Iterable[int],
+    ) -> list[Record]:
+        """The steps at these times once more, from a checkpoint."""
         records = []
         for t in times:
-            W, record = self.step(batch, K, W, t)
+            state, record = self.step(batch, K, state, t)
             records.append(record)
         return records
 
@@ -186,9 +267,20 @@ class EinsumKernel:
         return len(self.sizes) - 1
 
     @property
+    def _layers(self) -> range:
+        return range(self._depth)
+
+    def _sides(self, part: Compiled, layer: int) -> tuple[int, int]:
+        """The layers of the pre- and the post-neurons that a parameter of a layer lies between."""
+        if part.plan.changes == "B":
+            return layer, next(e.source for e in self.path.edges if e.target == layer)
+        return layer, layer + 1
+
+    @property
     def _read(self) -> frozenset[str]:
         """Names of the quantities that terms read, idle ones included."""
-        return self.plan.quantities | (self.idle.quantities if self.idle else frozenset())
+        parts = (*self.parts, *([self.idle] if self.idle else []))
+        return frozenset().union(*(part.plan.quantities for part in parts))
 
     @cached_property
     def _needed_errors(self) -> set[int]:
@@ -196,7 +288,7 @@ class EinsumKernel:
         read = self._read
         needed = set()
         if "e_pre" in read:
-            needed |= set(range(self._depth))
+            needed |= set(self._layers)
         if "e_post" in read:
             needed |= set(range(1, self._depth + 1))
         for edge in reversed(self.path.edges):
@@ -205,137 +297,209 @@ class EinsumKernel:
         return needed
 
     def step(
-        self, batch: Batch, K: list[list[Coefficients]], W: list[Tensor], t: int
-    ) -> tuple[list[Tensor], Step]:
-        """The weights after step `t` from those before it, and what the adjoint needs of it."""
-        y = [batch.x[:, t : t + 1]]
-        z = [y[0]]  # the potential of a pixel is the pixel
-        for weight in W:
-            z.append(torch.bmm(y[-1], weight.mT))
-            y.append(softplus(z[-1]))
-        y[-1] = torch.softmax(z[-1], dim=-1)
-        label = batch.labels[:, t, None, None]
-        e: list[Tensor | None] = [None] * len(y)
-        b: list[Tensor | None] = [None] * len(y)
-        e[-1] = y[-1].scatter_add(-1, label, -torch.ones_like(y[-1][..., :1]))
-        needed = self._needed_errors
-        for edge in self.path.edges:
-            source = e[edge.source]
-            if edge.target in needed and source is not None:
-                b[edge.target] = torch.bmm(source, carrier(edge, W, batch.feedback).mT)
-                e[edge.target] = b[edge.target] * slope(y[edge.target])  # type: ignore[operator]
-        L = None
-        if "L" in self._read:
-            L = -torch.log_softmax(z[-1], dim=-1).gather(-1, label)
-        new, values, applied = [], [], []
-        for layer, weight in enumerate(W):
-            v = self._quantities(layer, weight, y, z, e, L)
-            v = self.values(v)
-            forms = [
-                apply(form, k, v, weight) for form, k in zip(self.forms, K[layer], strict=True)
-            ]
-            new.append(updated(weight, forms, v))
-            values.append(v)
-            applied.append(forms)
-        return new, Step(W, y, e, b, values, applied)
+        self, batch: Batch, K: list[list[list[Coefficients]]], state: State, t: int
+    ) -> tuple[State, Record]:
+        """What is carried after step `t` from that before it, and what the adjoint needs of it."""
+        model = self.plan.model
+        x, label = batch.x[:, t : t + 1], batch.labels[:, t : t + 1]
+        noise = None
+        if batch.noise is not None and model.noise:
+            noise = [xi[:, t : t + 1] for xi in batch.noise]
+        target = targets_of(label, x.new_empty(1, self.sizes[-1]))
+        passed = forward_pass(model, self.path, state, x, target, noise, self._needed_errors)
+        first = x.new_full((1, 1, 1), float(batch.begun + t == 0))
+        parameters = {name: list(layers) for name, layers in state.parameters.items()}
+        memories: dict[Key, Tensor] = {}
+        values: list[list[Values]] = []
+        applied: list[list[list[Applied]]] = []
+        for part, coefficients in zip(self.parts, K, strict=True):
+            changes = part.plan.changes
+            values.append([])
+            applied.append([])
+            for layer in self._layers:
+                v = self._quantities(part, layer, state, passed, noise, first)
+                v = part.values.values(v)
+                matrix = state.parameters[changes][layer]
+                forms = [
+                    apply(form, k, v, matrix)
+                    for form, k in zip(part.forms, coefficients[layer], strict=True)
+                ]
+                parameters[changes][layer] = updated(matrix, forms, v)
+                for trace in part.plan.carried:
+                    memories[changes, layer, trace.name] = v[trace.value]
+                values[-1].append(v)
+                applied[-1].append(forms)
+        held = self._hold_back(parameters)
+        return State(parameters, memories), Record(state, passed, values, applied, held)
+
+    def _hold_back(
+        self, parameters: dict[Parameter, list[Tensor]]
+    ) -> dict[Parameter, list[Tensor]]:
+        """Keep parameters within their bounds; where they were not."""
+        held = {}
+        for name, low, high in self.plan.model.bounds:
+            layers = parameters.get(name, [])
+            held[name] = [(value < low) | (value > high) for value in layers]
+            parameters[name] = [value.clamp(low, high) for value in layers]
+        return held
 
     def _quantities(
         self,
+        part: Compiled,
         layer: int,
-        weight: Tensor,
-        y: list[Tensor],
-        z: list[Tensor],
-        e: list[Tensor | None],
-        L: Tensor | None,
+        state: State,
+        passed: Passed,
+        noise: list[Tensor] | None,
+        first: Tensor,
     ) -> Values:
+        plan = part.plan
+        pre, post = self._sides(part, layer)
+        read = self._read if plan is self.plan else plan.quantities
+        biases, back = state.parameters.get("b"), state.parameters.get("B")
         every: dict[str, Tensor | int | None] = {
-            "W": weight,
-            "y_pre": y[layer],
-            "y_post": y[layer + 1],
-            "z_pre": z[layer],
-            "z_post": z[layer + 1],
-            "e_pre": e[layer],
-            "e_post": e[layer + 1],
-            "n_pre": self.sizes[layer],
-            "n_post": self.sizes[layer + 1],
-            "L": L,
+            "W": state.W[layer],
+            "B": None if back is None else back[layer],
+            "y_pre": passed.y[pre],
+            "y_post": passed.y[post],
+            "z_pre": passed.z[pre],
+            "z_post": passed.z[post],
+            "e_pre": passed.e[pre],
+            "e_post": passed.e[post],
+            "b_post": None if biases is None else biases[post - 1].mT,
+            "xi_post": None if noise is None else noise[post - 1],
+            "n_pre": self.sizes[pre],
+            "n_post": self.sizes[post],
+            "L": passed.loss,
+            "first": first,
         }
-        assert every.keys() == QUANTITIES.keys()
+        for trace in plan.carried:
+            every[trace.before] = state.memories[plan.changes, layer, trace.name]
         return {
-            name: value if isinstance(value, Tensor) else weight.new_tensor(value)
+            name: value if isinstance(value, Tensor) else state.W[layer].new_tensor(value)
             for name, value in every.items()
-            if name in self._read and value is not None
+            if name in read and value is not None
         }
 
-    def adjoint(
-        self,
-        batch: Batch,
-        record: Step,
-        Lambda: list[Tensor],
-        bar_k: Adjoints,
-    ) -> list[Tensor]:
+    def adjoint(self, record: Record, Lambda: State, bar_k: list[Adjoints]) -> State:
         """Λ before the step, from Λ after it; adds to the adjoints of the coefficients."""
         depth = self._depth
-        times = product if self.plan.steep else torch.mul
-        zero: list[Tensor | None] = [None] * (depth + 1)
-        bar_y, bar_z, bar_e, bar_l = list(zero), list(zero), list(zero), None
-        pairs: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(depth)]
-        full: list[Tensor | None] = [None] * depth
-        for layer in range(depth):
-            bar: Values = {}
-            v = record.values[layer]
-            for a, bk in zip(record.applied[layer], bar_k[layer], strict=True):
-                pull_form(a, v, Lambda[layer], bar, bk)
-            bar = self.pull(v, bar, pairs[layer])
-            full[layer] = bar.get("W")
-            bar_l = _plus(bar_l, bar.get("L"))
-            for side, at in (("pre", layer), ("post", layer + 1)):
-                bar_y[at] = _plus(bar_y[at], bar.get(f"y_{side}"))
-                bar_z[at] = _plus(bar_z[at], bar.get(f"z_{side}"))
-                bar_e[at] = _plus(bar_e[at], bar.get(f"e_{side}"))
+        none: list[Tensor | None] = [None] * (depth + 1)
+        bars = Arriving(
+            y=list(none),
+            z=list(none),
+            e=list(none),
+            b=list(none),
+            loss=[None],
+            full={"W": list(none), "B": list(none), "b": list(none)},
+            pairs=[{"W": [], "B": []} for _ in range(depth)],
+        )
+        after = self._not_held(record, Lambda)
+        memories: dict[Key, Tensor] = {}
+        for number, part in enumerate(self.parts):
+            changes = part.plan.changes
+            for layer in range(depth):
+                v, bar = record.values[number][layer], dict[str, Tensor]()
+                if changes in after:
+                    for a, bk in zip(
+                        record.applied[number][layer], bar_k[number][layer], strict=True
+                    ):
+                        pull_form(a, v, after[changes][layer], bar, bk)
+                for trace in part.plan.carried:
+                    later = Lambda.memories.get((changes, layer, trace.name))
+                    if later is not None:
+                        bar[trace.value] = known(plus(bar.get(trace.value), later))
+                bar = part.values.pull(v, bar, bars.pairs[layer])
+                for trace in part.plan.carried:
+                    if trace.before in bar:
+                        memories[changes, layer, trace.name] = bar[trace.before]
+                self._arrive(part, layer, bar, bars)
+        backward_pass(
+            self.plan.model,
+            self.path,
+            record.state,
+            record.passed,
+            bars,
+            steep=any(part.plan.steep for part in self.parts),
+            plastic=self._plastic,
+        )
+        return State(self._before(record, after, bars), memories)
 
-        for edge in reversed(self.path.edges):
-            source, target = edge.source, edge.target
-            error, back = bar_e[target], record.b[target]
-            if error is None or back is None:
-                continue
-            gate = slope(record.y[target])
-            bar_y[target] = _plus(
-                bar_y[target], times(error, back * slope_derivative(record.y[target]))
-            )
-            bar_b = times(error, gate)
-            B = carrier(edge, record.W, batch.feedback)
-            bar_e[source] = _plus(bar_e[source], torch.bmm(bar_b, B))
-            if edge.tied:
-                pairs[target].append((_known(record.e[source]), bar_b))
+    @property
+    def _plastic(self) -> bool:
+        return any(part.plan.changes == "B" for part in self.parts)
 
-        out = record.y[-1]
-        bar_out = _plus(bar_y[-1], bar_e[-1])  # e_L = softmax - onehot
-        if bar_out is not None:
-            through = times(out, bar_out - times(bar_out, out).sum(-1, keepdim=True))
-            bar_z[-1] = _plus(bar_z[-1], through)
-        if bar_l is not None:
-            bar_z[-1] = _plus(bar_z[-1], times(bar_l, _known(record.e[-1])))
-        for layer in reversed(range(depth)):
-            potential = bar_z[layer + 1]
-            if layer + 1 < depth and bar_y[layer + 1] is not None:
-                through = times(_known(bar_y[layer + 1]), slope(record.y[layer + 1]))
-                potential = _plus(potential, through)
-            if potential is None:
-                continue
-            pairs[layer].append((potential, record.y[layer]))
+    def _not_held(self, record: Record, Lambda: State) -> dict[Parameter, list[Tensor]]:
+        """Λ of parameters, without that of what a bound held back."""
+        found = dict(Lambda.parameters)
+        for name, held in record.held.items():
+            if name in found:
+                found[name] = [
+                    torch.where(h, 0.0, value) for h, value in zip(held, found[name], strict=True)
+                ]
+        return found
+
+    def _arrive(self, part: Compiled, layer: int, bar: Values, bars: Arriving) -> None:
+        """Put the adjoints of a layer's quantities where they belong in the network."""
+        pre, post = self._sides(part, layer)
+        for rows, letter in ((bars.y, "y"), (bars.z, "z"), (bars.e, "e"), (bars.b, "b")):
+            for side, place in (("pre", pre), ("post", post)):
+                rows[place] = plus(rows[place], bar.get(f"{letter}_{side}"))
+        names: tuple[Parameter, ...] = ("W", "B")
+        for name in names:
+            bars.full[name][layer] = plus(bars.full[name][layer], bar.get(name))
+        bars.loss[0] = plus(bars.loss[0], bar.get("L"))
+
+    def _before(
+        self, record: Record, after: dict[Parameter, list[Tensor]], bars: Arriving
+    ) -> dict[Parameter, list[Tensor]]:
+        """Λ of the parameters before the step."""
+        found: dict[Parameter, list[Tensor]] = {}
+        names: list[Parameter] = ["W", "B"] if self._plastic else ["W"]
+        for name in names:
+            matrices = record.state.parameters[name]
+            layers = after.get(name) or [torch.zeros_like(m) for m in matrices]
+            found[name] = [
+                _with_pairs(value, bars.full[name][layer], bars.pairs[layer][name])
+                for layer, value in enumerate(layers)
+            ]
+        if self.plan.model.bias:
+            found["b"] = [
+                known(plus(value, None if row is None else row.mT))
+                for value, row in zip(after["b"], bars.b[1:], strict=True)
+            ]
+        return found
+
+    def query_adjoint(
+        self, state: State, x: Tensor, answers: Tensor
+    ) -> tuple[Tensor, Tensor, State]:
+        """Query loss and accuracy, and the derivative of the loss by what is carried."""
+        model, W = self.plan.model, state.W
+        sigma = gate(model.activation)
+        potentials = forward(W, x, biases_of(state), model)
+        loss, accuracy = scores(W, potentials[-1], answers, model)
+        activities = [x, *(sigma.value(z) for z in potentials[:-1])]
+        targets = targets_of(answers, potentials[-1])
+        bar_z = output_error(potentials[-1], targets, model) / x.shape[1]
+        weights, biases = [], []
+        for layer in reversed(self._layers):
+            y = activities[layer]
+            weights.append(torch.bmm(bar_z.mT, y))
+            biases.append(bar_z.sum(1)[:, :, None])
             if layer > 0:
-                below = torch.bmm(potential, record.W[layer])
-                bar_y[layer] = _plus(bar_y[layer], below)
-        return [_with_pairs(Lambda[layer], full[layer], pairs[layer]) for layer in range(depth)]
+                slope = sigma.slope(y, potentials[layer - 1])
+                bar_z = torch.bmm(bar_z, W[layer]) * slope
+        found: dict[Parameter, list[Tensor]] = {"W": weights[::-1]}
+        if model.bias:
+            found["b"] = biases[::-1]
+        return loss, accuracy, State(found)
 
-    def pull_idle(self, record: Step, Lambda: list[Tensor], bar_idle: Adjoints) -> None:
+    def pull_idle(self, record: Record, Lambda: list[Tensor], bar_idle: Adjoints) -> None:
         """Add the products of Λ after the step to the adjoints of idle terms' coefficients."""
         if self.idle is None:
             return
-        for layer, weight in enumerate(record.W):
-            known = record.values[layer]
-            v = self.idle.values({name: known[name] for name in self.idle.quantities})
+        for layer, weight in enumerate(record.state.W):
+            values = record.values[0][layer]
+            v = self.idle.values.values({name: values[name] for name in self.idle.plan.quantities})
             for form, bar_k in zip(self.idle.forms, bar_idle[layer], strict=True):
                 pull_idle(form, v, weight, Lambda[layer], bar_k)
 
@@ -349,39 +513,9 @@ def theta_gradient(forms: Sequence[Form], bar_k: Adjoints) -> Tensor:
     return torch.stack(layers, dim=1)
 
 
-@lru_cache(maxsize=64)
-def idle_of(plan: Plan) -> Idle:
-    """The idle terms of a plan, their values' source compiled."""
-    values = compiled_source(forward_source(plan))["values"]
-    return Idle(plan.quantities, forms_of(plan), values)
-
-
-def compiled_source(source: str) -> dict[str, Any]:
-    """The functions of generated source, by name."""
-    namespace: dict[str, Any] = {
-        "torch": torch,
-        "math": math,
-        "product": product,
-        "reciprocal": reciprocal,
-    }
-    exec(compile(source, "<einsum kernel>", "exec"), namespace)  # our own printer's text
-    return namespace
-
-
 def zeros_like(K: list[list[Coefficients]]) -> Adjoints:
     """Adjoints of coefficients to begin with."""
     return [[[torch.zeros_like(k) for k in form.K] for form in layer] for layer in K]
-
-
-def _known(value: Tensor | None) -> Tensor:
-    assert value is not None
-    return value
-
-
-def _plus(a: Tensor | None, b: Tensor | None) -> Tensor | None:
-    if a is None or b is None:
-        return b if a is None else a
-    return a + b
 
 
 def _with_pairs(Lambda: Tensor, full: Tensor | None, pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
@@ -403,31 +537,3 @@ def _answers(batch: Batch) -> dict[int, Tensor]:
 
 def _mean(values: Sequence[Tensor]) -> Tensor:
     return values[0] if len(values) == 1 else torch.stack([*values]).mean(0)
-
-
-def _with_share(Lambda: list[Tensor] | None, more: list[Tensor], asked: int) -> list[Tensor]:
-    """Λ with that of one of so many times that the query is asked."""
-    if asked > 1:
-        more = [each / asked for each in more]
-    return more if Lambda is None else [a + b for a, b in zip(Lambda, more, strict=True)]
-
-
-def _query_adjoint(
-    W: list[Tensor], x: Tensor, answers: Tensor
-) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Query loss and accuracy, and the derivative of the loss with respect to the weights."""
-    potentials = forward(W, x)
-    loss, accuracy = scores(W, potentials[-1], answers)
-    activities = [x, *(softplus(z) for z in potentials[:-1])]
-    out = torch.softmax(potentials[-1], dim=-1)
-    if answers.is_floating_point():
-        bar_z = (out - answers) / out.shape[1]
-    else:
-        labels = answers[..., None]
-        bar_z = out.scatter_add(-1, labels, -torch.ones_like(out[..., :1])) / out.shape[1]
-    Lambda = []
-    for weight, y in zip(reversed(W), reversed(activities), strict=True):
-        Lambda.append(torch.bmm(bar_z.mT, y))
-        if len(Lambda) < len(W):
-            bar_z = torch.bmm(bar_z, weight) * slope(y)
-    return loss, accuracy, Lambda[::-1]

@@ -7,12 +7,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rulesearch.kernels import Batch
-from rulesearch.kernels.einsum.forms import Applied, Values, apply, products, updated
+from rulesearch.kernels.einsum.forms import Applied, apply, products, updated
 from rulesearch.kernels.einsum.kernel import EinsumKernel
+from rulesearch.lowering.in_torch import Values
 
 
 def update_sizes(kernel: EinsumKernel, batch: Batch) -> Float[Tensor, "lifetimes layers terms"]:
     """Frobenius norms of what each term alone, with coefficient 1, changes in the first step.
+
+    Of all parameters that it changes, together.
 
     A product has the norm of its factors' squares: those of all products together are one product
     of matrices, U² M² P²ᵀ. Terms of several products are written out one by one.
@@ -23,23 +26,23 @@ def update_sizes(kernel: EinsumKernel, batch: Batch) -> Float[Tensor, "lifetimes
     """
     idle = torch.zeros_like(batch.theta)
     coefficients = kernel.coefficients(idle)
-    _, record = kernel.step(batch, coefficients, list(batch.weights), 0)
-    parts = sum((form.weight != 0).sum((0, 2, 3)) for form in kernel.forms)
-    assert isinstance(parts, Tensor)
-    layers = []
-    for layer, weight in enumerate(record.W):
-        values = record.values[layer]
-        squares = torch.zeros_like(idle[:, layer])
-        for applied in record.applied[layer]:
-            squares += _squares_of_products(applied, values, weight)
-        for term in (parts > 1).nonzero()[:, 0].tolist():
-            alone = torch.zeros_like(idle[:, layer])
-            alone[:, term] = 1.0
-            forms = [apply(f, f.coefficients(alone), values, weight) for f in kernel.forms]
-            change = updated(torch.zeros_like(weight), forms, values)
-            squares[:, term] = change.square().sum((-1, -2))
-        layers.append(squares.sqrt())
-    return torch.stack(layers, dim=1)
+    _, record = kernel.step(batch, coefficients, kernel.start(batch), 0)
+    squares = torch.zeros_like(idle)
+    for number, part in enumerate(kernel.parts):
+        products_of = sum((form.weight != 0).sum((0, 2, 3)) for form in part.forms)
+        several = [] if isinstance(products_of, int) else (products_of > 1).nonzero()[:, 0].tolist()
+        for layer, matrix in enumerate(record.state.parameters[part.plan.changes]):
+            values, own = record.values[number][layer], torch.zeros_like(idle[:, layer])
+            for applied in record.applied[number][layer]:
+                own += _squares_of_products(applied, values, matrix)
+            for term in several:
+                alone = torch.zeros_like(own)
+                alone[:, term] = 1.0
+                forms = [apply(f, f.coefficients(alone), values, matrix) for f in part.forms]
+                change = updated(torch.zeros_like(matrix), forms, values)
+                own[:, term] = change.square().sum((-1, -2))
+            squares[:, layer] += own
+    return squares.sqrt()
 
 
 def _squares_of_products(applied: Applied, values: Values, weight: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ from rulesearch.kernels.fused.savings import drops_columns
 from rulesearch.kernels.fused.schedule import Schedule, schedule
 from rulesearch.kernels.fused.vectors import lanes
 from rulesearch.lowering import Elementwise, Plan
+from rulesearch.model import PAPER
 from rulesearch.operators import operator_of
 from rulesearch.pathways import Carrier, Pathway
 
@@ -220,11 +221,26 @@ def build(plan: Plan, sizes: tuple[int, ...], path: Pathway) -> FusedKernel:
         Unsupported: an operator of the plan, or of its derivatives, has no Numba spelling; or the
             edges of the pathway have carriers of several kinds.
     """
+    refuse_beyond(plan)
     refuse_unspelled(plan)
     assert all(e.source > e.target for e in path.edges), "errors travel backward"
     if len({e.carrier for e in path.edges}) > 1:
         raise Unsupported(f"the {path.name} pathway, whose edges have carriers of several kinds")
     return FusedKernel(schedule(plan), sizes, path)
+
+
+def refuse_beyond(plan: Plan) -> None:
+    """Refuse what a step does that this kernel does not.
+
+    Raises:
+        Unsupported: there is something.
+    """
+    if plan.model != PAPER:
+        raise Unsupported("another model than softplus, cross-entropy and no bias, noise or bound")
+    if plan.carried:
+        raise Unsupported("traces")
+    if plan.beside:
+        raise Unsupported("terms that change feedback or biases")
 
 
 @lru_cache(maxsize=256)

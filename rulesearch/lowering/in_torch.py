@@ -2,10 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
-from rulesearch.lowering import Elementwise, Plan, Sum
-from rulesearch.operators import POST, PRE, SCALAR, SYNAPSE, Index, spell
+import torch
+from torch import Tensor
+
+from rulesearch.lowering.plan import NUMBERS, Elementwise, Plan, Sum
+from rulesearch.lowering.zeros import product, reciprocal
+from rulesearch.operators import PARAMETERS, POST, PRE, SCALAR, SYNAPSE, Index, spell
+
+#: Name of a quantity or node -> its value in one layer, for all lifetimes.
+Values = dict[str, Tensor]
+#: Outer products that reach a parameter, (post row, pre row) each, by its name.
+Pairs = dict[str, list[tuple[Tensor, Tensor]]]
+
+
+@dataclass(frozen=True)
+class InTorch:
+    """The functions of a plan's values.
+
+    Attributes:
+        source: of both.
+        values: adds the value of every node to the quantities of a layer.
+        pull: (values, adjoints, pairs) -> from the adjoints of nodes to those of quantities.
+    """
+
+    source: str
+    values: Callable[[Values], Values]
+    pull: Callable[[Values, Values, Pairs], Values]
+
+
+@lru_cache(maxsize=256)
+def in_torch(plan: Plan) -> InTorch:
+    """A plan's values and their adjoint, compiled."""
+    source = f"{forward_source(plan)}\n\n\n{adjoint_source(plan)}\n"
+    functions = compiled_source(source)
+    return InTorch(source, functions["values"], functions["pull"])
+
+
+def compiled_source(source: str, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The functions of generated source, by name."""
+    namespace: dict[str, Any] = {
+        "torch": torch,
+        "math": math,
+        "product": product,
+        "reciprocal": reciprocal,
+        **(more or {}),
+    }
+    exec(compile(source, "<in torch>", "exec"), namespace)  # our own printer's text
+    return namespace
 
 
 def _read(plan: Plan, name: str, loop: Index) -> str:
@@ -16,7 +65,7 @@ def _read(plan: Plan, name: str, loop: Index) -> str:
 def _node_source(plan: Plan, node: Elementwise | Sum) -> str:
     if isinstance(node, Elementwise):
         rename = {r: _read(plan, r, node.index) for r in node.reads}
-        return spell(node.expression, "torch", rename, plan.ranges)
+        return spell(node.expression, "torch", rename, plan.spelled_by)
     if node.matrix is None:
         return f"{node.vector}.sum(-1, keepdim=True)"
     if node.axis == "pre":
@@ -52,10 +101,10 @@ _REDUCE: Mapping[tuple[Index, Index], str] = {
 
 def _pull_elementwise(plan: Plan, node: Elementwise) -> Iterator[str]:
     for read, partial in node.partials.items():
-        if read in ("n_pre", "n_post") or partial == 0:
+        if read in NUMBERS or partial == 0:
             continue
         rename = {s.name: _read(plan, s.name, node.index) for s in partial.free_symbols}
-        factor = spell(partial, "torch", rename, plan.ranges, slope=True)
+        factor = spell(partial, "torch", rename, plan.spelled_by, slope=True)
         if not plan.delicate(node, partial):
             contribution = f"(bar_{node.name} * ({factor}))"
         elif partial.is_number:  # nor can a number be infinite
@@ -81,8 +130,8 @@ def _pull_sum(plan: Plan, node: Sum) -> Iterator[str]:
     post, pre = (bar, vector) if node.axis == "pre" else (vector, bar)
     if plan.delicate(node, node.vector):
         yield f"    add({node.matrix!r}, product({post}.mT, {pre}))"
-    elif node.matrix == "W":
-        yield f"    pairs.append(({post}, {pre}))"
+    elif node.matrix in PARAMETERS:
+        yield f"    pairs[{node.matrix!r}].append(({post}, {pre}))"
     else:
         yield f"    add({node.matrix!r}, {post}.mT * {pre})"
 
@@ -90,8 +139,8 @@ def _pull_sum(plan: Plan, node: Sum) -> Iterator[str]:
 def adjoint_source(plan: Plan) -> str:
     """Source of `pull(v, bar, pairs)`: from the adjoints of nodes to those of quantities.
 
-    `bar` maps names to adjoints and is completed; what reaches W through a matrix-vector product
-    is left as an outer product in `pairs`, a (post row, pre row) each.
+    `bar` maps names to adjoints and is completed; what reaches a parameter through a
+    matrix-vector product is left as an outer product in `pairs`, a (post row, pre row) each.
     """
     names = [*sorted(plan.quantities), *(n.name for n in plan.nodes)]
     lines = [

@@ -1,0 +1,179 @@
+"""Terms to plans: one for each parameter that they change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import sympy
+from sympy import Expr, Integer, Mul, Symbol
+
+from rulesearch.lowering.plan import FIRST, Carried, Group, Part, Plan, before, known_ranges
+from rulesearch.lowering.sharing import Sums, by_index, name_sums, share
+from rulesearch.model import PAPER, Model
+from rulesearch.notation import Pool, Term, canonical
+from rulesearch.operators import (
+    NEURONS,
+    PARAMETERS,
+    POST,
+    PRE,
+    SCALAR,
+    SYNAPSE,
+    Index,
+    Interval,
+    LocalQuantity,
+    NeuronSum,
+    OwnSymbol,
+    Parameter,
+    range_of,
+    without_definitions,
+)
+
+
+def lower(pool: Pool, model: Model = PAPER) -> Plan:
+    """The plan of a pool.
+
+    Example:
+        >>> from rulesearch.notation import Pool
+        >>> print(lower(Pool(F0="-e_post*y_pre", F9="y_post*y_pre - y_post*sum_post(y_post*W)")))
+        p0 = sum_post(W*y_post)
+        ΔW = e_post ⊗ [F0·(-y_pre)]
+           + y_post ⊗ [F9·(y_pre) + F9·(-p0)]
+    """
+    return lower_terms(pool.terms, model)
+
+
+@lru_cache(maxsize=256)
+def lower_terms(terms: tuple[Term, ...], model: Model = PAPER) -> Plan:
+    """The plan of some terms of a pool, in order; the position in `terms` is `Part.term`.
+
+    That of W comes first, and those of the other parameters that terms change stand beside it.
+    """
+    changed = {parameter for term in terms for parameter, _ in term.updates}
+    others = [p for p in PARAMETERS[1:] if p in changed]
+    beside = tuple(_plan(terms, parameter, model) for parameter in others)
+    return _plan(terms, "W", model, beside)
+
+
+def _plan(
+    terms: tuple[Term, ...], parameter: Parameter, model: Model, beside: tuple[Plan, ...] = ()
+) -> Plan:
+    updates = [
+        (position, canonical(without_definitions(expression)))
+        for position, term in enumerate(terms)
+        for changes, expression in term.updates
+        if changes == parameter
+    ]
+    traces = _traces(expression for _, expression in updates)
+    plain = {symbol: Symbol(row.name, real=True) for symbol, row in traces.items()}
+    known: dict[str, Index] = {}
+    for row in traces.values():
+        known |= {row.name: row.index, before(row.name): row.index}
+    sums = Sums({}, known)
+    drafts = [
+        draft
+        for position, expression in updates
+        for draft in _drafts(position, expression.xreplace(plain), sums)
+    ]
+    given = {
+        plain[symbol]: name_sums(_moved(row).xreplace(plain), sums)
+        for symbol, row in traces.items()
+    }
+    nodes, names = share([f for draft in drafts for f in draft.factors()], sums, given)
+    grouped: dict[tuple[str | None, str | None], list[Part]] = {}
+    for draft in drafts:
+        scalar, pre, post, matrix = (names[f] for f in draft.factors())
+        part = Part(draft.term, draft.coefficient, scalar, pre)
+        grouped.setdefault((matrix, post), []).append(part)
+    # What separates first, then what needs a value on synapses, in the order of the terms.
+    ordered = sorted(grouped.items(), key=lambda item: item[0][0] is not None)
+    groups = tuple(Group(matrix, post, tuple(parts)) for (matrix, post), parts in ordered)
+    carried = _carried(traces.values(), {p.name: names[e] for p, e in given.items()}, model)
+    return Plan(terms, nodes, groups, parameter, carried, model, beside)
+
+
+# --- traces ------------------------------------------------------------------------------------
+
+
+def _traces(expressions: Iterable[Expr]) -> dict[OwnSymbol, LocalQuantity]:
+    """The traces that canonical expressions read, those that one follows before it."""
+    found: dict[OwnSymbol, LocalQuantity] = {}
+    for expression in expressions:
+        for symbol in sorted(expression.free_symbols, key=str):
+            if isinstance(symbol, OwnSymbol) and symbol not in found:
+                found |= _traces([_followed(symbol.row)])
+                found[symbol] = symbol.row
+    return found
+
+
+def _followed(row: LocalQuantity) -> Expr:
+    assert row.definition is not None
+    return canonical(without_definitions(row.definition))
+
+
+def _moved(row: LocalQuantity) -> Expr:
+    """A trace's new value, over what it was before: x̄ ← decay·x̄ + (1 - decay)·x."""
+    assert row.memory is not None
+    decay = sympy.Rational(repr(row.memory.decay))
+    old, x = Symbol(before(row.name), real=True), _followed(row)
+    if row.memory.initial is None:
+        return x + decay * (1 - FIRST.symbol) * (old - x)
+    # Multiplied out, so that sums and what separates are found.
+    return sympy.expand_mul(decay * old + (1 - decay) * x)
+
+
+def _carried(
+    rows: Iterable[LocalQuantity], values: Mapping[str, str | None], model: Model
+) -> tuple[Carried, ...]:
+    known = known_ranges(model)
+    found = []
+    for row in rows:
+        assert row.memory is not None
+        value, initial = values[row.name], row.memory.initial
+        assert value is not None, "a trace of a constant has no place in a term"
+        followed = _range_of(_followed(row), known)
+        first = 0.0 if initial is None else initial
+        between = Interval(min(first, followed.low), max(first, followed.high))
+        known[row.name] = between
+        found.append(Carried(row.name, row.index, value, initial, between))
+    return tuple(found)
+
+
+def _range_of(expression: Expr, known: Mapping[str, Interval]) -> Interval:
+    """As `range_of`, of an expression with sums."""
+    ranges, plain = dict(known), expression
+    for number, total in enumerate(_outermost(expression)):
+        name = f"sum{number}"
+        ranges[name] = Interval(-NEURONS, NEURONS) * _range_of(total.args[0], known)
+        plain = plain.xreplace({total: Symbol(name, real=True)})
+    return range_of(plain, ranges)
+
+
+def _outermost(expression: Expr) -> Sequence[Expr]:
+    if isinstance(expression, NeuronSum):
+        return [expression]
+    return list(dict.fromkeys(total for a in expression.args for total in _outermost(a)))
+
+
+# --- terms to parts ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A part whose factors are still expressions over quantities and the symbols of sums."""
+
+    term: int
+    coefficient: Expr
+    by_index: Mapping[Index, Expr]
+
+    def factors(self) -> tuple[Expr, Expr, Expr, Expr]:
+        return tuple(self.by_index[i] for i in (SCALAR, PRE, POST, SYNAPSE))
+
+
+def _drafts(position: int, form: Expr, sums: Sums) -> Iterator[_Draft]:
+    for part in sympy.Add.make_args(form):
+        named = name_sums(part, sums)
+        numbers = [f for f in Mul.make_args(named) if f.is_number]
+        rest = Mul(*(f for f in Mul.make_args(named) if not f.is_number))
+        yield _Draft(position, Mul(Integer(1), *numbers), by_index(rest, sums))
