@@ -291,8 +291,13 @@ class Plan:
     @cached_property
     def quantities(self) -> frozenset[str]:
         """Names of what the plan reads and does not compute."""
-        known = {*_READ, *(c.before for c in self.carried)}
-        return frozenset(known) & frozenset(self.graph)
+        made = {node.name for node in self.nodes}
+        read = {name for node in self.nodes for name in node.reads}
+        for group in self.groups:
+            read |= {group.matrix or "", group.post or ""}
+            read |= {name or "" for part in group.parts for name in (part.scalar, part.pre)}
+        read |= {trace.value for trace in self.carried}
+        return frozenset(read - made - {""})
 
     def multiply_adds(self, post: int, pre: int) -> int:
         """Estimated multiply-adds of one step in a layer of this size, forward."""
