@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -31,7 +31,7 @@ from rulesearch.kernels.fused.schedule import Schedule, schedule
 from rulesearch.kernels.fused.vectors import lanes
 from rulesearch.lowering import Elementwise, Plan
 from rulesearch.model import PAPER
-from rulesearch.operators import operator_of
+from rulesearch.operators import POST, PRE, operator_of
 from rulesearch.pathways import Carrier, Pathway
 
 #: Most steps from one checkpoint of the weights to the next where updates are undone.
@@ -79,7 +79,7 @@ class FusedKernel:
         Raises:
             Unsupported: tensors that are not on the CPU, or neither float32 nor float64.
         """
-        data = arrays(batch)
+        data = arrays(batch, self._begun(batch))
         steps = data.x.shape[1]
         backward = bool(gradient) or idle is not None
         starts, slots = self.checkpoints(data.theta, steps) if backward else _none(data.theta)
@@ -121,6 +121,22 @@ class FusedKernel:
         name = str(dtype).removeprefix("torch.")
         texts = [_source(self.order, self._carrier, name)]
         return ahead.compiling([*texts, _idle_source(idle, name)] if idle else texts)
+
+    def _begun(self, batch: Batch) -> dict[tuple[int, str], Array]:
+        """What traces begin from, by layer and name, [lifetimes, neurons or 1]."""
+        found: dict[tuple[int, str], Array] = {}
+        for trace in self.order.plan.carried:
+            for layer in range(len(self.sizes) - 1):
+                given = batch.memories.get(("W", layer, trace.name))
+                if given is not None:
+                    found[layer, trace.name] = given[:, 0].detach().numpy()
+                    continue
+                size = self.sizes[layer + 1] if trace.index == POST else 1
+                size = self.sizes[layer] if trace.index == PRE else size
+                initial = 0.0 if trace.initial is None else trace.initial
+                shape = len(batch.theta), size
+                found[layer, trace.name] = np.full(shape, initial, batch.weights[0].numpy().dtype)
+        return found
 
     def _lowest(self, plans: Sequence[Plan]) -> int:
         """The lowest layer whose error something reads: no term may read that of the pixels."""
@@ -237,8 +253,8 @@ def refuse_beyond(plan: Plan) -> None:
     """
     if plan.model != PAPER:
         raise Unsupported("another model than softplus, cross-entropy and no bias, noise or bound")
-    if plan.carried:
-        raise Unsupported("traces")
+    if any(len(trace.index) == 2 for trace in plan.carried):
+        raise Unsupported("traces of synapses")
     if plan.beside:
         raise Unsupported("terms that change feedback or biases")
 
@@ -275,8 +291,12 @@ def _idle_source(plan: Plan, dtype: str) -> str:
     return idle_source(plan, dtype=dtype, lanes=lanes(np.dtype(dtype).itemsize))
 
 
-def arrays(batch: Batch) -> Arrays:
+def arrays(batch: Batch, memories: Mapping[tuple[int, str], Array] | None = None) -> Arrays:
     """A batch as compiled code reads it.
+
+    Args:
+        batch: the batch.
+        memories: what traces begin from, by layer and trace, [lifetimes, neurons or 1].
 
     Raises:
         Unsupported: tensors that are not on the CPU, or neither float32 nor float64.
@@ -295,6 +315,8 @@ def arrays(batch: Batch) -> Arrays:
         batch.query_x.detach().numpy(),
         np.ascontiguousarray(batch.query_labels.numpy(), dtype=np.int64),
         None if batch.targets is None else batch.targets.detach().numpy(),
+        memories or {},
+        batch.begun,
     )
 
 
@@ -308,6 +330,7 @@ def empty_results(
         empty(data.theta.shape) if gradient else None,
         [empty(w.shape) for w in data.weights] if keep_weights else None,
         empty((*data.theta.shape[:2], len(idle.terms))) if idle else None,
+        {key: empty(value.shape) for key, value in data.memories.items()} if keep_weights else {},
     )
 
 
@@ -329,4 +352,8 @@ def outcome(results: Results, gradient: Sequence[int]) -> Outcome:
         gradient=derivative,
         idle=beside,
         weights=None if weights is None else [torch.from_numpy(w) for w in weights],
+        memories={
+            ("W", layer, name): torch.from_numpy(found)[:, None]
+            for (layer, name), found in results.memories.items()
+        },
     )

@@ -11,7 +11,7 @@ Matrices are stored with a row for each pre-neuron: pixels that are zero are the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +50,8 @@ FIXED = (
         "CHECKPOINTS",
     ),
     *("ZEROS", "SKIPS"),
+    # whether the step is the first of a lifetime, and how many lie before those of a call
+    *("FIRST_STEP", "BEGUN"),
 )
 # fmt: off
 (
@@ -60,28 +62,58 @@ FIXED = (
     ONES, W, LAMBDA, B, THETA, A_THETA, Q_Y, Q_SLOPE, Q_A,
     FRAMES, FRAME, SCRATCH, BLOCK, ADJOINTS, WEIGHTS, CHECKPOINTS,
     ZEROS, SKIPS,
+    FIRST_STEP, BEGUN,
 ) = range(len(FIXED))
 # fmt: on
 
 
 def columns(order: Schedule) -> dict[str, int]:
     """Name of a column that this plan adds -> its number."""
-    names = [name.upper() for name, _ in (*_taped(order), *_scratch(order), *_adjoints(order))]
+    placed = (*_taped(order), *_scratch(order), *_adjoints(order), *_kept(order))
+    names = [name.upper() for name, _ in placed]
     return {name: len(FIXED) + i for i, name in enumerate(names)}
 
 
 def _taped(order: Schedule) -> list[tuple[str, Index]]:
-    return [(s.name, s.index) for s in order.sums]
+    remembered = [v for v in order.values if v.name in order.remembered]
+    return [(n.name, n.index) for n in (*order.sums, *remembered)]
 
 
 def _scratch(order: Schedule) -> list[tuple[str, Index]]:
     vectors = [(f"v{g}", PRE) for g in range(len(order.groups))]
-    return [*((v.name, v.index) for v in order.values), *vectors]
+    fleeting = [v for v in order.values if v.name not in order.remembered]
+    return [*((v.name, v.index) for v in fleeting), *vectors]
 
 
 def _adjoints(order: Schedule) -> list[tuple[str, Index]]:
     nodes = [(f"a_{n.name}", n.index) for n in (*order.sums, *order.values)]
     return [*nodes, *((f"a_v{g}", PRE) for g in range(len(order.groups)))]
+
+
+def _kept(order: Schedule) -> list[tuple[str, Index]]:
+    """What stays in one place throughout: how traces begin, and the adjoints of what they were."""
+    carried = order.plan.carried
+    starts = [(f"start_{trace.name}", trace.index) for trace in carried]
+    return [*starts, *((f"a_{trace.before}", trace.index) for trace in carried)]
+
+
+@dataclass(frozen=True)
+class TracePlace:
+    """Where a trace of a layer lies.
+
+    Attributes:
+        layer: of the weights.
+        name: of the trace.
+        neurons: the layer of its neurons; None where it is one for the layer.
+        start: where it begins from.
+        value: where in a frame it is.
+    """
+
+    layer: int
+    name: str
+    neurons: int | None
+    start: int
+    value: int
 
 
 @dataclass(frozen=True)
@@ -94,6 +126,7 @@ class Layout:
         frames_end: where the last frame ends.
         taped: where in a frame the vectors of the input layer are.
         scratched: where in a scratch block they are.
+        traces: where they lie.
     """
 
     table: NDArray[np.int64]
@@ -101,6 +134,7 @@ class Layout:
     frames_end: int
     taped: tuple[int, ...]
     scratched: tuple[int, ...]
+    traces: tuple[TracePlace, ...] = ()
 
 
 def layout(
@@ -192,6 +226,7 @@ def layout(
         place(B, i, rows[i] * width[sources[i]])
     neurons((ONES,))
     place(ZEROS, 0, max(vector))
+    values(_kept(order))
     terms = padded(max(1, len(order.plan.terms)), step)  # without a term, a rate
     for number in (THETA, A_THETA):
         for i in range(depth):
@@ -224,4 +259,24 @@ def layout(
         frames_end,
         tuple(places[c] for c in taped),
         tuple(places[c] for c in scratched),
+        tuple(_traces(order, table)),
     )
+
+
+def _traces(order: Schedule, table: NDArray[np.int64]) -> Iterator[TracePlace]:
+    column = {**{name: number for number, name in enumerate(FIXED)}, **columns(order)}
+    for trace in order.plan.carried:
+        stem, _, side = trace.value.partition("_")
+        for layer in range(len(table) - 1):
+            neurons = layer if trace.index == PRE else layer + 1 if trace.index == POST else None
+            # A value that is no node is a quantity, in a row of its neurons or once.
+            row = layer + (side == "post") if stem.upper() in column and side else layer
+            row = 0 if trace.value == "L" else row
+            name = stem if side else trace.value
+            yield TracePlace(
+                layer,
+                trace.name,
+                neurons,
+                int(table[layer, column[f"START_{trace.name.upper()}"]]),
+                int(table[row, column[name.upper()]]),
+            )

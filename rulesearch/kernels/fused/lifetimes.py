@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from queue import Empty, SimpleQueue
 from types import ModuleType
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from rulesearch.kernels.fused.idle import Placed
 from rulesearch.kernels.fused.layout import (
     A_THETA,
+    BEGUN,
     BLOCK,
     FRAME,
     FRAMES,
@@ -57,6 +58,8 @@ class Arrays:
     query_x: Array
     query_labels: NDArray[np.int64]
     targets: Array | None = None
+    memories: Mapping[tuple[int, str], Array] = field(default_factory=dict)
+    begun: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,12 +71,14 @@ class Results:
         gradient: [lifetimes, layers, terms], or None.
         weights: list over layers of [lifetimes, post, pre], or None.
         idle: derivatives by idle terms, [lifetimes, layers, idle terms], or None.
+        memories: by layer and trace, [lifetimes, neurons or 1]; none are wanted without weights.
     """
 
     numbers: Array
     gradient: Array | None
     weights: list[Array] | None
     idle: Array | None = None
+    memories: Mapping[tuple[int, str], Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -218,6 +223,7 @@ def _lifetime(
         for weights, stored in zip(results.weights, _matrices(s, table, W), strict=True):
             post, pre = weights.shape[1:]
             weights[b] = stored[:pre, :post].T
+    _remember(job, b, s, table, last=len(x) - 1, kept_all=gradient)
     if results.gradient is None:
         return
     placed, address = job.idle or (None, 0)
@@ -230,6 +236,18 @@ def _lifetime(
         found[:] = s[table[i, A_THETA] :][: len(found)]
     if placed and results.idle is not None:
         results.idle[b] = placed.gradient(s)
+
+
+def _remember(
+    job: Job, b: int, s: Array, table: NDArray[np.int64], *, last: int, kept_all: bool
+) -> None:
+    """Read what traces are after the last step."""
+    frame = last + 1 if kept_all else (last + 1) & 1
+    for place in job.where.traces:
+        found = job.results.memories.get((place.layer, place.name))
+        if found is not None:
+            begin = table[0, FRAMES] + frame * table[0, FRAME] + place.value
+            found[b] = s[begin:][: found.shape[1]]
 
 
 def _with_mean(targets: Array) -> Array:
@@ -245,6 +263,11 @@ def _put(job: Job, b: int, s: Array, table: NDArray[np.int64]) -> None:
         -(-(len(kept) + 1) // ROW_BLOCK) * ROW_BLOCK,
     )
     table[0, SKIPS] = job.skips[b]
+    table[0, BEGUN] = data.begun
+    for place in job.where.traces:
+        start = data.memories[place.layer, place.name][b]
+        start = start[kept] if place.neurons == 0 else start
+        s[place.start :][: len(start)] = start
     for i, size in enumerate(table[:, SIZE]):
         s[table[i, ONES] :][: table[i, ROWS]] = 0
         s[table[i, ONES] :][:size] = 1

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rulesearch.lowering import Elementwise, Group, Node, Plan, Sum
-from rulesearch.operators import QUANTITIES, SYNAPSE
+from rulesearch.operators import SYNAPSE
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,12 @@ class Schedule:
             None,
         )
 
+    @property
+    def remembered(self) -> frozenset[str]:
+        """Names of the values on neurons and layers that traces are, and so are taped."""
+        own = {value.name for value in self.values}
+        return frozenset(trace.value for trace in self.plan.carried) & own
+
     def behind(self, names: Iterable[str | None]) -> tuple[Elementwise, ...]:
         """The values on synapses that these need, themselves included, in order."""
         wanted = {n for n in names if n}
@@ -120,7 +126,7 @@ def schedule(plan: Plan) -> Schedule:
         [] ['q0 = sum_pre(W*e_pre)']
         ['q1 = q0*y_post', 's0 = sum_post(q1)'] []
     """
-    level_of = dict.fromkeys(QUANTITIES, 0)
+    level_of = dict.fromkeys(plan.quantities, 0)
     values: dict[int, list[Node]] = {}
     sums: dict[int, list[Sum]] = {}
     synapse: list[Elementwise] = []
