@@ -18,6 +18,7 @@ from rulesearch.operators.definition import operator as operator
 from rulesearch.operators.intervals import ANYTHING as ANYTHING
 from rulesearch.operators.intervals import NEURONS as NEURONS
 from rulesearch.operators.intervals import Interval as Interval
+from rulesearch.operators.quantities import PARAMETERS as PARAMETERS
 from rulesearch.operators.quantities import POST as POST
 from rulesearch.operators.quantities import PRE as PRE
 from rulesearch.operators.quantities import QUANTITIES as QUANTITIES
@@ -25,11 +26,11 @@ from rulesearch.operators.quantities import SCALAR as SCALAR
 from rulesearch.operators.quantities import SYNAPSE as SYNAPSE
 from rulesearch.operators.quantities import Axis as Axis
 from rulesearch.operators.quantities import Index as Index
-from rulesearch.operators.quantities import PARAMETERS as PARAMETERS
 from rulesearch.operators.quantities import LocalQuantity as LocalQuantity
 from rulesearch.operators.quantities import Memory as Memory
 from rulesearch.operators.quantities import OwnSymbol as OwnSymbol
 from rulesearch.operators.quantities import Parameter as Parameter
+from rulesearch.operators.quantities import definition_of as definition_of
 from rulesearch.operators.quantities import row_of as row_of
 from rulesearch.operators.spelling import TargetPrinter as TargetPrinter
 from rulesearch.operators.spelling import spell as spell

@@ -55,7 +55,7 @@ def activation(
     name: str,
     value: Callable[[Expr], Expr],
     slope: Callable[[Expr], Expr] | None = None,
-    range: tuple[float, float] = (-MODERATE, MODERATE),  # noqa: A002, the word of the table
+    range: tuple[float, float] = (-MODERATE, MODERATE),
 ) -> Activation:
     """An activation of one's own.
 

@@ -81,6 +81,7 @@ class OwnSymbol(Symbol):  # type: ignore[misc]
     row: LocalQuantity
 
     def __new__(cls, row: LocalQuantity) -> OwnSymbol:
+        """The symbol of a row."""
         made = Symbol.__xnew__(cls, row.name, real=True)
         made.row = row
         return made  # type: ignore[no-any-return]
@@ -93,6 +94,12 @@ class OwnSymbol(Symbol):  # type: ignore[misc]
 
     def __reduce__(self) -> tuple[type[OwnSymbol], tuple[LocalQuantity]]:
         return OwnSymbol, (self.row,)
+
+
+def definition_of(symbol: OwnSymbol) -> Expr:
+    """What a quantity of one's own is, or what a trace follows."""
+    assert symbol.row.definition is not None
+    return symbol.row.definition
 
 
 def row_of(symbol: Symbol) -> LocalQuantity | None:
