@@ -126,6 +126,21 @@ def own_symbols(expressions: Iterable[Expr]) -> dict[str, OwnSymbol]:
     return found
 
 
+def names_read(expression: Expr) -> frozenset[str]:
+    """The table's quantities that an expression reads, itself or by what it reads of one's own.
+
+    Example:
+        >>> from rulesearch.notation import W, y_post, y_pre
+        >>> sorted(names_read(W * trace("elig", y_post * y_pre, decay=0.9)))
+        ['W', 'y_post', 'y_pre']
+    """
+    read: set[str] = set()
+    for symbol in expression.free_symbols:
+        own = isinstance(symbol, OwnSymbol)
+        read |= names_read(definition_of(symbol)) if own else {symbol.name}
+    return frozenset(read)
+
+
 def _made(
     what: str,
     name: str,
