@@ -24,6 +24,7 @@ from rulesearch.data.tasks import Sampling
 from rulesearch.lifetime import Lifetimes, choose_kernel, compiling, run_lifetimes
 from rulesearch.lifetime.modes import plain
 from rulesearch.lowering import lower_terms
+from rulesearch.model import PAPER, Model
 from rulesearch.network import as_matrices, draw_xavier, empty_rows, weight_shapes
 from rulesearch.notation import Pool
 from rulesearch.pathways import feedback_shapes
@@ -70,6 +71,7 @@ class Population:
         dtype: of the lifetimes; coefficients and gradients are float64 outside.
         compile_for: indices of terms that every kernel covers, see `run_lifetimes`.
         feedback_init: of the entries of the feedback's own matrices, see `draw_xavier`.
+        model: what a step does beside its terms: activation, loss, biases, noise, bounds.
         sampling: how tasks are drawn, see `draw_task`.
         executor: processes that share the work, or None.
         place: its position among the populations that those processes have.
@@ -85,6 +87,7 @@ class Population:
     dtype: torch.dtype = torch.float32
     compile_for: tuple[int, ...] = ()
     feedback_init: Law = "uniform"
+    model: Model = PAPER
     sampling: Sampling = "afresh"
     executor: Workers | None = None
     place: int = 0

@@ -36,7 +36,8 @@ def update(expression, layer, j, k, strict=True):
 
     Args:
         expression: SymPy, as written.
-        layer: W [post, pre]; y_pre, e_pre, z_pre [pre]; y_post, e_post, z_post [post]; L.
+        layer: W and B [post, pre]; y_pre, e_pre, z_pre [pre]; y_post, e_post, z_post, b_post,
+            xi_post [post]; L.
         j: post-neuron.
         k: pre-neuron.
         strict: whether to raise where there is no value that is a number.
@@ -102,8 +103,8 @@ def _extended(kind, values):
 
 def _quantity(name, layer, j, k):
     post, pre = layer["W"].shape
-    if name == "W":
-        return layer["W"][j, k]
+    if name in ("W", "B"):
+        return layer[name][j, k]
     if name in ("n_pre", "n_post"):
         return pre if name == "n_pre" else post
     if name == "L":

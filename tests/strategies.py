@@ -191,6 +191,9 @@ def free_layer(seed, post, pre):
         "e_post": signed(post),
         "z_post": signed(post),
         "L": float(rng.uniform(0.5, 2.0)),
+        "B": signed(post, pre),
+        "b_post": signed(post),
+        "xi_post": signed(post),
     }
 
 
