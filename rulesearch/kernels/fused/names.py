@@ -50,7 +50,7 @@ def adjoint(name: str) -> str:
 
 
 def is_number(name: str) -> bool:
-    """Whether nothing is differentiated by it: the sizes of a layer, whether a step is the first."""
+    """Whether nothing is differentiated by it: sizes of a layer, whether a step is the first."""
     return name in NUMBERS
 
 
