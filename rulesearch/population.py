@@ -24,7 +24,7 @@ from rulesearch.data.tasks import Sampling
 from rulesearch.lifetime import Lifetimes, choose_kernel, compiling, run_lifetimes
 from rulesearch.lifetime.modes import plain
 from rulesearch.lowering import lower_terms
-from rulesearch.model import PAPER, Model
+from rulesearch.model import PAPER, Model, bounded
 from rulesearch.network import as_matrices, draw_xavier, empty_rows, weight_shapes
 from rulesearch.notation import Pool
 from rulesearch.pathways import feedback_shapes
@@ -154,7 +154,8 @@ class Population:
     @property
     def _in_torch(self) -> bool:
         """Whether torch's kernel may run lifetimes: the one asked for, or another's substitute."""
-        plan, depth = lower_terms(self.pool.distinct), len(self.sizes) - 1
+        model, depth = bounded(self.model, self.pool), len(self.sizes) - 1
+        plan = lower_terms(self.pool.distinct, model)
         path = pathway_of(self.pathway, depth)
         _, note = choose_kernel(self.kernel, plan, self.sizes, path, on_cpu=self.device == "cpu")
         return self.kernel == "einsum" or bool(note)
@@ -178,6 +179,8 @@ class Population:
             at=chunk.at,
             keep_weights=False,
             compile_for=[self.names[i] for i in chunk.compile_for],
+            model=self.model,
+            noise=self.noise(chunk.seeds, x.shape[1]),
         )
         if lived.gradient is None:
             return lived
@@ -195,7 +198,24 @@ class Population:
             pathway=self.pathway,
             dtype=self.dtype,
             on_cpu=self.device == "cpu",
+            model=self.model,
         )
+
+    def noise(self, seeds: Sequence[int], steps: int) -> list[Tensor] | None:
+        """Standard normal numbers for each step and neuron, list over layers; None without noise.
+
+        Drawn in float32 whatever the dtype, from a lifetime's seed and nothing else.
+        """
+        if not self.model.noise:
+            return None
+        drawn = [
+            np.random.Generator(
+                np.random.SFC64(np.random.SeedSequence(seed, spawn_key=(1,)))
+            ).standard_normal((steps, sum(self.sizes[1:])), np.float32)
+            for seed in seeds
+        ]
+        whole = torch.from_numpy(np.stack(drawn)).to(self.device, self.dtype)
+        return [layer.contiguous() for layer in torch.split(whole, list(self.sizes[1:]), dim=-1)]
 
     def networks(
         self, seeds: Sequence[int], memory: Memory = _fresh

@@ -23,11 +23,7 @@ from rulesearch.operators import COMMON, OPERATORS, QUANTITIES, Interval, index_
 from rulesearch.operators.activations import ACTIVATIONS, activation
 from rulesearch.operators.losses import LOSSES, TARGET, Loss
 
-#: What a term of W may read in the paper's network; plastic feedback, biases and noise have tests
-#: of their own.
-SYMBOLS = {
-    name: row.symbol for name, row in QUANTITIES.items() if name not in ("B", "b_post", "xi_post")
-}
+SYMBOLS = {name: row.symbol for name, row in QUANTITIES.items()}
 #: What every term may call: the table, and what is given as expressions of it.
 ROWS = {**OPERATORS, **{name: operator_of(function) for name, function in COMMON.items()}}
 #: Quantities that every network has. Of the others, B is that of an edge with a matrix of its own,

@@ -186,7 +186,7 @@ def explain(pool: Pool, config: Config, command: Command) -> None:
     sizes = next(iter(worlds.values()))
     depth = len(sizes) - 1
     pool = pool.in_network(depth)
-    plan = lower_terms(pool.distinct)
+    plan = lower_terms(pool.distinct, config.model(pool))
     print_pool(
         console,
         [

@@ -134,7 +134,7 @@ def prepare(pool: Pool, data: Data | Sequence[Data], config: Config) -> Request:
     cache_folder()  # refused now rather than in the middle of the run
     chosen: KernelName = "fused" if on_cpu else "einsum"
     chosen = chosen if config.kernel == "auto" else config.kernel
-    plan = lower_terms(pool.distinct)
+    plan = lower_terms(pool.distinct, config.model(pool))
     paths = [(world.sizes, pathway(config.pathway, world.depth)) for world in worlds]
     told = [choose_kernel(config.kernel, plan, *each, on_cpu=on_cpu)[1] for each in paths]
     notes_on_kernels = tuple(dict.fromkeys(note for note in told if note))

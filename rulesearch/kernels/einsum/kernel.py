@@ -335,10 +335,13 @@ class EinsumKernel:
     def _hold_back(
         self, parameters: dict[Parameter, list[Tensor]]
     ) -> dict[Parameter, list[Tensor]]:
-        """Keep parameters within their bounds; where they were not."""
+        """Keep what was changed within its bounds; where it was not."""
         held = {}
+        changed = {part.plan.changes for part in self.parts}
         for name, low, high in self.plan.model.bounds:
-            layers = parameters.get(name, [])
+            if name not in changed:
+                continue
+            layers = parameters[name]
             held[name] = [(value < low) | (value > high) for value in layers]
             parameters[name] = [value.clamp(low, high) for value in layers]
         return held
