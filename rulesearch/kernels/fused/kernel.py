@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sympy import Expr, Function, Max, Min
 
 from rulesearch.kernels import Batch, Outcome, Unsupported, asked_for
-from rulesearch.kernels.fused import ahead, cache
+from rulesearch.kernels.fused import ahead, cache, models
 from rulesearch.kernels.fused.idle import idle_products, idle_source, placed
 from rulesearch.kernels.fused.layout import layout
 from rulesearch.kernels.fused.lifetimes import (
@@ -25,6 +25,7 @@ from rulesearch.kernels.fused.lifetimes import (
     address_of_idle,
     run,
 )
+from rulesearch.kernels.fused.models import pixel_slopes
 from rulesearch.kernels.fused.program import source
 from rulesearch.kernels.fused.savings import drops_columns
 from rulesearch.kernels.fused.schedule import Schedule, schedule
@@ -110,7 +111,8 @@ class FusedKernel:
             beside = at, address_of_idle(cache.load(_idle_source(idle, dtype)))
         text = _source(self.order, self._carrier, dtype, asked is not None)
         module, lowest = cache.load(text), self._lowest(plans)
-        job = Job(module, data, kept, skips, where, lowest, starts, results, beside, asked)
+        slopes = pixel_slopes(self.order.plan.model.activation)
+        job = Job(module, data, kept, skips, where, lowest, starts, results, beside, asked, slopes)
         run(job, torch.get_num_threads())
         return outcome(results, gradient)
 
@@ -235,8 +237,8 @@ def refuse_beyond(plan: Plan) -> None:
     Raises:
         Unsupported: there is something.
     """
-    if plan.model != PAPER:
-        raise Unsupported("another model than softplus, cross-entropy and no bias, noise or bound")
+    if replace(plan.model, activation=PAPER.activation) != PAPER:
+        raise Unsupported("another model than cross-entropy and no bias, noise or bound")
     if plan.carried:
         raise Unsupported("traces")
     if plan.beside:
@@ -254,6 +256,8 @@ def refuse_unspelled(plan: Plan, slopes: bool = True) -> None:
         if isinstance(node, Elementwise):
             for expression in (node.expression, *(node.partials.values() if slopes else ())):
                 _refuse_unspelled(expression)
+    for expression in models.expressions(plan.model):
+        _refuse_unspelled(expression)
 
 
 def _refuse_unspelled(expression: Expr) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -36,8 +36,9 @@ from rulesearch.kernels.fused.layout import (
     Layout,
     W,
 )
+from rulesearch.kernels.fused.models import pixel_slopes
 from rulesearch.kernels.fused.vectors import BYTES
-from rulesearch.network import BETA
+from rulesearch.model import PAPER
 
 Array = NDArray[Any]
 
@@ -92,6 +93,7 @@ class Job:
         idle: idle terms, and the address of their compiled function; or None.
         asked: a row for each time that the query is asked: the number of steps, and the block of
             weights that is for Λ of it; None where it is asked after the last, with labels.
+        slopes: pixels -> σ' there.
     """
 
     module: ModuleType
@@ -104,6 +106,7 @@ class Job:
     results: Results
     idle: tuple[Placed, int] | None = None
     asked: NDArray[np.int64] | None = None
+    slopes: Callable[[Array], Array] = pixel_slopes(PAPER.activation)
 
     @property
     def length(self) -> int:
@@ -205,7 +208,7 @@ def _lifetime(
     data, results, kept = job.data, job.results, job.kept[b]
     _put(job, b, s, table)
     x = np.ascontiguousarray(data.x[b][:, kept])
-    slopes = -np.expm1(-BETA * x)  # σ' of pixels, section 4.2
+    slopes = job.slopes(x)  # σ' of pixels, section 4.2
     labels, query_labels, starts = data.labels[b], data.query_labels[b], job.starts[b]
     out = np.empty(3, s.dtype)
     gradient = results.gradient is not None

@@ -12,10 +12,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from rulesearch.kernels.fused import layers, synapses, values
+from rulesearch.kernels.fused import layers, models, synapses, values
 from rulesearch.kernels.fused.layout import FIXED, columns
 from rulesearch.kernels.fused.rows import RowPass
 from rulesearch.kernels.fused.schedule import Schedule
+from rulesearch.model import PAPER, Model
 from rulesearch.network import BETA
 from rulesearch.pathways import Carrier
 
@@ -30,8 +31,7 @@ from numba import njit
 {imports}
 F = numpy.{dtype}
 LANES = {lanes}
-BETA = F({beta!r})
-'''
+{beta}'''
 
 #: Where a generated module has its names from: of each, those that it uses.
 _IMPORTS = {
@@ -58,6 +58,7 @@ _IMPORTS = {
         ),
         *("query", "query_adjoint", "reciprocal", "sign", "some", "use_weights"),
         *("add_share", "query_answers"),
+        *("query_layer", "score", "score_answers", "softplus"),
     ),
     "vectors": (
         *("add", "div", "fma", "kept", "load", "magnitude", "mul", "pointer", "root", "signed"),
@@ -88,7 +89,7 @@ def forward(s, at, order, x, slopes, labels, query_labels, keep, lowest, starts,
             b = at[0, SCRATCH] + ((steps - 1) & 1) * at[0, BLOCK]
             for l in range(depth):
                 change(s, at, l, f, b, order)
-        loss, accuracy = query(s, at, query_labels, BETA, keep)
+        loss, accuracy = query(s, at, query_labels{query}, keep)
         if steps == 0:
             out[2] = loss
     out[0] = loss
@@ -105,7 +106,7 @@ _STEP = """\
             for l in range(depth):
                 drive(s, at, l, before, b_before, f, order)
                 if l < depth - 1:
-                    hidden(s, at, l + 1, f, BETA)
+                    hidden(s, at, l + 1, f{hidden})
             if keep and kept < len(starts) and t == starts[kept]:
                 checkpoint = at[0, CHECKPOINTS] + kept * at[0, WEIGHTS]
                 copy(pointer(s, at[0, W]), pointer(s, checkpoint), at[0, WEIGHTS])
@@ -143,7 +144,7 @@ def forward(s, at, order, x, slopes, labels, targets, asked, keep, lowest, start
             clear(pointer(s, b), at[0, BLOCK])  # nothing is pending
         if i == len(asked):
             break
-        one, right = query_answers(s, at, targets[i + 1], BETA, keep)
+        one, right = query_answers(s, at, targets[i + 1]{query}, keep)
         if i < 0:
             out[2] = one
             continue
@@ -272,8 +273,10 @@ def source(order: Schedule, *, carrier: Carrier, dtype: str, lanes: int, asks: b
             ]
     if asks:
         functions.append(layers.bring_source(order, carrier, passes))
-    body = [*texts(functions, passes), _forward(order, asks), _adjoint(order, carrier, asks)]
-    return module(str(order.plan), body, columns(order), dtype=dtype, lanes=lanes)
+    model = order.plan.model
+    own = models.functions(model)
+    body = [*texts(functions, passes), *own, _forward(order, asks), _adjoint(order, carrier, asks)]
+    return module(str(order.plan), body, columns(order), dtype=dtype, lanes=lanes, model=model)
 
 
 def texts(functions: Sequence[Sequence[str]], passes: Sequence[RowPass]) -> list[str]:
@@ -283,7 +286,13 @@ def texts(functions: Sequence[Sequence[str]], passes: Sequence[RowPass]) -> list
 
 
 def module(
-    title: str, body: Sequence[str], constants: Mapping[str, int], *, dtype: str, lanes: int
+    title: str,
+    body: Sequence[str],
+    constants: Mapping[str, int],
+    *,
+    dtype: str,
+    lanes: int,
+    model: Model = PAPER,
 ) -> str:
     """The source of a module.
 
@@ -293,16 +302,18 @@ def module(
         constants: name -> number, of columns and the like.
         dtype: float32 or float64.
         lanes: values in a vector of that dtype.
+        model: whose lifetimes it runs.
     """
     text = "\n\n".join(body)
-    head = _HEAD.format(title=title, imports=_imports(text), dtype=dtype, lanes=lanes, beta=BETA)
+    beta = f"BETA = F({BETA!r})\n" if models.has_softplus(model) else ""
+    head = _HEAD.format(title=title, imports=_imports(text), dtype=dtype, lanes=lanes, beta=beta)
     head += "".join(f"{name} = {number}\n" for name, number in constants.items())
     return f"{head}\n\n{text}"
 
 
 def _imports(text: str) -> str:
-    """The lines that import what a module's text uses."""
-    used = set(re.findall(r"[A-Za-z_]\w*", text))
+    """The lines that import what a module's text uses and does not define."""
+    used = set(re.findall(r"[A-Za-z_]\w*", text)) - set(re.findall(r"(?<=^def )\w+", text, re.M))
     lines = []
     for module, names in _IMPORTS.items():
         here = [f"    {name}," for name in names if name in used]
@@ -316,8 +327,14 @@ def _forward(order: Schedule, asks: bool) -> str:
     calls += _refresh(order, with_sums=True)
     if order.rest:
         calls.append("rest(s, at, l, f, b, order)")
-    step = _STEP.format(calls=_lines(calls, 4))
-    return _listing(order, (_FORWARD_ASKED if asks else _FORWARD).format(step=step))
+    model = order.plan.model
+    step = _STEP.format(
+        calls=_lines(calls, 4), hidden=models.with_beta(models.has_softplus(model))
+    )
+    text = (_FORWARD_ASKED if asks else _FORWARD).format(
+        step=step, query=models.with_beta(models.plain_query(model))
+    )
+    return _listing(order, text)
 
 
 def _adjoint(order: Schedule, carrier: Carrier, asks: bool) -> str:
