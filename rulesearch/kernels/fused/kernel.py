@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sympy import Expr, Function, Max, Min
+from torch import Tensor
 
 from rulesearch.kernels import Batch, Outcome, Unsupported, asked_for
 from rulesearch.kernels.fused import ahead, cache, models
@@ -61,11 +63,16 @@ class FusedKernel:
     @property
     def source(self) -> str:
         """The generated module, for float32."""
-        return _source(self.order, self._carrier, "float32")
+        return _source(self.order, self._carrier, "float32", self._numbers, self._numbers)
 
     @property
     def _carrier(self) -> Carrier:
         return self.path.edges[0].carrier
+
+    @property
+    def _numbers(self) -> bool:
+        """Whether the loss takes numbers alone, in the place of labels."""
+        return not models.has_softmax(self.order.plan.model)
 
     def __call__(
         self,
@@ -82,12 +89,15 @@ class FusedKernel:
         """
         data = arrays(batch)
         steps = data.x.shape[1]
+        times = batch.asked
+        if self._numbers:
+            data, times = one_hot(data, self.sizes[-1]), times or (steps,)
         backward = bool(gradient) or idle is not None
         starts, slots = self.checkpoints(data.theta, steps) if backward else _none(data.theta)
         asked = None
-        if batch.asked:
+        if times:
             # Λ of each query is kept behind the weights.
-            asked = np.array([*enumerate(batch.asked, slots)], dtype=np.int64)[:, ::-1].copy()
+            asked = np.array([*enumerate(times, slots)], dtype=np.int64)[:, ::-1].copy()
             slots += len(asked) if backward else 0
         plans = [self.order.plan, *([idle] if idle else [])]
         skips = self._skips(data, plans)
@@ -109,7 +119,8 @@ class FusedKernel:
         if idle:
             at = placed(idle_products(idle), where, data.theta.itemsize)
             beside = at, address_of_idle(cache.load(_idle_source(idle, dtype)))
-        text = _source(self.order, self._carrier, dtype, asked is not None)
+        numbers = data.labels.ndim > 2
+        text = _source(self.order, self._carrier, dtype, asked is not None, numbers)
         module, lowest = cache.load(text), self._lowest(plans)
         slopes = pixel_slopes(self.order.plan.model.activation)
         job = Job(module, data, kept, skips, where, lowest, starts, results, beside, asked, slopes)
@@ -121,7 +132,7 @@ class FusedKernel:
     ) -> AbstractContextManager[bool]:
         """See `rulesearch.kernels.Kernel`."""
         name = str(dtype).removeprefix("torch.")
-        texts = [_source(self.order, self._carrier, name)]
+        texts = [_source(self.order, self._carrier, name, self._numbers, self._numbers)]
         return ahead.compiling([*texts, _idle_source(idle, name)] if idle else texts)
 
     def _lowest(self, plans: Sequence[Plan]) -> int:
@@ -237,8 +248,8 @@ def refuse_beyond(plan: Plan) -> None:
     Raises:
         Unsupported: there is something.
     """
-    if replace(plan.model, activation=PAPER.activation) != PAPER:
-        raise Unsupported("another model than cross-entropy and no bias, noise or bound")
+    if replace(plan.model, activation=PAPER.activation, loss=PAPER.loss) != PAPER:
+        raise Unsupported("a model with bias, noise or bounds")
     if plan.carried:
         raise Unsupported("traces")
     if plan.beside:
@@ -268,9 +279,11 @@ def _refuse_unspelled(expression: Expr) -> None:
 
 
 @lru_cache(maxsize=256)
-def _source(order: Schedule, carrier: Carrier, dtype: str, asks: bool = False) -> str:
+def _source(
+    order: Schedule, carrier: Carrier, dtype: str, asks: bool = False, numbers: bool = False
+) -> str:
     each = lanes(np.dtype(dtype).itemsize)
-    return source(order, carrier=carrier, dtype=dtype, lanes=each, asks=asks)
+    return source(order, carrier=carrier, dtype=dtype, lanes=each, asks=asks, numbers=numbers)
 
 
 @lru_cache(maxsize=64)
@@ -295,11 +308,28 @@ def arrays(batch: Batch) -> Arrays:
         tuple(w.detach().numpy() for w in batch.weights),
         tuple(b.detach().numpy() for b in feedback or ()),
         batch.x.detach().numpy(),
-        np.ascontiguousarray(batch.labels.numpy(), dtype=np.int64),
+        _labels(batch.labels, theta),
         batch.query_x.detach().numpy(),
         np.ascontiguousarray(batch.query_labels.numpy(), dtype=np.int64),
         None if batch.targets is None else batch.targets.detach().numpy(),
     )
+
+
+def _labels(labels: Tensor, like: Tensor) -> NDArray[Any]:
+    """Class numbers as int64, or what the outputs should answer in the dtype of another tensor."""
+    if labels.is_floating_point():
+        return np.ascontiguousarray(labels.detach().to(like.dtype).numpy())
+    return np.ascontiguousarray(labels.numpy(), dtype=np.int64)
+
+
+def one_hot(data: Arrays, outputs: int) -> Arrays:
+    """The batch with numbers in the place of labels; a 1 at the class."""
+    ones = np.eye(outputs, dtype=data.theta.dtype)
+    labels = data.labels if data.labels.ndim > 2 else ones[data.labels]
+    targets = data.targets
+    if targets is None:
+        targets = ones[data.query_labels][:, None]
+    return replace(data, labels=labels, targets=targets)
 
 
 def empty_results(

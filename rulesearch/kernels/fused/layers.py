@@ -136,9 +136,7 @@ def undo_source(order: Schedule, passes: list[RowPass]) -> list[str]:
     return function("undo", doc, body, offsets(order), ", exact, order")
 
 
-def _call_carrier(
-    order: Schedule, rows: RowPass, carrier: Carrier, operands: str
-) -> list[str]:
+def _call_carrier(order: Schedule, rows: RowPass, carrier: Carrier, operands: str) -> list[str]:
     """A call over the rows of B: of W, of the edge's own matrix, or of both together."""
     return _call(
         rows,

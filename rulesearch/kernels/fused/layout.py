@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from rulesearch.kernels.fused.schedule import Schedule
 from rulesearch.kernels.fused.vectors import lanes
+from rulesearch.lowering.output import output_of
+from rulesearch.model import PAPER, Model
 from rulesearch.operators import POST, PRE, Index
 
 #: Rows of a matrix come in multiples of this, as many as a pass may take at a time.
@@ -67,7 +69,19 @@ FIXED = (
 def columns(order: Schedule) -> dict[str, int]:
     """Name of a column that this plan adds -> its number."""
     names = [name.upper() for name, _ in (*_taped(order), *_scratch(order), *_adjoints(order))]
+    own = model_columns(order.plan.model)
+    return own | {name: len(FIXED) + len(own) + i for i, name in enumerate(names)}
+
+
+def model_columns(model: Model) -> dict[str, int]:
+    """Name of a column that a model adds, before those of a plan -> its number."""
+    names = ["OUT"] if room_for_output(model) else []
     return {name: len(FIXED) + i for i, name in enumerate(names)}
+
+
+def room_for_output(model: Model) -> int:
+    """Vectors that the values of the output layer and their adjoints need, beside the frame's."""
+    return 0 if model.loss == PAPER.loss else 1 + 2 * len(output_of(model).plan.nodes)
 
 
 def _taped(order: Schedule) -> list[tuple[str, Index]]:
@@ -192,6 +206,8 @@ def layout(
         place(B, i, rows[i] * width[sources[i]])
     neurons((ONES,))
     place(ZEROS, 0, max(vector))
+    if room := room_for_output(order.plan.model):
+        place("OUT", 0, room * width[depth])
     terms = padded(max(1, len(order.plan.terms)), step)  # without a term, a rate
     for number in (THETA, A_THETA):
         for i in range(depth):

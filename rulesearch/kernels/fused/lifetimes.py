@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from inspect import signature
 from queue import Empty, SimpleQueue
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+from rulesearch.kernels.fused.cache import FUNCTIONS
 from rulesearch.kernels.fused.idle import Placed
 from rulesearch.kernels.fused.layout import (
     A_THETA,
@@ -48,13 +50,16 @@ KEPT_BYTES = 64 * 2**20
 
 @dataclass(frozen=True)
 class Arrays:
-    """A batch as NumPy arrays, with names and shapes of `rulesearch.kernels.Batch`."""
+    """A batch as NumPy arrays, with names and shapes of `rulesearch.kernels.Batch`.
+
+    Labels are int64, or numbers in the working dtype.
+    """
 
     theta: Array
     weights: tuple[Array, ...]
     feedback: tuple[Array, ...]
     x: Array
-    labels: NDArray[np.int64]
+    labels: Array
     query_x: Array
     query_labels: NDArray[np.int64]
     targets: Array | None = None
@@ -114,26 +119,31 @@ class Job:
         return self.idle[0].length if self.idle else self.where.length
 
 
-def signatures(dtype: Any) -> Mapping[str, tuple[types.Type, ...]]:
-    """The types with which `_lifetime` calls the functions of a generated module, by name.
-
-    Of one with labels; where the query is asked after some steps they are compiled when called.
-    """
-    real, whole = types.float32 if dtype == np.float32 else types.float64, types.int64
-    vector, matrix, indices, table = real[::1], real[:, ::1], whole[::1], whole[:, ::1]
+def signatures(module: ModuleType) -> Mapping[str, tuple[types.Type, ...]]:
+    """The types with which `_lifetime` calls the functions of a generated module, by name."""
+    real, whole = types.float32 if np.float32 == module.F else types.float64, types.int64
+    matrix, indices, table = real[:, ::1], whole[::1], whole[:, ::1]
+    kinds = {
+        **dict.fromkeys(("s", "out"), real[::1]),
+        **dict.fromkeys(("x", "slopes", "answers", "noise"), matrix),
+        "targets": real[:, :, ::1],
+        **dict.fromkeys(("order", "labels", "query_labels", "starts", "table", "t"), indices),
+        **dict.fromkeys(("at", "asked"), table),
+        **dict.fromkeys(("lowest", "idle", "l", "f"), whole),
+        "keep": types.boolean,
+        "queries": types.intp,
+    }
+    functions = {name: getattr(module, name, None) for name in FUNCTIONS}
     return {
-        "forward": (
-            *(vector, table, indices, matrix, matrix),
-            *(indices, indices, types.boolean, whole, indices, vector),
-        ),
-        "adjoint": (vector, table, indices, indices, types.intp, indices, whole, indices),
-        "idle": (vector, table, indices, indices, whole, whole),
+        name: tuple(kinds[argument] for argument in signature(function.py_func).parameters)
+        for name, function in functions.items()
+        if function is not None
     }
 
 
 def address_of_idle(module: ModuleType) -> int:
     """Where the compiled function of idle terms is; compiled if need be."""
-    types_of_it = signatures(module.F)["idle"]
+    types_of_it = signatures(module)["idle"]
     module.idle.compile(types_of_it)
     compiled = module.idle.overloads[types_of_it]
     return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))

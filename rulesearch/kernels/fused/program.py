@@ -59,6 +59,7 @@ _IMPORTS = {
         *("query", "query_adjoint", "reciprocal", "sign", "some", "use_weights"),
         *("add_share", "query_answers"),
         *("query_layer", "score", "score_answers", "softplus"),
+        *("all_finite", "output_answers"),
     ),
     "vectors": (
         *("add", "div", "fma", "kept", "load", "magnitude", "mul", "pointer", "root", "signed"),
@@ -73,7 +74,7 @@ _IMPORTS = {
 
 _FORWARD = '''\
 @njit(**FLAGS)
-def forward(s, at, order, x, slopes, labels, query_labels, keep, lowest, starts, out):
+def forward(s, at, order, x, slopes, {labels}, query_labels, keep, lowest, starts, out):
     """The online pass and the query loss; out[:] = loss, accuracy, loss before the first step."""
     depth = len(at) - 1
     kept = 0
@@ -111,13 +112,13 @@ _STEP = """\
                 checkpoint = at[0, CHECKPOINTS] + kept * at[0, WEIGHTS]
                 copy(pointer(s, at[0, W]), pointer(s, checkpoint), at[0, WEIGHTS])
                 kept += 1
-            output(s, at, f, labels[t])
+            {output}
             for l in range(depth - 1, -1, -1):
 {calls}"""
 
 _FORWARD_ASKED = '''\
 @njit(**FLAGS)
-def forward(s, at, order, x, slopes, labels, targets, asked, keep, lowest, starts, out):
+def forward(s, at, order, x, slopes, {labels}, targets, asked, keep, lowest, starts, out):
     """The online pass, and the query after some of its steps.
 
     out[:] = loss and accuracy, means over these, and the loss before the first step. `asked` has a
@@ -160,13 +161,13 @@ def forward(s, at, order, x, slopes, labels, targets, asked, keep, lowest, start
 
 _ADJOINT = '''\
 @njit(**FLAGS)
-def adjoint(s, at, order, labels, {given}, starts, idle, table):
+def adjoint(s, at, order, {labels}, {given}, starts, idle, table):
     """The gradient of the query loss with respect to θ, after a `forward` that kept its tape.
 
     `idle` is the address of the function of idle terms, and 0 if there are none.
     """
     depth = len(at) - 1
-    steps = len(labels)
+    steps = len({labels})
     home = at[0, W]
     i = len(starts)  # of the segment; its checkpoint is read when its last step is reached
 {begin}
@@ -183,7 +184,7 @@ def adjoint(s, at, order, labels, {given}, starts, idle, table):
 {ask}        clear(pointer(s, b + at[0, ADJOINTS]), at[0, BLOCK] - at[0, ADJOINTS])
         for l in range(depth):
 {step}
-        output_adjoint(s, at, f, b)
+        output_adjoint(s, at, f, b{answer})
         for l in range(depth - 1, 0, -1):
             drive_adjoint(s, at, l, f, b, order)
             hidden_adjoint(s, at, l, f, b)
@@ -229,7 +230,15 @@ _REPLAY = """\
 """
 
 
-def source(order: Schedule, *, carrier: Carrier, dtype: str, lanes: int, asks: bool = False) -> str:
+def source(
+    order: Schedule,
+    *,
+    carrier: Carrier,
+    dtype: str,
+    lanes: int,
+    asks: bool = False,
+    numbers: bool = False,
+) -> str:
     """The module's source.
 
     Args:
@@ -237,8 +246,10 @@ def source(order: Schedule, *, carrier: Carrier, dtype: str, lanes: int, asks: b
         carrier: of every edge of the pathway.
         dtype: float32 or float64.
         lanes: values in a vector of that dtype.
-        asks: whether the query is asked after some steps, with probabilities for answers; else
+        asks: whether the query is asked after some steps, with what the outputs should answer; else
             after the last, with labels.
+        numbers: whether training examples have such answers too, and not labels. A loss other than
+            the paper's takes nothing else, here and there.
     """
     passes: list[RowPass] = []
     functions = [
@@ -274,8 +285,9 @@ def source(order: Schedule, *, carrier: Carrier, dtype: str, lanes: int, asks: b
     if asks:
         functions.append(layers.bring_source(order, carrier, passes))
     model = order.plan.model
-    own = models.functions(model)
-    body = [*texts(functions, passes), *own, _forward(order, asks), _adjoint(order, carrier, asks)]
+    own = models.functions(model, steep=bool(order.plan.steep))
+    main = [_forward(order, asks, numbers), _adjoint(order, carrier, asks, numbers)]
+    body = [*texts(functions, passes), *own, *main]
     return module(str(order.plan), body, columns(order), dtype=dtype, lanes=lanes, model=model)
 
 
@@ -322,22 +334,30 @@ def _imports(text: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _forward(order: Schedule, asks: bool) -> str:
+def _forward(order: Schedule, asks: bool, numbers: bool) -> str:
     calls = ["if l >= lowest:", "    error(s, at, l, f, b, order)"]
     calls += _refresh(order, with_sums=True)
     if order.rest:
         calls.append("rest(s, at, l, f, b, order)")
     model = order.plan.model
     step = _STEP.format(
-        calls=_lines(calls, 4), hidden=models.with_beta(models.has_softplus(model))
+        calls=_lines(calls, 4),
+        hidden=models.with_beta(models.has_softplus(model)),
+        output=models.output_call(model, numbers=numbers),
     )
     text = (_FORWARD_ASKED if asks else _FORWARD).format(
-        step=step, query=models.with_beta(models.plain_query(model))
+        step=step,
+        labels=_labels(numbers),
+        query=models.with_beta(models.plain_query(model)),
     )
     return _listing(order, text)
 
 
-def _adjoint(order: Schedule, carrier: Carrier, asks: bool) -> str:
+def _labels(numbers: bool) -> str:
+    return "answers" if numbers else "labels"
+
+
+def _adjoint(order: Schedule, carrier: Carrier, asks: bool, numbers: bool) -> str:
     calls = _refresh(order, with_sums=False)
     if order.undoes:
         recover = _UNDO
@@ -374,6 +394,8 @@ def _adjoint(order: Schedule, carrier: Carrier, asks: bool) -> str:
         begin = ["i_asked = len(asked)", "clear(pointer(s, at[0, LAMBDA]), at[0, WEIGHTS])"]
     text = _ADJOINT.format(
         given="asked" if asks else "queries",
+        labels=_labels(numbers),
+        answer="" if models.has_softmax(order.plan.model) else ", answers, t",
         begin=_lines(begin, 1),
         ask=_ASK if asks else "",
         recover=recover.rstrip("\n"),

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rulesearch.lowering import Elementwise, Group, Node, Plan, Sum
-from rulesearch.operators import QUANTITIES, SYNAPSE
+from rulesearch.operators import SYNAPSE
 
 
 @dataclass(frozen=True)
@@ -120,12 +120,12 @@ def schedule(plan: Plan) -> Schedule:
         [] ['q0 = sum_pre(W*e_pre)']
         ['q1 = q0*y_post', 's0 = sum_post(q1)'] []
     """
-    level_of = dict.fromkeys(QUANTITIES, 0)
+    level_of: dict[str, int] = {}  # what is not computed is there from the first
     values: dict[int, list[Node]] = {}
     sums: dict[int, list[Sum]] = {}
     synapse: list[Elementwise] = []
     for node in plan.nodes:
-        level = max((level_of[read] for read in node.reads), default=0)
+        level = max((level_of.get(read, 0) for read in node.reads), default=0)
         if isinstance(node, Sum) and node.matrix:
             sums.setdefault(level, []).append(node)
             level += 1

@@ -274,6 +274,19 @@ def output(s, at, f, label):
 
 
 @compiled
+def output_answers(s, at, f, answers, t):
+    """As `output` with probabilities in the place of a label, a row of [steps, outputs]."""
+    last = len(at) - 1
+    z, y = pointer(s, f + at[last, Z]), pointer(s, f + at[last, Y])
+    e = pointer(s, f + at[last, E])
+    loss = softmax(at[last, SIZE], z, y)
+    for j in range(at[last, SIZE]):
+        loss -= answers[t, j] * z[j]
+        e[j] = y[j] - answers[t, j]
+    s[f + at[0, L]] = loss
+
+
+@compiled
 def output_adjoint(s, at, f, b):
     """From the adjoints of the output's activity, error and loss to that of its potential."""
     last = len(at) - 1
