@@ -33,7 +33,6 @@ from rulesearch.kernels.fused.savings import drops_columns
 from rulesearch.kernels.fused.schedule import Schedule, schedule
 from rulesearch.kernels.fused.vectors import lanes
 from rulesearch.lowering import Elementwise, Plan
-from rulesearch.model import PAPER
 from rulesearch.operators import operator_of
 from rulesearch.pathways import Carrier, Pathway
 
@@ -89,7 +88,7 @@ class FusedKernel:
         """
         data = arrays(batch)
         steps = data.x.shape[1]
-        times = batch.asked
+        data, times = self._with_biases_and_noise(data), batch.asked
         if self._numbers:
             data, times = one_hot(data, self.sizes[-1]), times or (steps,)
         backward = bool(gradient) or idle is not None
@@ -127,6 +126,16 @@ class FusedKernel:
         run(job, torch.get_num_threads())
         return outcome(results, gradient)
 
+    def _with_biases_and_noise(self, data: Arrays) -> Arrays:
+        """The batch with zeros for those that the model has and it has not."""
+        model, (count, steps) = self.order.plan.model, data.x.shape[:2]
+        zeros, later = partial(np.zeros, dtype=data.theta.dtype), self.sizes[1:]
+        biases = data.biases or tuple(zeros((count, size)) for size in later)
+        noise = zeros((count, steps, sum(later))) if data.noise is None else data.noise
+        return replace(
+            data, biases=biases if model.bias else (), noise=noise if model.noise else None
+        )
+
     def compiling(
         self, dtype: torch.dtype, idle: Plan | None = None
     ) -> AbstractContextManager[bool]:
@@ -137,7 +146,7 @@ class FusedKernel:
 
     def _lowest(self, plans: Sequence[Plan]) -> int:
         """The lowest layer whose error something reads: no term may read that of the pixels."""
-        read = frozenset[str]().union(*(plan.quantities for plan in plans))
+        read = self.order.quantities.union(*(plan.quantities for plan in plans))
         return 0 if "e_pre" in read else 1 if "e_post" in read else len(self.sizes) - 1
 
     def _skips(self, data: Arrays, plans: Sequence[Plan]) -> NDArray[np.bool_]:
@@ -232,7 +241,7 @@ def build(plan: Plan, sizes: tuple[int, ...], path: Pathway) -> FusedKernel:
 
     Raises:
         Unsupported: an operator of the plan, or of its derivatives, has no Numba spelling; or the
-            edges of the pathway have carriers of several kinds.
+            edges of the pathway have carriers of several kinds; or what `refuse_beyond` says.
     """
     refuse_beyond(plan)
     refuse_unspelled(plan)
@@ -248,12 +257,12 @@ def refuse_beyond(plan: Plan) -> None:
     Raises:
         Unsupported: there is something.
     """
-    if replace(plan.model, activation=PAPER.activation, loss=PAPER.loss) != PAPER:
-        raise Unsupported("a model with bias, noise or bounds")
-    if plan.carried:
+    if plan.model.bounds:
+        raise Unsupported("bounds")
+    if any(part.carried for part in (plan, *plan.beside)):
         raise Unsupported("traces")
-    if plan.beside:
-        raise Unsupported("terms that change feedback or biases")
+    if any(part.changes == "B" for part in plan.beside):
+        raise Unsupported("terms that change feedback")
 
 
 @lru_cache(maxsize=256)
@@ -263,7 +272,7 @@ def refuse_unspelled(plan: Plan, slopes: bool = True) -> None:
     Raises:
         Unsupported: there is one.
     """
-    for node in plan.nodes:
+    for node in (node for part in (plan, *plan.beside) for node in part.nodes):
         if isinstance(node, Elementwise):
             for expression in (node.expression, *(node.partials.values() if slopes else ())):
                 _refuse_unspelled(expression)
@@ -312,6 +321,8 @@ def arrays(batch: Batch) -> Arrays:
         batch.query_x.detach().numpy(),
         np.ascontiguousarray(batch.query_labels.numpy(), dtype=np.int64),
         None if batch.targets is None else batch.targets.detach().numpy(),
+        tuple(b.detach().numpy() for b in batch.biases or ()),
+        None if batch.noise is None else torch.cat([*batch.noise], dim=-1).detach().numpy(),
     )
 
 
@@ -342,6 +353,7 @@ def empty_results(
         empty(data.theta.shape) if gradient else None,
         [empty(w.shape) for w in data.weights] if keep_weights else None,
         empty((*data.theta.shape[:2], len(idle.terms))) if idle else None,
+        [empty(b.shape) for b in data.biases] if keep_weights and data.biases else None,
     )
 
 
@@ -355,7 +367,7 @@ def outcome(results: Results, gradient: Sequence[int]) -> Outcome:
     if results.idle is not None:
         found = torch.from_numpy(results.idle)
         beside = asked_for(found, range(found.shape[-1]), loss)
-    weights = results.weights
+    weights, biases = results.weights, results.biases
     return Outcome(
         loss=loss,
         accuracy=accuracy,
@@ -363,4 +375,5 @@ def outcome(results: Results, gradient: Sequence[int]) -> Outcome:
         gradient=derivative,
         idle=beside,
         weights=None if weights is None else [torch.from_numpy(w) for w in weights],
+        biases=None if biases is None else [torch.from_numpy(b) for b in biases],
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from rulesearch.kernels.fused.models import curvature
+from rulesearch.kernels.fused.models import before_potentials, curvature
 from rulesearch.kernels.fused.names import (
     adjoint,
     at_work,
@@ -97,14 +97,16 @@ def drive_source(order: Schedule, passes: list[RowPass]) -> list[str]:
     rows = RowPass(updates, scalings, gathers=1)
     passes.append(rows)
     which = "touched" if _update_is_dark(order) else "all"
+    begin, own = before_potentials(order.plan.model)
     body = [
-        "clear(z_now, width)",
+        *begin,
         *_idle(order),
         *_call(rows, [*operands, "y_now, z_now"], which=which),
     ]
     where = offsets(order) | {
         "y_now": "f_now + at[l, Y]",
         "z_now": "f_now + at[l + 1, Z]",
+        **own,
     }
     doc = "The update of the step before, and z = W y of this one, in one pass."
     return function("drive", doc, body, where, ", f_now, order")
@@ -292,7 +294,7 @@ def _arriving(order: Schedule, carrier: Carrier) -> _Arriving:
     weighted = tuple(g.post is not None for g in order.scalings)
     dark = _update_is_dark(order) and all(sum_is_dark(order.plan, s) for s in sums)
     # What an error of a dark pixel came through.
-    if carrier == "transpose" and "e_pre" in order.plan.quantities:
+    if carrier == "transpose" and "e_pre" in order.quantities:
         dark = dark and order.plan.model.activation.closed_at_zero
     return _Arriving(body, outer, scale, weighted, where, dark)
 

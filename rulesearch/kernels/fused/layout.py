@@ -76,6 +76,10 @@ def columns(order: Schedule) -> dict[str, int]:
 def model_columns(model: Model) -> dict[str, int]:
     """Name of a column that a model adds, before those of a plan -> its number."""
     names = ["OUT"] if room_for_output(model) else []
+    # Absolute, biases and Λ of them, behind the weights; in a frame, and as an adjoint in scratch,
+    # biases before the step, and the noise.
+    names += ["BIAS", "A_BIAS", "B_POST", "A_B_POST"] if model.bias else []
+    names += ["XI_POST", "A_XI_POST"] if model.noise else []
     return {name: len(FIXED) + i for i, name in enumerate(names)}
 
 
@@ -108,6 +112,7 @@ class Layout:
         frames_end: where the last frame ends.
         taped: where in a frame the vectors of the input layer are.
         scratched: where in a scratch block they are.
+        biases: where those of each layer are; none where the model has none.
     """
 
     table: NDArray[np.int64]
@@ -115,6 +120,7 @@ class Layout:
     frames_end: int
     taped: tuple[int, ...]
     scratched: tuple[int, ...]
+    biases: tuple[int, ...] = ()
 
 
 def layout(
@@ -163,7 +169,7 @@ def layout(
     table[0, LIT] = max(rows)
     table[0, TOUCHED] = max(rows) + rows[0]
     table[0, DARK] = max(rows) + 2 * rows[0]
-    column = columns(order)
+    column, model = columns(order), order.plan.model
     end = 0
 
     def place(name: str | int, layer: int, length: int) -> None:
@@ -182,10 +188,16 @@ def layout(
                 length = vector[i] if index == PRE else vector[i + 1] if index == POST else step
                 place(name, i, length)
 
+    def biases(name: str) -> None:
+        for i in range(1, depth + 1 if model.bias else 1):
+            place(name, i, width[i])
+
     neurons((Y, SLOPE, E, R))
     table[0, Z] = table[0, Y]  # a pixel is its own potential
     neurons((Z,), first=1)
     place(L, 0, step)
+    own = [name for name, has in (("B_POST", model.bias), ("XI_POST", model.noise)) if has]
+    neurons([column[name] for name in own], first=1)
     values(_taped(order))
     table[0, FRAME], end = end, 0
 
@@ -193,20 +205,23 @@ def layout(
     table[0, ADJOINTS] = end
     neurons((A_Y, A_E, A_Z, C))
     place(A_L, 0, step)
+    neurons([column[f"A_{name}"] for name in own], first=1)
     values(_adjoints(order))
     table[0, BLOCK], end = end, 0
 
     weights = sum(rows[i] * width[i + 1] for i in range(depth))
+    weights += sum(width[1:]) if model.bias else 0
     table[0, WEIGHTS] = weights
     table[0, CHECKPOINTS] = end
     end += slots * weights
     for i in range(depth):
         place(W, i, rows[i] * width[i + 1])
+    biases("BIAS")
     for i in range(depth):
         place(B, i, rows[i] * width[sources[i]])
     neurons((ONES,))
     place(ZEROS, 0, max(vector))
-    if room := room_for_output(order.plan.model):
+    if room := room_for_output(model):
         place("OUT", 0, room * width[depth])
     terms = padded(max(1, len(order.plan.terms)), step)  # without a term, a rate
     for number in (THETA, A_THETA):
@@ -226,6 +241,7 @@ def layout(
             place(Q_A, i, examples * width[i])
         for i in range(depth):
             place(LAMBDA, i, rows[i] * width[i + 1])
+        biases("A_BIAS")
     else:
         table[:, Q_SLOPE] = end  # written by the query pass, never read
         end += examples * max(width)
@@ -240,4 +256,5 @@ def layout(
         frames_end,
         tuple(places[c] for c in taped),
         tuple(places[c] for c in scratched),
+        tuple(table[1:, column["BIAS"]].tolist()) if model.bias else (),
     )

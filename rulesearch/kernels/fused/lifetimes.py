@@ -44,6 +44,9 @@ from rulesearch.model import PAPER
 
 Array = NDArray[Any]
 
+#: σ' of pixels in the paper's network.
+_SOFTPLUS = pixel_slopes(PAPER.activation)
+
 #: A thread keeps its array for the next call up to this size, in bytes: fresh pages are slow.
 KEPT_BYTES = 64 * 2**20
 
@@ -52,7 +55,7 @@ KEPT_BYTES = 64 * 2**20
 class Arrays:
     """A batch as NumPy arrays, with names and shapes of `rulesearch.kernels.Batch`.
 
-    Labels are int64, or numbers in the working dtype.
+    Labels are int64, or numbers in the working dtype. Noise of all layers lies side by side.
     """
 
     theta: Array
@@ -63,6 +66,8 @@ class Arrays:
     query_x: Array
     query_labels: NDArray[np.int64]
     targets: Array | None = None
+    biases: tuple[Array, ...] = ()
+    noise: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -74,12 +79,14 @@ class Results:
         gradient: [lifetimes, layers, terms], or None.
         weights: list over layers of [lifetimes, post, pre], or None.
         idle: derivatives by idle terms, [lifetimes, layers, idle terms], or None.
+        biases: list over layers of [lifetimes, post], or None.
     """
 
     numbers: Array
     gradient: Array | None
     weights: list[Array] | None
     idle: Array | None = None
+    biases: list[Array] | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +118,7 @@ class Job:
     results: Results
     idle: tuple[Placed, int] | None = None
     asked: NDArray[np.int64] | None = None
-    slopes: Callable[[Array], Array] = pixel_slopes(PAPER.activation)
+    slopes: Callable[[Array], Array] = _SOFTPLUS
 
     @property
     def length(self) -> int:
@@ -224,13 +231,17 @@ def _lifetime(
     gradient = results.gradient is not None
     asked = (job.asked,) if job.asked is not None else ()
     answers = (query_labels,) if data.targets is None else (_with_mean(data.targets[b]), *asked)
+    seen = (x, slopes) if data.noise is None else (x, slopes, data.noise[b])
     forward = job.module.forward
-    forward(s, table, order, x, slopes, labels, *answers, gradient, job.lowest, starts, out)
+    forward(s, table, order, *seen, labels, *answers, gradient, job.lowest, starts, out)
     results.numbers[b] = out
     if results.weights is not None:
         for weights, stored in zip(results.weights, _matrices(s, table, W), strict=True):
             post, pre = weights.shape[1:]
             weights[b] = stored[:pre, :post].T
+    if results.biases is not None:
+        for biases, place in zip(results.biases, job.where.biases, strict=True):
+            biases[b] = s[place:][: biases.shape[1]]
     if results.gradient is None:
         return
     placed, address = job.idle or (None, 0)
@@ -272,6 +283,8 @@ def _put(job: Job, b: int, s: Array, table: NDArray[np.int64]) -> None:
         stored[len(block) :] = 0
     for i, theta in enumerate(data.theta[b]):
         s[table[i, THETA] :][: len(theta)] = theta
+    for biases, place in zip(data.biases, job.where.biases, strict=True):
+        s[place:][: biases.shape[1]] = biases[b]
     queries, stride = data.query_x.shape[1], table[0, WIDTH]
     stored = s[table[0, Q_Y] :][: queries * stride].reshape(queries, stride)
     stored[:, : len(kept)] = data.query_x[b][:, kept]

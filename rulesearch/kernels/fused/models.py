@@ -16,16 +16,31 @@ import numpy as np
 from numpy.typing import NDArray
 from sympy import Expr
 
-from rulesearch.kernels.fused.names import adjoint, indented, read, unpack
+from rulesearch.kernels.fused.names import (
+    adjoint,
+    at_work,
+    bind_scalars,
+    function,
+    indented,
+    is_number,
+    local,
+    multiplied,
+    offsets,
+    read,
+    unpack,
+)
 from rulesearch.kernels.fused.schedule import Schedule, schedule
-from rulesearch.kernels.fused.spelling import spell, spell_vector
-from rulesearch.kernels.fused.values import adjoint_lines, value_lines
+from rulesearch.kernels.fused.spelling import number, spell, spell_vector
+from rulesearch.kernels.fused.values import adjoint_lines, part_share, value_lines
 from rulesearch.lowering import Elementwise
 from rulesearch.lowering.output import Output, output_of
 from rulesearch.model import PAPER, Model
 from rulesearch.network import BETA
+from rulesearch.operators import SCALAR
 from rulesearch.operators import spell as spell_for
 from rulesearch.operators.activations import Activation
+
+_LOOP = "for j in range(size_post):"
 
 _ACTIVATION = '''\
 @compiled
@@ -59,10 +74,16 @@ def potentials(s, at, queries, keep):
         y, slopes = pointer(s, at[l + 1, Q_Y]), pointer(s, at[l + 1, Q_SLOPE])
         for q in range(queries):
             one = pointer(y, q * width)
-            if l < depth - 1:
+{biased}            if l < depth - 1:
                 slope = pointer(slopes, q * width if keep else 0)
                 {activate}
 '''
+
+_BIASED = """\
+            bias = pointer(s, at[l + 1, BIAS])
+            for j in range(0, width, LANES):
+                store(one, j, add(load(one, j), load(bias, j)))
+"""
 
 _QUERY = '''\
 @compiled
@@ -78,6 +99,30 @@ def query_answers(s, at, targets, keep):
     """Mean loss and accuracy with what the outputs should answer, [queries, outputs]."""
     potentials(s, at, len(targets), keep)
     return score_answers(s, at, targets)
+'''
+
+_QUERY_BIASES = '''\
+@compiled
+def query_biases(s, at, queries):
+    """Λ of the biases, where `query_adjoint` has left the adjoints of all potentials."""
+    for l in range(1, len(at)):
+        a_z, a_bias, width = pointer(s, at[l, Q_A]), pointer(s, at[l, A_BIAS]), at[l, WIDTH]
+        clear(a_bias, width)
+        for q in range(queries):
+            for j in range(0, width, LANES):
+                store(a_bias, j, add(load(a_bias, j), load(a_z, q * width + j)))
+'''
+
+_PUT_NOISE = '''\
+@compiled
+def put_noise(s, at, f, noise, t):
+    """Put the noise of step t into its frame; a row has that of all layers."""
+    begin = 0
+    for l in range(1, len(at)):
+        xi = pointer(s, f + at[l, XI_POST])
+        for j in range(at[l, SIZE]):
+            xi[j] = noise[t, begin + j]
+        begin += at[l, SIZE]
 '''
 
 _SCORE = '''\
@@ -135,8 +180,8 @@ def has_softplus(model: Model) -> bool:
 
 
 def plain_query(model: Model) -> bool:
-    """Whether the query is the paper's, but perhaps for its loss."""
-    return has_softplus(model) and has_softmax(model)
+    """Whether the functions of the query are the paper's."""
+    return has_softplus(model) and has_softmax(model) and not model.bias
 
 
 def with_beta(here: bool) -> str:
@@ -151,24 +196,25 @@ def output_call(model: Model, *, numbers: bool) -> str:
     return "output_answers(s, at, f, answers, t)" if numbers else "output(s, at, f, labels[t])"
 
 
-def functions(model: Model, *, steep: bool) -> list[str]:
-    """The text of the functions that a model has of its own.
-
-    Args:
-        model: the model.
-        steep: whether adjoints that arrive at the output may be infinite.
-    """
-    found = []
+def functions(order: Schedule) -> list[str]:
+    """The text of the functions that the model of a schedule has of its own."""
+    model, found = order.plan.model, list[str]()
     if not has_softplus(model):
         found.append(_ACTIVATION.format(lines="\n".join(indented(_activity(model.activation), 2))))
     if not has_softmax(model):
-        found += _output(output_of(model, steep=steep))
+        found += _output(output_of(model, steep=bool(order.plan.steep)))
     if not plain_query(model):
         activate = "softplus(size, one, one, slope, BETA, s)"
         if not has_softplus(model):
             activate = "activation(size, one, one, slope)"
-        ways = [_POTENTIALS.format(activate=activate), *([_QUERY] if has_softmax(model) else [])]
-        found += [*ways, _QUERY_ANSWERS]
+        biased = _BIASED if model.bias else ""
+        found.append(_POTENTIALS.format(activate=activate, biased=biased))
+        found += [_QUERY, _QUERY_ANSWERS] if has_softmax(model) else [_QUERY_ANSWERS]
+    if model.bias:
+        found.append(_QUERY_BIASES)
+        found += ["\n".join(lines) + "\n" for lines in _biases(order)]
+    if model.noise:
+        found.append(_PUT_NOISE)
     return found
 
 
@@ -222,6 +268,83 @@ def pixel_slopes(activation: Activation) -> Callable[[NDArray[Any]], NDArray[Any
     exec(compile(f"def slope(x):\n    return {text}\n", "<slope>", "exec"), names)  # our own text
     slope = names["slope"]
     return lambda x: np.ascontiguousarray(np.broadcast_to(slope(x), x.shape), dtype=x.dtype)
+
+
+# --- biases and noise ----------------------------------------------------------------------------
+
+
+def before_potentials(model: Model) -> tuple[list[str], dict[str, str]]:
+    """Lines that write what potentials begin with to z_now, and where their locals are."""
+    if not (model.bias or model.noise):
+        return ["clear(z_now, width)"], {}
+    lines, value = [], ""
+    if model.bias:
+        lines, value = ["bias_ = load(bias, j)", "store(b_now, j, bias_)"], "bias_"
+    if model.noise:
+        size, xi = f"splat(F({model.noise!r}))", "load(xi_now, j)"
+        value = f"fma({size}, {xi}, {value})" if value else f"mul({size}, {xi})"
+    lines.append(f"store(z_now, j, {value})")
+    where = {"b_now": "f_now + at[l + 1, B_POST]", "xi_now": "f_now + at[l + 1, XI_POST]"}
+    return ["for j in range(0, width, LANES):", *indented(lines)], where
+
+
+def _biases(order: Schedule) -> Iterator[list[str]]:
+    """The functions that change biases, if any do, and take Λ of them back."""
+    if order.biases:
+        yield _change_biases(order)
+        yield _change_biases_adjoint(order)
+    body = ["for j in range(size_post):", "    a_bias[j] += a_z_post[j] + a_b_post[j]"]
+    yield function("biases_adjoint", "Λ of biases before the step.", body, offsets(order))
+
+
+def _shares(order: Schedule) -> list[str]:
+    """Lines that bind the scalars of the update of biases, and the factor of each group."""
+    scalars = [p.scalar for g in order.biases for p in g.parts if p.scalar]
+    factors = [
+        f"c{g} = {' + '.join(part_share(order, p) for p in group.parts)}"
+        for g, group in enumerate(order.biases)
+    ]
+    return [*bind_scalars(order, scalars), *factors]
+
+
+def _change_biases(order: Schedule) -> list[str]:
+    body, terms = _shares(order), []
+    for g, group in enumerate(order.biases):
+        if not group.post:
+            terms.append(f"c{g}")
+            continue
+        post = local(group.post)
+        if not order.plan.bounded(group.post):
+            body.append(f"u{g} = {post} if {at_work(group.parts)} else zeros")
+            post = f"u{g}"
+        terms.append(f"c{g} * {post}[j]")
+    body += [f"{_LOOP}", f"    bias[j] += {' + '.join(terms)}"]
+    doc = "The update of biases; those before the step are in its frame."
+    return function("change_biases", doc, body, offsets(order))
+
+
+def _change_biases_adjoint(order: Schedule) -> list[str]:
+    body = _shares(order)
+    for g, group in enumerate(order.biases):
+        wild = not order.plan.bounded(group.post)
+        inside, after = ["d = a_bias[j]"], list[str]()
+        body.append(f"i{g} = F(0.0)")
+        if group.post:
+            inside.append(f"i{g} += d * {local(group.post)}[j]")
+            inside.append(f"{adjoint(group.post)}[j] += {multiplied(f'c{g}', 'd', delicate=False)}")
+        else:
+            inside.append(f"i{g} += d")
+        for part in group.parts:
+            c = number(part.coefficient)
+            factor = f"{c} * {read(part.scalar, SCALAR)}" if part.scalar else c
+            name = order.plan.terms[part.term].name
+            after.append(f"a_theta[{part.term}] += {factor} * i{g}  # {name}")
+            if part.scalar and not is_number(part.scalar):
+                share = multiplied(f"theta[{part.term}] * {c}", f"i{g}", delicate=wild)
+                after.append(f"{adjoint(part.scalar)}[0] += {share}")
+        body += [_LOOP, *indented(inside), *after]
+    doc = "Adjoint of `change_biases`; adds to the gradient of θ."
+    return function("change_biases_adjoint", doc, body, offsets(order))
 
 
 # --- losses --------------------------------------------------------------------------------------
@@ -295,6 +418,6 @@ def _output_adjoint(order: Schedule, output: Output) -> str:
     if "t_post" in order.plan.quantities:
         body = ["t_post = pointer(answers, t * size_post)", *body]
     head = ["@compiled", "def output_adjoint(s, at, f, b, answers, t):"]
-    doc = '    """From the adjoints of the output\'s activity, error and loss to that of its potential."""'
+    doc = '    """From the adjoints of activity, error and loss to that of the potential."""'
     lines = [*unpack(body, where), *body]
     return "\n".join([*head, doc, "    l = len(at) - 2", *indented(lines)]) + "\n"

@@ -74,7 +74,7 @@ _IMPORTS = {
 
 _FORWARD = '''\
 @njit(**FLAGS)
-def forward(s, at, order, x, slopes, {labels}, query_labels, keep, lowest, starts, out):
+def forward(s, at, order, x, slopes, {noise}{labels}, query_labels, keep, lowest, starts, out):
     """The online pass and the query loss; out[:] = loss, accuracy, loss before the first step."""
     depth = len(at) - 1
     kept = 0
@@ -102,7 +102,7 @@ _STEP = """\
             f = frame(at, t, keep)
             b = at[0, SCRATCH] + (t & 1) * at[0, BLOCK]
             b_before = at[0, SCRATCH] + (1 - (t & 1)) * at[0, BLOCK]
-            pixels(s, at, f, x, slopes, t)
+            pixels(s, at, f, x, slopes, t){noise}
             list_rows(s, at, order, f, before)
             for l in range(depth):
                 drive(s, at, l, before, b_before, f, order)
@@ -118,7 +118,7 @@ _STEP = """\
 
 _FORWARD_ASKED = '''\
 @njit(**FLAGS)
-def forward(s, at, order, x, slopes, {labels}, targets, asked, keep, lowest, starts, out):
+def forward(s, at, order, x, slopes, {noise}{labels}, targets, asked, keep, lowest, starts, out):
     """The online pass, and the query after some of its steps.
 
     out[:] = loss and accuracy, means over these, and the loss before the first step. `asked` has a
@@ -152,7 +152,7 @@ def forward(s, at, order, x, slopes, {labels}, targets, asked, keep, lowest, sta
         loss += one
         accuracy += right
         if keep:
-            query_adjoint(s, at, len(targets[0]))
+            query_adjoint(s, at, len(targets[0])){biases}
             place = at[0, CHECKPOINTS] + asked[i, 1] * at[0, WEIGHTS]
             copy(pointer(s, at[0, LAMBDA]), pointer(s, place), at[0, WEIGHTS])
     out[0] = loss / F(len(asked))
@@ -188,8 +188,14 @@ def adjoint(s, at, order, {labels}, {given}, starts, idle, table):
         for l in range(depth - 1, 0, -1):
             drive_adjoint(s, at, l, f, b, order)
             hidden_adjoint(s, at, l, f, b)
-    use_weights(at, home)
+{biases}    use_weights(at, home)
 '''
+
+#: Where Λ of biases comes to be that before the step.
+_BIASES = """\
+        for l in range(depth):
+            biases_adjoint(s, at, l, f, b)
+"""
 
 #: Where the query is asked Λ is first brought to what it is after this step, and the blocks of the
 #: step after it, which were pending, are as if there was none.
@@ -285,7 +291,7 @@ def source(
     if asks:
         functions.append(layers.bring_source(order, carrier, passes))
     model = order.plan.model
-    own = models.functions(model, steep=bool(order.plan.steep))
+    own = models.functions(order)
     main = [_forward(order, asks, numbers), _adjoint(order, carrier, asks, numbers)]
     body = [*texts(functions, passes), *own, *main]
     return module(str(order.plan), body, columns(order), dtype=dtype, lanes=lanes, model=model)
@@ -339,15 +345,20 @@ def _forward(order: Schedule, asks: bool, numbers: bool) -> str:
     calls += _refresh(order, with_sums=True)
     if order.rest:
         calls.append("rest(s, at, l, f, b, order)")
+    if order.biases:
+        calls.append("change_biases(s, at, l, f, b)")
     model = order.plan.model
     step = _STEP.format(
         calls=_lines(calls, 4),
         hidden=models.with_beta(models.has_softplus(model)),
         output=models.output_call(model, numbers=numbers),
+        noise="\n            put_noise(s, at, f, noise, t)" if model.noise else "",
     )
     text = (_FORWARD_ASKED if asks else _FORWARD).format(
         step=step,
+        noise="noise, " if model.noise else "",
         labels=_labels(numbers),
+        biases="\n            query_biases(s, at, len(targets[0]))" if model.bias else "",
         query=models.with_beta(models.plain_query(model)),
     )
     return _listing(order, text)
@@ -379,6 +390,8 @@ def _adjoint(order: Schedule, carrier: Carrier, asks: bool, numbers: bool) -> st
     if order.rest:
         calls.append("rest_adjoint(s, at, l, f, b, order)")
     calls.append("vectors_adjoint(s, at, l, f, b)")
+    if order.biases:
+        calls.append("change_biases_adjoint(s, at, l, f, b)")
     for i, level in reversed(list(enumerate(order.levels))):
         if level.synapse_sums:
             calls.append(f"synapses_{i}_adjoint(s, at, l, f, b, order)")
@@ -389,13 +402,16 @@ def _adjoint(order: Schedule, carrier: Carrier, asks: bool, numbers: bool) -> st
         if level.values:
             calls.append(f"values_{i}_adjoint(s, at, l, f, b)")
     calls += _where_read(order, "error_adjoint(s, at, l, f, b, order)")
+    model = order.plan.model
     begin = ["query_adjoint(s, at, queries)"]
+    begin += ["query_biases(s, at, queries)"] if model.bias else []
     if asks:
         begin = ["i_asked = len(asked)", "clear(pointer(s, at[0, LAMBDA]), at[0, WEIGHTS])"]
     text = _ADJOINT.format(
         given="asked" if asks else "queries",
         labels=_labels(numbers),
-        answer="" if models.has_softmax(order.plan.model) else ", answers, t",
+        answer="" if models.has_softmax(model) else ", answers, t",
+        biases=_BIASES if model.bias else "",
         begin=_lines(begin, 1),
         ask=_ASK if asks else "",
         recover=recover.rstrip("\n"),
@@ -414,14 +430,14 @@ def _listing(order: Schedule, text: str) -> str:
 
 def _where_read(order: Schedule, call: str) -> list[str]:
     """The call for the layers whose error something reads: no term may read that of the pixels."""
-    if "e_pre" in order.plan.quantities:
+    if "e_pre" in order.quantities:
         return [call]
-    return ["if l > 0:", f"    {call}"] if "e_post" in order.plan.quantities else []
+    return ["if l > 0:", f"    {call}"] if "e_post" in order.quantities else []
 
 
 def _reads_input_weights(order: Schedule, carrier: Carrier) -> bool:
     """Whether the adjoint reads the weights of the first layer, from which nothing goes on."""
-    errors = carrier != "fixed" and "e_pre" in order.plan.quantities
+    errors = carrier != "fixed" and "e_pre" in order.quantities
     return errors or bool(order.synapse) or order.last_sums is not None
 
 

@@ -106,7 +106,7 @@ def vectors_source(order: Schedule) -> list[str]:
     for g, group in enumerate(order.groups):
         terms = []
         for i, (pre, parts) in enumerate(_by_pre(group)):
-            body.append(f"c{g}_{i} = {' + '.join(_share(order, p) for p in parts)}")
+            body.append(f"c{g}_{i} = {' + '.join(part_share(order, p) for p in parts)}")
             if pre and not order.plan.bounded(pre):
                 body.append(f"pre{g}_{i} = {local(pre)} if {at_work(parts)} else zeros")
                 terms.append(f"c{g}_{i} * pre{g}_{i}[k]")
@@ -129,7 +129,7 @@ def vectors_adjoint_source(order: Schedule) -> list[str]:
             body.append(f"i{g}_{i} = F(0.0)")
             inside.append(f"i{g}_{i} += d * {read(pre, PRE)}" if pre else f"i{g}_{i} += d")
             if pre:
-                body.append(f"c{g}_{i} = {' + '.join(_share(order, p) for p in parts)}")
+                body.append(f"c{g}_{i} = {' + '.join(part_share(order, p) for p in parts)}")
                 share = multiplied(f"c{g}_{i}", "d", delicate=wild)
                 inside.append(f"{_adjoint_at(pre, PRE)} += {share}")
             for part in parts:
@@ -150,7 +150,8 @@ def vectors_adjoint_source(order: Schedule) -> list[str]:
     return function("vectors_adjoint", doc, body, offsets(order))
 
 
-def _share(order: Schedule, part: Part) -> str:
+def part_share(order: Schedule, part: Part) -> str:
+    """The source of what a part multiplies its vector by; 0 where its coefficient is."""
     factors = [f"theta[{part.term}]", number(part.coefficient)]
     if part.scalar:
         factors.append(read(part.scalar, SCALAR))
