@@ -78,6 +78,5 @@ def _begun(sources: Sequence[str]) -> subprocess.Popen[bytes] | None:
 def compile_source(source: str) -> None:
     """Compile the functions of a module, for the cache folder."""
     module = load(source)
-    for name, types in signatures(module.F).items():
-        if hasattr(module, name):
-            getattr(module, name).compile(types)
+    for name, types in signatures(module).items():
+        getattr(module, name).compile(types)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rulesearch.kernels.fused.layout import ROW_BLOCK, SIZE, Layout
+from rulesearch.kernels.fused.layout import ROW_BLOCK, SIZE, Layout, model_columns
 from rulesearch.kernels.fused.names import indented, is_number, local, unpack
 from rulesearch.kernels.fused.products import AT_ONCE, ONES, SPARE, Pass, Products, products_of
 from rulesearch.kernels.fused.program import module
@@ -87,6 +87,8 @@ _COLUMN = {
     "e_post": "f + at[l + 1, E]",
     "z_pre": "f + at[l, Z]",
     "z_post": "f + at[l + 1, Z]",
+    "b_post": "f + at[l + 1, B_POST]",
+    "xi_post": "f + at[l + 1, XI_POST]",
     "L": "f + at[0, L]",
 }
 #: Of a loop over one side: its head, and its index.
@@ -240,7 +242,8 @@ def idle_source(plan: Plan, *, dtype: str, lanes: int) -> str:
         block=ROW_BLOCK,
     )
     factors = f"{len(products.operands)} vectors, {len(products.pairs)} products"
-    return module(f"Idle terms: {factors}.", [text], {}, dtype=dtype, lanes=lanes)
+    own, title = model_columns(plan.model), f"Idle terms: {factors}."
+    return module(title, [text], own, dtype=dtype, lanes=lanes, model=plan.model)
 
 
 def _row(order: Schedule, one: Pass) -> list[str]:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sympy import Expr, Function, Max, Min
+from torch import Tensor
 
 from rulesearch.kernels import Batch, Outcome, Unsupported, asked_for
-from rulesearch.kernels.fused import ahead, cache
+from rulesearch.kernels.fused import ahead, cache, models
 from rulesearch.kernels.fused.idle import idle_products, idle_source, placed
 from rulesearch.kernels.fused.layout import layout
 from rulesearch.kernels.fused.lifetimes import (
@@ -25,12 +27,12 @@ from rulesearch.kernels.fused.lifetimes import (
     address_of_idle,
     run,
 )
+from rulesearch.kernels.fused.models import pixel_slopes
 from rulesearch.kernels.fused.program import source
 from rulesearch.kernels.fused.savings import drops_columns
 from rulesearch.kernels.fused.schedule import Schedule, schedule
 from rulesearch.kernels.fused.vectors import lanes
 from rulesearch.lowering import Elementwise, Plan
-from rulesearch.model import PAPER
 from rulesearch.operators import POST, PRE, operator_of
 from rulesearch.pathways import Carrier, Pathway
 
@@ -60,11 +62,16 @@ class FusedKernel:
     @property
     def source(self) -> str:
         """The generated module, for float32."""
-        return _source(self.order, self._carrier, "float32")
+        return _source(self.order, self._carrier, "float32", self._numbers, self._numbers)
 
     @property
     def _carrier(self) -> Carrier:
         return self.path.edges[0].carrier
+
+    @property
+    def _numbers(self) -> bool:
+        """Whether the loss takes numbers alone, in the place of labels."""
+        return not models.has_softmax(self.order.plan.model)
 
     def __call__(
         self,
@@ -81,12 +88,15 @@ class FusedKernel:
         """
         data = arrays(batch, self._begun(batch))
         steps = data.x.shape[1]
+        data, times = self._with_biases_and_noise(data), batch.asked
+        if self._numbers:
+            data, times = one_hot(data, self.sizes[-1]), times or (steps,)
         backward = bool(gradient) or idle is not None
         starts, slots = self.checkpoints(data.theta, steps) if backward else _none(data.theta)
         asked = None
-        if batch.asked:
+        if times:
             # Λ of each query is kept behind the weights.
-            asked = np.array([*enumerate(batch.asked, slots)], dtype=np.int64)[:, ::-1].copy()
+            asked = np.array([*enumerate(times, slots)], dtype=np.int64)[:, ::-1].copy()
             slots += len(asked) if backward else 0
         plans = [self.order.plan, *([idle] if idle else [])]
         skips = self._skips(data, plans)
@@ -108,18 +118,30 @@ class FusedKernel:
         if idle:
             at = placed(idle_products(idle), where, data.theta.itemsize)
             beside = at, address_of_idle(cache.load(_idle_source(idle, dtype)))
-        text = _source(self.order, self._carrier, dtype, asked is not None)
+        numbers = data.labels.ndim > 2
+        text = _source(self.order, self._carrier, dtype, asked is not None, numbers)
         module, lowest = cache.load(text), self._lowest(plans)
-        job = Job(module, data, kept, skips, where, lowest, starts, results, beside, asked)
+        slopes = pixel_slopes(self.order.plan.model.activation)
+        job = Job(module, data, kept, skips, where, lowest, starts, results, beside, asked, slopes)
         run(job, torch.get_num_threads())
         return outcome(results, gradient)
+
+    def _with_biases_and_noise(self, data: Arrays) -> Arrays:
+        """The batch with zeros for those that the model has and it has not."""
+        model, (count, steps) = self.order.plan.model, data.x.shape[:2]
+        zeros, later = partial(np.zeros, dtype=data.theta.dtype), self.sizes[1:]
+        biases = data.biases or tuple(zeros((count, size)) for size in later)
+        noise = zeros((count, steps, sum(later))) if data.noise is None else data.noise
+        return replace(
+            data, biases=biases if model.bias else (), noise=noise if model.noise else None
+        )
 
     def compiling(
         self, dtype: torch.dtype, idle: Plan | None = None
     ) -> AbstractContextManager[bool]:
         """See `rulesearch.kernels.Kernel`."""
         name = str(dtype).removeprefix("torch.")
-        texts = [_source(self.order, self._carrier, name)]
+        texts = [_source(self.order, self._carrier, name, self._numbers, self._numbers)]
         return ahead.compiling([*texts, _idle_source(idle, name)] if idle else texts)
 
     def _begun(self, batch: Batch) -> dict[tuple[int, str], Array]:
@@ -140,7 +162,7 @@ class FusedKernel:
 
     def _lowest(self, plans: Sequence[Plan]) -> int:
         """The lowest layer whose error something reads: no term may read that of the pixels."""
-        read = frozenset[str]().union(*(plan.quantities for plan in plans))
+        read = self.order.quantities.union(*(plan.quantities for plan in plans))
         return 0 if "e_pre" in read else 1 if "e_post" in read else len(self.sizes) - 1
 
     def _skips(self, data: Arrays, plans: Sequence[Plan]) -> NDArray[np.bool_]:
@@ -235,7 +257,7 @@ def build(plan: Plan, sizes: tuple[int, ...], path: Pathway) -> FusedKernel:
 
     Raises:
         Unsupported: an operator of the plan, or of its derivatives, has no Numba spelling; or the
-            edges of the pathway have carriers of several kinds.
+            edges of the pathway have carriers of several kinds; or what `refuse_beyond` says.
     """
     refuse_beyond(plan)
     refuse_unspelled(plan)
@@ -251,12 +273,14 @@ def refuse_beyond(plan: Plan) -> None:
     Raises:
         Unsupported: there is something.
     """
-    if plan.model != PAPER:
-        raise Unsupported("another model than softplus, cross-entropy and no bias, noise or bound")
+    if plan.model.bounds:
+        raise Unsupported("bounds")
     if any(len(trace.index) == 2 for trace in plan.carried):
         raise Unsupported("traces of synapses")
-    if plan.beside:
-        raise Unsupported("terms that change feedback or biases")
+    if any(part.carried for part in plan.beside):
+        raise Unsupported("traces that terms of feedback or biases read")
+    if any(part.changes == "B" for part in plan.beside):
+        raise Unsupported("terms that change feedback")
 
 
 @lru_cache(maxsize=256)
@@ -266,10 +290,12 @@ def refuse_unspelled(plan: Plan, slopes: bool = True) -> None:
     Raises:
         Unsupported: there is one.
     """
-    for node in plan.nodes:
+    for node in (node for part in (plan, *plan.beside) for node in part.nodes):
         if isinstance(node, Elementwise):
             for expression in (node.expression, *(node.partials.values() if slopes else ())):
                 _refuse_unspelled(expression)
+    for expression in models.expressions(plan.model):
+        _refuse_unspelled(expression)
 
 
 def _refuse_unspelled(expression: Expr) -> None:
@@ -280,9 +306,11 @@ def _refuse_unspelled(expression: Expr) -> None:
 
 
 @lru_cache(maxsize=256)
-def _source(order: Schedule, carrier: Carrier, dtype: str, asks: bool = False) -> str:
+def _source(
+    order: Schedule, carrier: Carrier, dtype: str, asks: bool = False, numbers: bool = False
+) -> str:
     each = lanes(np.dtype(dtype).itemsize)
-    return source(order, carrier=carrier, dtype=dtype, lanes=each, asks=asks)
+    return source(order, carrier=carrier, dtype=dtype, lanes=each, asks=asks, numbers=numbers)
 
 
 @lru_cache(maxsize=64)
@@ -311,13 +339,32 @@ def arrays(batch: Batch, memories: Mapping[tuple[int, str], Array] | None = None
         tuple(w.detach().numpy() for w in batch.weights),
         tuple(b.detach().numpy() for b in feedback or ()),
         batch.x.detach().numpy(),
-        np.ascontiguousarray(batch.labels.numpy(), dtype=np.int64),
+        _labels(batch.labels, theta),
         batch.query_x.detach().numpy(),
         np.ascontiguousarray(batch.query_labels.numpy(), dtype=np.int64),
         None if batch.targets is None else batch.targets.detach().numpy(),
         memories or {},
         batch.begun,
+        tuple(b.detach().numpy() for b in batch.biases or ()),
+        None if batch.noise is None else torch.cat([*batch.noise], dim=-1).detach().numpy(),
     )
+
+
+def _labels(labels: Tensor, like: Tensor) -> NDArray[Any]:
+    """Class numbers as int64, or what the outputs should answer in the dtype of another tensor."""
+    if labels.is_floating_point():
+        return np.ascontiguousarray(labels.detach().to(like.dtype).numpy())
+    return np.ascontiguousarray(labels.numpy(), dtype=np.int64)
+
+
+def one_hot(data: Arrays, outputs: int) -> Arrays:
+    """The batch with numbers in the place of labels; a 1 at the class."""
+    ones = np.eye(outputs, dtype=data.theta.dtype)
+    labels = data.labels if data.labels.ndim > 2 else ones[data.labels]
+    targets = data.targets
+    if targets is None:
+        targets = ones[data.query_labels][:, None]
+    return replace(data, labels=labels, targets=targets)
 
 
 def empty_results(
@@ -331,6 +378,7 @@ def empty_results(
         [empty(w.shape) for w in data.weights] if keep_weights else None,
         empty((*data.theta.shape[:2], len(idle.terms))) if idle else None,
         {key: empty(value.shape) for key, value in data.memories.items()} if keep_weights else {},
+        [empty(b.shape) for b in data.biases] if keep_weights and data.biases else None,
     )
 
 
@@ -344,7 +392,7 @@ def outcome(results: Results, gradient: Sequence[int]) -> Outcome:
     if results.idle is not None:
         found = torch.from_numpy(results.idle)
         beside = asked_for(found, range(found.shape[-1]), loss)
-    weights = results.weights
+    weights, biases = results.weights, results.biases
     return Outcome(
         loss=loss,
         accuracy=accuracy,
@@ -356,4 +404,5 @@ def outcome(results: Results, gradient: Sequence[int]) -> Outcome:
             ("W", layer, name): torch.from_numpy(found)[:, None]
             for (layer, name), found in results.memories.items()
         },
+        biases=None if biases is None else [torch.from_numpy(b) for b in biases],
     )

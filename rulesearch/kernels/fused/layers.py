@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from rulesearch.kernels.fused.models import before_potentials, curvature
 from rulesearch.kernels.fused.names import (
     adjoint,
     at_work,
@@ -96,14 +97,16 @@ def drive_source(order: Schedule, passes: list[RowPass]) -> list[str]:
     rows = RowPass(updates, scalings, gathers=1)
     passes.append(rows)
     which = "touched" if _update_is_dark(order) else "all"
+    begin, own = before_potentials(order.plan.model)
     body = [
-        "clear(z_now, width)",
+        *begin,
         *_idle(order),
         *_call(rows, [*operands, "y_now, z_now"], which=which),
     ]
     where = offsets(order) | {
         "y_now": "f_now + at[l, Y]",
         "z_now": "f_now + at[l + 1, Z]",
+        **own,
     }
     doc = "The update of the step before, and z = W y of this one, in one pass."
     return function("drive", doc, body, where, ", f_now, order")
@@ -135,12 +138,13 @@ def undo_source(order: Schedule, passes: list[RowPass]) -> list[str]:
     return function("undo", doc, body, offsets(order), ", exact, order")
 
 
-def _call_carrier(rows: RowPass, carrier: Carrier, operands: str) -> list[str]:
+def _call_carrier(order: Schedule, rows: RowPass, carrier: Carrier, operands: str) -> list[str]:
     """A call over the rows of B: of W, of the edge's own matrix, or of both together."""
     return _call(
         rows,
         ["back", operands] if carrier == "signs" else [operands],
-        which="lit",
+        # Where the slope at a pixel of 0 is not 0, dark pixels have errors.
+        which="lit" if order.plan.model.activation.closed_at_zero else "all",
         matrix="back" if carrier == "fixed" else "w",
         width="source_width",
     )
@@ -153,7 +157,7 @@ def error_source(order: Schedule, carrier: Carrier, passes: list[RowPass]) -> li
     passes.append(rows)
     body = [
         "clear(r, rows)",
-        *_call_carrier(rows, carrier, "e_source, r"),
+        *_call_carrier(order, rows, carrier, "e_source, r"),
         "for k in range(size_pre):",
         "    e_pre[k] = r[k] * slope[k]",
     ]
@@ -173,13 +177,17 @@ def error_adjoint_source(order: Schedule, carrier: Carrier, passes: list[RowPass
     passes.append(rows)
     steep = bool(order.plan.steep)
     gated = multiplied("a_e_pre[k]", "slope[k]", delicate=steep)
-    through = multiplied("a_e_pre[k]", "r[k] * BETA * (one - slope[k])", delicate=steep)
+    bends = curvature(order.plan.model.activation)
+    through = {
+        name: multiplied("a_e_pre[k]", f"r[k] * {bend}", delicate=steep)
+        for name, bend in bends.items()
+    }
     body = [
         "one = F(1.0)",
         "for k in range(size_pre):",
         f"    c[k] = {gated}",
-        f"    a_y_pre[k] += {through}",
-        *_call_carrier(rows, carrier, "c, a_e_source"),
+        *(f"    {adjoint(name)}[k] += {share}" for name, share in through.items()),
+        *_call_carrier(order, rows, carrier, "c, a_e_source"),
     ]
     return function("error_adjoint", "Adjoint of `error`.", body, offsets(order), ", order")
 
@@ -285,6 +293,9 @@ def _arriving(order: Schedule, carrier: Carrier) -> _Arriving:
         scale.append(f"{factor}, {late(_post(order, g))}" if group.post else factor)
     weighted = tuple(g.post is not None for g in order.scalings)
     dark = _update_is_dark(order) and all(sum_is_dark(order.plan, s) for s in sums)
+    # What an error of a dark pixel came through.
+    if carrier == "transpose" and "e_pre" in order.quantities:
+        dark = dark and order.plan.model.activation.closed_at_zero
     return _Arriving(body, outer, scale, weighted, where, dark)
 
 

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from rulesearch.kernels.fused.schedule import Schedule
 from rulesearch.kernels.fused.vectors import lanes
+from rulesearch.lowering.output import output_of
+from rulesearch.model import PAPER, Model
 from rulesearch.operators import POST, PRE, Index
 
 #: Rows of a matrix come in multiples of this, as many as a pass may take at a time.
@@ -71,7 +73,23 @@ def columns(order: Schedule) -> dict[str, int]:
     """Name of a column that this plan adds -> its number."""
     placed = (*_taped(order), *_scratch(order), *_adjoints(order), *_kept(order))
     names = [name.upper() for name, _ in placed]
+    own = model_columns(order.plan.model)
+    return own | {name: len(FIXED) + len(own) + i for i, name in enumerate(names)}
+
+
+def model_columns(model: Model) -> dict[str, int]:
+    """Name of a column that a model adds, before those of a plan -> its number."""
+    names = ["OUT"] if room_for_output(model) else []
+    # Absolute, biases and Λ of them, behind the weights; in a frame, and as an adjoint in scratch,
+    # biases before the step, and the noise.
+    names += ["BIAS", "A_BIAS", "B_POST", "A_B_POST"] if model.bias else []
+    names += ["XI_POST", "A_XI_POST"] if model.noise else []
     return {name: len(FIXED) + i for i, name in enumerate(names)}
+
+
+def room_for_output(model: Model) -> int:
+    """Vectors that the values of the output layer and their adjoints need, beside the frame's."""
+    return 0 if model.loss == PAPER.loss else 1 + 2 * len(output_of(model).plan.nodes)
 
 
 def _taped(order: Schedule) -> list[tuple[str, Index]]:
@@ -127,6 +145,7 @@ class Layout:
         taped: where in a frame the vectors of the input layer are.
         scratched: where in a scratch block they are.
         traces: where they lie.
+        biases: where those of each layer are; none where the model has none.
     """
 
     table: NDArray[np.int64]
@@ -135,6 +154,7 @@ class Layout:
     taped: tuple[int, ...]
     scratched: tuple[int, ...]
     traces: tuple[TracePlace, ...] = ()
+    biases: tuple[int, ...] = ()
 
 
 def layout(
@@ -183,7 +203,7 @@ def layout(
     table[0, LIT] = max(rows)
     table[0, TOUCHED] = max(rows) + rows[0]
     table[0, DARK] = max(rows) + 2 * rows[0]
-    column = columns(order)
+    column, model = columns(order), order.plan.model
     end = 0
 
     def place(name: str | int, layer: int, length: int) -> None:
@@ -202,10 +222,16 @@ def layout(
                 length = vector[i] if index == PRE else vector[i + 1] if index == POST else step
                 place(name, i, length)
 
+    def biases(name: str) -> None:
+        for i in range(1, depth + 1 if model.bias else 1):
+            place(name, i, width[i])
+
     neurons((Y, SLOPE, E, R))
     table[0, Z] = table[0, Y]  # a pixel is its own potential
     neurons((Z,), first=1)
     place(L, 0, step)
+    own = [name for name, has in (("B_POST", model.bias), ("XI_POST", model.noise)) if has]
+    neurons([column[name] for name in own], first=1)
     values(_taped(order))
     table[0, FRAME], end = end, 0
 
@@ -213,20 +239,25 @@ def layout(
     table[0, ADJOINTS] = end
     neurons((A_Y, A_E, A_Z, C))
     place(A_L, 0, step)
+    neurons([column[f"A_{name}"] for name in own], first=1)
     values(_adjoints(order))
     table[0, BLOCK], end = end, 0
 
     weights = sum(rows[i] * width[i + 1] for i in range(depth))
+    weights += sum(width[1:]) if model.bias else 0
     table[0, WEIGHTS] = weights
     table[0, CHECKPOINTS] = end
     end += slots * weights
     for i in range(depth):
         place(W, i, rows[i] * width[i + 1])
+    biases("BIAS")
     for i in range(depth):
         place(B, i, rows[i] * width[sources[i]])
     neurons((ONES,))
     place(ZEROS, 0, max(vector))
     values(_kept(order))
+    if room := room_for_output(model):
+        place("OUT", 0, room * width[depth])
     terms = padded(max(1, len(order.plan.terms)), step)  # without a term, a rate
     for number in (THETA, A_THETA):
         for i in range(depth):
@@ -245,6 +276,7 @@ def layout(
             place(Q_A, i, examples * width[i])
         for i in range(depth):
             place(LAMBDA, i, rows[i] * width[i + 1])
+        biases("A_BIAS")
     else:
         table[:, Q_SLOPE] = end  # written by the query pass, never read
         end += examples * max(width)
@@ -260,6 +292,7 @@ def layout(
         tuple(places[c] for c in taped),
         tuple(places[c] for c in scratched),
         tuple(_traces(order, table)),
+        tuple(table[1:, column["BIAS"]].tolist()) if model.bias else (),
     )
 
 

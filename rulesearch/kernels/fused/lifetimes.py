@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
+from inspect import signature
 from queue import Empty, SimpleQueue
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+from rulesearch.kernels.fused.cache import FUNCTIONS
 from rulesearch.kernels.fused.idle import Placed
 from rulesearch.kernels.fused.layout import (
     A_THETA,
@@ -37,10 +39,14 @@ from rulesearch.kernels.fused.layout import (
     Layout,
     W,
 )
+from rulesearch.kernels.fused.models import pixel_slopes
 from rulesearch.kernels.fused.vectors import BYTES
-from rulesearch.network import BETA
+from rulesearch.model import PAPER
 
 Array = NDArray[Any]
+
+#: σ' of pixels in the paper's network.
+_SOFTPLUS = pixel_slopes(PAPER.activation)
 
 #: A thread keeps its array for the next call up to this size, in bytes: fresh pages are slow.
 KEPT_BYTES = 64 * 2**20
@@ -48,18 +54,23 @@ KEPT_BYTES = 64 * 2**20
 
 @dataclass(frozen=True)
 class Arrays:
-    """A batch as NumPy arrays, with names and shapes of `rulesearch.kernels.Batch`."""
+    """A batch as NumPy arrays, with names and shapes of `rulesearch.kernels.Batch`.
+
+    Labels are int64, or numbers in the working dtype. Noise of all layers lies side by side.
+    """
 
     theta: Array
     weights: tuple[Array, ...]
     feedback: tuple[Array, ...]
     x: Array
-    labels: NDArray[np.int64]
+    labels: Array
     query_x: Array
     query_labels: NDArray[np.int64]
     targets: Array | None = None
     memories: Mapping[tuple[int, str], Array] = field(default_factory=dict)
     begun: int = 0
+    biases: tuple[Array, ...] = ()
+    noise: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +83,7 @@ class Results:
         weights: list over layers of [lifetimes, post, pre], or None.
         idle: derivatives by idle terms, [lifetimes, layers, idle terms], or None.
         memories: by layer and trace, [lifetimes, neurons or 1]; none are wanted without weights.
+        biases: list over layers of [lifetimes, post], or None.
     """
 
     numbers: Array
@@ -79,6 +91,7 @@ class Results:
     weights: list[Array] | None
     idle: Array | None = None
     memories: Mapping[tuple[int, str], Array] = field(default_factory=dict)
+    biases: list[Array] | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +110,7 @@ class Job:
         idle: idle terms, and the address of their compiled function; or None.
         asked: a row for each time that the query is asked: the number of steps, and the block of
             weights that is for Λ of it; None where it is asked after the last, with labels.
+        slopes: pixels -> σ' there.
     """
 
     module: ModuleType
@@ -109,6 +123,7 @@ class Job:
     results: Results
     idle: tuple[Placed, int] | None = None
     asked: NDArray[np.int64] | None = None
+    slopes: Callable[[Array], Array] = _SOFTPLUS
 
     @property
     def length(self) -> int:
@@ -116,26 +131,31 @@ class Job:
         return self.idle[0].length if self.idle else self.where.length
 
 
-def signatures(dtype: Any) -> Mapping[str, tuple[types.Type, ...]]:
-    """The types with which `_lifetime` calls the functions of a generated module, by name.
-
-    Of one with labels; where the query is asked after some steps they are compiled when called.
-    """
-    real, whole = types.float32 if dtype == np.float32 else types.float64, types.int64
-    vector, matrix, indices, table = real[::1], real[:, ::1], whole[::1], whole[:, ::1]
+def signatures(module: ModuleType) -> Mapping[str, tuple[types.Type, ...]]:
+    """The types with which `_lifetime` calls the functions of a generated module, by name."""
+    real, whole = types.float32 if np.float32 == module.F else types.float64, types.int64
+    matrix, indices, table = real[:, ::1], whole[::1], whole[:, ::1]
+    kinds = {
+        **dict.fromkeys(("s", "out"), real[::1]),
+        **dict.fromkeys(("x", "slopes", "answers", "noise"), matrix),
+        "targets": real[:, :, ::1],
+        **dict.fromkeys(("order", "labels", "query_labels", "starts", "table", "t"), indices),
+        **dict.fromkeys(("at", "asked"), table),
+        **dict.fromkeys(("lowest", "idle", "l", "f"), whole),
+        "keep": types.boolean,
+        "queries": types.intp,
+    }
+    functions = {name: getattr(module, name, None) for name in FUNCTIONS}
     return {
-        "forward": (
-            *(vector, table, indices, matrix, matrix),
-            *(indices, indices, types.boolean, whole, indices, vector),
-        ),
-        "adjoint": (vector, table, indices, indices, types.intp, indices, whole, indices),
-        "idle": (vector, table, indices, indices, whole, whole),
+        name: tuple(kinds[argument] for argument in signature(function.py_func).parameters)
+        for name, function in functions.items()
+        if function is not None
     }
 
 
 def address_of_idle(module: ModuleType) -> int:
     """Where the compiled function of idle terms is; compiled if need be."""
-    types_of_it = signatures(module.F)["idle"]
+    types_of_it = signatures(module)["idle"]
     module.idle.compile(types_of_it)
     compiled = module.idle.overloads[types_of_it]
     return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
@@ -210,20 +230,24 @@ def _lifetime(
     data, results, kept = job.data, job.results, job.kept[b]
     _put(job, b, s, table)
     x = np.ascontiguousarray(data.x[b][:, kept])
-    slopes = -np.expm1(-BETA * x)  # σ' of pixels, section 4.2
+    slopes = job.slopes(x)  # σ' of pixels, section 4.2
     labels, query_labels, starts = data.labels[b], data.query_labels[b], job.starts[b]
     out = np.empty(3, s.dtype)
     gradient = results.gradient is not None
     asked = (job.asked,) if job.asked is not None else ()
     answers = (query_labels,) if data.targets is None else (_with_mean(data.targets[b]), *asked)
+    seen = (x, slopes) if data.noise is None else (x, slopes, data.noise[b])
     forward = job.module.forward
-    forward(s, table, order, x, slopes, labels, *answers, gradient, job.lowest, starts, out)
+    forward(s, table, order, *seen, labels, *answers, gradient, job.lowest, starts, out)
     results.numbers[b] = out
     if results.weights is not None:
         for weights, stored in zip(results.weights, _matrices(s, table, W), strict=True):
             post, pre = weights.shape[1:]
             weights[b] = stored[:pre, :post].T
     _remember(job, b, s, table, last=len(x) - 1, kept_all=gradient)
+    if results.biases is not None:
+        for biases, place in zip(results.biases, job.where.biases, strict=True):
+            biases[b] = s[place:][: biases.shape[1]]
     if results.gradient is None:
         return
     placed, address = job.idle or (None, 0)
@@ -282,6 +306,8 @@ def _put(job: Job, b: int, s: Array, table: NDArray[np.int64]) -> None:
         stored[len(block) :] = 0
     for i, theta in enumerate(data.theta[b]):
         s[table[i, THETA] :][: len(theta)] = theta
+    for biases, first in zip(data.biases, job.where.biases, strict=True):
+        s[first:][: biases.shape[1]] = biases[b]
     queries, stride = data.query_x.shape[1], table[0, WIDTH]
     stored = s[table[0, Q_Y] :][: queries * stride].reshape(queries, stride)
     stored[:, : len(kept)] = data.query_x[b][:, kept]

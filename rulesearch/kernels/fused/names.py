@@ -34,6 +34,8 @@ _PLACES: Mapping[str, str] = {
     "lam": "at[l, LAMBDA]",
     "theta": "at[l, THETA]",
     "a_theta": "at[l, A_THETA]",
+    "bias": "at[l + 1, BIAS]",
+    "a_bias": "at[l + 1, A_BIAS]",
     "ones_pre": "at[l, ONES]",
     "ones_post": "at[l + 1, ONES]",
 }
@@ -106,7 +108,9 @@ def _quantity(name: str, base: str, stem: str) -> str:
     if name == "L":
         return f"{base} + at[0, {stem}L]"
     letter, _, side = name.partition("_")
-    return f"{base} + at[{'l' if side == 'pre' else 'l + 1'}, {stem}{letter.upper()}]"
+    # The columns of these have their whole names: others have the letters.
+    column = name if letter in ("b", "xi") else letter
+    return f"{base} + at[{'l' if side == 'pre' else 'l + 1'}, {stem}{column.upper()}]"
 
 
 def offsets(order: Schedule, frame: str = "f", scratch: str = "b") -> dict[str, str]:

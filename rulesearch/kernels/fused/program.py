@@ -12,10 +12,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from rulesearch.kernels.fused import layers, synapses, values
+from rulesearch.kernels.fused import layers, models, synapses, values
 from rulesearch.kernels.fused.layout import FIXED, columns
 from rulesearch.kernels.fused.rows import RowPass
 from rulesearch.kernels.fused.schedule import Schedule
+from rulesearch.model import PAPER, Model
 from rulesearch.network import BETA
 from rulesearch.pathways import Carrier
 
@@ -30,8 +31,7 @@ from numba import njit
 {imports}
 F = numpy.{dtype}
 LANES = {lanes}
-BETA = F({beta!r})
-'''
+{beta}'''
 
 #: Where a generated module has its names from: of each, those that it uses.
 _IMPORTS = {
@@ -58,6 +58,8 @@ _IMPORTS = {
         ),
         *("query", "query_adjoint", "reciprocal", "sign", "some", "use_weights"),
         *("add_share", "query_answers"),
+        *("query_layer", "score", "score_answers", "softplus"),
+        *("all_finite", "output_answers"),
     ),
     "vectors": (
         *("add", "div", "fma", "kept", "load", "magnitude", "mul", "pointer", "root", "signed"),
@@ -72,7 +74,7 @@ _IMPORTS = {
 
 _FORWARD = '''\
 @njit(**FLAGS)
-def forward(s, at, order, x, slopes, labels, query_labels, keep, lowest, starts, out):
+def forward(s, at, order, x, slopes, {noise}{labels}, query_labels, keep, lowest, starts, out):
     """The online pass and the query loss; out[:] = loss, accuracy, loss before the first step."""
     depth = len(at) - 1
     kept = 0
@@ -88,7 +90,7 @@ def forward(s, at, order, x, slopes, labels, query_labels, keep, lowest, starts,
             b = at[0, SCRATCH] + ((steps - 1) & 1) * at[0, BLOCK]
             for l in range(depth):
                 change(s, at, l, f, b, order)
-        loss, accuracy = query(s, at, query_labels, BETA, keep)
+        loss, accuracy = query(s, at, query_labels{query}, keep)
         if steps == 0:
             out[2] = loss
     out[0] = loss
@@ -100,23 +102,23 @@ _STEP = """\
             f = frame(at, t, keep)
             b = at[0, SCRATCH] + (t & 1) * at[0, BLOCK]
             b_before = at[0, SCRATCH] + (1 - (t & 1)) * at[0, BLOCK]
-            pixels(s, at, f, x, slopes, t)
+            pixels(s, at, f, x, slopes, t){noise}
             list_rows(s, at, order, f, before)
             for l in range(depth):
                 drive(s, at, l, before, b_before, f, order)
                 if l < depth - 1:
-                    hidden(s, at, l + 1, f, BETA)
+                    hidden(s, at, l + 1, f{hidden})
             if keep and kept < len(starts) and t == starts[kept]:
                 checkpoint = at[0, CHECKPOINTS] + kept * at[0, WEIGHTS]
                 copy(pointer(s, at[0, W]), pointer(s, checkpoint), at[0, WEIGHTS])
                 kept += 1
-            output(s, at, f, labels[t])
+            {output}
             for l in range(depth - 1, -1, -1):
 {calls}"""
 
 _FORWARD_ASKED = '''\
 @njit(**FLAGS)
-def forward(s, at, order, x, slopes, labels, targets, asked, keep, lowest, starts, out):
+def forward(s, at, order, x, slopes, {noise}{labels}, targets, asked, keep, lowest, starts, out):
     """The online pass, and the query after some of its steps.
 
     out[:] = loss and accuracy, means over these, and the loss before the first step. `asked` has a
@@ -143,14 +145,14 @@ def forward(s, at, order, x, slopes, labels, targets, asked, keep, lowest, start
             clear(pointer(s, b), at[0, BLOCK])  # nothing is pending
         if i == len(asked):
             break
-        one, right = query_answers(s, at, targets[i + 1], BETA, keep)
+        one, right = query_answers(s, at, targets[i + 1]{query}, keep)
         if i < 0:
             out[2] = one
             continue
         loss += one
         accuracy += right
         if keep:
-            query_adjoint(s, at, len(targets[0]))
+            query_adjoint(s, at, len(targets[0])){biases}
             place = at[0, CHECKPOINTS] + asked[i, 1] * at[0, WEIGHTS]
             copy(pointer(s, at[0, LAMBDA]), pointer(s, place), at[0, WEIGHTS])
     out[0] = loss / F(len(asked))
@@ -159,13 +161,13 @@ def forward(s, at, order, x, slopes, labels, targets, asked, keep, lowest, start
 
 _ADJOINT = '''\
 @njit(**FLAGS)
-def adjoint(s, at, order, labels, {given}, starts, idle, table):
+def adjoint(s, at, order, {labels}, {given}, starts, idle, table):
     """The gradient of the query loss with respect to θ, after a `forward` that kept its tape.
 
     `idle` is the address of the function of idle terms, and 0 if there are none.
     """
     depth = len(at) - 1
-    steps = len(labels)
+    steps = len({labels})
     home = at[0, W]
     i = len(starts)  # of the segment; its checkpoint is read when its last step is reached
 {begin}
@@ -182,12 +184,18 @@ def adjoint(s, at, order, labels, {given}, starts, idle, table):
 {ask}        clear(pointer(s, b + at[0, ADJOINTS]), at[0, BLOCK] - at[0, ADJOINTS])
         for l in range(depth):
 {step}
-        output_adjoint(s, at, f, b)
+        output_adjoint(s, at, f, b{answer})
         for l in range(depth - 1, 0, -1):
             drive_adjoint(s, at, l, f, b, order)
             hidden_adjoint(s, at, l, f, b)
-    use_weights(at, home)
+{biases}    use_weights(at, home)
 '''
+
+#: Where Λ of biases comes to be that before the step.
+_BIASES = """\
+        for l in range(depth):
+            biases_adjoint(s, at, l, f, b)
+"""
 
 #: Where the query is asked Λ is first brought to what it is after this step, and the blocks of the
 #: step after it, which were pending, are as if there was none.
@@ -228,7 +236,15 @@ _REPLAY = """\
 """
 
 
-def source(order: Schedule, *, carrier: Carrier, dtype: str, lanes: int, asks: bool = False) -> str:
+def source(
+    order: Schedule,
+    *,
+    carrier: Carrier,
+    dtype: str,
+    lanes: int,
+    asks: bool = False,
+    numbers: bool = False,
+) -> str:
     """The module's source.
 
     Args:
@@ -236,8 +252,10 @@ def source(order: Schedule, *, carrier: Carrier, dtype: str, lanes: int, asks: b
         carrier: of every edge of the pathway.
         dtype: float32 or float64.
         lanes: values in a vector of that dtype.
-        asks: whether the query is asked after some steps, with probabilities for answers; else
+        asks: whether the query is asked after some steps, with what the outputs should answer; else
             after the last, with labels.
+        numbers: whether training examples have such answers too, and not labels. A loss other than
+            the paper's takes nothing else, here and there.
     """
     passes: list[RowPass] = []
     functions = [
@@ -275,8 +293,11 @@ def source(order: Schedule, *, carrier: Carrier, dtype: str, lanes: int, asks: b
     if order.plan.carried:
         functions += [values.begin_source(order), values.remember_source(order)]
         functions.append(values.forget_source(order))
-    body = [*texts(functions, passes), _forward(order, asks), _adjoint(order, carrier, asks)]
-    return module(str(order.plan), body, columns(order), dtype=dtype, lanes=lanes)
+    model = order.plan.model
+    own = models.functions(order)
+    main = [_forward(order, asks, numbers), _adjoint(order, carrier, asks, numbers)]
+    body = [*texts(functions, passes), *own, *main]
+    return module(str(order.plan), body, columns(order), dtype=dtype, lanes=lanes, model=model)
 
 
 def texts(functions: Sequence[Sequence[str]], passes: Sequence[RowPass]) -> list[str]:
@@ -286,7 +307,13 @@ def texts(functions: Sequence[Sequence[str]], passes: Sequence[RowPass]) -> list
 
 
 def module(
-    title: str, body: Sequence[str], constants: Mapping[str, int], *, dtype: str, lanes: int
+    title: str,
+    body: Sequence[str],
+    constants: Mapping[str, int],
+    *,
+    dtype: str,
+    lanes: int,
+    model: Model = PAPER,
 ) -> str:
     """The source of a module.
 
@@ -296,16 +323,18 @@ def module(
         constants: name -> number, of columns and the like.
         dtype: float32 or float64.
         lanes: values in a vector of that dtype.
+        model: whose lifetimes it runs.
     """
     text = "\n\n".join(body)
-    head = _HEAD.format(title=title, imports=_imports(text), dtype=dtype, lanes=lanes, beta=BETA)
+    beta = f"BETA = F({BETA!r})\n" if models.has_softplus(model) else ""
+    head = _HEAD.format(title=title, imports=_imports(text), dtype=dtype, lanes=lanes, beta=beta)
     head += "".join(f"{name} = {number}\n" for name, number in constants.items())
     return f"{head}\n\n{text}"
 
 
 def _imports(text: str) -> str:
-    """The lines that import what a module's text uses."""
-    used = set(re.findall(r"[A-Za-z_]\w*", text))
+    """The lines that import what a module's text uses and does not define."""
+    used = set(re.findall(r"[A-Za-z_]\w*", text)) - set(re.findall(r"(?<=^def )\w+", text, re.M))
     lines = []
     for module, names in _IMPORTS.items():
         here = [f"    {name}," for name in names if name in used]
@@ -314,13 +343,27 @@ def _imports(text: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _forward(order: Schedule, asks: bool) -> str:
+def _forward(order: Schedule, asks: bool, numbers: bool) -> str:
     calls = ["if l >= lowest:", "    error(s, at, l, f, b, order)"]
     calls += _refresh(order, "before", with_sums=True)
     if order.rest:
         calls.append("rest(s, at, l, f, b, order)")
-    step = _STEP.format(calls=_lines(calls, 4))
-    text = (_FORWARD_ASKED if asks else _FORWARD).format(step=step)
+    if order.biases:
+        calls.append("change_biases(s, at, l, f, b)")
+    model = order.plan.model
+    step = _STEP.format(
+        calls=_lines(calls, 4),
+        hidden=models.with_beta(models.has_softplus(model)),
+        output=models.output_call(model, numbers=numbers),
+        noise="\n            put_noise(s, at, f, noise, t)" if model.noise else "",
+    )
+    text = (_FORWARD_ASKED if asks else _FORWARD).format(
+        step=step,
+        noise="noise, " if model.noise else "",
+        labels=_labels(numbers),
+        biases="\n            query_biases(s, at, len(targets[0]))" if model.bias else "",
+        query=models.with_beta(models.plain_query(model)),
+    )
     if order.plan.carried:
         clear = "    clear(pointer(s, at[0, FRAMES]), at[0, FRAME])\n"
         begin = ["for l in range(depth):", "    begin(s, at, l, 0, 0, at[0, FRAMES])"]
@@ -328,7 +371,11 @@ def _forward(order: Schedule, asks: bool) -> str:
     return _listing(order, _numbered(order, text, "before = frame(at, t - 1, keep)", "t"))
 
 
-def _adjoint(order: Schedule, carrier: Carrier, asks: bool) -> str:
+def _labels(numbers: bool) -> str:
+    return "answers" if numbers else "labels"
+
+
+def _adjoint(order: Schedule, carrier: Carrier, asks: bool, numbers: bool) -> str:
     calls = ["remember(s, at, l, f, b)"] if order.plan.carried else []
     calls += _refresh(order, "frame(at, t - 1, True)", with_sums=False)
     if order.undoes:
@@ -352,6 +399,8 @@ def _adjoint(order: Schedule, carrier: Carrier, asks: bool) -> str:
     if order.rest:
         calls.append("rest_adjoint(s, at, l, f, b, order)")
     calls.append("vectors_adjoint(s, at, l, f, b)")
+    if order.biases:
+        calls.append("change_biases_adjoint(s, at, l, f, b)")
     for i, level in reversed(list(enumerate(order.levels))):
         if level.synapse_sums:
             calls.append(f"synapses_{i}_adjoint(s, at, l, f, b, order)")
@@ -363,13 +412,18 @@ def _adjoint(order: Schedule, carrier: Carrier, asks: bool) -> str:
             more = ", frame(at, t - 1, True)" if order.plan.carried else ""
             calls.append(f"values_{i}_adjoint(s, at, l, f, b{more})")
     calls += _where_read(order, "error_adjoint(s, at, l, f, b, order)")
+    model = order.plan.model
     begin = ["query_adjoint(s, at, queries)"]
+    begin += ["query_biases(s, at, queries)"] if model.bias else []
     if asks:
         begin = ["i_asked = len(asked)", "clear(pointer(s, at[0, LAMBDA]), at[0, WEIGHTS])"]
     if order.plan.carried:
         begin += ["for l in range(depth):", "    forget(s, at, l, 0, 0)"]
     text = _ADJOINT.format(
         given="asked" if asks else "queries",
+        labels=_labels(numbers),
+        answer="" if models.has_softmax(model) else ", answers, t",
+        biases=_BIASES if model.bias else "",
         begin=_lines(begin, 1),
         ask=_ASK if asks else "",
         recover=recover.rstrip("\n"),
@@ -398,14 +452,14 @@ def _listing(order: Schedule, text: str) -> str:
 
 def _where_read(order: Schedule, call: str) -> list[str]:
     """The call for the layers whose error something reads: no term may read that of the pixels."""
-    if "e_pre" in order.plan.quantities:
+    if "e_pre" in order.quantities:
         return [call]
-    return ["if l > 0:", f"    {call}"] if "e_post" in order.plan.quantities else []
+    return ["if l > 0:", f"    {call}"] if "e_post" in order.quantities else []
 
 
 def _reads_input_weights(order: Schedule, carrier: Carrier) -> bool:
     """Whether the adjoint reads the weights of the first layer, from which nothing goes on."""
-    errors = carrier != "fixed" and "e_pre" in order.plan.quantities
+    errors = carrier != "fixed" and "e_pre" in order.quantities
     return errors or bool(order.synapse) or order.last_sums is not None
 
 

@@ -1,9 +1,9 @@
 """What may be left out exactly: the rows of pixels that are zero.
 
-A pixel that is zero in an image is *dark*: y_pre, e_pre and z_pre are exactly 0 there, since
-σ'(0) = 1 - exp(0). SymPy says what of a plan vanishes with them. Where nothing of a pass survives,
-the pass takes the lit rows alone; where no sum over pre-neurons has a summand that survives, a
-pixel that is zero throughout a task has no influence on anything but its own weights.
+A pixel that is zero in an image is *dark*: y_pre and z_pre are exactly 0 there, and e_pre where
+σ'(0) is 0, as 1 - exp(0) is. SymPy says what of a plan vanishes with them. Where nothing of a pass
+survives, the pass takes the lit rows alone; where no sum over pre-neurons has a summand that
+survives, a pixel that is zero throughout a task has no influence on anything but its own weights.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ def vanishing(plan: Plan) -> frozenset[str]:
         >>> sorted(vanishing(lower(Pool(A="-e_post*tanh(y_pre*W)", B="y_post*cos(y_pre)"))))
         ['e_pre', 'm0', 'y_pre', 'z_pre']
     """
-    names = {"y_pre", "e_pre", "z_pre"}
+    names = {"y_pre", "z_pre"}
+    if plan.model.activation.closed_at_zero:
+        names.add("e_pre")
     for node in plan.nodes:
         if isinstance(node, Elementwise):
             dark = {symbol(name): Integer(0) for name in names}

@@ -7,8 +7,10 @@ read it. Values on synapses are never stored; they are computed where they are r
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from sympy import Symbol
 
 from rulesearch.lowering import Elementwise, Group, Node, Plan, Sum
 from rulesearch.operators import SYNAPSE
@@ -40,6 +42,7 @@ class Schedule:
         outer: groups that separate, u ⊗ v.
         scalings: groups W ⊙ (u ⊗ v), where no pass over other values on synapses is needed.
         rest: all other groups.
+        biases: groups of the update of biases, all of whose factors are on the post side.
     """
 
     plan: Plan
@@ -48,6 +51,14 @@ class Schedule:
     outer: tuple[Group, ...]
     scalings: tuple[Group, ...]
     rest: tuple[Group, ...]
+    biases: tuple[Group, ...] = ()
+
+    @property
+    def quantities(self) -> frozenset[str]:
+        """Names of what is read and not computed, for any parameter."""
+        made = {node.name for node in self.plan.nodes}
+        read = {name for g in self.biases for name in (g.post, *(p.scalar for p in g.parts))}
+        return self.plan.quantities | {name for name in read if name and name not in made}
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -126,12 +137,13 @@ def schedule(plan: Plan) -> Schedule:
         [] ['q0 = sum_pre(W*e_pre)']
         ['q1 = q0*y_post', 's0 = sum_post(q1)'] []
     """
-    level_of = dict.fromkeys(plan.quantities, 0)
+    plan, biases = _with_biases(plan)
+    level_of: dict[str, int] = {}  # what is not computed is there from the first
     values: dict[int, list[Node]] = {}
     sums: dict[int, list[Sum]] = {}
     synapse: list[Elementwise] = []
     for node in plan.nodes:
-        level = max((level_of[read] for read in node.reads), default=0)
+        level = max((level_of.get(read, 0) for read in node.reads), default=0)
         if isinstance(node, Sum) and node.matrix:
             sums.setdefault(level, []).append(node)
             level += 1
@@ -159,4 +171,39 @@ def schedule(plan: Plan) -> Schedule:
         outer=tuple(g for g in plan.groups if not g.matrix),
         scalings=() if slow else tuple(matrices),
         rest=tuple(matrices) if slow else (),
+        biases=biases,
     )
+
+
+def _with_biases(plan: Plan) -> tuple[Plan, tuple[Group, ...]]:
+    """The plan with the nodes of that of the biases, in names of their own; and its groups."""
+    nodes, groups = list(plan.nodes), []
+    for other in plan.beside:
+        if other.changes != "b":
+            continue
+        names: dict[str, str] = {}
+        for node in other.nodes:
+            made = _renamed(node, f"b{node.name}", names)
+            same = next((n for n in nodes if _renamed(n, made.name, {}) == made), None)
+            names[node.name] = same.name if same else made.name
+            nodes += [] if same else [made]
+        groups += [
+            replace(
+                group,
+                post=names.get(group.post or "", group.post),
+                parts=tuple(
+                    replace(p, scalar=names.get(p.scalar or "", p.scalar)) for p in group.parts
+                ),
+            )
+            for group in other.groups
+        ]
+    return (replace(plan, nodes=tuple(nodes)) if groups else plan), tuple(groups)
+
+
+def _renamed(node: Node, name: str, names: Mapping[str, str]) -> Node:
+    """The node in another name, what it reads renamed as told."""
+    if isinstance(node, Sum):
+        matrix = names.get(node.matrix or "", node.matrix)
+        return Sum(name, node.axis, matrix, names.get(node.vector or "", node.vector))
+    symbols = {Symbol(a, real=True): Symbol(b, real=True) for a, b in names.items()}
+    return Elementwise(name, node.index, node.expression.xreplace(symbols))

@@ -274,6 +274,19 @@ def output(s, at, f, label):
 
 
 @compiled
+def output_answers(s, at, f, answers, t):
+    """As `output` with probabilities in the place of a label, a row of [steps, outputs]."""
+    last = len(at) - 1
+    z, y = pointer(s, f + at[last, Z]), pointer(s, f + at[last, Y])
+    e = pointer(s, f + at[last, E])
+    loss = softmax(at[last, SIZE], z, y)
+    for j in range(at[last, SIZE]):
+        loss -= answers[t, j] * z[j]
+        e[j] = y[j] - answers[t, j]
+    s[f + at[0, L]] = loss
+
+
+@compiled
 def output_adjoint(s, at, f, b):
     """From the adjoints of the output's activity, error and loss to that of its potential."""
     last = len(at) - 1
@@ -304,12 +317,18 @@ def query(s, at, labels, beta, keep):
 
     NaN and 0 where a weight is not finite, see `rulesearch.network.query_loss`.
     """
+    _query_potentials(s, at, len(labels), beta, keep)
+    return score(s, at, labels)
+
+
+@compiled
+def score(s, at, labels):
+    """Mean loss and accuracy from the potentials of a query; leaves softmax − onehot there."""
     depth = len(at) - 1
-    queries = len(labels)
-    _query_potentials(s, at, queries, beta, keep)
-    loss, correct, count = type(beta)(0), type(beta)(0), type(beta)(queries)
+    number = s.dtype.type
+    loss, correct, count = number(0), number(0), number(len(labels))
     n = at[depth, SIZE]
-    for q in range(queries):
+    for q in range(len(labels)):
         z = pointer(s, at[depth, Q_Y] + q * at[depth, WIDTH])
         best, finite = 0, True
         for j in range(n):
@@ -317,26 +336,32 @@ def query(s, at, labels, beta, keep):
                 best = j
             finite = finite and math.isfinite(z[j])
         if finite and best == labels[q]:
-            correct += type(beta)(1)
+            correct += number(1)
         picked = z[labels[q]]
         loss += softmax(n, z, z) - picked
         z[labels[q]] -= 1
     if not all_finite(pointer(s, at[0, W]), at[0, WEIGHTS], s):
-        return type(beta)(math.nan), type(beta)(0)
+        return number(math.nan), number(0)
     return loss / count, correct / count
 
 
 @compiled
 def query_answers(s, at, targets, beta, keep):
     """Likewise with probabilities in the place of labels, [queries, outputs], each of sum 1."""
+    _query_potentials(s, at, len(targets), beta, keep)
+    return score_answers(s, at, targets)
+
+
+@compiled
+def score_answers(s, at, targets):
+    """As `score` with probabilities."""
     depth = len(at) - 1
-    queries = len(targets)
-    _query_potentials(s, at, queries, beta, keep)
-    loss, correct, count = type(beta)(0), type(beta)(0), type(beta)(queries)
+    number = s.dtype.type
+    loss, correct, count = number(0), number(0), number(len(targets))
     n = at[depth, SIZE]
-    for q in range(queries):
+    for q in range(len(targets)):
         z = pointer(s, at[depth, Q_Y] + q * at[depth, WIDTH])
-        best, likeliest, finite, meant = 0, 0, True, type(beta)(0)
+        best, likeliest, finite, meant = 0, 0, True, number(0)
         for j in range(n):
             if z[j] > z[best]:
                 best = j
@@ -345,12 +370,12 @@ def query_answers(s, at, targets, beta, keep):
             finite = finite and math.isfinite(z[j])
             meant += targets[q, j] * z[j]
         if finite and best == likeliest:
-            correct += type(beta)(1)
+            correct += number(1)
         loss += softmax(n, z, z) - meant
         for j in range(n):
             z[j] -= targets[q, j]
     if not all_finite(pointer(s, at[0, W]), at[0, WEIGHTS], s):
-        return type(beta)(math.nan), type(beta)(0)
+        return number(math.nan), number(0)
     return loss / count, correct / count
 
 
@@ -364,16 +389,23 @@ def add_share(source, target, length, parts):
 @compiled
 def _query_potentials(s, at, queries, beta, keep):
     depth = len(at) - 1
-    padded = -(-queries // QUERY_BLOCK) * QUERY_BLOCK
     for l in range(depth):
-        size, width = at[l + 1, SIZE], at[l + 1, WIDTH]
-        x, y = pointer(s, at[l, Q_Y]), pointer(s, at[l + 1, Q_Y])
-        _query_layer(padded, at[l, SIZE], at[l, WIDTH], width, pointer(s, at[l, W]), x, y, s)
+        query_layer(s, at, l, queries)
         if l < depth - 1:
-            slopes = pointer(s, at[l + 1, Q_SLOPE])
+            size, width = at[l + 1, SIZE], at[l + 1, WIDTH]
+            y, slopes = pointer(s, at[l + 1, Q_Y]), pointer(s, at[l + 1, Q_SLOPE])
             for q in range(queries):
                 one = pointer(y, q * width)
                 softplus(size, one, one, pointer(slopes, q * width if keep else 0), beta, s)
+
+
+@compiled
+def query_layer(s, at, l, queries):
+    """The potentials W y of a query above the weights l, where its activities will be."""
+    padded = -(-queries // QUERY_BLOCK) * QUERY_BLOCK
+    x, y = pointer(s, at[l, Q_Y]), pointer(s, at[l + 1, Q_Y])
+    w = pointer(s, at[l, W])
+    _query_layer(padded, at[l, SIZE], at[l, WIDTH], at[l + 1, WIDTH], w, x, y, s)
 
 
 @compiled

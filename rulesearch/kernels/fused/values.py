@@ -20,6 +20,7 @@ from rulesearch.kernels.fused.names import (
 from rulesearch.kernels.fused.schedule import Schedule
 from rulesearch.kernels.fused.spelling import number, spell
 from rulesearch.lowering import Elementwise, Group, Node, Part
+from rulesearch.lowering.plan import NUMBERS
 from rulesearch.operators import POST, PRE, SCALAR, Index
 
 _LOOP: dict[Index, str] = {
@@ -31,7 +32,7 @@ _LOOP: dict[Index, str] = {
 def values_source(order: Schedule, level: int) -> list[str]:
     """The function `values_<level>`: elementwise values and plain sums of a level."""
     nodes = order.levels[level].values
-    body = [line for node in nodes for line in _value(order, node)]
+    body = [line for node in nodes for line in value_lines(order, node)]
     doc = "; ".join(str(node) for node in nodes)
     return function(f"values_{level}", doc, body, offsets(order), _with_before(order))
 
@@ -39,7 +40,7 @@ def values_source(order: Schedule, level: int) -> list[str]:
 def values_adjoint_source(order: Schedule, level: int) -> list[str]:
     """The function `values_<level>_adjoint`."""
     nodes = order.levels[level].values
-    body = [line for node in reversed(nodes) for line in _value_adjoint(order, node)]
+    body = [line for node in reversed(nodes) for line in adjoint_lines(order, node)]
     doc = "Adjoint of " + "; ".join(str(node) for node in nodes)
     return function(f"values_{level}_adjoint", doc, body, offsets(order), _with_before(order))
 
@@ -86,7 +87,8 @@ def _with_before(order: Schedule) -> str:
     return ", f_before" if order.plan.carried else ""
 
 
-def _value(order: Schedule, node: Node) -> list[str]:
+def value_lines(order: Schedule, node: Node) -> list[str]:
+    """Lines that compute a value on neurons or of a layer."""
     if not isinstance(node, Elementwise):
         assert node.vector, "a sum over nothing is a number"
         index = order.plan.index[node.vector]
@@ -97,14 +99,15 @@ def _value(order: Schedule, node: Node) -> list[str]:
             f"    total_ += {term}",
             f"{node.name}[0] = total_",
         ]
-    text = spell(node.expression, reads(order, node.reads), order.plan.ranges)
+    text = spell(node.expression, reads(order, node.reads), order.plan.spelled_by)
     scalars = bind_scalars(order, node.reads)
     if node.index == SCALAR:
         return [*scalars, f"{node.name}[0] = {text}"]
     return [*scalars, _LOOP[node.index], f"    {read(node.name, node.index)} = {text}"]
 
 
-def _value_adjoint(order: Schedule, node: Node) -> list[str]:
+def adjoint_lines(order: Schedule, node: Node) -> list[str]:
+    """Lines from the adjoint of a value to those of what it reads."""
     index = order.plan.index
     if not isinstance(node, Elementwise):
         assert node.vector, "a sum over nothing is a number"
@@ -113,7 +116,7 @@ def _value_adjoint(order: Schedule, node: Node) -> list[str]:
             _LOOP[index[node.vector]],
             f"    {_adjoint_at(node.vector, index[node.vector])} += d",
         ]
-    partials = {n: p for n, p in node.partials.items() if p != 0 and not is_number(n)}
+    partials = {n: p for n, p in node.partials.items() if p != 0 and n not in NUMBERS}
     if not partials:
         return []
     names = [*node.reads, node.name]
@@ -121,7 +124,7 @@ def _value_adjoint(order: Schedule, node: Node) -> list[str]:
     before = bind_scalars(order, names)
     inside, after = [f"d = {_adjoint_at(node.name, node.index)}"], []
     for name, partial in partials.items():
-        factor = spell(partial, rename, order.plan.ranges, slope=True)
+        factor = spell(partial, rename, order.plan.spelled_by, slope=True)
         share = multiplied("d", factor, delicate=order.plan.delicate(node, partial))
         if index[name] == SCALAR != node.index:
             before.append(f"sum_{local(name)} = F(0.0)")
@@ -145,7 +148,7 @@ def vectors_source(order: Schedule) -> list[str]:
     for g, group in enumerate(order.groups):
         terms = []
         for i, (pre, parts) in enumerate(_by_pre(group)):
-            body.append(f"c{g}_{i} = {' + '.join(_share(order, p) for p in parts)}")
+            body.append(f"c{g}_{i} = {' + '.join(part_share(order, p) for p in parts)}")
             if pre and not order.plan.bounded(pre):
                 body.append(f"pre{g}_{i} = {local(pre)} if {at_work(parts)} else zeros")
                 terms.append(f"c{g}_{i} * pre{g}_{i}[k]")
@@ -168,7 +171,7 @@ def vectors_adjoint_source(order: Schedule) -> list[str]:
             body.append(f"i{g}_{i} = F(0.0)")
             inside.append(f"i{g}_{i} += d * {read(pre, PRE)}" if pre else f"i{g}_{i} += d")
             if pre:
-                body.append(f"c{g}_{i} = {' + '.join(_share(order, p) for p in parts)}")
+                body.append(f"c{g}_{i} = {' + '.join(part_share(order, p) for p in parts)}")
                 share = multiplied(f"c{g}_{i}", "d", delicate=wild)
                 inside.append(f"{_adjoint_at(pre, PRE)} += {share}")
             for part in parts:
@@ -189,7 +192,8 @@ def vectors_adjoint_source(order: Schedule) -> list[str]:
     return function("vectors_adjoint", doc, body, offsets(order))
 
 
-def _share(order: Schedule, part: Part) -> str:
+def part_share(order: Schedule, part: Part) -> str:
+    """The source of what a part multiplies its vector by; 0 where its coefficient is."""
     factors = [f"theta[{part.term}]", number(part.coefficient)]
     if part.scalar:
         factors.append(read(part.scalar, SCALAR))
