@@ -202,6 +202,8 @@ def cases(draw, smooth=False, paths=strategies.PATHWAYS, steps=3, lifetimes=2):
     path = draw(st.sampled_from(paths))
     model = draw(strategies.models(("W", "b") if path == "symmetric" else ("W", "B", "b")))
     terms = draw(strategies.step_terms(path, model, smooth))
+    changed = {p for term in terms for p, _ in term.updates}
+    model = replace(model, bounds=tuple(b for b in model.bounds if b[0] in changed))
     sizes = draw(st.lists(st.integers(1, 4), min_size=2, max_size=4))
     seed = draw(strategies.seeds)
     start = batches.given(seed % 2**31, sizes, path, lifetimes, steps)

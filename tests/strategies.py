@@ -233,6 +233,13 @@ def _tame(draw, symbols, further=(), smooth=False):
         assume(False)
 
 
+def _product(*names):
+    """One of each of these lists of quantities, times each other."""
+    return st.tuples(*(st.sampled_from(some) for some in names)).map(
+        lambda drawn: sympy.prod([SYMBOLS[name] for name in drawn])
+    )
+
+
 @st.composite
 def own_quantity(draw, name, symbols=EVERYWHERE, further=(), smooth=False, remembers=None):
     """A quantity of one's own or a trace: of a neuron on either side, a synapse, or the layer.
@@ -244,10 +251,15 @@ def own_quantity(draw, name, symbols=EVERYWHERE, further=(), smooth=False, remem
         smooth: only operators whose value does not jump.
         remembers: whether it is a trace; either where it is not said.
     """
-    side = draw(st.sampled_from(["post", "pre", "layer", "any"]))
-    some = [n for n in symbols if side == "any" or n in _AT.get(side, ("L",))]
-    beside = [s for s in further if side == "any" or index_of(s) <= {side}]
-    definition = draw(_tame(tuple(some), tuple(beside), smooth))
+    side = draw(st.sampled_from(["post", "pre", "layer", "synapse", "any"]))
+    if side == "synapse":
+        ends = [[n for n in symbols if n in _AT[end]] for end in ("post", "pre")]
+        matrices = [n for n in symbols if n in ("W", "B")] + ends[0]
+        definition = draw(_product(matrices, ends[1]))
+    else:
+        some = [n for n in symbols if side == "any" or n in _AT.get(side, ("L",))]
+        beside = [s for s in further if side == "any" or index_of(s) <= {side}]
+        definition = draw(_tame(tuple(some), tuple(beside), smooth))
     index = index_of(definition)
     called = name if len(index) != 1 else f"{name}_{next(iter(index))}"
     try:

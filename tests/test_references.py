@@ -42,9 +42,9 @@ from rulesearch.operators.losses import LOSSES
 
 # Some 1e4 operations on values of order one: 2e-16 * 1e4 = 2e-12, and as much again for the rest.
 AGREE = 1e-10
-# Central differences with h = 1e-5 of their coefficient: 1e-10 of a third derivative, which may be
-# some tens for steps this small, and 2e-16 / h of rounding.
-DIFFER = 1e-8
+# Central differences with h = 1e-5 of their coefficient: 1e-10 of a third derivative of order one,
+# as steps are small, and 2e-16 / h of rounding; ten times both.
+DIFFER = 1e-9
 
 F0 = Term("F0", -e_post * y_pre)
 
@@ -80,7 +80,7 @@ def assert_agree(case):
     assert distance(case) < AGREE
     assert gradient_distance(case) < DIFFER
     _, gradient, _ = steps.reference(case)
-    assert float(batches.scaled(gradient, case.theta).abs().amax((0, 1)).min()) > 100 * DIFFER
+    assert float(batches.scaled(gradient, case.theta).abs().amax((0, 1)).min()) > 1000 * DIFFER
 
 
 # --- drawn ----------------------------------------------------------------------------------------
@@ -479,4 +479,54 @@ def test_a_broken_gradient_differs(broken, monkeypatch):
     case = steps.case(terms, start=batches.given(11, steps=4))
     assert_agree(case)
     broken(monkeypatch)
-    assert gradient_distance(case) > 100 * DIFFER
+    assert gradient_distance(case) > 1000 * DIFFER
+
+
+# --- what else the unrolled loop is used for ------------------------------------------------------
+
+
+@pytest.mark.parametrize("activation", ["softplus", "tanh"])
+def test_asked_at_the_end_it_is_the_query_loss(activation):
+    terms = F0, Term("b", -e_post, "b"), Term("F", trace("m_pre", y_pre, decay=0.5))
+    model = Model(ACTIVATIONS[activation], LOSSES["squared"], bias=True, noise=0.1)
+    case = steps.case(terms, model, seed=12, answers="given")
+    start = case.start
+    arguments = case.terms, case.theta, start.weights, start.feedback, start.train
+    query_x, targets = start.query
+    more = start.pathway, model
+    number = start.train[0].shape[1]
+    expected, _, _ = steps.reference(case)
+
+    def asked(at):
+        each = targets[:, None].expand(-1, len(at), -1, -1)
+        return unrolled.asked_loss(*arguments, query_x, each, at, *more, xi=case.xi)
+
+    torch.testing.assert_close(asked((number,)), expected, rtol=0, atol=AGREE)
+    both = (asked((1,)) + expected) / 2
+    torch.testing.assert_close(asked((1, number)), both, rtol=0, atol=AGREE)
+
+
+@pytest.mark.parametrize("activation", ["softplus", "relu", "tanh"])
+def test_a_step_has_derivatives_forward_as_well(activation):
+    """So that a kernel's adjoint can be held against it by a dot product."""
+    start = batches.given(13)
+    terms = F0, Term("H", y_pre * e_post, "B")
+    case = steps.case(terms, Model(ACTIVATIONS[activation]), start)
+    x, labels = start.train[0][:, 0], start.train[1][:, 0]
+
+    def stepped(weights):
+        carried = unrolled._begun(weights, start.feedback, None)
+        after = unrolled.stepped(terms, case.theta, carried, x, labels, start.pathway, case.model)
+        return [*after.weights, *after.feedback]
+
+    generator = torch.Generator().manual_seed(0)
+    way = [torch.randn(w.shape, generator=generator, dtype=w.dtype) for w in start.weights]
+    _, slopes = torch.func.jvp(stepped, (start.weights,), (way,))
+    h = 1e-5
+    ends = [
+        stepped([w + sign * h * v for w, v in zip(start.weights, way, strict=True)])
+        for sign in (1, -1)
+    ]
+    for slope, up, down in zip(slopes, *ends, strict=True):
+        # Softplus is sharp: its third derivative is of order 100.
+        torch.testing.assert_close(slope, (up - down) / (2 * h), rtol=0, atol=1e-7)
