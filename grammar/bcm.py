@@ -1,7 +1,7 @@
 """Hebbian rules with a sliding threshold beside the pseudo-gradient: what a neuron's memory can do.
 
-A trace moves in every step, before any term reads it; `theta_post` is the mean of the last twenty or
-so squared activities of the post-neuron.
+A trace moves in every step, before any term reads it; `theta_post` is the mean of the last twenty
+or so squared activities of the post-neuron.
 """
 
 from rulesearch.notation import Pool, W, e_post, seen_from_pre, sum_post, trace, y_post, y_pre

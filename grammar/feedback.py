@@ -1,9 +1,8 @@
 """Feedback that learns: a rule for the weights and one for the matrices that errors return by.
 
 A name in both pools is one coefficient. B is the feedback weight of the synapse, from its post-cell
-back to its pre-cell, and moves at the same time as W. Feedback must be matrices of its own: not with
-`--pathway symmetric`. Where terms may need one another's weights, or not, `--locality` says;
-`self` needs `transport`.
+back to its pre-cell, and moves at the same time as W. Feedback must be matrices of its own: not
+with `--pathway symmetric`. `self` reads W, and so needs `transport`, which `--locality` may refuse.
 """
 
 from rulesearch.notation import B, Pool, W, e_post, e_pre, sum_post, sum_pre, y_post, y_pre, z_post

@@ -1,8 +1,8 @@
 """Errors and activities over their own size, as two running means a neuron tell it.
 
 A neuron divides what it has by the root of the mean of its square, as Adam (Kingma and Ba 2015,
-Algorithm 1: m/(sqrt(v) + ε)) and RMSProp do for every synapse; here each of the two cells does it for
-itself, so that a synapse remembers nothing. With random feedback, the default:
+Algorithm 1: m/(sqrt(v) + ε)) does for every synapse; here each of the two cells does it for itself,
+so that a synapse remembers nothing. With random feedback, the default:
 
     python -m rulesearch.search grammar/normalised.py --dataset emnist
 """

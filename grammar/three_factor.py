@@ -1,7 +1,7 @@
 """Eligibility, and a signal that is the same everywhere: whether the loss was worse than expected.
 
-Noise in the potentials makes these rules follow the gradient in the mean (node perturbation), so run
-them with some:
+Noise in the potentials makes these rules follow the gradient in the mean (node perturbation), so
+run them with some:
 
     python -m rulesearch.search grammar/three_factor.py --noise 0.1
 """

@@ -109,7 +109,10 @@ def _quantity(name, layer, j, k):
         return pre if name == "n_pre" else post
     if name == "L":
         return layer["L"]
-    return layer[name][k if name.endswith("_pre") else j]
+    value = np.asarray(layer[name])
+    if value.ndim != 1:  # a trace of synapses, or one that is the same everywhere
+        return value[j, k] if value.ndim else value
+    return value[k if name.endswith("_pre") else j]
 
 
 def update_matrix(expression, layer, strict=True):
