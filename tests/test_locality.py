@@ -6,15 +6,45 @@ from pathlib import Path
 import numpy as np
 import oracle
 import pytest
+import remembered
 import strategies
 import sympy
 from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from rulesearch.errors import RuleSearchError
-from rulesearch.locality import NEEDS, Evidence, Read, classify, parse_needs, within
-from rulesearch.notation import Abs, Pool, Term, load_pool, operator
-from rulesearch.operators import QUANTITIES
+from rulesearch.locality import (
+    NEEDS,
+    Evidence,
+    Read,
+    classify,
+    parse_needs,
+    terms_allowed,
+    within,
+)
+from rulesearch.notation import (
+    Abs,
+    B,
+    L,
+    Pool,
+    Term,
+    W,
+    canonical,
+    e_post,
+    e_pre,
+    load_pool,
+    operator,
+    quantity,
+    sign,
+    sum_post,
+    sum_pre,
+    together,
+    trace,
+    y_post,
+    y_pre,
+)
+from rulesearch.notation.needs import needs_of
+from rulesearch.operators import QUANTITIES, NeuronSum, index_of, without_definitions
 
 GRAMMAR = Path(__file__).parent.parent / "grammar"
 PAPER = load_pool(GRAMMAR / "paper_pool.py")
@@ -112,6 +142,111 @@ def test_an_operator_is_judged_by_its_definition():
     assert verdict_of("constant(sum_pre(W))*y_pre", constant=constant).reads == {
         Read("y_pre", frozenset())
     }
+
+
+ANOTHER = "the weight of another synapse"
+INTO = "every feedback synapse that ends at the pre-cell"
+OUT_OF = "every feedback synapse that begins at the post-cell"
+
+
+@pytest.mark.parametrize(
+    ("changes", "text", "evidence"),
+    [
+        # Akrout et al. (2019) and Kunin et al. (2020)
+        ("B", "-e_post*y_pre - B", []),
+        ("B", "y_pre*z_post", []),
+        ("B", "W", [Evidence("transport", "W", ANOTHER)]),
+        ("B", "-z_post*sum_post(B*z_post)", [
+            Evidence("dendritic", "sum_post(z_post*B)", INTO)
+        ]),
+        ("B", "-y_pre*sum_pre(y_pre*B)", [Evidence("retrograde", "sum_pre(B*y_pre)", OUT_OF)]),
+        ("B", "sum_pre(B*sum_post(B))", [Evidence("global", "sum_pre(B*sum_post(B))", LAYER)]),
+        ("B", "sum_post(W*y_post)", [
+            Evidence("dendritic", "sum_post(y_post*W)", INTO),
+            Evidence("transport", "W", ANOTHER),
+        ]),
+        ("B", "L*B", [Evidence("global", "L", EVERYWHERE)]),
+        ("W", "B*W", [Evidence("transport", "B", ANOTHER)]),
+        ("W", "y_pre*b_post*xi_post", []),
+        ("b", "-e_post - b_post", []),
+        ("b", "sum_pre(W*e_pre)", [Evidence("dendritic", "sum_pre(W*e_pre)", IN)]),
+        ("b", "sum_pre(W*B)", [
+            Evidence("dendritic", "sum_pre(B*W)", IN),
+            Evidence("transport", "B", ANOTHER),
+        ]),
+        ("b", "sum_post(y_post)", [
+            Evidence(
+                "global", "sum_post(y_post)", "cells that no synapse of the post-cell comes from"
+            )
+        ]),
+    ],
+)  # fmt: skip
+def test_needs_of_other_parameters(changes, text, evidence):
+    verdict = classify(Term.of("F", text, changes=changes))
+    assert list(verdict.evidence) == evidence
+
+
+def test_a_coefficient_of_two_parameters_needs_what_both_do():
+    joint = together(Pool(A="sum_post(W)"), Pool(A="-e_post*y_pre + W", of="B"))
+    assert str(classify(joint.terms[0])) == "retrograde, transport"
+    assert str(classify(joint.terms[0], "separate")) == "retrograde, transport, foreign"
+
+
+BACK = trace("back_post", sum_pre(W * e_pre), decay=0.9)
+SIZE = trace("size_post", e_post**2, decay=0.9)
+HAT = quantity("hat_post", e_post / (1 + SIZE))
+
+
+@pytest.mark.parametrize(
+    ("expression", "evidence"),
+    [
+        (SIZE * y_pre, []),
+        (HAT * y_pre, []),
+        (trace("elig", y_post * y_pre, decay=0.9), []),
+        (BACK * y_pre, [
+            Evidence("dendritic", "back_post (a trace of sum_pre(W*e_pre), decay 0.9)", IN)
+        ]),
+        (sum_post(SIZE * W), [Evidence("retrograde", "sum_post(size_post*W)", OUT)]),
+        # a sum over what itself sums over the other side
+        (sum_post(BACK), [Evidence("global", "sum_post(back_post)", LAYER)]),
+        # within a sum of its own side, it is part of that
+        (sum_pre(sign(W + BACK)), [Evidence("dendritic", "sum_pre(sign(back_post + W))", IN)]),
+        (trace("level", L, decay=0.9) * W, [
+            Evidence("global", "level (a trace of L, decay 0.9)", EVERYWHERE)
+        ]),
+        (trace("copied", W * B, decay=0.9), [
+            Evidence("transport", "copied (a trace of B*W, decay 0.9)", ANOTHER)
+        ]),
+        # one that follows another
+        (trace("slow_post", BACK**2, decay=0.99) * W, [
+            Evidence("dendritic", "slow_post (a trace of back_post**2, decay 0.99)", IN)
+        ]),
+    ],
+)  # fmt: skip
+def test_needs_of_a_trace_are_those_of_what_it_follows(expression, evidence):
+    term = Term.of("F", expression)
+    assert list(classify(term).evidence) == evidence
+    assert needs_of(term.expression) == classify(term).needs
+
+
+def test_a_trace_reads_what_it_follows():
+    every = {read.quantity: set(read.every) for read in classify(Term.of("F", BACK * y_pre)).reads}
+    assert every == {"W": {"pre"}, "e_pre": {"pre"}, "y_pre": set()}
+    foreign = classify(Term.of("F", HAT * y_pre), "separate")
+    assert [str(e) for e in foreign.evidence] == [f"e_post reads {OTHER}"]
+    traced = classify(Term.of("F", SIZE * y_pre), "separate")
+    said = f"size_post (a trace of e_post**2, decay 0.9) reads {OTHER}"
+    assert [str(e) for e in traced.evidence] == [said]
+
+
+def test_feedback_of_separate_neurons_sees_errors_alone():
+    def verdict(text):
+        return str(classify(Term.of("F", text, changes="B"), "separate"))
+
+    assert verdict("-e_post*e_pre - B") == "synaptic"
+    for name in ("y_pre", "y_post", "z_pre", "z_post", "b_post", "xi_post"):
+        assert verdict(f"{name}*e_post") == "foreign"
+    assert str(classify(Term.of("F", "-e_post", changes="b"), "separate")) == "foreign"
 
 
 def test_separate_neurons_do_not_see_errors():
@@ -235,6 +370,15 @@ def test_within_passes_what_is_allowed():
     within(PAPER.only("F0", "F3"), parse_needs("synaptic"))
 
 
+def test_within_of_feedback():
+    pool = together(Pool(A="-W"), Pool(self="W", of="B"))
+    assert message_of(within, pool, parse_needs("dendritic")) == (
+        f"term self: needs transport, not in --locality dendritic: W reads {ANOTHER}; allow it "
+        "with --locality dendritic,transport or leave self out"
+    )
+    assert terms_allowed(pool) == {"synaptic": 1, "transport": 2}
+
+
 # --- the verdict against measurement ----------------------------------------------------------
 
 POST, PRE = 3, 4
@@ -340,6 +484,135 @@ def test_a_broken_verdict_is_caught(broken):
     @given(strategies.terms(symbols=("W", "y_pre", "y_post")), generic_layers, positions)
     def attempt(term, layer, position):
         nothing_is_read_beyond_the_verdict(term, layer, position, broken)
+
+    with pytest.raises(AssertionError):
+        attempt()
+
+
+# --- and of what is remembered ----------------------------------------------------------------
+
+
+def entries_remembered(expression, layers, j, k):
+    """The inputs of any step that change entry (j, k) after the last one."""
+    form = remembered.plain(expression)
+    before = oracle.update(form, remembered.after(expression, layers), j, k)
+    measured = set()
+    for step, layer in enumerate(layers):
+        for name in layer:
+            for at in np.ndindex(np.shape(layer[name])):
+                moved = np.array(layer[name], dtype=float)
+                moved[at] += 0.3
+                others = [*layers[:step], {**layer, name: moved}, *layers[step + 1 :]]
+                after = oracle.update(form, remembered.after(expression, others), j, k)
+                if abs(after - before) > 1e-9 * (1 + abs(before)):
+                    measured.add((name, at))
+    return measured
+
+
+@st.composite
+def remembering(draw):
+    """Terms with one or two traces of any index, one of which may follow the other."""
+    own = []
+    for number in range(draw(st.integers(1, 2))):
+        followed = draw(strategies.polynomials(leaves=3)).xreplace(dict(replaced(draw, own)))
+        index = index_of(followed)
+        suffix = f"_{next(iter(index))}" if len(index) == 1 else ""
+        try:
+            own.append(trace(f"q{number}{suffix}", followed, decay=0.5))
+        except RuleSearchError:
+            assume(False)
+    written = draw(strategies.polynomials(leaves=4))
+    return term_or_reject(written.xreplace(dict(replaced(draw, own))))
+
+
+def replaced(draw, own):
+    for symbol in own:
+        same = [r.symbol for r in QUANTITIES.values() if r.index == symbol.row.index]
+        yield draw(st.sampled_from(same)), symbol
+
+
+def nothing_is_remembered_beyond_the_verdict(term, seed, position, verdict_on=classify):
+    layers = [strategies.free_layer(seed, POST, PRE), strategies.free_layer(seed + 1, POST, PRE)]
+    try:
+        measured = entries_remembered(term.expression, layers, *position)
+    except (OverflowError, ValueError):
+        assume(False)
+    assert measured <= entries_said(verdict_on(term), *position)
+
+
+@settings(max_examples=30, deadline=None)
+@given(remembering(), st.integers(0, 10**6), positions)
+def test_what_is_remembered_lies_within_the_verdict(term, seed, position):
+    nothing_is_remembered_beyond_the_verdict(term, seed, position)
+
+
+@given(remembering())
+def test_needs_of_a_form_are_those_of_the_verdict(term):
+    for changes in ("W", "B"):
+        changed = dataclasses.replace(term, changes=changes)
+        form = canonical(without_definitions(term.expression))
+        assert needs_of(form, changes) == classify(changed).needs
+
+
+def forgets_what_traces_follow(term):
+    verdict = classify(term)
+    plain = frozenset(
+        Read(s.name, frozenset()) for s in term.expression.free_symbols if s.name in QUANTITIES
+    )
+    return dataclasses.replace(verdict, reads=plain)
+
+
+def takes_a_trace_for_its_own_cells(term):
+    verdict = classify(term)
+    if not term.expression.atoms(NeuronSum):
+        own = frozenset(Read(r.quantity, frozenset()) for r in verdict.reads)
+        return dataclasses.replace(verdict, reads=own)
+    return verdict
+
+
+@pytest.mark.parametrize("broken", [forgets_what_traces_follow, takes_a_trace_for_its_own_cells])
+def test_a_verdict_that_forgets_what_was_is_caught(broken):
+    for expression in (BACK * y_pre, trace("copied", W * y_post, decay=0.9)):
+        for seed in range(3):
+            nothing_is_remembered_beyond_the_verdict(Term.of("F", expression), seed, (1, 2))
+    with pytest.raises(AssertionError):
+        nothing_is_remembered_beyond_the_verdict(Term.of("F", BACK * y_pre), 0, (1, 2), broken)
+
+
+# --- feedback runs the other way --------------------------------------------------------------
+
+
+def the_other_way(needs):
+    exchanged = {"dendritic": "retrograde", "retrograde": "dendritic"}
+    return {exchanged.get(need, need) for need in needs}
+
+
+def feedback_is_the_other_way(term, needs=lambda term: classify(term).needs):
+    mirrored = term.expression.xreplace({W: B, B: W})
+    assume(canonical(mirrored) == mirrored)  # sum_pre(B*y_pre) becomes a potential
+    feedback = dataclasses.replace(term, expression=mirrored, changes="B")
+    assert needs(feedback) == the_other_way(needs(term))
+
+
+@given(strategies.terms(polynomial=True))
+def test_what_feedback_needs_is_what_weights_need_the_other_way(term):
+    feedback_is_the_other_way(term)
+
+
+def forgets_to_exchange(term):
+    return classify(dataclasses.replace(term, changes="W")).needs
+
+
+def forgets_transport(term):
+    return classify(term).needs - {"transport"} if term.changes == "B" else classify(term).needs
+
+
+@pytest.mark.parametrize("broken", [forgets_to_exchange, forgets_transport])
+def test_feedback_that_is_taken_for_weights_is_caught(broken):
+    @settings(max_examples=300, database=None, derandomize=True, phases=[Phase.generate])
+    @given(strategies.terms(polynomial=True, symbols=("W", "B", "y_pre", "y_post")))
+    def attempt(term):
+        feedback_is_the_other_way(term, broken)
 
     with pytest.raises(AssertionError):
         attempt()

@@ -144,17 +144,19 @@ def beside_text(
         "B": {f"B{i}": text for i, text in enumerate(feedback)},
         "b": {f"b{i}": text for i, text in enumerate(bias)},
     }
+    left = dict(where)
     for of, named in tables.items():
         if not named:
             continue
+        places = {n: left.pop(n) for n in list(left) if n in named}
         try:
             more: Any = {**known, **named}
-            made.append(Pool(of=of, **more))
+            made.append(Pool(of=of, where=places, **more))
         except RuleSearchError as error:
             faults.extend(error.lines)
     if faults:
         raise RuleSearchError(*faults)
-    return together(*made).acting(where).bounded(bounds or {})
+    return together(*made).acting(left).bounded(bounds or {})
 
 
 def _trace_of(text: str) -> tuple[str, dict[str, Any]]:
