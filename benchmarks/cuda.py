@@ -1,10 +1,9 @@
-"""Lifetimes on a GPU: the einsum kernel as it is and by CUDA graphs, beside peers in the same run.
+"""Lifetimes on a GPU: the einsum kernel beside peers in the same run.
 
     python -m benchmarks.cuda [--data-root DIR] [--batches 64,256,1024,4096] [--json FILE]
     python -m benchmarks.cuda --device cpu --batches 2
 
-The second form runs a small network on the CPU, only to see that everything works: a graph is then
-the plain call of what it would capture.
+The second form runs a small network on the CPU, only to see that everything works.
 
 The work: lifetimes of the paper's network (784-170-130-100-70-47, 250 steps of batch size one,
 random feedback) with the paper's ten terms, in float32 without TF32, with the gradient of every
@@ -12,9 +11,6 @@ term or forward only. All data are on the device before a clock starts. At most 
 differ; a larger batch has them again, which changes no time.
 
 - `einsum` is the project's kernel, called as anyone would.
-- `einsum, graphs` runs the same kernel's steps from captured CUDA graphs, one for a stretch of
-  steps forward and one for the stretch back. At small batches a step is hundreds of launches that
-  each take longer to ask for than to run, which is what graphs save.
 - `torch.compile` and `autograd` are one step by hand for one lifetime, batched by vmap, compiled
   or eager, under autograd.
 - `JAX` is the same step: jit, scan, checkpoint of every step, grad, batched by vmap.
@@ -55,15 +51,9 @@ from benchmarks.rivals.in_torch import Answer, by_compile, by_kernel, no_compile
 from benchmarks.speed import AGREES, QUICK, disagreement, milliseconds, say, three, times
 from benchmarks.work import Setting, Work, work
 from rulesearch.errors import RuleSearchError
-from rulesearch.kernels import Batch
-from rulesearch.kernels.einsum import build
-from rulesearch.kernels.einsum.kernel import theta_gradient, zeros_like
-from rulesearch.lowering import lower
-from rulesearch.network import query_loss
-from rulesearch.pathways import pathway
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    pass
 
 BATCHES = (64, 256, 1024, 4096)
 ROUNDS = 5
@@ -124,103 +114,6 @@ class Measured:
 # --- ways to run lifetimes ------------------------------------------------------------------------
 
 
-def captured(function: Callable[[], None], device: torch.device) -> Callable[[], None]:
-    """A function as one CUDA graph; on a CPU itself.
-
-    Args:
-        function: reads and writes tensors that stay where they are, and waits for nothing.
-        device: of those tensors.
-    """
-    if device.type != "cuda":
-        return function
-    aside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call, unused-ignore]
-    aside.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(aside):
-        for _ in range(2):  # libraries reserve their work space, which a capture must not
-            function()
-    torch.cuda.current_stream(device).wait_stream(aside)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        function()
-    return graph.replay
-
-
-def stretch_of(steps: int) -> int:
-    """Steps of a graph: the largest divisor up to the square root, so that one graph serves all.
-
-    Example:
-        >>> stretch_of(250), stretch_of(13)
-        (10, 1)
-    """
-    return max(n for n in range(1, math.isqrt(steps) + 1) if steps % n == 0)
-
-
-def by_graphs(given: Work, gradient: bool) -> Answer:
-    """The einsum kernel's steps, replayed from graphs; weights are kept before every stretch."""
-    sizes = (given.train[0].shape[2], *(w.shape[1] for w in given.weights))
-    kernel = build(lower(given.pool), sizes, pathway("random", len(given.weights)))
-    theta = given.theta.expand(len(given), len(given.weights), -1)
-    device, steps = given.theta.device, given.train[0].shape[1]
-    stretch = stretch_of(steps)
-    # The tensors that graphs work on; before each replay the stretch's examples are written there.
-    x, labels = (t[:, :stretch].clone() for t in given.train)
-    here = Batch(theta, given.weights, given.feedback, x, labels, *given.query)
-    W = [w.clone() for w in given.weights]
-    Lambda = [torch.zeros_like(w) for w in W]
-    K = kernel.coefficients(theta)
-    bar_k = zeros_like(K)
-
-    def onward() -> None:
-        new = W
-        for t in range(stretch):
-            new, _ = kernel.step(here, K, new, t)
-        _write(W, new)
-
-    def back() -> None:
-        before = Lambda
-        for record in reversed(kernel.replay(here, K, W, range(stretch))):
-            before = kernel.adjoint(here, record, before, bar_k)
-        _write(Lambda, before)
-
-    with torch.no_grad():
-        replay_onward = captured(onward, device)
-        replay_back = captured(back, device) if gradient else None
-
-    def show(begin: int) -> None:
-        _write((x, labels), [t[:, begin : begin + stretch] for t in given.train])
-
-    def answer() -> Tensor:
-        checkpoints = []
-        _write(W, given.weights)
-        with torch.no_grad():
-            for begin in range(0, steps, stretch):
-                if gradient:
-                    checkpoints.append([w.clone() for w in W])
-                show(begin)
-                replay_onward()
-        if replay_back is None:
-            with torch.no_grad():
-                return query_loss(W, *given.query)[0]
-        final = [w.clone().requires_grad_() for w in W]
-        loss, _ = query_loss(final, *given.query)
-        _write(Lambda, torch.autograd.grad(loss.sum(), final))
-        with torch.no_grad():
-            for bars in (bar for layer in bar_k for form in layer for bar in form):
-                bars.zero_()
-            for begin in reversed(range(0, steps, stretch)):
-                show(begin)
-                _write(W, checkpoints.pop())
-                replay_back()
-            return theta_gradient(kernel.forms, bar_k).sum(1)
-
-    return answer
-
-
-def _write(into: Iterable[Tensor], values: Iterable[Tensor]) -> None:
-    for tensor, value in zip(into, values, strict=True):
-        tensor.copy_(value)
-
-
 def by_compile_anew(given: Work, gradient: bool) -> Answer:
     """The batched step by hand, compiled for these shapes alone: of eight it would take no more."""
     torch.compiler.reset()
@@ -261,7 +154,6 @@ def no_jax_on(device: str) -> str:
 #: Name -> way, in the order of the tables.
 RIVALS: Mapping[str, Rival] = {
     REFERENCE: Rival(lambda given, gradient: by_kernel("einsum", given, gradient)),
-    "einsum, graphs": Rival(by_graphs),
     "torch.compile": Rival(by_compile_anew, lambda device: no_compiler()),
     "autograd": Rival(by_eager),
     "JAX": Rival(by_jax_exactly, no_jax_on, in_torch=False),

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
+ActivationName: TypeAlias = Literal["softplus", "tanh", "sigmoid", "relu", "identity"]
+"""Of hidden neurons, see `rulesearch.operators.activations`."""
+
 Device: TypeAlias = Literal["cpu", "cuda"]
 DType: TypeAlias = Literal["float32", "float64"]
 
@@ -15,6 +18,9 @@ KernelName: TypeAlias = Literal["auto", "einsum", "fused"]
 
 Law: TypeAlias = Literal["uniform", "normal"]
 """Which of Glorot and Bengio's (2010) laws Xavier numbers are drawn from."""
+
+LossName: TypeAlias = Literal["cross-entropy", "squared"]
+"""What the errors are the derivative of, see `rulesearch.operators.losses`."""
 
 Neurons: TypeAlias = Literal["shared", "separate"]
 """Whether activities and errors are in the same cells."""

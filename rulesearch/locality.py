@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,19 +19,46 @@ from rulesearch.choices import Neurons
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation import Pool, Term, canonical, text_of
 from rulesearch.notation.needs import NEEDS as NEEDS
-from rulesearch.notation.needs import SYNAPTIC, need_of_sum
+from rulesearch.notation.needs import SYNAPTIC, need_of_sum, need_of_symbol
 from rulesearch.notation.needs import Need as Need
 from rulesearch.notation.needs import parse_needs as parse_needs
-from rulesearch.operators import QUANTITIES, SCALAR, Index, NeuronSum, without_definitions
+from rulesearch.notation.views import said_of
+from rulesearch.operators import (
+    POST,
+    PRE,
+    QUANTITIES,
+    SCALAR,
+    Index,
+    NeuronSum,
+    OwnSymbol,
+    Parameter,
+    definition_of,
+    without_definitions,
+)
 
 #: No more terms are refused by a line of their own.
 MOST_SAID = 10
 
-_READS_OF_SUM: dict[Need, str] = {
-    "dendritic": "every incoming synapse of the post-cell",
-    "retrograde": "every outgoing synapse of the pre-cell",
-    "global": "every synapse of the layer",
+#: What a sum reads that a change of each parameter needs so much for.
+_READS_OF_SUM: dict[Parameter, dict[Need, str]] = {
+    "W": {
+        "dendritic": "every incoming synapse of the post-cell",
+        "retrograde": "every outgoing synapse of the pre-cell",
+        "global": "every synapse of the layer",
+    },
+    "B": {
+        "dendritic": "every feedback synapse that ends at the pre-cell",
+        "retrograde": "every feedback synapse that begins at the post-cell",
+        "global": "every synapse of the layer",
+    },
+    "b": {
+        "dendritic": "every incoming synapse of the post-cell",
+        "global": "cells that no synapse of the post-cell comes from",
+    },
 }
+_ANOTHER = "the weight of another synapse"
+_SCALAR = "a signal that is the same everywhere"
+_ELSEWHERE = "a cell of another population"
 
 
 @dataclass(frozen=True)
@@ -66,8 +93,9 @@ class Verdict:
     Attributes:
         needs: beyond the synapse and its two cells; empty for a synaptic term.
         evidence: one for each need, in the order of NEEDS.
-        reads: the update depends on nothing else. What two reads of a quantity have in common may
-            cancel, as in sum_pre(y_pre) - y_pre.
+        reads: the update depends on nothing else, in this step and in those before it that a trace
+            remembers. What two reads of a quantity have in common may cancel, as in
+            sum_pre(y_pre) - y_pre.
     """
 
     needs: frozenset[Need]
@@ -83,9 +111,11 @@ def classify(term: Term, neurons: Neurons = "shared") -> Verdict:
     """The verdict on a term.
 
     Args:
-        term: its canonical expression is judged, operators by their definitions.
+        term: its canonical expressions are judged, operators, traces and quantities of one's own
+            by their definitions; of several parameters that it changes, all.
         neurons: `shared`, activities and errors live in the same cells; `separate`, a forward
-            synapse does not see errors, and a term that uses one is `foreign`.
+            synapse and a bias do not see errors, a feedback synapse does not see activities, and
+            a term that uses one is `foreign`.
 
     Example:
         >>> from rulesearch.notation import Term
@@ -93,47 +123,81 @@ def classify(term: Term, neurons: Neurons = "shared") -> Verdict:
         >>> print(verdict, "|", verdict.evidence[0])
         retrograde | sum_post(y_post*W) reads every outgoing synapse of the pre-cell
     """
-    form = canonical(without_definitions(term.expression))
-    evidence = [*_sums(form), *_scalars(form)]
-    if neurons == "separate":
-        evidence.extend(_foreign(form))
+    evidence: list[Evidence] = []
+    reads: set[Read] = set()
+    for parameter, expression in term.updates:
+        form = canonical(without_definitions(expression))
+        evidence.extend(_evidence(form, parameter, neurons))
+        reads.update(_reads(form))
     first: dict[Need, Evidence] = {}
     for item in sorted(evidence, key=lambda e: len(e.expression)):
         first.setdefault(item.need, item)
     needs = frozenset(first)
-    return Verdict(needs, tuple(first[n] for n in NEEDS if n in needs), frozenset(_reads(form)))
+    return Verdict(needs, tuple(first[n] for n in NEEDS if n in needs), frozenset(reads))
 
 
-def _sums(form: Expr) -> Iterable[Evidence]:
+def _evidence(form: Expr, changes: Parameter, neurons: Neurons) -> Iterator[Evidence]:
+    yield from _sums(form, changes)
+    for symbol in sorted(form.free_symbols, key=str):
+        if isinstance(symbol, OwnSymbol):
+            yield from _of_trace(form, symbol, changes, neurons)
+            continue
+        if (need := need_of_symbol(symbol, changes)) is not None:
+            yield Evidence(need, symbol.name, _ANOTHER if need == "transport" else _SCALAR)
+        if neurons == "separate" and _is_foreign(symbol.name, changes):
+            yield Evidence("foreign", symbol.name, _ELSEWHERE)
+
+
+def _of_trace(
+    form: Expr, symbol: OwnSymbol, changes: Parameter, neurons: Neurons
+) -> Iterator[Evidence]:
+    """What a trace needs is what it follows; within a sum, its sums are part of that."""
+    of_sums = () if symbol in _outside_of_sums(form) else ("dendritic", "retrograde")
+    followed = canonical(without_definitions(definition_of(symbol)))
+    for found in _evidence(followed, changes, neurons):
+        if found.need not in of_sums:
+            yield Evidence(found.need, f"{symbol} ({said_of(symbol)})", found.reads)
+
+
+def _outside_of_sums(form: Expr) -> set[Symbol]:
+    if isinstance(form, NeuronSum):
+        return set()
+    return {form} if isinstance(form, Symbol) else set().union(*map(_outside_of_sums, form.args))
+
+
+def _sums(form: Expr, changes: Parameter) -> Iterable[Evidence]:
     """The need of each outermost sum; what it contains is part of it."""
     if isinstance(form, NeuronSum):
-        need = need_of_sum(form)
+        need = need_of_sum(form, changes)
         if need == "global":
             # Smaller evidence may lie inside, as in a sum over a sum over a sum.
-            inner = [e for a in form.args for e in _sums(a) if e.need == "global"]
-            yield from inner or [_because(form, need)]
+            inner = [e for a in form.args for e in _sums(a, changes) if e.need == "global"]
+            yield from inner or [_because(form, need, changes)]
         else:
-            yield _because(form, need)
+            yield _because(form, need, changes)
         return
     for argument in form.args:
-        yield from _sums(argument)
+        yield from _sums(argument, changes)
 
 
-def _because(form: Expr, need: Need) -> Evidence:
-    return Evidence(need, text_of(form), _READS_OF_SUM[need])
+def _because(form: Expr, need: Need, changes: Parameter) -> Evidence:
+    return Evidence(need, text_of(form), _READS_OF_SUM[changes][need])
 
 
-def _scalars(form: Expr) -> Iterable[Evidence]:
-    for name in sorted(s.name for s in form.free_symbols if QUANTITIES[s.name].need):
-        yield Evidence("global", name, "a signal that is the same everywhere")
+def _is_foreign(name: str, changes: Parameter) -> bool:
+    """Whether a quantity of a cell belongs to the population that the parameter is not of.
 
-
-def _foreign(form: Expr) -> Iterable[Evidence]:
-    for name in sorted(s.name for s in form.free_symbols if QUANTITIES[s.name].error):
-        yield Evidence("foreign", name, "a cell of another population")
+    Feedback runs between the cells that hold errors, all else between those of activities.
+    """
+    row = QUANTITIES[name]
+    of_a_cell = row.index in (PRE, POST)
+    return of_a_cell and row.error != (changes == "B")
 
 
 def _reads(form: Expr, every: Index = SCALAR) -> Iterable[Read]:
+    if isinstance(form, OwnSymbol):
+        yield from _reads(without_definitions(definition_of(form)), every)
+        return
     if isinstance(form, Symbol):
         yield Read(form.name, every & QUANTITIES[form.name].index)
         return

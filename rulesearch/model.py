@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from rulesearch.choices import ActivationName, LossName
 from rulesearch.notation import Pool
+from rulesearch.notation.own import names_read
 from rulesearch.operators import Interval, Parameter
 from rulesearch.operators.activations import ACTIVATIONS, Activation
 from rulesearch.operators.losses import LOSSES, Loss
@@ -51,3 +53,33 @@ def bounded(model: Model, pool: Pool) -> Model:
     """The model with the bounds of a pool, where it has none of its own for a parameter."""
     own = [row for row in pool.bounds if model.limits(row[0]) is None]
     return replace(model, bounds=(*model.bounds, *own)) if own else model
+
+
+def model_of(
+    pool: Pool,
+    activation: ActivationName = "softplus",
+    loss: LossName = "cross-entropy",
+    *,
+    bias: bool = False,
+    noise: float = 0.0,
+) -> Model:
+    """The model that options and a pool say: bounds are the pool's.
+
+    Args:
+        pool: the terms; where one changes or reads the biases, there are some.
+        activation: by name.
+        loss: by name.
+        bias: whether there are biases in any case.
+        noise: its size.
+
+    Example:
+        >>> from rulesearch.notation import Pool
+        >>> model_of(Pool(F0="-e_post*y_pre", bounds={"W": (-1, 1)}), "tanh").bounds
+        (('W', -1.0, 1.0),)
+    """
+    biased = any(
+        changed == "b" or "b_post" in names_read(expression)
+        for term in pool
+        for changed, expression in term.updates
+    )
+    return Model(ACTIVATIONS[activation], LOSSES[loss], bias or biased, noise, pool.bounds)

@@ -24,6 +24,7 @@ from rulesearch.data.tasks import Sampling
 from rulesearch.lifetime import Lifetimes, choose_kernel, compiling, run_lifetimes
 from rulesearch.lifetime.modes import plain
 from rulesearch.lowering import lower_terms
+from rulesearch.model import PAPER, Model, bounded
 from rulesearch.network import as_matrices, draw_xavier, empty_rows, weight_shapes
 from rulesearch.notation import Pool
 from rulesearch.pathways import feedback_shapes
@@ -70,6 +71,7 @@ class Population:
         dtype: of the lifetimes; coefficients and gradients are float64 outside.
         compile_for: indices of terms that every kernel covers, see `run_lifetimes`.
         feedback_init: of the entries of the feedback's own matrices, see `draw_xavier`.
+        model: what a step does beside its terms: activation, loss, biases, noise, bounds.
         sampling: how tasks are drawn, see `draw_task`.
         executor: processes that share the work, or None.
         place: its position among the populations that those processes have.
@@ -85,6 +87,7 @@ class Population:
     dtype: torch.dtype = torch.float32
     compile_for: tuple[int, ...] = ()
     feedback_init: Law = "uniform"
+    model: Model = PAPER
     sampling: Sampling = "afresh"
     executor: Workers | None = None
     place: int = 0
@@ -151,7 +154,8 @@ class Population:
     @property
     def _in_torch(self) -> bool:
         """Whether torch's kernel may run lifetimes: the one asked for, or another's substitute."""
-        plan, depth = lower_terms(self.pool.distinct), len(self.sizes) - 1
+        model, depth = bounded(self.model, self.pool), len(self.sizes) - 1
+        plan = lower_terms(self.pool.distinct, model)
         path = pathway_of(self.pathway, depth)
         _, note = choose_kernel(self.kernel, plan, self.sizes, path, on_cpu=self.device == "cpu")
         return self.kernel == "einsum" or bool(note)
@@ -175,6 +179,8 @@ class Population:
             at=chunk.at,
             keep_weights=False,
             compile_for=[self.names[i] for i in chunk.compile_for],
+            model=self.model,
+            noise=self.noise(chunk.seeds, x.shape[1]),
         )
         if lived.gradient is None:
             return lived
@@ -192,7 +198,24 @@ class Population:
             pathway=self.pathway,
             dtype=self.dtype,
             on_cpu=self.device == "cpu",
+            model=self.model,
         )
+
+    def noise(self, seeds: Sequence[int], steps: int) -> list[Tensor] | None:
+        """Standard normal numbers for each step and neuron, list over layers; None without noise.
+
+        Drawn in float32 whatever the dtype, from a lifetime's seed and nothing else.
+        """
+        if not self.model.noise:
+            return None
+        drawn = [
+            np.random.Generator(
+                np.random.SFC64(np.random.SeedSequence(seed, spawn_key=(1,)))
+            ).standard_normal((steps, sum(self.sizes[1:])), np.float32)
+            for seed in seeds
+        ]
+        whole = torch.from_numpy(np.stack(drawn)).to(self.device, self.dtype)
+        return [layer.contiguous() for layer in torch.split(whole, list(self.sizes[1:]), dim=-1)]
 
     def networks(
         self, seeds: Sequence[int], memory: Memory = _fresh

@@ -7,109 +7,176 @@ the weights that a rule has brought a network to.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from rulesearch.choices import KernelName
 from rulesearch.data import draw_tasks
 from rulesearch.kernels import Batch
 from rulesearch.kernels.einsum import build
 from rulesearch.kernels.einsum.sizes import update_sizes
-from rulesearch.lifetime import run_lifetimes
+from rulesearch.lifetime import Carried, run_lifetimes
 from rulesearch.lowering import lower_terms
 from rulesearch.mixture import Mixture, Worlds, worlds_of
+from rulesearch.model import bounded
 from rulesearch.pathways import pathway
 from rulesearch.population import Population
 
 
 @dataclass(frozen=True, eq=False)
-class Stand:
+class Living:
+    """Networks on their way through a lifetime.
+
+    Attributes:
+        weights: list over layers of [lifetimes, post, pre].
+        feedback: as `run_lifetimes` takes it.
+        carried: what else earlier steps have left.
+    """
+
+    weights: list[Float[Tensor, "lifetimes _post _pre"]]
+    feedback: list[Tensor] | str
+    carried: Carried = field(default_factory=Carried)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Living:
+        """The same with every tensor changed."""
+        feedback, carried = self.feedback, self.carried
+
+        def each(layers: list[Tensor] | None) -> list[Tensor] | None:
+            return None if layers is None else [change(t) for t in layers]
+
+        return Living(
+            [change(w) for w in self.weights],
+            feedback if isinstance(feedback, str) else [change(b) for b in feedback],
+            replace(
+                carried,
+                feedback=each(carried.feedback),
+                biases=each(carried.biases),
+                memories={key: change(value) for key, value in carried.memories.items()},
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class Point:
     """Networks between two steps, and the example that comes next; all in float64.
 
     Attributes:
         population: what they belong to.
-        weights: list over layers of [lifetimes, post, pre].
-        feedback: as `run_lifetimes` takes it.
+        living: the networks.
         example: x [lifetimes, 1, inputs] and labels [lifetimes, 1].
+        noise: of that step, list over layers of [lifetimes, 1, post]; None without.
     """
 
     population: Population
-    weights: list[Float[Tensor, "lifetimes _post _pre"]]
-    feedback: list[Tensor] | str
+    living: Living
     example: tuple[Tensor, Tensor]
+    noise: list[Tensor] | None = None
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """Of the networks."""
+        return self.living.weights
 
     def sizes(self) -> Float[Tensor, "lifetimes terms"]:
         """Frobenius norm of the update of each term, summed over the layers that it acts in."""
-        pool, depth = self.population.pool, len(self.weights)
-        plan = lower_terms(pool.distinct)
-        kernel = build(plan, self.population.sizes, pathway(self.population.pathway, depth))
-        (x, labels), lifetimes = self.example, len(self.weights[0])
+        population, pool, living = self.population, self.population.pool, self.living
+        depth = len(living.weights)
+        plan = lower_terms(pool.distinct, bounded(population.model, pool))
+        kernel = build(plan, population.sizes, pathway(population.pathway, depth))
+        (x, labels), lifetimes = self.example, len(living.weights[0])
         nothing = torch.zeros(lifetimes, depth, len(pool.distinct), dtype=torch.float64)
-        feedback = None if isinstance(self.feedback, str) else self.feedback
-        batch = Batch(nothing, self.weights, feedback, x, labels, x, labels)
+        batch = Batch(
+            nothing,
+            living.weights,
+            None if isinstance(living.feedback, str) else living.feedback,
+            x,
+            labels,
+            x,
+            labels,
+            biases=living.carried.biases,
+            noise=self.noise,
+            memories=living.carried.memories,
+            begun=living.carried.steps,
+        )
         found = update_sizes(kernel, batch)[:, :, list(pool.places)]
         # Where a term does not act, what its expression is there counts for nothing.
         return torch.where(torch.tensor(pool.mask(depth)), found, 0.0).sum(1)
 
-    def update(self, term: int) -> list[Float[Tensor, "lifetimes _post _pre"]]:
-        """The update of a term, by its index, list over layers; zero where it does not act."""
-        pool = self.population.pool
-        one_hot = torch.zeros(len(pool), dtype=torch.float64)
+    def update(self, term: int) -> list[Float[Tensor, "lifetimes ..."]]:
+        """The update of a term, by its index, list over layers; zero where it does not act.
+
+        Those of feedback and biases, where terms change them, come after those of the weights.
+        """
+        one_hot = torch.zeros(len(self.population.pool), dtype=torch.float64)
         one_hot[term] = 1.0
-        lived = run_lifetimes(
-            pool,
-            one_hot,
-            self.weights,
-            self.feedback,
-            train=self.example,
-            query=self.example,
-            kernel="einsum",
-            pathway=self.population.pathway,
+        after = lived_on(
+            self.population, one_hot, self.living, self.example, kernel="einsum", noise=self.noise
         )
-        assert lived.weights is not None
-        return [after - before for after, before in zip(lived.weights, self.weights, strict=True)]
+        before = _parameters(self.living, after)
+        return [b - a for a, b in zip(before, _parameters(after, after), strict=True)]
 
 
-def learned(
+def _parameters(living: Living, like: Living) -> list[Tensor]:
+    """Weights, and what else steps change: feedback where another has it changed, and biases."""
+    found = list(living.weights)
+    if like.carried.feedback is not None and not isinstance(living.feedback, str):
+        found += living.feedback
+    if like.carried.biases is not None:
+        zeros = [torch.zeros_like(w[:, :, 0]) for w in living.weights]
+        found += living.carried.biases or zeros
+    return found
+
+
+def lived_on(
     population: Population,
     theta: Tensor,
-    weights: Sequence[Tensor],
-    feedback: Sequence[Tensor] | str,
+    living: Living,
     examples: tuple[Tensor, Tensor],
     compile_for: Sequence[str] = (),
-) -> list[Tensor]:
-    """The weights of networks of a population after these examples, list over layers.
+    *,
+    kernel: KernelName | None = None,
+    noise: list[Tensor] | None = None,
+) -> Living:
+    """Networks of a population after these examples.
 
     Args:
-        population: its pool, kernel and pathway.
+        population: its pool, kernel, pathway and model.
         theta: raw coefficients, [terms].
-        weights: before, list over layers of [lifetimes, post, pre].
-        feedback: of the networks.
+        living: the networks before.
         examples: inputs and labels, one a step, [lifetimes, steps, ...].
         compile_for: names of terms that the kernel covers besides those at work.
+        kernel: another than the population's.
+        noise: where the model has it, list over layers of [lifetimes, steps, post].
     """
     x, labels = examples
     lived = run_lifetimes(
         population.pool,
         theta,
-        weights,
-        feedback,
+        living.weights,
+        living.feedback,
         train=examples,
         query=(x[:, :1], labels[:, :1]),
-        kernel=population.kernel,
+        kernel=kernel or population.kernel,
         pathway=population.pathway,
         compile_for=compile_for,
+        model=population.model,
+        carried=living.carried,
+        noise=noise,
     )
     assert lived.weights is not None
-    return list(lived.weights)
+    assert lived.carried is not None
+    feedback = lived.carried.feedback or living.feedback
+    return Living(list(lived.weights), feedback, lived.carried)
 
 
-def stands(
+def points_along(
     population: Population, theta: Tensor, seeds: Sequence[int], points: Sequence[int]
-) -> Iterator[Stand]:
+) -> Iterator[Point]:
     """The networks of some lifetimes after each of these numbers of steps by a rule.
 
     Those that are no longer finite are left out, and where none is left it ends.
@@ -121,24 +188,34 @@ def stands(
         points: ascending from 0, each below the number of steps.
     """
     tasks = draw_tasks(population.images, population.shape, seeds, population.sampling)
-    weights, feedback = population.networks(seeds)
-    x, labels = tasks.x.to(weights[0]), tasks.labels.to(weights[0].device)
+    living = Living(*population.networks(seeds))
+    x, labels = tasks.x.to(living.weights[0]), tasks.labels.to(living.weights[0].device)
+    noise = population.noise(seeds, x.shape[1])
     for begin, end in itertools.pairwise((0, *points)):
         if end > begin:
             part = (x[:, begin:end], labels[:, begin:end])
-            weights = learned(population, theta, weights, feedback, part)
-            alive = torch.stack([w.isfinite().all((1, 2)) for w in weights]).all(0)
+            living = lived_on(population, theta, living, part, noise=_steps(noise, begin, end))
+            alive = torch.stack([w.isfinite().all((1, 2)) for w in living.weights]).all(0)
             if not alive.all():
-                weights, x, labels = [w[alive] for w in weights], x[alive], labels[alive]
-                feedback = feedback if isinstance(feedback, str) else [b[alive] for b in feedback]
+                living, x, labels = living.map(partial(_only, alive)), x[alive], labels[alive]
+                noise = None if noise is None else [xi[alive] for xi in noise]
             if not len(x):
                 return
-        yield Stand(
+        next_noise = _steps(noise, end, end + 1)
+        yield Point(
             population,
-            [_exact(w) for w in weights],
-            feedback if isinstance(feedback, str) else [_exact(b) for b in feedback],
+            living.map(_exact),
             (_exact(x[:, end : end + 1]), labels[:, end : end + 1].cpu()),
+            None if next_noise is None else [_exact(xi) for xi in next_noise],
         )
+
+
+def _steps(noise: list[Tensor] | None, begin: int, end: int) -> list[Tensor] | None:
+    return None if noise is None else [xi[:, begin:end] for xi in noise]
+
+
+def _only(alive: Tensor, values: Tensor) -> Tensor:
+    return values[alive]
 
 
 def _exact(values: Tensor) -> Tensor:
@@ -167,9 +244,9 @@ def norms(
     total = torch.zeros(terms, dtype=torch.float64)
     count = torch.zeros_like(total)
     for world in worlds:
-        for point, stand in enumerate(stands(world, rule, seeds, points)):
-            sizes = stand.sizes()
-            counts = sizes.isfinite() if point else torch.ones_like(sizes, dtype=torch.bool)
+        for number, point in enumerate(points_along(world, rule, seeds, points)):
+            sizes = point.sizes()
+            counts = sizes.isfinite() if number else torch.ones_like(sizes, dtype=torch.bool)
             if not counts.all():
                 mean = torch.where(counts, sizes, 0.0).sum(0) / counts.sum(0).clamp(min=1)
             else:
@@ -181,9 +258,11 @@ def norms(
 
 def _in_all(
     worlds: Sequence[Population], theta: Tensor, seeds: Sequence[int], points: Sequence[int]
-) -> Iterator[Stand]:
-    """The stands of each world, one world after the other."""
-    return itertools.chain.from_iterable(stands(world, theta, seeds, points) for world in worlds)
+) -> Iterator[Point]:
+    """The points of each world, one world after the other."""
+    return itertools.chain.from_iterable(
+        points_along(world, theta, seeds, points) for world in worlds
+    )
 
 
 def overlaps(
@@ -205,9 +284,9 @@ def overlaps(
     """
     terms, worlds = len(population.names), worlds_of(population)
     total = torch.zeros(terms, terms, dtype=torch.float64)
-    for stand in _in_all(worlds, torch.tensor(theta, dtype=torch.float64), seeds, points):
-        updates = [stand.update(term) for term in range(terms)]
-        for layer in range(len(stand.weights)):
+    for point in _in_all(worlds, torch.tensor(theta, dtype=torch.float64), seeds, points):
+        updates = [point.update(term) for term in range(terms)]
+        for layer in range(len(updates[0])):
             flat = torch.stack([update[layer].flatten() for update in updates])
             flat = torch.where(flat.isfinite(), flat, 0.0)
             total += flat @ flat.T
@@ -232,8 +311,8 @@ def first_failure(
     world = population.world_of(seed) if isinstance(population, Mixture) else population
     steps = world.shape.ways * world.shape.shots
     rule = torch.tensor(theta, dtype=torch.float64)
-    for step, stand in enumerate(stands(world, rule, (seed,), range(steps)), start=1):
-        for layer, change in enumerate(stand.update(term), start=1):
+    for step, point in enumerate(points_along(world, rule, (seed,), range(steps)), start=1):
+        for layer, change in enumerate(point.update(term)):
             if not change.isfinite().all():
-                return layer, step
+                return layer % len(point.weights) + 1, step
     return None

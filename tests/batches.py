@@ -167,7 +167,7 @@ def moderate(expressions, start, change=0.05):
     return change * signs / first_updates(expressions, start).clamp(min=change)
 
 
-def _delicate(expression):
+def delicate(expression):
     """Arguments at whose zeros an expression jumps or bends."""
     for call in expression.atoms(sympy.sign, sympy.Heaviside, sympy.Abs):
         yield call.args[0]
@@ -181,7 +181,7 @@ def is_well_posed(expressions, theta, start, largest=100.0):
     Exactly there it may be, as y_pre and e_pre are where a pixel is 0.
     """
     parts = {p for e in expressions for p in sympy.preorder_traversal(e)}
-    delicate = {a for e in expressions for a in _delicate(e)}
+    kinks = {a for e in expressions for a in delicate(e)}
     weights = start.weights
     theta = spread(theta, start)
     for x, labels in zip(start.train[0].unbind(1), start.train[1].unbind(1), strict=True):
@@ -189,7 +189,7 @@ def is_well_posed(expressions, theta, start, largest=100.0):
         for at in layers:
             if any(not (unrolled.value(p, at).abs() < largest).all() for p in parts):
                 return False
-            sizes = [unrolled.value(a, at).abs() for a in delicate]
+            sizes = [unrolled.value(a, at).abs() for a in kinks]
             if any(((s > 0) & (s < 1e-9)).any() for s in sizes):
                 return False
         weights = unrolled.step(

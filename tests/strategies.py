@@ -15,17 +15,20 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from rulesearch.errors import RuleSearchError
-from rulesearch.notation import Pool, Term
-from rulesearch.operators import COMMON, OPERATORS, QUANTITIES, operator_of
+from rulesearch.model import Model
+from rulesearch.notation import Pool, Term, quantity, trace
+from rulesearch.notation.canonical import canonical
+from rulesearch.notation.own import seen_from_pre
+from rulesearch.operators import COMMON, OPERATORS, QUANTITIES, Interval, index_of, operator_of
+from rulesearch.operators.activations import ACTIVATIONS, activation
+from rulesearch.operators.losses import LOSSES, TARGET, Loss
 
-#: What a term of W may read in the paper's network; plastic feedback, biases and noise have tests
-#: of their own.
-SYMBOLS = {
-    name: row.symbol for name, row in QUANTITIES.items() if name not in ("B", "b_post", "xi_post")
-}
+SYMBOLS = {name: row.symbol for name, row in QUANTITIES.items()}
 #: What every term may call: the table, and what is given as expressions of it.
 ROWS = {**OPERATORS, **{name: operator_of(function) for name, function in COMMON.items()}}
-#: Quantities that a layer has an entry of its own for.
+#: Quantities that every network has. Of the others, B is that of an edge with a matrix of its own,
+#: b_post that of a network with biases, xi_post that of one with noise.
+EVERYWHERE = tuple(name for name in SYMBOLS if name not in ("B", "b_post", "xi_post"))
 
 #: Larger than what float64 still compares to twelve digits after a few sums.
 LARGEST = 1e6
@@ -73,10 +76,11 @@ def expressions(
     operators=tuple(ROWS),
     smooth=False,
     polynomial=False,
-    symbols=tuple(SYMBOLS),
+    symbols=EVERYWHERE,
     leaves=6,
     own=(),
     singular=False,
+    further=(),
 ):
     """SymPy expressions in the notation of a term, as written: not canonical.
 
@@ -89,6 +93,7 @@ def expressions(
         own: further operator rows, such as those of `rulesearch.operators.operator`.
         singular: also what is infinite, has an infinite derivative, or jumps at 0 or 1/2: roots,
             poles, exponentials of powers, thresholds.
+        further: symbols of quantities of one's own that may be read.
     """
     rows = [*(ROWS[name] for name in operators), *own]
     rows = [row for row in rows if row.smooth or not smooth]
@@ -96,7 +101,7 @@ def expressions(
         rows = [row for row in rows if row.drops]
     sums = [row for row in rows if row.drops]
     coefficient = numbers if polynomial else numbers | fractions
-    leaf = st.sampled_from([SYMBOLS[name] for name in symbols])
+    leaf = st.sampled_from([*(SYMBOLS[name] for name in symbols), *further])
 
     def grown(children):
         mixed = children | coefficient
@@ -170,6 +175,159 @@ def calls(expression, name):
     return expression.has(OPERATORS[name].function)
 
 
+# --- whole steps ------------------------------------------------------------------------------
+
+_z, _t = SYMBOLS["z_post"], TARGET.symbol
+#: Rows of one's own: what is written here is all that the package is told of them.
+ARCTAN = activation("arctan", sympy.atan)
+BENT = activation("bent", lambda z: z / 2 + sympy.tanh(z) / 2)
+HUBER = Loss(
+    "huber",
+    OPERATORS["sum_post"].function(sympy.sqrt(1 + (_z - _t) ** 2) - 1),
+    _z,
+    Interval(-1e3, 1e3),
+    lambda ways: 1.0,
+    real=True,
+)
+#: Tight enough that something meets them within a few steps.
+BOUNDS = {"W": (-0.9, 0.8), "B": (-0.7, 0.9), "b": (-0.04, 0.05)}
+_AT = {
+    side: tuple(n for n in SYMBOLS if n.endswith(f"_{side}") and not n.startswith("n_"))
+    for side in ("pre", "post")
+}
+
+
+@st.composite
+def models(draw, parameters=("W", "B", "b")):
+    """Choices of a network, of the tables and of one's own; bounds of some of these parameters."""
+    bias = draw(st.booleans())
+    bounded = draw(st.sets(st.sampled_from([p for p in parameters if bias or p != "b"])))
+    return Model(
+        draw(st.sampled_from([*ACTIVATIONS.values(), ARCTAN, BENT])),
+        draw(st.sampled_from([*LOSSES.values(), HUBER])),
+        bias,
+        draw(st.sampled_from([0.0, 0.3])),
+        tuple((p, *limits) for p, limits in BOUNDS.items() if p in bounded),
+    )
+
+
+@st.composite
+def _tame(draw, symbols, further=(), smooth=False):
+    """Expressions whose values stay small where those of quantities do."""
+    part = expressions(symbols=symbols, further=further, smooth=smooth, leaves=3)
+    bounded = part.map(OPERATORS["tanh"].function)
+    factor = st.sampled_from([SYMBOLS[name] for name in symbols])
+    if further:
+        factor = st.sampled_from(further) | factor
+    products = st.builds(lambda a, b: a * b, factor, factor)
+    sums = st.builds(
+        lambda name, a: OPERATORS[name].function(a),
+        st.sampled_from(["sum_pre", "sum_post"]),
+        products,
+    )
+    made = draw(factor | bounded | products | sums | st.builds(lambda a, b: a * b, factor, bounded))
+    assume(_usable(made))
+    try:
+        return canonical(made)
+    except RuleSearchError:
+        assume(False)
+
+
+@st.composite
+def own_quantity(draw, name, symbols=EVERYWHERE, further=(), smooth=False, remembers=None):
+    """A quantity of one's own or a trace: of a neuron on either side, a synapse, or the layer.
+
+    Args:
+        name: the beginning of its name; what it is of follows from what it reads.
+        symbols: names of the table's quantities that it may read.
+        further: others of one's own that it may read.
+        smooth: only operators whose value does not jump.
+        remembers: whether it is a trace; either where it is not said.
+    """
+    side = draw(st.sampled_from(["post", "pre", "layer", "any"]))
+    some = [n for n in symbols if side == "any" or n in _AT.get(side, ("L",))]
+    beside = [s for s in further if side == "any" or index_of(s) <= {side}]
+    definition = draw(_tame(tuple(some), tuple(beside), smooth))
+    index = index_of(definition)
+    called = name if len(index) != 1 else f"{name}_{next(iter(index))}"
+    try:
+        if remembers is False or (remembers is None and draw(st.integers(0, 3)) == 0):
+            return quantity(called, definition)
+        decay = draw(st.sampled_from([0.5, 0.9, 0.0]))
+        initial = draw(st.sampled_from([0.0, "first", 0.3]))
+        return trace(called, definition, decay=decay, initial=initial)
+    except RuleSearchError:
+        assume(False)
+
+
+def traces(name="trace", **more):
+    """Traces of all kinds; arguments as of `own_quantity`."""
+    return own_quantity(name, remembers=True, **more)
+
+
+@st.composite
+def own_quantities(draw, prefix, symbols=EVERYWHERE, smooth=False, most=3):
+    """Up to so many quantities of one's own, that may read those before; with their other views."""
+    found = []
+    for i in range(draw(st.integers(0, most))):
+        made = draw(own_quantity(f"{prefix}{i}", symbols, tuple(found), smooth))
+        found.append(made)
+        if made.name.endswith("_post"):
+            try:
+                found.append(seen_from_pre(made))
+            except RuleSearchError:
+                continue
+    return tuple(found)
+
+
+@st.composite
+def step_terms(draw, path="random", model=None, smooth=False, most=2):
+    """Terms of W, of B where the pathway has one, of b where the model has biases.
+
+    They read traces and quantities of one's own; one may change W and B with one coefficient.
+
+    Args:
+        path: a pathway's name.
+        model: of the network; without biases and noise where there is none.
+        smooth: only operators whose value does not jump.
+        most: terms of each parameter.
+    """
+    model = model or Model()
+    neurons = tuple(
+        name
+        for name in (*EVERYWHERE, *["b_post"] * model.bias, *["xi_post"] * bool(model.noise))
+        if name != "W"
+    )
+    # Where errors come from the output, no synapse of W has one of B beside it, nor the reverse.
+    beside = path in ("random", "sign-symmetric")
+    of_both = (*neurons, "W", "B") if beside else neurons
+    own = draw(own_quantities("own", of_both, smooth))
+    of_w = of_both if beside else (*neurons, "W")
+    own_w = own if beside else own + draw(own_quantities("weighted", of_w, smooth, most=1))
+    of_b = of_both if beside else (*neurons, "B")
+
+    def change(parameter):
+        if parameter == "B":
+            return draw(_tame(of_b, own, smooth))
+        made = draw(_tame(of_w, own_w, smooth))
+        if parameter == "b" and "pre" in index_of(made):
+            try:
+                return canonical(OPERATORS["sum_pre"].function(made))
+            except RuleSearchError:
+                assume(False)
+        return made
+
+    terms = [Term(f"G{i}", change("W")) for i in range(draw(st.integers(1, most)))]
+    if path != "symmetric":
+        terms += [Term(f"H{i}", change("B"), "B") for i in range(draw(st.integers(0, most)))]
+        if draw(st.booleans()):
+            terms.append(Term("both", change("W"), "W", (("B", change("B")),)))
+    if model.bias:
+        terms += [Term(f"I{i}", change("b"), "b") for i in range(draw(st.integers(0, most)))]
+    assume(len({t.updates for t in terms}) == len(terms))
+    return tuple(terms)
+
+
 # --- values -----------------------------------------------------------------------------------
 
 seeds = st.integers(0, 2**32 - 1)
@@ -191,6 +349,9 @@ def free_layer(seed, post, pre):
         "e_post": signed(post),
         "z_post": signed(post),
         "L": float(rng.uniform(0.5, 2.0)),
+        "B": signed(post, pre),
+        "b_post": signed(post),
+        "xi_post": signed(post),
     }
 
 

@@ -268,21 +268,6 @@ def test_quick_run_of_savings_prints_its_tables_and_writes_json(tmp_path, capsys
 # --- on a GPU -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("gradient", [True, False])
-def test_graphs_give_what_einsum_gives_and_again_at_a_second_call(gradient):
-    given = work(SMALL, 10, 2)
-    expected = with_kernel("einsum", given, gradient)
-    answer = cuda.by_graphs(given, gradient)
-    for _ in range(2):
-        # float32 over six steps, the same operations; checkpoints stand elsewhere.
-        assert disagreement(answer(), expected) < 1e-4
-
-
-def test_stretches_cover_all_steps():
-    for steps in (1, 2, 6, 13, 250):
-        assert steps % cuda.stretch_of(steps) == 0
-
-
 def test_a_batch_that_does_not_fit_is_halved_until_it_does():
     tried = []
 

@@ -164,7 +164,8 @@ def test_parse_needs(text, expected):
 
 
 CHOICES = (
-    "give synaptic for none, all, or any of dendritic, retrograde, global, foreign, with commas"
+    "give synaptic for none, all, or any of dendritic, retrograde, transport, global, foreign, "
+    "with commas"
 )
 
 

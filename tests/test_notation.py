@@ -56,7 +56,10 @@ gate = operator("gate", lambda x, y: x * Heaviside(y))
 OWN = {"softsign": softsign, "gate": gate}
 OWN_ROWS = tuple(operator_of(f) for f in OWN.values())
 
-VOCABULARY = "(a term may use y_pre, e_pre, y_post, e_post, W, z_pre, z_post, n_pre, n_post, L)"
+VOCABULARY = (
+    "(a term may use y_pre, e_pre, y_post, e_post, W, B, b_post, xi_post, z_pre, z_post, n_pre, "
+    "n_post, L, and what quantity(...) or trace(...) makes)"
+)
 CALLS = (
     "(a term may call tanh, sin, cos, erf, atan, exp, log, sqrt, Abs, sign, Heaviside, Max, Min, "
     "sum_pre, sum_post, sigmoid, relu, softplus)"
@@ -100,7 +103,7 @@ def falsified(claim, *drawn):
 def test_every_row_is_reachable():
     unseen = set(OPERATORS)
 
-    @settings(max_examples=600, database=None, derandomize=True)
+    @settings(max_examples=1_000, database=None, derandomize=True)
     @given(strategies.expressions())
     def walk(expression):
         unseen.difference_update([n for n in unseen if strategies.calls(expression, n)])
@@ -1073,8 +1076,8 @@ def test_terms_from_the_command_line_are_named_in_order():
             "bad.toml",
             "terms = 3\n[extra]\n",
             [
-                "bad.toml: unknown table [extra]; a pool has [terms] or [space], [start], [where] "
-                "and [operators]",
+                "bad.toml: unknown table [extra] (a pool has [terms] or [space], [start], [where], "
+                "[operators], [feedback], [bias], [traces], [quantities], [bounds])",
                 'bad.toml: no table [terms]; write [terms] and lines such as F0 = "-e_post*y_pre"',
             ],
         ),

@@ -273,7 +273,8 @@ def test_the_module_beside_a_file_is_its_own(tmp_path):
             "\nimport beside_grammar\n",
             "x = 1\ny = q\n",
             "own.py, line 2, beside_grammar.py, line 2: unknown symbol q (a term may use y_pre, "
-            "e_pre, y_post, e_post, W, z_pre, z_post, n_pre, n_post, L)",
+            "e_pre, y_post, e_post, W, B, b_post, xi_post, z_pre, z_post, n_pre, n_post, L, and "
+            "what quantity(...) or trace(...) makes)",
         ),
         (
             "\nimport beside_grammar\n",

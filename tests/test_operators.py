@@ -233,7 +233,7 @@ def test_quantities(row):
     assert row.symbol.is_real
     assert index_of(row.symbol) == row.index
     side = row.name.partition("_")[2]
-    assert row.index == {"": SYNAPSE if row.name == "W" else SCALAR}.get(
+    assert row.index == {"": SYNAPSE if row.name in ("W", "B") else SCALAR}.get(
         side, SCALAR if row.name.startswith("n_") else frozenset({side})
     )
 

@@ -56,7 +56,8 @@ BAD = {
     "unknown symbol": (
         "--term -e_post*y_psot",
         "term T0: unknown symbol y_psot in -e_post*y_psot; did you mean y_post? (a term may use "
-        "y_pre, e_pre, y_post, e_post, W, z_pre, z_post, n_pre, n_post, L)",
+        "y_pre, e_pre, y_post, e_post, W, B, b_post, xi_post, z_pre, z_post, n_pre, n_post, L, "
+        "and what quantity(...) or trace(...) makes)",
     ),
     "syntax error": (
         "--term -e_post*",
@@ -122,7 +123,7 @@ BAD = {
     "unknown need": (
         f"{PAPER} --locality dentritic",
         "--locality dentritic: unknown need dentritic; did you mean dendritic? (give synaptic for "
-        "none, all, or any of dendritic, retrograde, global, foreign, with commas)",
+        "none, all, or any of dendritic, retrograde, transport, global, foreign, with commas)",
     ),
     "unknown effort": (
         f"{PAPER} --effort fast",

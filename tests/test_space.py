@@ -359,7 +359,7 @@ def test_all_faults_of_a_description_are_named_at_once():
         "space power: 33; give a whole number, at least 1 and at most 32",
         "space sums: True; give a whole number, at least 0",
         "space needs retro: unknown need retro; did you mean retrograde? (give synaptic for none, "
-        "all, or any of dendritic, retrograde, global, foreign, with commas)",
+        "all, or any of dendritic, retrograde, transport, global, foreign, with commas)",
         "space post: e_pre is of the pre-cell; give it in pre",
         "space post: e_post*y_post is a product; give its factors apart, or make a function of it "
         "with operator(...)",
@@ -388,7 +388,8 @@ def test_all_faults_of_a_description_are_named_at_once():
         (
             {"post": "y_psot"},
             "space post: unknown symbol y_psot in y_psot; did you mean y_post? (a term may use "
-            "y_pre, e_pre, y_post, e_post, W, z_pre, z_post, n_pre, n_post, L)",
+            "y_pre, e_pre, y_post, e_post, W, B, b_post, xi_post, z_pre, z_post, n_pre, n_post, L, "
+            "and what quantity(...) or trace(...) makes)",
         ),
         (
             {"post": y_post, "functions": ("tahn",)},

@@ -9,7 +9,7 @@ from test_population import PAPER, SEEDS, SHAPE, population
 from rulesearch.data import draw_tasks
 from rulesearch.notation import Pool
 from rulesearch.pathways import PATHWAYS
-from rulesearch.updates import first_failure, norms, overlaps, stands
+from rulesearch.updates import first_failure, norms, overlaps, points_along
 
 WEIGHTED = Pool(
     A="-e_post*y_pre",
@@ -41,7 +41,7 @@ def test_updates_along_a_lifetime_are_the_oracles(pathway):
         )
 
     expected = np.zeros((len(PAPER), len(PAPER)))
-    found = list(stands(some, RULE, seeds, points))
+    found = list(points_along(some, RULE, seeds, points))
     for i in range(len(seeds)):
         for point, stand in zip(points, found, strict=True):
             begun = [w[i].numpy() for w in weights]
@@ -67,7 +67,7 @@ def test_norms_are_those_of_the_updates(pool, pathway):
     rule, points = torch.zeros(len(pool), dtype=torch.float64), (0, 2, 5)
     rule[0] = 0.1
     expected = torch.zeros(len(pool), dtype=torch.float64)
-    for stand in stands(some, rule, SEEDS, points):
+    for stand in points_along(some, rule, SEEDS, points):
         for term in range(len(pool)):
             sizes = [torch.linalg.matrix_norm(change) for change in stand.update(term)]
             expected[term] += torch.stack(sizes).sum(0).mean() / len(points)
@@ -85,7 +85,7 @@ def test_a_norm_is_finite_where_its_update_is():
 
 def test_terms_in_some_layers_do_nothing_in_the_others():
     pool = Pool(A="-e_post*y_pre", B="-W", where={"B": (2,)})
-    (stand,) = stands(replace(population(), pool=pool), torch.zeros(2), SEEDS[:2], (0,))
+    (stand,) = points_along(replace(population(), pool=pool), torch.zeros(2), SEEDS[:2], (0,))
     first, second, third = stand.update(1)
     assert first.abs().max() == third.abs().max() == 0
     assert torch.equal(second, -stand.weights[1])
@@ -97,7 +97,7 @@ def test_where_a_term_fails_for_the_first_time():
     some, theta = replace(population(), pool=pool), (3.0, 0.0)
     failed = None
     for step in range(6):
-        (stand,) = stands(some, torch.tensor(theta), SEEDS[:1], (step,))
+        (stand,) = points_along(some, torch.tensor(theta), SEEDS[:1], (step,))
         large = [layer for layer, w in enumerate(stand.weights, start=1) if (w.abs() > 1).any()]
         if large:
             failed = large[0], step + 1

@@ -15,7 +15,7 @@ from rulesearch.data import draw_tasks
 from rulesearch.lifetime import Lifetimes, run_lifetimes
 from rulesearch.network import forward
 from rulesearch.population import Population
-from rulesearch.updates import learned
+from rulesearch.updates import Living, lived_on
 
 #: What the seed of a student's network is made of beside the lifetime's, where it knows no other.
 OTHER = 0x5EED
@@ -53,14 +53,14 @@ def weights_along(
 ) -> list[list[Tensor]]:
     """The weights after each of these numbers of steps, ascending, list over layers each."""
     tasks = draw_tasks(population.images, population.shape, seeds)
-    weights, feedback = population.networks(seeds)
+    living = Living(*population.networks(seeds))
     x, labels = tasks.x.to(population.dtype), tasks.labels
     stands = []
     for begin, end in itertools.pairwise((0, *points)):
         if end > begin:
             part = (x[:, begin:end], labels[:, begin:end])
-            weights = learned(population, theta, weights, feedback, part, population.names)
-        stands.append(weights)
+            living = lived_on(population, theta, living, part, population.names)
+        stands.append(living.weights)
     return stands
 
 

@@ -5,6 +5,7 @@ in `given` (tensors) and `asked` (names), `modes` keeps the caller's torch and N
 and `autograd` hands the gradient of theta to torch.
 """
 
+from rulesearch.lifetime.run import Carried as Carried
 from rulesearch.lifetime.run import Lifetimes as Lifetimes
 from rulesearch.lifetime.run import choose_kernel as choose_kernel
 from rulesearch.lifetime.run import compiled as compiled

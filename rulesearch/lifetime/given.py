@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sympy import Expr, Number
+from sympy import Number
 from torch import Tensor
 from torch.nn.functional import one_hot
 
@@ -22,6 +22,7 @@ from rulesearch.errors import RuleSearchError
 from rulesearch.lifetime.asked import check_points
 from rulesearch.model import PAPER, Model, bounded
 from rulesearch.notation import Pool, Term
+from rulesearch.notation.own import names_read
 from rulesearch.operators import without_definitions
 from rulesearch.pathways import Pathway, feedback_shapes
 from rulesearch.pathways import pathway as pathway_of
@@ -163,21 +164,12 @@ def check_reads(pool: Pool, path: Pathway, model: Model) -> None:
         for changes, expression in term.updates:
             if changes in lacks:
                 raise RuleSearchError(f"term {term.name}: changes {changes}, and {lacks[changes]}")
-            reads = _read_at_last(expression)
+            reads = names_read(expression)
             for name in sorted(reads & set(lacks)):
                 raise RuleSearchError(f"term {term.name}: reads {name}, and {lacks[name]}")
             other = {"W": "B", "B": "W"}.get(changes, "B")
             if direct and other in reads:
                 raise RuleSearchError(f"term {term.name}: reads {other}, and {apart}")
-
-
-def _read_at_last(expression: Expr) -> set[str]:
-    """Names of the table's quantities that an expression reads, and traces in it."""
-    found = set()
-    for symbol in without_definitions(expression).free_symbols:
-        definition = getattr(symbol, "row", None) and symbol.row.definition
-        found |= _read_at_last(definition) if definition is not None else {symbol.name}
-    return found
 
 
 def _whole(examples: Examples) -> Examples:

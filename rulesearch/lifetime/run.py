@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rulesearch.choices import KernelName
 from rulesearch.errors import RuleSearchError
-from rulesearch.kernels import KERNELS, Batch, Kernel, Outcome, Unsupported
+from rulesearch.kernels import KERNELS, Batch, Kernel, Memories, Outcome, Unsupported
 from rulesearch.lifetime.asked import check_observables, check_points, terms_named
 from rulesearch.lifetime.autograd import watched
 from rulesearch.lifetime.given import (
@@ -38,6 +38,24 @@ PathwayName = str
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, eq=False)
+class Carried:
+    """What lifetimes carry on beside their weights, to go on from where they ended.
+
+    Attributes:
+        feedback: the edges' own matrices, list over layers of [lifetimes, pre, source]; None where
+            terms do not change them.
+        biases: list over layers of [lifetimes, post]; None where the model has none.
+        memories: what traces are.
+        steps: that lie behind.
+    """
+
+    feedback: list[Float[Tensor, "lifetimes _pre _source"]] | None = None
+    biases: list[Float[Tensor, "lifetimes _post"]] | None = None
+    memories: Memories = field(default_factory=dict)
+    steps: int = 0
+
+
 @dataclass(frozen=True)
 class Lifetimes:
     """What a batch of lifetimes gave.
@@ -52,8 +70,7 @@ class Lifetimes:
             [lifetimes, *theta.shape] ([lifetimes, layers, terms] where theta has the lifetimes
             itself), or None.
         weights: the final weights, list over layers of [lifetimes, post, pre], or None.
-        feedback: the edges' own matrices at the end, where terms change them, or None.
-        biases: at the end, list over layers of [lifetimes, post], where there are any, or None.
+        carried: what else goes on from there, or None.
         observed: observables by name, e.g. "angle" in degrees, [lifetimes, layers]; with points in
             time, [lifetimes, points, layers].
         note: what was done other than asked for, such as another kernel; "" if nothing.
@@ -66,8 +83,7 @@ class Lifetimes:
     weights: list[Float[Tensor, "lifetimes _post _pre"]] | None = None
     observed: Mapping[str, Tensor] = field(default_factory=dict)
     note: str = ""
-    feedback: list[Float[Tensor, "lifetimes _pre _source"]] | None = None
-    biases: list[Float[Tensor, "lifetimes _post"]] | None = None
+    carried: Carried | None = None
 
 
 def run_lifetimes(
@@ -88,7 +104,7 @@ def run_lifetimes(
     ask_at: Sequence[int] = (),
     compile_for: Sequence[str] = (),
     model: Model = PAPER,
-    biases: Sequence[Numbers] | None = None,
+    carried: Carried | None = None,
     noise: Sequence[Numbers] | None = None,
 ) -> Lifetimes:
     """Run lifetimes of online learning, with the gradient of each with respect to theta.
@@ -133,8 +149,8 @@ def run_lifetimes(
             terms that are zero everywhere in the call, and differentiated, cost what their products
             with the adjoint of the weights cost, and hang on a kernel of their own.
         model: activation, loss and what else a step does beside the terms.
-        biases: initial ones, list over layers of [lifetimes, post], where the model has them; zeros
-            by default.
+        carried: what earlier steps of these lifetimes have left beside weights and feedback, as
+            `Lifetimes.carried` has it; without it biases are zero and traces begin.
         noise: where the model has it, list over layers of [lifetimes, steps, post], standard
             normal.
 
@@ -167,9 +183,10 @@ def run_lifetimes(
         pathway=pathway,
         ask_at=ask_at,
         model=model,
-        biases=biases,
+        biases=None if carried is None else carried.biases,
         noise=noise,
     )
+    behind = carried or Carried()
     check_observables(observe)
     check_points("at", at, found.train[0].shape[1])
     wanted, more = (
@@ -180,7 +197,7 @@ def run_lifetimes(
     def live(theta: Tensor, wanted: Sequence[int]) -> Lifetimes:
         start = replace(found, theta=theta)
         with plain(found.weights[0].device.type):
-            return _live(pool, start, kernel, wanted, more, observe, at, keep_weights)
+            return _live(pool, start, behind, kernel, wanted, more, observe, at, keep_weights)
 
     if not (torch.is_grad_enabled() and found.theta.requires_grad):
         return live(found.theta, wanted)
@@ -203,6 +220,7 @@ def run_lifetimes(
 def _live(
     pool: Pool,
     found: Given,
+    behind: Carried,
     kernel: KernelName,
     wanted: Sequence[int],
     compile_for: Sequence[int],
@@ -234,6 +252,8 @@ def _live(
         found.asked,
         found.biases,
         found.noise,
+        behind.memories,
+        behind.steps,
     )
     asked = [column for column, place in enumerate(active) if place in differentiated]
     plan = _plan(pool, active, found.model)
@@ -268,8 +288,9 @@ def _live(
         outcome.weights if keep_weights else None,
         observed,
         note,
-        outcome.feedback if keep_weights else None,
-        outcome.biases if keep_weights else None,
+        Carried(outcome.feedback, outcome.biases, outcome.memories, _left(batch, outcome).begun)
+        if keep_weights
+        else None,
     )
 
 

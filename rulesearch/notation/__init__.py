@@ -9,6 +9,9 @@ from sympy import Abs, Heaviside, Max, Min, atan, cos, erf, exp, log, sign, sin,
 from rulesearch.notation.canonical import canonical as canonical
 from rulesearch.notation.canonical import degree as degree
 from rulesearch.notation.canonical import factors_of as factors_of
+from rulesearch.notation.joint import together as together
+from rulesearch.notation.joint import with_biases as with_biases
+from rulesearch.notation.loading import beside_text as beside_text
 from rulesearch.notation.loading import load_pool as load_pool
 from rulesearch.notation.loading import pool_from_plain as pool_from_plain
 from rulesearch.notation.loading import pool_from_text as pool_from_text
@@ -21,6 +24,7 @@ from rulesearch.notation.pool import Pool as Pool
 from rulesearch.notation.printing import latex_of as latex_of
 from rulesearch.notation.printing import text_of as text_of
 from rulesearch.notation.term import Term as Term
+from rulesearch.notation.views import seen_from_pre as seen_from_pre
 from rulesearch.operators import COMMON, QUANTITIES
 from rulesearch.operators import operator as operator
 from rulesearch.operators import sum_post as sum_post
@@ -79,6 +83,7 @@ __all__ = [
     "pool_to_plain",
     "quantity",
     "relu",
+    "seen_from_pre",
     "sigmoid",
     "sign",
     "sin",
@@ -88,6 +93,7 @@ __all__ = [
     "sum_pre",
     "tanh",
     "text_of",
+    "together",
     "trace",
     "values_of",
     "xi_post",

@@ -67,7 +67,7 @@ def compared(expression: Expr) -> Compared:
         raise RuleSearchError(f"{echo(text_of(expression))} is zero; leave it out, or mend it")
     first = min(parts, key=text_of)
     factor = parts[first]
-    form = Add(*(_quotient(c, factor) * part for part, c in parts.items()))
+    form = Add(*(quotient(c, factor) * part for part, c in parts.items()))
     return Compared(factor, form, text_of(form))
 
 
@@ -98,7 +98,7 @@ def _taken_out(part: Expr) -> Expr:
     # Of a power the base alone, and of a Heaviside what SymPy adds is none of ours.
     scaled = arguments if isinstance(part, (Max, Min)) else arguments[:1]
     by = _scale(scaled)
-    inside = [Add(*(_quotient(n, by) * p for p, n in coefficients(a).items())) for a in scaled]
+    inside = [Add(*(quotient(n, by) * p for p, n in coefficients(a).items())) for a in scaled]
     call = part.func(*inside, *arguments[len(scaled) :])
     if isinstance(part, (sign, Heaviside)):
         return call
@@ -141,9 +141,9 @@ def _cancel(numbers: list[Expr]) -> bool:
     return bool(abs(total.evalf(DIGITS)) <= CANCELLED * size)
 
 
-def _quotient(number: Expr, by: Expr) -> Expr:
+def quotient(number: Expr, by: Expr) -> Expr:
     """One number over another, looking the same however both were written."""
-    quotient = number / by
-    if quotient.is_Rational:
-        return quotient
-    return sympy.expand(sympy.radsimp(sympy.cancel(quotient)))
+    ratio = number / by
+    if ratio.is_Rational:
+        return ratio
+    return sympy.expand(sympy.radsimp(sympy.cancel(ratio)))

@@ -15,24 +15,42 @@ import numpy as np
 from sympy import ZZ, Expr
 from sympy.polys.matrices import DomainMatrix
 
-from rulesearch.notation.comparison import CANCELLED, DIGITS, coefficients, compared
+from rulesearch.notation.comparison import (
+    CANCELLED,
+    DIGITS,
+    coefficients,
+    compared,
+    quotient,
+)
+from rulesearch.operators import Parameter
 
 #: Below 2**31, so that the product of two remainders is a 64-bit integer.
 PRIME = 2**31 - 1
 #: No more names than this stand in one message.
 MOST_NAMED = 5
 
-Row = dict[Expr, Any]
+#: What one coefficient multiplies: parameters, and the expression of each one's change.
+Updates = tuple[tuple[Parameter, Expr], ...]
+#: A product in the change of a parameter.
+Product = tuple[Parameter, Expr]
+Row = dict[Product, Any]
 Weights = dict[str, Any]
 
 
+def updates_of(change: Expr | Updates) -> Updates:
+    """The changes that one coefficient multiplies; an expression alone is a change of W."""
+    return change if isinstance(change, tuple) else (("W", change),)
+
+
 def dependences(
-    groups: Mapping[str, Mapping[str, Expr]], known: Iterable[Mapping[str, Expr]] = ()
+    groups: Mapping[str, Mapping[str, Expr | Updates]],
+    known: Iterable[Mapping[str, Expr | Updates]] = (),
 ) -> Iterator[str]:
     """What is to be said of terms that are sums of others where they meet, a line each.
 
     Args:
-        groups: where terms meet, as in " in layer 2" ("" for everywhere) -> name -> expression.
+        groups: where terms meet, as in " in layer 2" ("" for everywhere) -> name -> expression, or
+            all that its coefficient multiplies.
         known: groups that are independent, so that what lies within one of them is too.
     """
     independent = [frozenset(group.items()) for group in known]
@@ -48,19 +66,21 @@ def dependences(
         independent.append(terms)
 
 
-def sums_of_others(group: Mapping[str, Expr]) -> Iterator[tuple[str, dict[str, float]]]:
+def sums_of_others(group: Mapping[str, Expr | Updates]) -> Iterator[tuple[str, dict[str, float]]]:
     """The terms that are sums of those before them, each with the others' coefficients.
 
     Exact: linear dependence over the distinct products of the canonical forms, in fractions, or
-    to fifty digits where a coefficient is irrational.
+    to fifty digits where a coefficient is irrational. Changes of different parameters have no
+    product in common.
 
     Example:
         >>> from rulesearch.notation import W, e_pre, y_pre
         >>> list(sums_of_others({"A": W, "B": y_pre, "C": e_pre, "D": 2 * W - y_pre}))
         [('D', {'A': 2.0, 'B': -1.0})]
     """
-    forms = {name: compared(expression) for name, expression in group.items()}
-    rows = _entangled({name: coefficients(form.form) for name, form in forms.items()})
+    changes = {name: updates_of(change) for name, change in group.items()}
+    forms = {name: compared(updates[0][1]) for name, updates in changes.items()}
+    rows = _entangled({name: _products(updates) for name, updates in changes.items()})
     if all(n.is_Rational for row in rows.values() for n in row.values()):
         exact = {name: _row(row, lambda n: Fraction(n.p, n.q)) for name, row in rows.items()}
         reduced = _dependent(exact)
@@ -70,6 +90,18 @@ def sums_of_others(group: Mapping[str, Expr]) -> Iterator[tuple[str, dict[str, f
     for name, weights in reduced:
         ours = forms[name].factor
         yield name, {n: float(w) * float(ours / forms[n].factor) for n, w in weights.items()}
+
+
+def _products(updates: Updates) -> Row:
+    """The products of all changes, each with its number over the factor of the first change."""
+    (parameter, first), *others = updates
+    form = compared(first)
+    row: Row = {(parameter, p): n for p, n in coefficients(form.form).items()}
+    for parameter, expression in others:
+        other = compared(expression)
+        by = quotient(other.factor, form.factor)
+        row |= {(parameter, p): n * by for p, n in coefficients(other.form).items()}
+    return row
 
 
 def _row(row: Row, number: Any) -> Row:
@@ -150,7 +182,7 @@ def _suspects(rows: Mapping[str, Row]) -> tuple[set[str], int]:
 
 def _reduced(rows: Mapping[str, Row]) -> list[tuple[str, Weights]]:
     """Gauss' elimination to many digits: the rows of which nothing is left, as sums of others."""
-    pivots: dict[Expr, tuple[Row, Weights]] = {}
+    pivots: dict[Product, tuple[Row, Weights]] = {}
     found = []
     for name, row in rows.items():
         left, weights = dict(row), {name: 1}

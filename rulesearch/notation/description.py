@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypedDict
 
-from sympy import Expr, Integer, Mul, Pow
+from sympy import Expr, Integer, Mul, Pow, Symbol
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation.canonical import HIGHEST_POWER, canonical
@@ -13,6 +13,7 @@ from rulesearch.notation.dependence import equation
 from rulesearch.notation.measured import vanishing
 from rulesearch.notation.naming import name_of
 from rulesearch.notation.needs import NEEDS, Need, needs_of, parse_needs
+from rulesearch.notation.own import symbols_by_name
 from rulesearch.notation.parsing import parse
 from rulesearch.notation.printing import text_of
 from rulesearch.notation.space import Choice, Space
@@ -23,8 +24,11 @@ from rulesearch.operators import (
     POST,
     PRE,
     QUANTITIES,
+    SYNAPSE,
     Index,
     NeuronSum,
+    OwnSymbol,
+    Parameter,
     index_of,
     sum_post,
     sum_pre,
@@ -48,16 +52,22 @@ class Description(TypedDict, total=False):
 OPTIONS = tuple(Description.__annotations__)
 
 _CELLS: Mapping[str, Index] = {"post": POST, "pre": PRE}
-_W = QUANTITIES["W"].symbol
 _OWN = "make a function of it with operator(...)"
 
 
-def described(description: Mapping[str, Any], operators: Mapping[str, Any] | None = None) -> Space:
+def described(
+    description: Mapping[str, Any],
+    operators: Mapping[str, Any] | None = None,
+    quantities: Iterable[Symbol] = (),
+    changes: Parameter = "W",
+) -> Space:
     """The space of a description; no term of it is made.
 
     Args:
         description: option -> value, as `Pool.generate` says.
         operators: those that text may call beside the table's, by name.
+        quantities: those of one's own that text may read beside the table's.
+        changes: the parameter that the terms change.
 
     Raises:
         RuleSearchError: what no space can be described by; one line each, all at once.
@@ -67,7 +77,7 @@ def described(description: Mapping[str, Any], operators: Mapping[str, Any] | Non
         >>> space.count, [name for name, _ in space.terms()][:4]
         (9, ['epost', 'epre', 'ypre', 'epost2'])
     """
-    reading = _Reading(description, operators or {})
+    reading = _Reading(description, operators or {}, symbols_by_name(quantities), changes)
     space = reading.space()
     if reading.faults:
         raise RuleSearchError(*(f"space{line}" for line in reading.faults))
@@ -77,9 +87,17 @@ def described(description: Mapping[str, Any], operators: Mapping[str, Any] | Non
 class _Reading:
     """One description being read; faults are gathered, each with its option in front."""
 
-    def __init__(self, description: Mapping[str, Any], operators: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        description: Mapping[str, Any],
+        operators: Mapping[str, Any],
+        quantities: Mapping[str, OwnSymbol],
+        changes: Parameter,
+    ) -> None:
         self.description = description
         self.operators = operators
+        self.quantities = quantities
+        self.changes = changes
         self.faults = [
             f" {name}: is no option{closest(name, OPTIONS)} (a space has {', '.join(OPTIONS)})"
             for name in description
@@ -107,9 +125,13 @@ class _Reading:
             for total in self._layer(quantities, synapse, sums)
             if total not in factors  # as z_post may be
         ]
-        kept = ([c for c in family if needs_of(c.factor) <= allowed] for family in families)
+
+        def within(factor: Expr) -> bool:
+            return needs_of(factor, self.changes) <= allowed
+
+        kept = ([c for c in family if within(c.factor)] for family in families)
         ordered = sorted((tuple(sorted(family, key=str)) for family in kept if family), key=str)
-        return Space(tuple(ordered), tuple(synapse), degree, sums)
+        return Space(tuple(ordered), tuple(filter(within, synapse)), degree, sums)
 
     # --- the options ------------------------------------------------------------------------------
 
@@ -176,7 +198,8 @@ class _Reading:
             if not sums:
                 self.faults.append(" layer: is given and sums is 0; write sums=1, or leave it out")
         elif sums:
-            weights = dict.fromkeys([Integer(1), _W, *synapse])
+            own = QUANTITIES["B"].symbol if self.changes == "B" else QUANTITIES["W"].symbol
+            weights = dict.fromkeys([Integer(1), own, *synapse])
             factors = [
                 canonical(total(weight * quantity))
                 for side, total in (("post", sum_post), ("pre", sum_pre))
@@ -205,10 +228,13 @@ class _Reading:
         for source in self._given(option, default):
             try:
                 text = isinstance(source, str)
-                written = parse(source, self.operators) if text else source
+                written = self._parsed(source) if text else source
                 yield _without_number(canonical(written, source.strip() if text else ""))
             except RuleSearchError as error:
                 self.faults.extend(f" {option}: {line}" for line in error.lines)
+
+    def _parsed(self, text: str) -> Expr:
+        return parse(text, self.operators, quantities=self.quantities)
 
     def _callable(self, function: Any) -> Callable[[Expr], Expr] | None:
         if isinstance(function, str):
@@ -267,7 +293,7 @@ def _fault(factor: Expr, side: str | None) -> str | None:
         other = next((name for name, index in _CELLS.items() if index_of(factor) <= index), None)
         if other:
             return f"is of the {other}-cell; give it in {other}"
-        if factor.free_symbols == {_W}:
+        if all(index_of(symbol) == SYNAPSE for symbol in factor.free_symbols):
             return "is of the synapse; give it in synapse"
         return f"is not of the {side}-cell alone; give it in terms"
     if factor.is_Mul:
@@ -278,13 +304,14 @@ def _fault(factor: Expr, side: str | None) -> str | None:
 
 
 def _fault_of_weight(factor: Expr) -> str | None:
-    beside = sorted(s.name for s in factor.free_symbols if s != _W)
+    weights = sorted(s.name for s in factor.free_symbols if index_of(s) == SYNAPSE)
+    beside = sorted(s.name for s in factor.free_symbols if s.name not in weights)
     if not beside:
         return None
     for name, index in _CELLS.items():
         if index_of(factor) <= index:
             return f"does not read W; give it in {name}"
-    return f"reads {beside[0]} beside W; give it in terms"
+    return f"reads {beside[0]} beside {weights[0] if weights else 'W'}; give it in terms"
 
 
 def _fault_of_name(factor: Expr) -> str | None:

@@ -3,33 +3,50 @@
 from __future__ import annotations
 
 import copyreg
+import re
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sympy import Symbol
+from sympy import Expr, Symbol
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.grammar_file import grammar_file
 from rulesearch.notation.canonical import canonical
+from rulesearch.notation.joint import together
+from rulesearch.notation.own import own_symbols, quantity, trace
 from rulesearch.notation.parsing import parse
-from rulesearch.notation.pool import Pool
+from rulesearch.notation.pool import Pool, bounds_faults, in_their_order
 from rulesearch.notation.printing import text_of
 from rulesearch.notation.running import pool_of_python
 from rulesearch.notation.term import Term
-from rulesearch.operators import check_name, defined, definitions_of
+from rulesearch.notation.vocabulary import closest, echo
+from rulesearch.operators import (
+    OwnSymbol,
+    Parameter,
+    check_name,
+    defined,
+    definition_of,
+    definitions_of,
+)
 
 
 def load_pool(path: str | Path) -> Pool:
-    """The pool that a grammar file defines.
+    """The pool that a grammar file defines; one of several parameters is joined, see `together`.
 
     Args:
-        path: a `.py` file with a module-level `pool`, or a `.toml` file with a table `[terms]`
-            (name = "expression") and, if wanted, `[start]` (name = number), `[where]`
-            (name = [layer, ...]) and `[operators]`
-            (name = {arguments = ["x"], definition = "expression"}); or with a table `[space]`,
-            as `Pool.generate` describes it, its expressions as text, and terms beside it.
+        path: a `.py` file with a module-level `pool` and, if wanted, `feedback` and `bias`, pools
+            `of="B"` and `of="b"`, and `bounds` (parameter -> (lowest, highest)); or a `.toml` file
+            with a table `[terms]` (name = "expression") and, if wanted, `[feedback]` and `[bias]`
+            like it, `[start]` (name = number), `[where]` (name = [layer, ...]), `[bounds]`
+            (W = [-1, 1]), `[operators]`
+            (name = {arguments = ["x"], definition = "expression"}), `[quantities]`
+            (name = "expression") and `[traces]`
+            (name = {of = "expression", decay = 0.95, initial = 0 or "first"}); or with a table
+            `[space]`, as `Pool.generate` describes it, its expressions as text, and terms beside
+            it.
 
     Raises:
         RuleSearchError: a missing or broken file or pool; each line starts with the path.
@@ -41,7 +58,9 @@ def load_pool(path: str | Path) -> Pool:
     file = grammar_file(path)
     try:
         source = file.read_bytes()
-        return (pool_of_python if file.suffix == ".py" else _from_toml)(str(path), source)
+        pool = (pool_of_python if file.suffix == ".py" else _from_toml)(str(path), source)
+        pool.reference  # noqa: B018, refused here: terms of feedback alone are no pool of a search
+        return pool
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise RuleSearchError(f"{path}: cannot be read ({reason}); give a text file") from None
@@ -50,15 +69,118 @@ def load_pool(path: str | Path) -> Pool:
 
 
 def pool_from_text(
-    terms: Sequence[str], where: Mapping[str, Collection[int]] | None = None
+    terms: Sequence[str],
+    where: Mapping[str, Collection[int]] | None = None,
+    *,
+    feedback: Sequence[str] = (),
+    bias: Sequence[str] = (),
+    traces: Sequence[str] = (),
+    bounds: Mapping[str, Sequence[float]] | None = None,
 ) -> Pool:
-    """The pool of text terms, named T0, T1, … in order (`--term`), and where they act."""
+    """The pool of text terms, named T0, T1, … in order, and where they act.
+
+    Args:
+        terms: changes of W (`--term`).
+        where: name -> layers.
+        feedback: changes of B (`--feedback-term`), named B0, B1, ….
+        bias: changes of biases (`--bias-term`), named b0, b1, ….
+        traces: that terms may read (`--trace`), each "NAME = EXPRESSION @ DECAY", or with the value
+            before the first step, "NAME = EXPRESSION @ DECAY, 0.5", which may be `first`.
+        bounds: parameter -> (lowest, highest) (`--bounds`).
+
+    Raises:
+        RuleSearchError: what a pool refuses, one line each.
+
+    Example:
+        >>> pool = pool_from_text(
+        ...     ["-e_post*y_pre", "y_post*(y_post - theta_post)*y_pre"],
+        ...     feedback=["-B"],
+        ...     traces=["theta_post = y_post**2 @ 0.95"],
+        ... )
+        >>> pool.names
+        ('T0', 'T1', 'B0')
+    """
     named: dict[str, Any] = {f"T{i}": text for i, text in enumerate(terms)}
-    return Pool(where=where, **named)
+    return beside_text(
+        None, named, where or {}, feedback=feedback, bias=bias, traces=traces, bounds=bounds
+    )
+
+
+def beside_text(
+    pool: Pool | None,
+    terms: Mapping[str, str],
+    where: Mapping[str, Collection[int]],
+    *,
+    feedback: Sequence[str] = (),
+    bias: Sequence[str] = (),
+    traces: Sequence[str] = (),
+    bounds: Mapping[str, Sequence[float]] | None = None,
+) -> Pool:
+    """A pool with further terms that are given as text.
+
+    Args:
+        pool: what its terms read and call, text may too; None for one of text alone.
+        terms: changes of W, name -> text, where there is no pool.
+        where: as of `Pool.acting`.
+        feedback: as of `pool_from_text`.
+        bias: as of `pool_from_text`.
+        traces: as of `pool_from_text`.
+        bounds: as of `Pool.bounded`.
+
+    Raises:
+        RuleSearchError: what a pool refuses, one line each.
+    """
+    expressions = [e for term in pool or () for _, e in term.updates]
+    operators = {n: f for term in pool or () for n, f in term.operators.items()}
+    given = [_trace_of(text) for text in traces]
+    if twice := [name for name, number in Counter(n for n, _ in given).items() if number > 1]:
+        raise RuleSearchError(f"trace {twice[0]}: the name is given twice; choose another")
+    own = _quantities({}, dict(given), operators, own_symbols(expressions))
+    known: Any = {"operators": operators, "quantities": tuple(own.values())}
+    faults: list[str] = []
+    made = [] if pool is None else [pool]
+    tables: dict[Parameter, Mapping[str, str]] = {
+        "W": terms,
+        "B": {f"B{i}": text for i, text in enumerate(feedback)},
+        "b": {f"b{i}": text for i, text in enumerate(bias)},
+    }
+    for of, named in tables.items():
+        if not named:
+            continue
+        try:
+            more: Any = {**known, **named}
+            made.append(Pool(of=of, **more))
+        except RuleSearchError as error:
+            faults.extend(error.lines)
+    if faults:
+        raise RuleSearchError(*faults)
+    return together(*made).acting(where).bounded(bounds or {})
+
+
+def _trace_of(text: str) -> tuple[str, dict[str, Any]]:
+    """Name and row of a trace that is given in a line."""
+    name, equals, rest = (part.strip() for part in text.partition("="))
+    of, at, numbers = (part.strip() for part in rest.rpartition("@"))
+    words = [word.strip() for word in numbers.split(",")]
+    if equals and at and 1 <= len(words) <= 2:
+        try:
+            row: dict[str, Any] = {"of": of, "decay": float(words[0])}
+            if len(words) == 2:
+                row["initial"] = "first" if words[1] == "first" else float(words[1])
+            return name, row
+        except ValueError:
+            pass
+    raise RuleSearchError(
+        f'trace {echo(text)}: write NAME = EXPRESSION @ DECAY, as in "theta_post = y_post**2 @ '
+        '0.95", or "... @ 0.95, first" to begin at the first value'
+    )
 
 
 #: What a line about one entry of a pool begins with.
-_NAMED = ("term ", "start ", "where ", "operator ", "line ", "space ")
+_NAMED = (
+    *("term ", "start ", "where ", "operator ", "line ", "space "),
+    *("trace ", "quantity ", "bounds "),
+)
 
 
 def _in_file(path: str, error: RuleSearchError) -> RuleSearchError:
@@ -78,8 +200,28 @@ def _from_toml(path: str, source: bytes) -> Pool:
 
 # --- a pool as plain data -----------------------------------------------------------------------
 
-_TABLES = ("terms", "start", "where", "operators", "space")
+_TABLES = (
+    *("terms", "start", "where", "operators", "space"),
+    *("feedback", "bias", "traces", "quantities", "bounds"),
+)
+#: What a pool's own arguments are called.
+_TAKEN = ("start", "where", "operators", "space", "bounds", "quantities", "of")
 _DEFINITION = '{arguments = ["x"], definition = "x/(1 + Abs(x))"}'
+_TRACE = '{of = "y_post**2", decay = 0.95}'
+#: What each table beside [terms] is written like.
+_LINES = {
+    "start": "F0 = 1e-3",
+    "where": "F2 = [2, 3]",
+    "space": 'post = ["y_post"]',
+    "operators": f"softsign = {_DEFINITION}",
+    "feedback": 'decay = "-B"',
+    "bias": 'b0 = "-e_post"',
+    "traces": f"theta_post = {_TRACE}",
+    "quantities": 'gate_post = "tanh(z_post)"',
+    "bounds": "W = [-1, 1]",
+}
+#: The tables of terms, by the parameter that they change.
+_OF: Mapping[Parameter, str] = {"W": "terms", "B": "feedback", "b": "bias"}
 
 
 def pool_to_plain(pool: Pool) -> dict[str, Any]:
@@ -88,25 +230,50 @@ def pool_to_plain(pool: Pool) -> dict[str, Any]:
     Returns:
         `terms`, name -> expression; `start`, name -> number; `operators`, the pool's own, name ->
         `{"arguments": [name, ...], "definition": expression}`, each after those it calls; and,
-        for a pool that has it, `where`, name -> `[layer, ...]`.
+        for a pool that has it, `where`, name -> `[layer, ...]`, `feedback` and `bias`, as `terms`,
+        `quantities`, name -> expression, `traces`, name -> `{"of": expression, "decay": number,
+        "initial": number or "first"}`, and `bounds`, parameter -> `[lowest, highest]`.
 
     Example:
         >>> from rulesearch.notation import Pool
         >>> pool_to_plain(Pool(F0="-e_post*y_pre"))
         {'terms': {'F0': '-e_post*y_pre'}, 'start': {'F0': 0.001}, 'operators': {}}
     """
-    own = definitions_of(term.expression for term in pool)
-    # Left out where it says nothing, so that records from before there was one compare equal.
-    where = {"where": {n: list(layers) for n, layers in pool.where.items()}} if pool.where else {}
+    expressions = [e for term in pool for _, e in term.updates]
+    operators, own = definitions_of(expressions), own_symbols(expressions)
+    said: dict[str, Any] = {
+        "where": {n: list(layers) for n, layers in pool.where.items()},
+        "feedback": _texts(pool, "B"),
+        "bias": _texts(pool, "b"),
+        "quantities": {
+            n: text_of(definition_of(s)) for n, s in own.items() if s.row.memory is None
+        },
+        "traces": {
+            name: {
+                "of": text_of(definition_of(symbol)),
+                "decay": memory.decay,
+                "initial": "first" if memory.initial is None else memory.initial,
+            }
+            for name, symbol in own.items()
+            if (memory := symbol.row.memory) is not None
+        },
+        "bounds": {parameter: [low, high] for parameter, low, high in pool.bounds},
+    }
     return {
-        "terms": {term.name: term.text for term in pool},
+        "terms": _texts(pool, "W"),
         "start": dict(pool.start),
         "operators": {
             name: {"arguments": [a.name for a in arguments], "definition": text_of(body)}
-            for name, (arguments, body) in own.items()
+            for name, (arguments, body) in operators.items()
         },
-        **where,
+        # Left out where they say nothing: records from before there were any compare equal.
+        **{table: rows for table, rows in said.items() if rows},
     }
+
+
+def _texts(pool: Pool, of: Parameter) -> dict[str, str]:
+    """The changes of a parameter, name -> text."""
+    return {t.name: text_of(e) for t in pool for changed, e in t.updates if changed == of}
 
 
 def pool_from_plain(plain: Mapping[str, Any]) -> Pool:
@@ -117,41 +284,136 @@ def pool_from_plain(plain: Mapping[str, Any]) -> Pool:
             is a `space`, and an operator may call those before it.
 
     Raises:
-        RuleSearchError: a missing or unknown table, a wrong kind of value, a bad operator, or
-            what `Pool` refuses; one line each.
+        RuleSearchError: a missing or unknown table, a wrong kind of value, a bad operator, trace
+            or quantity, or what `Pool` refuses; one line each.
     """
     faults = [
-        f"unknown table [{name}]; a pool has [terms] or [space], [start], [where] and [operators]"
+        f"unknown table [{name}]{closest(name, _TABLES)} (a pool has [terms] or [space], "
+        f"{', '.join(f'[{table}]' for table in _TABLES if table not in ('terms', 'space'))})"
         for name in plain
         if name not in _TABLES
     ]
-    terms, start, own = plain.get("terms"), plain.get("start", {}), plain.get("operators", {})
-    where, space = plain.get("where", {}), plain.get("space")
-    if terms is None and space is not None:
-        terms = {}
-    if not isinstance(terms, Mapping) or not (terms or space is not None):
+    space = plain.get("space")
+    tables = {of: plain.get(table, {}) for of, table in _OF.items()}
+    if not (any(tables.values()) or space is not None) or not isinstance(tables["W"], Mapping):
         faults.append('no table [terms]; write [terms] and lines such as F0 = "-e_post*y_pre"')
         raise RuleSearchError(*faults)
-    for name, value in terms.items():
-        if not isinstance(value, str):
-            faults.append(f'term {name}: {value!r} is not text; write {name} = "expression"')
-        elif name in _TABLES[1:]:
-            faults.append(f"term {name}: the name is taken; choose another")
-    if not isinstance(start, Mapping):
-        faults.append("start is not a table; write [start] and lines such as F0 = 1e-3")
-    if not isinstance(where, Mapping):
-        faults.append("where is not a table; write [where] and lines such as F2 = [2, 3]")
-    if not isinstance(space, Mapping | None):
-        faults.append('space is not a table; write [space] and lines such as post = ["y_post"]')
-    if not isinstance(own, Mapping):
-        faults.append(
-            "operators is not a table; write [operators] and lines such as "
-            f"softsign = {_DEFINITION}"
-        )
+    for rows in tables.values():
+        for name, value in rows.items() if isinstance(rows, Mapping) else ():
+            if not isinstance(value, str):
+                faults.append(f'term {name}: {value!r} is not text; write {name} = "expression"')
+            elif name in _TAKEN:
+                faults.append(f"term {name}: the name is taken; choose another")
+    for table, line in _LINES.items():
+        if not isinstance(plain.get(table, {}), Mapping):
+            faults.append(f"{table} is not a table; write [{table}] and lines such as {line}")
     if faults:
         raise RuleSearchError(*faults)
-    more: Any = {"start": start or None, "where": where, "operators": _operators(own)}
-    return Pool(**more, **terms) if space is None else Pool.generate(**more, **space, terms=terms)
+    operators = _operators(plain.get("operators", {}))
+    own = _quantities(plain.get("quantities", {}), plain.get("traces", {}), operators)
+    known: Any = {"operators": operators, "quantities": tuple(own.values())}
+    made: list[Pool] = []
+    for of, rows in tables.items():
+        options = {name: _of_pool(plain.get(name, {}), of, tables) for name in ("start", "where")}
+        more: Any = {
+            **known,
+            "of": of,
+            "start": options["start"] or None,
+            "where": options["where"],
+        }
+        try:
+            if of == "W" and space is not None:
+                made.append(Pool.generate(**more, **space, terms=rows))
+            elif rows:
+                made.append(Pool(**more, **rows))
+        except RuleSearchError as error:
+            faults.extend(error.lines)
+    faults.extend(bounds_faults(plain.get("bounds", {})))
+    if faults:
+        raise RuleSearchError(*faults)
+    return together(*made).bounded(plain.get("bounds", {}))
+
+
+def _of_pool(
+    rows: Mapping[str, Any], of: Parameter, tables: Mapping[Parameter, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What is said of the terms of one parameter; of a name that no table has, the first's."""
+    nobodys = next(parameter for parameter in tables if tables[parameter] or parameter == "W")
+    return {
+        name: value
+        for name, value in rows.items()
+        if name in tables[of] or (of == nobodys and all(name not in t for t in tables.values()))
+    }
+
+
+def _quantities(
+    quantities: Mapping[str, Any],
+    traces: Mapping[str, Any],
+    operators: Mapping[str, Any],
+    known: Mapping[str, OwnSymbol] | None = None,
+) -> dict[str, OwnSymbol]:
+    """Quantities of one's own given as text, by name; one may read others, whatever their order.
+
+    Args:
+        quantities: name -> expression.
+        traces: name -> row.
+        operators: that they may call.
+        known: that are made already.
+
+    Raises:
+        RuleSearchError: a bad one, or one that reads itself; one line each.
+    """
+    made = dict(known or {})
+    faults: list[str] = []
+    waiting: dict[str, Any] = {}
+    for table, rows in (("quantity", quantities), ("trace", traces)):
+        for name, row in rows.items():
+            if name in waiting or name in made:
+                faults.append(f"{table} {name}: the name is given twice; choose another")
+            waiting[name] = (table, row)
+    while waiting and not faults:
+        ready = [n for n, (_, row) in waiting.items() if not _reads(row) & set(waiting)]
+        if not ready:
+            name, (table, row) = next(iter(waiting.items()))
+            chain = ", ".join(sorted(_reads(row) & set(waiting)))
+            faults.append(
+                f"{table} {name}: reads {chain}, and that reads {name}; take one of them out"
+            )
+        for name in ready:
+            table, row = waiting.pop(name)
+            try:
+                made[name] = (_quantity if table == "quantity" else _trace)(
+                    name, row, made, operators
+                )
+            except RuleSearchError as error:
+                faults.extend(error.lines)
+    if faults:
+        raise RuleSearchError(*faults)
+    return made
+
+
+def _reads(row: Any) -> set[str]:
+    """The names in a definition, those of pre views as of what they are views of."""
+    text = row.get("of") if isinstance(row, Mapping) else row
+    words = set(re.findall(r"\w+", text)) if isinstance(text, str) else set()
+    return words | {w.removesuffix("_pre") + "_post" for w in words if w.endswith("_pre")}
+
+
+def _quantity(
+    name: str, row: Any, known: Mapping[str, OwnSymbol], operators: Mapping[str, Any]
+) -> OwnSymbol:
+    if not isinstance(row, str):
+        raise RuleSearchError(f'quantity {name}: {row!r} is not text; write {name} = "expression"')
+    return quantity(name, row, known, operators)
+
+
+def _trace(
+    name: str, row: Any, known: Mapping[str, OwnSymbol], operators: Mapping[str, Any]
+) -> OwnSymbol:
+    match row:
+        case {"of": str(), "decay": _, **more} if not set(more) - {"initial"}:
+            return trace(name, **row, known=known, operators=operators)
+    raise RuleSearchError(f"trace {name}: write {name} = {_TRACE}, and initial if not 0")
 
 
 def _operators(plain: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,10 +460,18 @@ def _as_text(pool: Pool) -> tuple[Callable[..., Pool], tuple[dict[str, Any]]]:
 
 def _from_checked(plain: Mapping[str, Any]) -> Pool:
     """The pool of plain data that a pool was written to, so that nothing need be checked."""
-    own = _operators(plain["operators"])
-    terms = {name: canonical(parse(text, own), text) for name, text in plain["terms"].items()}
+    operators = _operators(plain["operators"])
+    own = _quantities(plain.get("quantities", {}), plain.get("traces", {}), operators)
+    updates: dict[str, list[tuple[Parameter, Expr]]] = {}
+    for of, table in _OF.items():
+        for name, text in plain.get(table, {}).items():
+            form = canonical(parse(text, operators, quantities=own), text)
+            updates.setdefault(name, []).append((of, form))
+    terms = tuple(
+        Term(name, form, of, tuple(beside)) for name, ((of, form), *beside) in updates.items()
+    )
     where = {name: tuple(layers) for name, layers in plain.get("where", {}).items()}
-    return Pool.checked(tuple(Term(*row) for row in terms.items()), plain["start"], where)
+    return Pool.checked(terms, plain["start"], where, in_their_order(plain.get("bounds", {})))
 
 
 # A pool travels as text: classes of its own operators live in the process that made them.

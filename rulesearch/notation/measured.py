@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache, reduce
 from typing import Any
@@ -10,15 +11,18 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
-from sympy import Expr
+from sympy import Expr, Integer, Symbol
 
-from rulesearch.notation.dependence import MOST_NAMED, equation
+from rulesearch.notation.dependence import MOST_NAMED, Updates, equation, updates_of
+from rulesearch.notation.own import own_symbols
 from rulesearch.notation.vocabulary import named
 from rulesearch.operators import (
     OPERATORS,
     QUANTITIES,
     Axis,
     NeuronSum,
+    OwnSymbol,
+    definition_of,
     operator_of,
     without_definitions,
 )
@@ -28,6 +32,8 @@ Values = NDArray[Any]
 Known = dict[Expr, Values]
 
 _W = QUANTITIES["W"].symbol
+#: Under which a layer that was drawn says how often it was.
+_DRAWS = Symbol("draws")
 
 #: Post- and pre-neurons of the layers tried: more than one, or a factor n_pre would be a number.
 LAYERS = ((5, 4), (4, 7), (3, 5), (6, 3), (2, 6), (7, 2))
@@ -56,20 +62,28 @@ def values_of(expression: Expr, quantities: Mapping[str, Values]) -> Values:
     Args:
         expression: over local quantities.
         quantities: by name, each broadcastable to [..., post, pre]: `y_pre` [..., 1, pre],
-            `y_post` [..., post, 1], `W` [..., post, pre], `L` [..., 1, 1]; `n_pre` and `n_post`
-            follow from W.
+            `y_post` [..., post, 1], `W` and `B` [..., post, pre], `L` [..., 1, 1]; `n_pre` and
+            `n_post` follow from W. Traces too; other quantities of one's own are computed.
 
     Returns:
         An array that broadcasts to [..., post, pre]; not finite outside an operator's domain.
+
+    Raises:
+        KeyError: a quantity that is read and not given.
     """
-    with np.errstate(all="ignore"):
-        return _evaluated(expression, _known(quantities))
-
-
-def _known(quantities: Mapping[str, Values]) -> Known:
+    own = own_symbols([expression])
     post, pre = quantities["W"].shape[-2:]
     values: dict[str, Any] = {"n_pre": np.float64(pre), "n_post": np.float64(post), **quantities}
-    return {QUANTITIES[name].symbol: value for name, value in values.items()}
+    known = {own.get(name) or QUANTITIES[name].symbol: value for name, value in values.items()}
+    with np.errstate(all="ignore"):
+        return _evaluated(expression, known)
+
+
+def _drawn(quantities: Mapping[str, Values]) -> Known:
+    """A layer that was drawn, [draws, post, pre]."""
+    draws, post, pre = quantities["W"].shape
+    values: dict[str, Any] = {"n_pre": np.float64(pre), "n_post": np.float64(post), **quantities}
+    return {**{QUANTITIES[n].symbol: v for n, v in values.items()}, _DRAWS: np.float64(draws)}
 
 
 def _evaluated(part: Expr, known: Known) -> Values:
@@ -81,6 +95,10 @@ def _evaluated(part: Expr, known: Known) -> Values:
         return value
     if part.is_number:
         return np.asarray(float(without_definitions(part)))
+    if part.is_Symbol:
+        value = _of_ones_own(part, known)
+        known[part] = value
+        return value
     row = operator_of(part.func)
     if row and row.definition:
         value = _evaluated(row.definition(*part.args), known)
@@ -101,6 +119,26 @@ def _evaluated(part: Expr, known: Known) -> Values:
             value = base ** (float(exponent) if part.exp.is_number else exponent)
     known[part] = value
     return value
+
+
+def _of_ones_own(symbol: Symbol, known: Known) -> Values:
+    """The value of a quantity of one's own, by its definition.
+
+    A trace that nobody gave lies between values of other draws: it hangs on what was, and of what
+    is now it may be anything that its definition can be.
+    """
+    if not isinstance(symbol, OwnSymbol) or (symbol.row.memory and _DRAWS not in known):
+        raise KeyError(symbol.name)
+    value = _evaluated(definition_of(symbol), known)
+    if symbol.row.memory is None:
+        return value
+    draws = int(known[_DRAWS])
+    earlier = np.broadcast_to(value, (draws, *np.atleast_2d(value).shape[-2:]))
+    rng = np.random.default_rng(zlib.crc32(f"{symbol.name} {symbol.row.meaning}".encode()))
+    share: Values = rng.uniform(size=(draws, 1, 1))
+    first, second = (earlier[rng.permutation(draws)] for _ in range(2))
+    mixed: Values = share * first + (1 - share) * second
+    return mixed
 
 
 def _summed(summand: Values, axis: Axis, shape: tuple[int, ...]) -> Values:
@@ -139,11 +177,11 @@ def _wide() -> tuple[Known, ...]:
         small = _with_potential({name: value * size for name, value in unusual.items()})
         for layer in (_usual(rng, DRAWS, post, pre), unusual, small):
             sizes = {n: _sizes(rng, DRAWS) for n in ("n_pre", "n_post")}
-            layers.append(_known({**layer, **sizes}))
+            layers.append(_drawn({**layer, **sizes}))
     return tuple(layers)
 
 
-def notes(groups: Mapping[str, Mapping[str, Expr]]) -> Iterator[str]:
+def notes(groups: Mapping[str, Mapping[str, Expr | Updates]]) -> Iterator[str]:
     """What the values of terms that meet say of those that may add nothing, a line each.
 
     Args:
@@ -170,7 +208,7 @@ def _note(weights: Mapping[str, float], place: str) -> str:
 
 
 def vanishing(
-    groups: Mapping[str, Mapping[str, Expr]],
+    groups: Mapping[str, Mapping[str, Expr | Updates]],
 ) -> Iterator[tuple[str, dict[str, float]]]:
     """Sums of expressions that were zero wherever tried: the place, and name -> weight.
 
@@ -180,13 +218,18 @@ def vanishing(
     left after a few is looked at again.
 
     Args:
-        groups: place -> name -> expression.
+        groups: place -> name -> expression, or all that its coefficient multiplies; the changes
+            of each parameter are looked at apart.
     """
-    distinct = list(dict.fromkeys(e for group in groups.values() for e in group.values()))
+    changes = {
+        place: {name: updates_of(change) for name, change in group.items()}
+        for place, group in groups.items()
+    }
+    distinct = list(dict.fromkeys(e for group in changes.values() for e in group.values()))
     at = {expression: i for i, expression in enumerate(distinct)}
     few = _columns(distinct, math.ceil(FEW * len(distinct) / _A_DRAW))
-    doubtful: set[Expr] = set()
-    for group in groups.values():
+    doubtful: set[Updates] = set()
+    for group in changes.values():
         expressions = list(group.values())
         places = _doubtful(few[:, [at[expression] for expression in expressions]])
         doubtful.update(expressions[i] for i in places)
@@ -196,7 +239,7 @@ def vanishing(
     at = {expression: i for i, expression in enumerate(distinct)}
     # A layer-wide sum has one value a draw, so of each kind there are more draws than terms.
     values = _columns(distinct, math.ceil((len(distinct) + 4) / len(LAYERS)) + 1)
-    for place, group in groups.items():
+    for place, group in changes.items():
         names = [name for name, expression in group.items() if expression in doubtful]
         columns = values[:, [at[group[name]] for name in names]]
         dead = _dead(columns)
@@ -267,15 +310,27 @@ def _spanned(columns: Values, least: int = 4) -> list[dict[int, float]] | None:
     return found
 
 
-def _columns(expressions: Sequence[Expr], draws: int) -> Values:
-    """Values at synapses of random layers, [points, terms]; of each draw some synapses."""
+def _columns(changes: Sequence[Updates], draws: int) -> Values:
+    """Values at synapses of random layers, [points, terms]; of each draw some synapses.
+
+    Of several parameters each has points of its own, where what does not change it is zero.
+    """
+    parameters = dict.fromkeys(p for updates in changes for p, _ in updates) or ("W",)
+    blocks = [
+        _values([dict(updates).get(parameter, Integer(0)) for updates in changes], draws)
+        for parameter in parameters
+    ]
+    return np.concatenate(blocks)
+
+
+def _values(expressions: Sequence[Expr], draws: int) -> Values:
     rng = np.random.default_rng(20230208)
     draws = max(FEWEST_DRAWS, draws)
     blocks = []
     for post, pre in LAYERS:
         for drawn in KINDS:
             layer = drawn(rng, draws, post, pre)
-            known, shape = _known(layer), (draws, post, pre)
+            known, shape = _drawn(layer), (draws, post, pre)
             chosen = rng.permuted(np.tile(np.arange(post * pre), (draws, 1)), axis=1)[:, :SYNAPSES]
             at = (np.arange(draws)[:, None], chosen // pre, chosen % pre)
             block = np.empty((draws * chosen.shape[1], len(expressions)))
@@ -294,7 +349,12 @@ def _shapes(draws: int, post: int, pre: int) -> dict[str, tuple[int, int, int]]:
     shapes = {"W": (draws, post, pre), "L": (draws, 1, 1)}
     for name in ("y", "e", "z"):
         shapes |= {f"{name}_pre": (draws, 1, pre), f"{name}_post": (draws, post, 1)}
-    return shapes
+    return {
+        **shapes,
+        "B": (draws, post, pre),
+        "b_post": (draws, post, 1),
+        "xi_post": (draws, post, 1),
+    }
 
 
 def _usual(rng: np.random.Generator, draws: int, post: int, pre: int) -> dict[str, Values]:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
-from sympy import Expr
+from sympy import Expr, Symbol
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation.vocabulary import closest
-from rulesearch.operators import QUANTITIES, NeuronSum
+from rulesearch.operators import (
+    QUANTITIES,
+    Axis,
+    NeuronSum,
+    OwnSymbol,
+    Parameter,
+    definition_of,
+)
 
-Need = Literal["dendritic", "retrograde", "global", "foreign"]
+Need = Literal["dendritic", "retrograde", "transport", "global", "foreign"]
 
 #: In the order in which they are printed.
-NEEDS: tuple[Need, ...] = ("dendritic", "retrograde", "global", "foreign")
+NEEDS: tuple[Need, ...] = ("dendritic", "retrograde", "transport", "global", "foreign")
 SYNAPTIC = "synaptic"  # how "no needs" is written
 _CHOICES = f"give {SYNAPTIC} for none, all, or any of {', '.join(NEEDS)}, with commas"
 
@@ -43,25 +51,63 @@ def parse_needs(text: str, option: str = "--locality") -> frozenset[Need]:
     return frozenset(n for n in NEEDS if n in words or "all" in words)
 
 
-def need_of_sum(total: NeuronSum) -> Need:
+#: What a sum over other synapses asks of a change of each parameter. A feedback synapse runs from
+#: the post-cell to the pre-cell, so that what ends at the pre-cell is at its own dendrite; a bias
+#: belongs to the post-cell, and no synapse tells it of other cells of its layer.
+_OF_SUM: Mapping[Parameter, Mapping[Axis, Need]] = {
+    "W": {"pre": "dendritic", "post": "retrograde"},
+    "B": {"pre": "retrograde", "post": "dendritic"},
+    "b": {"pre": "dendritic", "post": "global"},
+}
+#: The weights that the change of a parameter does not have at hand.
+_ANOTHERS: Mapping[Parameter, str] = {"W": "B", "B": "W", "b": "B"}
+
+
+def need_of_sum(total: NeuronSum, changes: Parameter = "W") -> Need:
     """What a sum over other synapses needs: those of one of the two cells, or of the layer."""
-    if any(inner.axis != total.axis for a in total.args for inner in a.atoms(NeuronSum)):
+    if any(inner.axis != total.axis for a in total.args for inner in _sums_in(a)):
         return "global"
-    return "dendritic" if total.axis == "pre" else "retrograde"
+    return _OF_SUM[changes][total.axis]
 
 
-def needs_of(form: Expr) -> frozenset[Need]:
+def _sums_in(form: Expr) -> Iterator[NeuronSum]:
+    """The sums of an expression, and of what the quantities of one's own in it are."""
+    yield from form.atoms(NeuronSum)
+    for symbol in form.atoms(OwnSymbol):
+        yield from _sums_in(definition_of(symbol))
+
+
+def need_of_symbol(symbol: Symbol, changes: Parameter = "W") -> Need | None:
+    """What a quantity of the table needs, errors being in the same cells as activities."""
+    if symbol.name == _ANOTHERS[changes]:
+        return "transport"
+    return QUANTITIES[symbol.name].need or None
+
+
+def needs_of(form: Expr, changes: Parameter = "W") -> frozenset[Need]:
     """The needs of a canonical form, errors being in the same cells as activities.
+
+    Args:
+        form: over the table's quantities and one's own, which need what their definitions do.
+        changes: the parameter that it is the change of, or a factor of that.
 
     Example:
         >>> from rulesearch.notation import L, W, sum_post, y_post, y_pre
         >>> sorted(needs_of(y_pre * sum_post(y_post * W))), sorted(needs_of(L * y_pre))
         (['retrograde'], ['global'])
+        >>> sorted(needs_of(sum_post(y_post * W), "B"))
+        ['dendritic', 'transport']
     """
-    if isinstance(form, NeuronSum):
-        scalars = (QUANTITIES[s.name].need for s in form.free_symbols)
-        return frozenset([need_of_sum(form), *(n for n in scalars if n)])
-    if form.is_Symbol:
-        need = QUANTITIES[form.name].need
+    if isinstance(form, OwnSymbol):
+        return needs_of(definition_of(form), changes)
+    if isinstance(form, Symbol):
+        need = need_of_symbol(form, changes)
         return frozenset([need] if need else [])
-    return frozenset[Need]().union(*map(needs_of, form.args))
+    if isinstance(form, NeuronSum):
+        read = (needs_of(s, changes) for s in form.free_symbols)
+        return frozenset([need_of_sum(form, changes)]).union(*(n - _SIDES for n in read))
+    return frozenset[Need]().union(*(needs_of(a, changes) for a in form.args))
+
+
+#: Part of what the sum around them needs.
+_SIDES: frozenset[Need] = frozenset({"dendritic", "retrograde"})

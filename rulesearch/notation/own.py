@@ -6,17 +6,23 @@ of one neuron. One of the synapse, and one that is the same for the whole layer,
 
 from __future__ import annotations
 
+import keyword
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from sympy import Expr, Symbol
 
 from rulesearch.errors import RuleSearchError
+from rulesearch.letters import spelled
 from rulesearch.notation.canonical import canonical
-from rulesearch.notation.parsing import parse
+from rulesearch.notation.parsing import CONSTANTS, parse
+from rulesearch.notation.printing import text_of
+from rulesearch.notation.views import PLACES, said_of
+from rulesearch.notation.views import seen_from_pre as seen_from_pre
 from rulesearch.operators import (
+    COMMON,
     OPERATORS,
     POST,
     PRE,
@@ -26,23 +32,20 @@ from rulesearch.operators import (
     Index,
     LocalQuantity,
     Memory,
-    NeuronSum,
     OwnSymbol,
+    definition_of,
     index_of,
 )
 
 #: What a name says of where a quantity is.
 _SUFFIX: Mapping[Index, str] = {PRE: "_pre", POST: "_post", SCALAR: "", SYNAPSE: ""}
-_WHERE: Mapping[Index, str] = {
-    PRE: "the pre-neuron",
-    POST: "the post-neuron",
-    SCALAR: "the layer",
-    SYNAPSE: "the synapse",
-}
 
 
 def quantity(
-    name: str, definition: Expr | str, known: Mapping[str, OwnSymbol] | None = None
+    name: str,
+    definition: Expr | str,
+    known: Mapping[str, OwnSymbol] | None = None,
+    operators: Mapping[str, Any] | None = None,
 ) -> OwnSymbol:
     """A quantity given as an expression of others.
 
@@ -50,6 +53,7 @@ def quantity(
         name: ending in `_post` or `_pre` where it is a neuron's.
         definition: the expression, or its text.
         known: others of one's own that the text may read, by name.
+        operators: those that the text may call beside the table's, by name.
 
     Raises:
         RuleSearchError: a name that is taken or does not fit, or what a term may not say.
@@ -60,7 +64,7 @@ def quantity(
         >>> Pool(gated=-e_post * gate * y_pre).names
         ('gated',)
     """
-    return _made(f"quantity {name}", name, definition, None, known)
+    return _made(f"quantity {name}", name, definition, None, known, operators)
 
 
 def trace(
@@ -70,6 +74,7 @@ def trace(
     decay: float,
     initial: float | Literal["first"] = 0.0,
     known: Mapping[str, OwnSymbol] | None = None,
+    operators: Mapping[str, Any] | None = None,
 ) -> OwnSymbol:
     """A trace: x̄ ← decay·x̄ + (1 - decay)·x in every step, before any term reads it.
 
@@ -79,6 +84,7 @@ def trace(
         decay: at least 0 and less than 1, a step.
         initial: x̄ before the first step, or "first" for the first x.
         known: others of one's own that the text may read, by name.
+        operators: those that the text may call beside the table's, by name.
 
     Raises:
         RuleSearchError: a name that is taken or does not fit, a number that cannot be, or what a
@@ -91,54 +97,12 @@ def trace(
         y_post*y_pre*(-theta_post + y_post)
     """
     what = f"trace {name}"
-    if not isinstance(decay, int | float) or not 0 <= decay < 1:
+    if not _is_number(decay) or not 0 <= decay < 1:
         raise RuleSearchError(f"{what}: decay {decay!r}; give at least 0 and less than 1")
-    if initial != "first" and not (isinstance(initial, int | float) and math.isfinite(initial)):
+    if initial != "first" and not (_is_number(initial) and math.isfinite(initial)):
         raise RuleSearchError(f'{what}: initial {initial!r}; give a number, or "first"')
     memory = Memory(float(decay), None if initial == "first" else float(initial))
-    return _made(what, name, of, memory, known)
-
-
-def seen_from_pre(symbol: OwnSymbol) -> OwnSymbol:
-    """The same quantity of the pre-neuron, where a term reads one of the post-neuron.
-
-    At the input a pixel stands for activity and potential, and the synthetic error for the error.
-
-    Raises:
-        RuleSearchError: it is no neuron's, or needs synapses that the other side does not have.
-
-    Example:
-        >>> from rulesearch.notation import y_post
-        >>> seen_from_pre(trace("theta_post", y_post**2, decay=0.95)).row.definition
-        y_pre**2
-    """
-    row = symbol.row
-    definition = _definition(row)
-    what = f"{row.name.removesuffix('_post')}_pre"
-    if row.index != POST:
-        raise RuleSearchError(f"{what}: {row.name} is of {_WHERE[row.index]}, not of a post-neuron")
-    if definition.has(NeuronSum):
-        raise RuleSearchError(
-            f"{what}: {row.name} sums over synapses in {definition}, and the input has none that "
-            "end there; read it at the post-neuron"
-        )
-    seen: dict[Expr, Expr] = {}
-    for read in sorted(definition.free_symbols, key=str):
-        other = read.name.removesuffix("_post") + "_pre"
-        if isinstance(read, OwnSymbol):
-            seen[read] = seen_from_pre(read) if read.row.index == POST else read
-        elif other in QUANTITIES and read.name.endswith("_post"):
-            seen[read] = QUANTITIES[other].symbol
-        elif read.name.endswith("_post"):
-            raise RuleSearchError(f"{what}: {row.name} reads {read}, which an input does not have")
-    made = replace(
-        row,
-        name=what,
-        index=PRE,
-        latex=row.latex.replace("{post}", "{pre}"),
-        definition=definition.xreplace(seen),
-    )
-    return OwnSymbol(made)
+    return _made(what, name, of, memory, known, operators)
 
 
 def own_symbols(expressions: Iterable[Expr]) -> dict[str, OwnSymbol]:
@@ -152,19 +116,29 @@ def own_symbols(expressions: Iterable[Expr]) -> dict[str, OwnSymbol]:
         for symbol in sorted(expression.free_symbols, key=str):
             if not isinstance(symbol, OwnSymbol):
                 continue
-            inner = own_symbols([_definition(symbol.row)])
+            inner = own_symbols([definition_of(symbol)])
             for name, each in (*inner.items(), (symbol.name, symbol)):
                 if found.setdefault(name, each) != each:
                     raise RuleSearchError(
-                        f"quantity {name}: has two definitions, {found[name].row.definition} and "
-                        f"{each.row.definition}; give each a name of its own"
+                        f"quantity {name}: has two definitions, {said_of(found[name])} and "
+                        f"{said_of(each)}; give each a name of its own"
                     )
     return found
 
 
-def _definition(row: LocalQuantity) -> Expr:
-    assert row.definition is not None
-    return row.definition
+def names_read(expression: Expr) -> frozenset[str]:
+    """The table's quantities that an expression reads, itself or by what it reads of one's own.
+
+    Example:
+        >>> from rulesearch.notation import W, y_post, y_pre
+        >>> sorted(names_read(W * trace("elig", y_post * y_pre, decay=0.9)))
+        ['W', 'y_post', 'y_pre']
+    """
+    read: set[str] = set()
+    for symbol in expression.free_symbols:
+        own = isinstance(symbol, OwnSymbol)
+        read |= names_read(definition_of(symbol)) if own else {symbol.name}
+    return frozenset(read)
 
 
 def _made(
@@ -173,14 +147,15 @@ def _made(
     source: Expr | str,
     memory: Memory | None,
     known: Mapping[str, OwnSymbol] | None,
+    operators: Mapping[str, Any] | None,
 ) -> OwnSymbol:
-    if not name.isidentifier():
+    if not name.isidentifier() or keyword.iskeyword(name):
         raise RuleSearchError(f"{what}: not a name; use letters, digits and _")
-    if name in OPERATORS or name in QUANTITIES:
+    if name in OPERATORS or name in QUANTITIES or name in CONSTANTS or name in COMMON:
         raise RuleSearchError(f"{what}: the name is taken; choose another")
     try:
         definition = canonical(
-            parse(source, quantities=known) if isinstance(source, str) else source
+            parse(source, operators, quantities=known) if isinstance(source, str) else source
         )
     except RuleSearchError as error:
         raise error.located(what) from None
@@ -189,27 +164,24 @@ def _made(
     if suffix != _SUFFIX[index]:
         stem = name.removesuffix("_pre").removesuffix("_post")
         raise RuleSearchError(
-            f"{what}: {definition} is of {_WHERE[index]}; call it {stem}{_SUFFIX[index]}"
+            f"{what}: {text_of(definition)} is of {PLACES[index]}; call it {stem}{_SUFFIX[index]}"
         )
-    stem = name.removesuffix(suffix)
-    side = suffix.removeprefix("_")
-    where = f"_{{{{{side}}}}}" if side else "_{{{post}{pre}}}" if index == SYNAPSE else ""
-    letters = f"\\mathrm{{{{{stem.replace('_', ' ')}}}}}"
-    meaning = f"of {_WHERE[index]}: {definition}"
-    if memory is not None:
-        meaning = f"trace of {definition}, decay {memory.decay:g} a step"
-    row = LocalQuantity(name, index, meaning, letters + where, definition=definition, memory=memory)
-    return OwnSymbol(row)
+    letters = _letters(name.removesuffix(suffix), index)
+    row = LocalQuantity(name, index, "", letters, definition=definition, memory=memory)
+    return OwnSymbol(replace(row, meaning=f"{said_of(OwnSymbol(row))}, of {PLACES[index]}"))
+
+
+def _letters(stem: str, index: Index) -> str:
+    """A name as LaTeX, with fields for its indices."""
+    plain = "".join(spelled(letter).strip("\\") for letter in stem).replace("_", r"\_")
+    indices = "".join("{" + side + "}" for side in ("post", "pre") if side in index)
+    return rf"\mathrm{{{{{plain}}}}}" + ("_{{" + indices + "}}" if indices else "")
 
 
 def symbols_by_name(own: Iterable[Symbol]) -> dict[str, OwnSymbol]:
-    """What text may read beside the table, by name: one's own quantities, and their other view."""
-    found = {s.name: s for s in own if isinstance(s, OwnSymbol)}
-    for symbol in list(found.values()):
-        if symbol.row.index == POST:
-            try:
-                view = seen_from_pre(symbol)
-            except RuleSearchError:
-                continue
-            found.setdefault(view.name, view)
-    return found
+    """What text may read beside the table, by name; `parse` knows the pre view of each as well."""
+    return {s.name: s for s in own if isinstance(s, OwnSymbol)}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -14,13 +14,15 @@ from sympy import Expr, Integer, Rational, Symbol
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation.canonical import MOST_DIGITS, built, check_number, check_power, check_tanh
 from rulesearch.notation.characters import strange_character
+from rulesearch.notation.views import seen_from_pre
 from rulesearch.notation.vocabulary import echo, unknown_operator, unknown_symbol
 from rulesearch.operators import COMMON, OPERATORS, QUANTITIES, Operator, OwnSymbol, operator_of
 
 MOST_CHARACTERS = 20_000
 DEEPEST = 60
 
-_CONSTANTS: Mapping[str, Expr] = {"pi": sympy.pi, "E": sympy.E}
+#: Numbers that have a name.
+CONSTANTS: Mapping[str, Expr] = {"pi": sympy.pi, "E": sympy.E}
 
 _CHAINED: Mapping[type[ast.operator], Callable[[Expr, Expr], Expr]] = {
     ast.Add: lambda a, b: a + b,
@@ -44,7 +46,8 @@ def parse(
         operators: a grammar's own operators by name, beside those of the table.
         arguments: the symbols that the definition of an operator reads, by name; a term, without
             them, reads the local quantities.
-        quantities: those of a grammar's own by name, beside those of the table.
+        quantities: those of a grammar's own by name, beside those of the table; one of the
+            post-neuron, `theta_post`, can be read as `theta_pre` as well.
 
     Raises:
         RuleSearchError: a syntax error, an unknown symbol or operator, a wrong number of
@@ -65,9 +68,8 @@ def parse(
         name: operator_of(function) for name, function in {**COMMON, **(operators or {})}.items()
     }
     table = {**OPERATORS, **{name: row for name, row in own.items() if row}}
-    if (
-        fault := strange_character(text, [*own, *(arguments or {}), *(quantities or {})])
-    ) is not None:
+    known = [*own, *(arguments or {}), *(quantities or {})]
+    if (fault := strange_character(text, known)) is not None:
         what, _, advice = fault.partition("; ")
         raise RuleSearchError(f"{what} of {echo(text)}; {advice}")
     try:
@@ -164,15 +166,19 @@ class _Walk:
             return self.arguments[name]
         if name in QUANTITIES and not self.arguments:
             return QUANTITIES[name].symbol
-        if name in self.quantities and not self.arguments:
-            return self.quantities[name]
-        if name in _CONSTANTS:
-            return _CONSTANTS[name]
+        if not self.arguments:
+            if name in self.quantities:
+                return self.quantities[name]
+            stem = name.removesuffix("_pre")
+            if name != stem and (post := self.quantities.get(f"{stem}_post")) is not None:
+                return seen_from_pre(post)
+        if name in CONSTANTS:
+            return CONSTANTS[name]
         if name in self.table:
             raise RuleSearchError(
                 f"operator {name} without arguments in {echo(self.text)}; write {name}(...)"
             )
-        raise RuleSearchError(unknown_symbol(name, self.text, self.arguments))
+        raise RuleSearchError(unknown_symbol(name, self.text, self.arguments, self.quantities))
 
     def _own(self) -> list[str]:
         return [name for name in self.table if name not in OPERATORS and name not in COMMON]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache
 from numbers import Real
 from typing import Any, Unpack
 
-from sympy import Expr
+from sympy import Expr, Symbol
 
 from rulesearch.errors import RuleSearchError
-from rulesearch.notation.dependence import dependences
+from rulesearch.notation.dependence import Updates, dependences
 from rulesearch.notation.description import Description, described
 from rulesearch.notation.layers import (
     Layers,
@@ -23,12 +23,17 @@ from rulesearch.notation.layers import (
     where_faults,
 )
 from rulesearch.notation.measured import LARGEST, MOST_NEURONS, finite_somewhere, notes
+from rulesearch.notation.own import own_symbols, symbols_by_name
 from rulesearch.notation.space import joined
-from rulesearch.notation.term import PSEUDO_GRADIENT, Term
+from rulesearch.notation.term import PSEUDO_GRADIENT, Term, share_of
+from rulesearch.notation.views import said_of
 from rulesearch.notation.vocabulary import closest, echo, named
-from rulesearch.operators import Parameter, definitions_of
+from rulesearch.operators import PARAMETERS, Parameter, definitions_of
 
 START = 1e-3
+
+#: Parameters, and between which numbers their values are kept.
+Bounds = tuple[tuple[Parameter, float, float], ...]
 
 
 @dataclass(frozen=True, init=False)
@@ -36,57 +41,78 @@ class Pool:
     """An ordered set of terms; what a grammar file defines.
 
     Attributes:
-        terms: in the order given.
+        terms: in the order given; of a joint pool those that change W stand first, see `together`.
         start: coefficients that do not begin at zero, by name; at least one. Where none is given
             the pseudo-gradient begins at 1e-3 of itself, however it is scaled; in a pool without
-            it, the first term by its key.
+            it, the first term by its key. Terms that do not change W begin at zero.
         where: the layers in which a term acts, by name, counted from 1 or from -1 at the last; a
             term without it acts in all. One expression may stand under several names in layers
             apart: it then has a coefficient for each.
+        bounds: between which numbers the values of a parameter are kept, (parameter, lowest,
+            highest) each.
         remarks: what is to be said of how the pool came about, a line each.
+
+    Args:
+        of: the parameter that the terms change: the weights "W", the feedback "B", biases "b".
+        start: as above.
+        where: as above.
+        bounds: parameter -> (lowest, highest), `{"W": (-1, 1)}`.
+        operators: those that text may call beside the table's, by name.
+        quantities: those of one's own that text may read beside the table's.
+        **terms: name -> expression, or its text.
 
     Raises:
         RuleSearchError: a bad term, two that are the same or one that adds nothing to the others
-            in a layer, a start or a where that names no term, or what is not a layer; one line
-            each, all at once.
+            in a layer, a start or a where that names no term, what is not a layer, or bounds that
+            cannot be; one line each, all at once.
 
     Example:
         >>> from rulesearch.notation import e_post, e_pre, y_pre
         >>> pool = Pool(F0=-e_post * y_pre, F2=-e_post * e_pre)
         >>> pool.names, pool.reference
         (('F0', 'F2'), 'F0')
+        >>> Pool(decay="-B", of="B").terms[0].changes
+        'B'
     """
 
     terms: tuple[Term, ...]
     start: Mapping[str, float] = field(hash=False)
     where: Mapping[str, Layers] = field(hash=False)
+    bounds: Bounds = ()
     remarks: tuple[str, ...] = field(default=(), compare=False, repr=False)
-    bounds: tuple[tuple[Parameter, float, float], ...] = ()
 
     def __init__(
         self,
         /,
         *,
+        of: Parameter = "W",
         start: Mapping[str, float] | None = None,
         where: Mapping[str, Collection[int]] | None = None,
+        bounds: Mapping[str, Sequence[float]] | None = None,
         operators: Mapping[str, Any] | None = None,
+        quantities: Iterable[Symbol] = (),
         **terms: Expr | str,
     ) -> None:
         if not terms:
             raise RuleSearchError("the pool has no terms; give at least one")
+        if of not in PARAMETERS:
+            raise RuleSearchError(f"of: {of!r}; a pool changes {' or '.join(PARAMETERS)}")
+        known = symbols_by_name(quantities)
         made: list[Term] = []
         faults: list[str] = []
         for name, source in terms.items():
             try:
-                made.append(Term.of(_checked(name), source, operators))
+                term = Term.of(_checked(name), source, operators, quantities=known, changes=of)
+                made.append(term)
             except RuleSearchError as error:
                 faults.extend(error.lines)
         faults.extend(_start_faults(start or {}, list(terms)))
         nowhere = list(where_faults(where or {}, list(terms)))
         acting = {} if nowhere else {n: in_order(layers) for n, layers in (where or {}).items()}
         faults.extend(nowhere or _repeated(made, acting))
-        faults.extend(_ambiguous(made))
+        faults.extend(ambiguous(made))
         faults.extend(_finite_nowhere(made))
+        faults.extend(bounds_faults(bounds or {}))
         if not faults:
             faults.extend(dependences(_groups(made, acting)))
         if faults:
@@ -94,15 +120,19 @@ class Pool:
         object.__setattr__(self, "terms", tuple(made))
         object.__setattr__(self, "start", _start(start or {}, made))
         object.__setattr__(self, "where", acting)
+        object.__setattr__(self, "bounds", in_their_order(bounds or {}))
         object.__setattr__(self, "remarks", ())
 
     @staticmethod
     def generate(
         *,
+        of: Parameter = "W",
         terms: Mapping[str, Expr | str] | None = None,
         start: Mapping[str, float] | None = None,
         where: Mapping[str, Collection[int]] | None = None,
+        bounds: Mapping[str, Sequence[float]] | None = None,
         operators: Mapping[str, Any] | None = None,
+        quantities: Iterable[Symbol] = (),
         **space: Unpack[Description],
     ) -> Pool:
         """The pool of all products that a description allows: a space, in place of a list.
@@ -127,11 +157,14 @@ class Pool:
 
         Args:
             **space: the description.
+            of: as for a pool.
             terms: further ones, by names of their own, whatever they need. Of the space, those are
                 left out that are then a sum of others; `remarks` says which.
             start: as for a pool.
             where: as for a pool.
+            bounds: as for a pool.
             operators: those that text may call beside the table's, by name.
+            quantities: those of one's own that text may read beside the table's.
 
         Raises:
             RuleSearchError: an option that cannot be, a space of too many terms, or what a pool
@@ -143,11 +176,12 @@ class Pool:
             >>> pool.names[4:], pool.reference
             (('epost2', 'epost_ypost', 'epost_ypre', 'ypost2', 'ypost_ypre', 'ypre2'), 'epost_ypre')
         """
-        made = described(space, operators)
+        own = tuple(quantities)
+        made = described(space, operators, own, of)
         made.refuse_size()
-        named, remarks = joined(made, terms or {}, where or {}, operators)
-        pool = Pool(start=start, where=where, operators=operators, **named)
-        return Pool.checked(pool.terms, pool.start, pool.where, remarks)
+        named, remarks = joined(made, terms or {}, where or {}, operators, own, of)
+        pool = Pool(of=of, start=start, where=where, bounds=bounds, operators=operators, **named)
+        return pool.with_remarks(remarks)
 
     @staticmethod
     def count(*, operators: Mapping[str, Any] | None = None, **space: Unpack[Description]) -> int:
@@ -175,25 +209,35 @@ class Pool:
 
     @property
     def reference(self) -> str:
-        """The term with the largest start; units and the gain are measured against it.
+        """The term of W with the largest start; units and the gain are measured against it.
 
         A start counts times the factor of its term, and of equals the first by key is taken: order,
         names and constant factors decide nothing.
+
+        Raises:
+            RuleSearchError: a pool of feedback or of biases alone.
         """
-        terms = {term.name: term for term in self.terms}
+        terms = {term.name: term for term in self.terms if term.changes == "W"}
+        if not terms:
+            raise RuleSearchError(
+                f"term {self.names[0]}: changes {self.terms[0].changes}, and no term of the pool "
+                "changes the weights; join it to a pool that does by together(pool, feedback)"
+            )
 
         def place(name: str) -> tuple[float, str, Layers]:
             size = abs(self.start[name] * float(terms[name].factor))
             return -float(f"{size:.12g}"), terms[name].key, self.where.get(name, ())
 
-        return min((name for name, value in self.start.items() if value), key=place)
+        moved = (name for name, value in self.start.items() if value and name in terms)
+        return min(moved, key=place)
 
     @property
     def pseudo_gradient(self) -> str | None:
         """The term that is -e_post*y_pre in all layers but for a constant factor, or None.
 
-        In some layers alone it is another rule; several that share the layers out are seen by
-        `throughout`, which knows a depth.
+        In some layers alone it is another rule, and so it is where its coefficient moves the
+        feedback too; several that share the layers out are seen by `throughout`, which knows a
+        depth.
         """
         equal = (t.name for t in self.terms if t.share(PSEUDO_GRADIENT) is not None)
         return next((name for name in equal if name not in self.where), None)
@@ -213,7 +257,7 @@ class Pool:
 
     @cached_property
     def distinct(self) -> tuple[Term, ...]:
-        """One term for each expression, in order, with the names of all that have it.
+        """One term for each change, in order, with the names of all that have it.
 
         What a kernel computes: the names of one expression differ by layer only.
 
@@ -222,16 +266,19 @@ class Pool:
             >>> [term.name for term in pool.distinct], pool.places
             (['A', 'B1/B2'], (0, 1, 1))
         """
-        named: dict[Expr, list[str]] = {}
+        named: dict[Updates, list[Term]] = {}
         for term in self.terms:
-            named.setdefault(term.expression, []).append(term.name)
-        return tuple(Term("/".join(names), e) for e, names in named.items())
+            named.setdefault(term.updates, []).append(term)
+        return tuple(
+            replace(terms[0], name="/".join(term.name for term in terms))
+            for terms in named.values()
+        )
 
     @cached_property
     def places(self) -> tuple[int, ...]:
         """For each term, the place of its expression in `distinct`."""
-        place = {term.expression: i for i, term in enumerate(self.distinct)}
-        return tuple(place[term.expression] for term in self.terms)
+        place = {term.updates: i for i, term in enumerate(self.distinct)}
+        return tuple(place[term.updates] for term in self.terms)
 
     def mask(self, depth: int) -> tuple[tuple[bool, ...], ...]:
         """Which terms act in which layers of a network, [layers][terms].
@@ -257,7 +304,7 @@ class Pool:
         """
         self.mask(depth)
         where = {name: in_network(layers, depth) for name, layers in self.where.items()}
-        return self.checked(self.terms, self.start, _parts(where, depth), self.remarks)
+        return self._with(where=_parts(where, depth))
 
     def acting(self, where: Mapping[str, Collection[int]]) -> Pool:
         """The same pool with these terms in these layers, and the others as they are.
@@ -267,9 +314,25 @@ class Pool:
         """
         if not where:
             return self
-        terms: dict[str, Any] = {term.name: term.expression for term in self.terms}
-        pool = Pool(start=self.start, where={**self.where, **where}, **terms)
-        return Pool.checked(pool.terms, pool.start, pool.where, self.remarks)
+        if faults := list(where_faults(where, self.names)):
+            raise RuleSearchError(*faults)
+        acting = {**self.where, **{name: in_order(layers) for name, layers in where.items()}}
+        return self._looked_at(self.terms, self.start, acting).with_remarks(self.remarks)
+
+    def bounded(self, bounds: Mapping[str, Sequence[float]]) -> Pool:
+        """The same pool with the values of these parameters kept within bounds.
+
+        Raises:
+            RuleSearchError: bounds that cannot be; one line each.
+
+        Example:
+            >>> Pool(A="-W").bounded({"W": (-1, 1)}).bounds
+            (('W', -1.0, 1.0),)
+        """
+        if faults := list(bounds_faults(bounds)):
+            raise RuleSearchError(*faults)
+        before: dict[str, Sequence[float]] = {p: (low, high) for p, low, high in self.bounds}
+        return self._with(bounds=in_their_order({**before, **bounds}))
 
     def per_layer(self, depth: int) -> Pool:
         """The pool with a coefficient of its own for each term in each layer where it acts.
@@ -291,7 +354,7 @@ class Pool:
         ]
         start = {n: self.start[t.name] for n, t, _ in copies if t.name in self.start}
         where = _parts({name: (layer,) for name, _, layer in copies}, depth)
-        return Pool(start=start, where=where, **{n: t.expression for n, t, _ in copies})
+        return self._looked_at([replace(t, name=n) for n, t, _ in copies], start, where)
 
     def throughout(self, expression: Expr, depth: int) -> dict[str, float]:
         """The terms that together have an expression in every layer, in order; or none.
@@ -326,18 +389,46 @@ class Pool:
         kept = tuple(t for t in self.terms if t.name in names)
         start = {n: v for n, v in self.start.items() if n in names}
         where = {n: layers for n, layers in self.where.items() if n in names}
-        return self.checked(kept, _start(start, kept), where)
+        return self.checked(kept, _start(start, kept), where, self.bounds)
+
+    def with_remarks(self, remarks: tuple[str, ...]) -> Pool:
+        """The same pool, with this to be said of how it came about."""
+        return self._with(remarks=remarks)
+
+    def _with(self, **changed: Any) -> Pool:
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return self.checked(**{**values, **changed})
+
+    def _looked_at(
+        self, terms: Sequence[Term], start: Mapping[str, float], where: Mapping[str, Layers]
+    ) -> Pool:
+        """A pool of terms that are good by themselves, if no two that meet are the same.
+
+        Raises:
+            RuleSearchError: two that are, or one that adds nothing to the others.
+        """
+        faults = list(_repeated(terms, where)) or list(dependences(_groups(terms, where)))
+        if faults:
+            raise RuleSearchError(*faults)
+        return self.checked(tuple(terms), _start(start, terms), where, self.bounds)
 
     @staticmethod
     def checked(
         terms: tuple[Term, ...],
         start: Mapping[str, float],
         where: Mapping[str, Layers],
+        bounds: Bounds = (),
         remarks: tuple[str, ...] = (),
     ) -> Pool:
         """A pool of what another has, or some of it: independent, so nothing is checked again."""
         pool = object.__new__(Pool)
-        values = {"terms": terms, "start": start, "where": where, "remarks": remarks}
+        values = {
+            "terms": terms,
+            "start": start,
+            "where": where,
+            "bounds": bounds,
+            "remarks": remarks,
+        }
         for name, value in values.items():
             object.__setattr__(pool, name, value)
         return pool
@@ -358,11 +449,13 @@ def _mask(pool: Pool, depth: int) -> tuple[tuple[bool, ...], ...]:
     )
 
 
-def _groups(terms: Sequence[Term], where: Mapping[str, Layers]) -> dict[str, dict[str, Expr]]:
-    """Name -> expression of the terms that meet, by where they do."""
-    expressions = {term.name: term.expression for term in terms}
-    met = meetings(list(expressions), where)
-    return {place: {name: expressions[name] for name in names} for place, names in met.items()}
+def _groups(
+    terms: Sequence[Term], where: Mapping[str, Layers]
+) -> dict[str, dict[str, Expr | Updates]]:
+    """Name -> changes of the terms that meet, by where they do."""
+    changes = {term.name: term.updates for term in terms}
+    met = meetings(list(changes), where)
+    return {place: {name: changes[name] for name in names} for place, names in met.items()}
 
 
 def _parts(where: Mapping[str, Layers], depth: int) -> dict[str, Layers]:
@@ -377,14 +470,17 @@ def _checked(name: str) -> str:
 
 
 def _start(given: Mapping[str, float], terms: Sequence[Term]) -> dict[str, float]:
-    """The start as given, or where that moves nothing the pool's default."""
-    if any(given.values()):
+    """The start as given, or where that moves no weights the pool's default."""
+    weights = [term for term in terms if term.changes == "W"]
+    if not weights or any(given.get(term.name) for term in weights):
         return {name: float(value) for name, value in given.items()}
+    others = {n: float(v) for n, v in given.items() if n not in {t.name for t in weights}}
     # One expression in layers apart begins in all of them.
-    if shares := {t.name: s for t in terms if (s := t.share(PSEUDO_GRADIENT)) is not None}:
-        return {name: START * share for name, share in shares.items()}
-    first = min(term.key for term in terms)
-    return {t.name: START / float(t.factor) for t in terms if t.key == first}
+    shares = {t.name: share_of(t.expression, PSEUDO_GRADIENT) for t in weights}
+    if any(share is not None for share in shares.values()):
+        return {**{n: START * s for n, s in shares.items() if s is not None}, **others}
+    first = min(term.key for term in weights)
+    return {**{t.name: START / float(t.factor) for t in weights if t.key == first}, **others}
 
 
 def _start_faults(start: Mapping[str, Any], names: list[str]) -> Iterator[str]:
@@ -400,7 +496,7 @@ def _start_faults(start: Mapping[str, Any], names: list[str]) -> Iterator[str]:
         yield "start: every coefficient is zero; give at least one, such as 1e-3"
 
 
-def _finite_nowhere(terms: list[Term]) -> Iterator[str]:
+def _finite_nowhere(terms: Sequence[Term]) -> Iterator[str]:
     for term in terms:
         if not finite_somewhere(term.expression):
             yield (
@@ -411,16 +507,53 @@ def _finite_nowhere(terms: list[Term]) -> Iterator[str]:
             )
 
 
-def _ambiguous(terms: list[Term]) -> tuple[str, ...]:
-    """One name for two operators would be one operator in a run's record."""
+def ambiguous(terms: Sequence[Term]) -> Iterator[str]:
+    """What one name would mean twice in a run's record, and what two names would mean."""
+    expressions = [e for term in terms for _, e in term.updates]
     try:
-        definitions_of(term.expression for term in terms)
+        definitions_of(expressions)
     except RuleSearchError as error:
-        return error.lines
-    return ()
+        yield from error.lines
+    try:
+        own = own_symbols(expressions)
+    except RuleSearchError as error:
+        yield from error.lines
+        return
+    first: dict[tuple[Expr | None, str], str] = {}
+    for name, symbol in own.items():
+        row = symbol.row
+        if (
+            row.memory
+            and (same := first.setdefault((row.definition, repr(row.memory)), name)) != name
+        ):
+            yield f"trace {name}: the same as {same}, {said_of(symbol)}; use one of them"
 
 
-def _repeated(terms: list[Term], where: Mapping[str, Layers]) -> Iterator[str]:
+def bounds_faults(bounds: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with bounds, a line each."""
+    for parameter, ends in bounds.items():
+        if parameter not in PARAMETERS:
+            yield f"bounds {parameter}: no such parameter; bound {' or '.join(PARAMETERS)}"
+        elif not isinstance(ends, Sequence) or len(ends) != 2 or not all(map(_finite, ends)):
+            yield f"bounds {parameter}: {ends!r}; give two numbers, as in (-1, 1)"
+        elif not ends[0] < ends[1]:
+            yield f"bounds {parameter}: {ends[0]:g} is not below {ends[1]:g}; give the lower first"
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def in_their_order(bounds: Mapping[str, Sequence[float]]) -> Bounds:
+    """Bounds that have been found good, in the order of PARAMETERS."""
+    return tuple(
+        (parameter, float(bounds[parameter][0]), float(bounds[parameter][1]))
+        for parameter in PARAMETERS
+        if parameter in bounds
+    )
+
+
+def _repeated(terms: Sequence[Term], where: Mapping[str, Layers]) -> Iterator[str]:
     """Terms that are the same but for a factor, save those in layers apart."""
     seen: dict[str, list[Term]] = {}
     for term in terms:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -13,13 +13,20 @@ from types import ModuleType
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation.characters import strange_character
+from rulesearch.notation.joint import together
 from rulesearch.notation.pool import Pool
 from rulesearch.notation.vocabulary import how_to_make, unknown_symbol
-from rulesearch.operators import COMMON, OPERATORS, QUANTITIES
+from rulesearch.operators import COMMON, OPERATORS, QUANTITIES, Parameter
+
+#: The pools that a file may define beside `pool`, and what their terms change.
+_BESIDE: Mapping[str, Parameter] = {"feedback": "B", "bias": "b"}
+
+#: What else a file imports from `rulesearch.notation`.
+_MAKERS = ("Pool", "operator", "quantity", "trace", "seen_from_pre", "together")
 
 
 def pool_of_python(path: str, source: bytes) -> Pool:
-    """The module-level `pool` of a Python file.
+    """The module-level `pool` of a Python file, joined with its `feedback` and `bias`, if any.
 
     The file is a module while it runs, its folder is first on the path, and byte order mark and
     coding line are heeded. What it prints is printed; an interrupt in it is one of the program.
@@ -56,6 +63,23 @@ def pool_of_python(path: str, source: bytes) -> Pool:
     if not isinstance(pool, Pool):
         raise RuleSearchError(
             "defines no pool; add pool = Pool(F0=-e_post*y_pre, ...) at module level"
+        )
+    others = [_beside(module, name, of) for name, of in _BESIDE.items()]
+    joint = together(pool, *(other for other in others if other is not None))
+    bounds = module.__dict__.get("bounds", {})
+    if not isinstance(bounds, Mapping):
+        raise RuleSearchError('bounds is not a table; write bounds = {"W": (-1, 1)}')
+    return joint.bounded(bounds)
+
+
+def _beside(module: ModuleType, name: str, of: Parameter) -> Pool | None:
+    """The module-level pool of this name, of terms that change this parameter."""
+    pool = module.__dict__.get(name)
+    if pool is not None and (
+        not isinstance(pool, Pool) or any(term.changes != of for term in pool)
+    ):
+        raise RuleSearchError(
+            f'{name}: not a pool of terms that change {of}; write {name} = Pool(..., of="{of}")'
         )
     return pool
 
@@ -126,6 +150,6 @@ def _fault(error: BaseException, path: str) -> str:
 
 
 def _unknown(name: str) -> str:
-    if name in QUANTITIES or name in OPERATORS or name in COMMON or name in ("Pool", "operator"):
+    if name in QUANTITIES or name in OPERATORS or name in COMMON or name in _MAKERS:
         return f"{name} is not imported; write from rulesearch.notation import {name}"
     return unknown_symbol(name)

@@ -9,18 +9,20 @@ stand for one quantity; and they can be counted without being made.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from sympy import Expr, Integer, Mul
+from sympy import Expr, Integer, Mul, Symbol
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation.comparison import compared
 from rulesearch.notation.dependence import equation, sums_of_others
 from rulesearch.notation.naming import name_of
+from rulesearch.notation.own import symbols_by_name
 from rulesearch.notation.printing import text_of
 from rulesearch.notation.term import Term
+from rulesearch.operators import Parameter
 
 #: A space of more is refused: before a search, its terms are compared with each other.
 MOST_TERMS = 3_000
@@ -132,6 +134,8 @@ def joined(
     given: Mapping[str, Expr | str],
     where: Collection[str] = (),
     operators: Mapping[str, Any] | None = None,
+    quantities: Iterable[Symbol] = (),
+    changes: Parameter = "W",
 ) -> tuple[dict[str, Expr], tuple[str, ...]]:
     """The terms that are given and those of a space that add something to them.
 
@@ -140,6 +144,8 @@ def joined(
         given: name -> expression.
         where: the names of those that do not act in all layers, and so take no term's place.
         operators: of text terms, by name.
+        quantities: of one's own that text terms read.
+        changes: the parameter that the terms change.
 
     Returns:
         name -> expression, those given first; and a line for each term of the space that is left
@@ -156,10 +162,12 @@ def joined(
                 f"space: {text_of(first)} and {text_of(expression)} are both called {name}; give "
                 "the operator in them another name"
             )
+    known = symbols_by_name(quantities)
     written: dict[str, Expr] = {}
     for name, source in given.items():
         try:
-            written[name] = Term.of(name, source, operators).expression
+            term = Term.of(name, source, operators, quantities=known, changes=changes)
+            written[name] = term.expression
         except RuleSearchError as error:
             faults.extend(error.lines)
             continue

@@ -11,12 +11,15 @@ from sympy import Expr, Function
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation.canonical import canonical, degree
-from rulesearch.notation.comparison import compared
+from rulesearch.notation.comparison import compared, quotient
+from rulesearch.notation.dependence import Updates
+from rulesearch.notation.own import own_symbols
 from rulesearch.notation.parsing import MOST_CHARACTERS, parse
 from rulesearch.notation.printing import latex_of, text_of
 from rulesearch.notation.vocabulary import echo
 from rulesearch.operators import (
     OPERATORS,
+    POST,
     QUANTITIES,
     Index,
     OwnSymbol,
@@ -62,7 +65,8 @@ class Term:
         """A term from an expression or from text.
 
         Raises:
-            RuleSearchError: see `parse` and `canonical`; "term NAME" is put in front.
+            RuleSearchError: see `parse` and `canonical`, and a change of a bias that is not of its
+                neuron; "term NAME" is put in front.
         """
         try:
             if isinstance(source, str):
@@ -71,6 +75,11 @@ class Term:
                 form = canonical(source)
             _check_readable(form)
             compared(form)  # a definition may be zero, or too long when written out
+            if changes == "b" and not index_of(form) <= POST:
+                raise RuleSearchError(
+                    f"{echo(text_of(form))} is of a pre-neuron or a synapse, and a bias has a "
+                    "post-neuron alone; sum it by sum_pre, or leave the pre-neuron out"
+                )
         except RuleSearchError as error:
             raise error.located(f"term {name}") from None
         return Term(name, form, changes)
@@ -84,8 +93,8 @@ class Term:
         return text_of(self.expression)
 
     @property
-    def updates(self) -> tuple[tuple[Parameter, Expr], ...]:
-        """All that its coefficient multiplies: each parameter, and the change of it."""
+    def updates(self) -> Updates:
+        """All that its coefficient multiplies: each parameter, and the expression of its change."""
         return ((self.changes, self.expression), *self.beside)
 
     @property
@@ -105,11 +114,27 @@ class Term:
 
     @property
     def key(self) -> str:
-        """The text of the form: two terms are the same up to a constant if theirs agree."""
-        return compared(self.expression).key
+        """The text of the form: two terms are the same up to a constant if theirs agree.
+
+        With what it changes in front, where that is not W, and with what it changes beside.
+
+        Example:
+            >>> Term.of("decay", "-B", changes="B").key
+            'B: B'
+        """
+        first = compared(self.expression)
+        texts = [first.key if self.changes == "W" else f"{self.changes}: {first.key}"]
+        for parameter, expression in self.beside:
+            other = compared(expression)
+            by = quotient(other.factor, first.factor)
+            form = other.key if by == 1 else f"{text_of(by)}*({other.key})"
+            texts.append(f"{parameter}: {form}")
+        return " | ".join(texts)
 
     def share(self, expression: Expr) -> float | None:
         """What this term's coefficient must be for it to be the expression; None if none is.
+
+        A term that changes something else than W, or beside it, is not the expression.
 
         Args:
             expression: canonical, as that of a term.
@@ -119,8 +144,9 @@ class Term:
             >>> double.share(PSEUDO_GRADIENT), double.share(double.form)
             (0.5, -0.5)
         """
-        other = compared(expression)
-        return float(other.factor / self.factor) if other.key == self.key else None
+        if self.changes != "W" or self.beside:
+            return None
+        return share_of(self.expression, expression)
 
     @property
     def latex(self) -> str:
@@ -143,6 +169,12 @@ class Term:
         return _own_operators(self.expression)
 
 
+def share_of(expression: Expr, other: Expr) -> float | None:
+    """What a canonical expression is to be multiplied by to be another; None if nothing does."""
+    ours, theirs = compared(expression), compared(other)
+    return float(theirs.factor / ours.factor) if theirs.key == ours.key else None
+
+
 @lru_cache(maxsize=16_384)
 def _check_readable(form: Expr) -> None:
     """Refuse a form whose text cannot be read again, as that of a run is."""
@@ -151,7 +183,7 @@ def _check_readable(form: Expr) -> None:
             f"{echo(text)} is {len(text)} characters when expanded; "
             f"at most {MOST_CHARACTERS}; make it shorter"
         )
-    parse(text, _own_operators(form))
+    parse(text, _own_operators(form), quantities=own_symbols([form]))
 
 
 def _own_operators(expression: Expr) -> dict[str, Any]:

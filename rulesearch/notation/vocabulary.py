@@ -47,16 +47,22 @@ def closest(word: str, choices: Collection[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def unknown_symbol(name: str, written: str = "", arguments: Collection[str] = ()) -> str:
+def unknown_symbol(
+    name: str,
+    written: str = "",
+    arguments: Collection[str] = (),
+    own: Collection[str] = (),
+) -> str:
     """What is said of a symbol that is not a local quantity, or not an argument of a definition."""
     place = f" in {echo(written)}" if written else ""
     if name in OPERATORS:
         return f"operator {name} without arguments{place}; write {name}(...)"
-    choices = arguments or QUANTITIES
-    who = "this definition" if arguments else "a term"
-    return (
-        f"unknown symbol {name}{place}{closest(name, choices)} ({who} may use {', '.join(choices)})"
-    )
+    choices = arguments or (*QUANTITIES, *own)
+    listed = ", ".join(choices)
+    who = f"this definition may use {listed}"
+    if not arguments:
+        who = f"a term may use {listed}, and what quantity(...) or trace(...) makes"
+    return f"unknown symbol {name}{place}{closest(name, choices)} ({who})"
 
 
 def unknown_operator(name: str, written: str, own: Collection[str] = ()) -> str:

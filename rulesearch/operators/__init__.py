@@ -30,6 +30,7 @@ from rulesearch.operators.quantities import LocalQuantity as LocalQuantity
 from rulesearch.operators.quantities import Memory as Memory
 from rulesearch.operators.quantities import OwnSymbol as OwnSymbol
 from rulesearch.operators.quantities import Parameter as Parameter
+from rulesearch.operators.quantities import definition_of as definition_of
 from rulesearch.operators.quantities import row_of as row_of
 from rulesearch.operators.spelling import TargetPrinter as TargetPrinter
 from rulesearch.operators.spelling import spell as spell

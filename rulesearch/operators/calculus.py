@@ -62,7 +62,7 @@ def index_of(expression: Expr, known: Mapping[str, Index] | None = None) -> Inde
 def without_definitions(expression: Expr) -> Expr:
     """The expression with what is given by others replaced by its definition.
 
-    Operators and quantities of one's own, that is; a trace hangs on what it was, and stays.
+    Operators and quantities of one's own, that is; a trace is what it was before too, and stays.
     """
     if isinstance(expression, OwnSymbol) and expression.row.memory is None:
         assert expression.row.definition is not None

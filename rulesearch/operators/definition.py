@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import keyword
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -13,7 +13,7 @@ from sympy import Expr, Float, Function, Rational, Symbol
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.operators.calculus import derivative, stranger
-from rulesearch.operators.quantities import QUANTITIES
+from rulesearch.operators.quantities import QUANTITIES, OwnSymbol, definition_of
 from rulesearch.operators.table import OPERATORS, NeuronSum, Operator, operator_of
 
 _CONSTANTS = ("pi", "E")
@@ -103,7 +103,7 @@ def _places(count: int) -> tuple[Symbol, ...]:
 
 
 def definitions_of(expressions: Iterable[Expr]) -> Mapping[str, tuple[tuple[Symbol, ...], Expr]]:
-    """The operators of one's own that expressions call: name -> arguments and body.
+    """The operators of one's own that expressions and what they read call: name -> arguments, body.
 
     Those that a definition calls stand before it.
 
@@ -117,20 +117,26 @@ def definitions_of(expressions: Iterable[Expr]) -> Mapping[str, tuple[tuple[Symb
         {'softsign': ((x0,), x0/(Abs(x0) + 1))}
     """
     found: dict[str, tuple[tuple[Symbol, ...], Expr]] = {}
-    for expression in expressions:
-        for call in sorted(expression.atoms(Function), key=str):
-            row = operator_of(call.func)
-            if row is None or row.definition is None:
-                continue
+    for name, called in (each for e in expressions for each in _called(e)):
+        if found.setdefault(name, called) != called:
+            raise RuleSearchError(
+                f"operator {name}: has two definitions, {found[name][1]} and {called[1]}; "
+                "give each a name of its own"
+            )
+    return found
+
+
+def _called(expression: Expr) -> Iterator[tuple[str, tuple[tuple[Symbol, ...], Expr]]]:
+    """The operators of one's own that one expression calls, and those that its quantities do."""
+    for symbol in sorted(expression.atoms(OwnSymbol), key=str):
+        yield from _called(definition_of(symbol))
+    for call in sorted(expression.atoms(Function), key=str):
+        row = operator_of(call.func)
+        if row is not None and row.definition is not None:
             arguments = _places(len(call.args))
             body = row.definition(*arguments)
-            for name, inner in (*definitions_of([body]).items(), (row.name, (arguments, body))):
-                if found.setdefault(name, inner) != inner:
-                    raise RuleSearchError(
-                        f"operator {name}: has two definitions, {found[name][1]} and {inner[1]}; "
-                        "give each a name of its own"
-                    )
-    return found
+            yield from _called(body)
+            yield row.name, (arguments, body)
 
 
 @cache

@@ -43,7 +43,7 @@ class Loss:
 
     @property
     def error(self) -> Expr:
-        """E of an output neuron: the derivative of the loss by its potential."""
+        """The error e of an output neuron: the derivative of the loss by its potential."""
         return by_one(self.value, _z)
 
 

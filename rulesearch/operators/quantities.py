@@ -96,6 +96,12 @@ class OwnSymbol(Symbol):  # type: ignore[misc]
         return OwnSymbol, (self.row,)
 
 
+def definition_of(symbol: OwnSymbol) -> Expr:
+    """What a quantity of one's own is, or what a trace follows."""
+    assert symbol.row.definition is not None
+    return symbol.row.definition
+
+
 def row_of(symbol: Symbol) -> LocalQuantity | None:
     """The row of a symbol, the table's or its own; None for any other symbol."""
     return symbol.row if isinstance(symbol, OwnSymbol) else QUANTITIES.get(symbol.name)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn, get_args, get_type_hints
 
+from rulesearch.choices import ActivationName, LossName
 from rulesearch.console import version
 from rulesearch.errors import RuleSearchError
 from rulesearch.search.config import FREE, Config, flag, layers_shown
@@ -22,6 +23,10 @@ _HELP = {
     "feedback_init": "law of the Xavier feedback: uniform, normal",
     "layers": "hidden sizes with commas; all sizes if the ends are those of the data; several "
     "networks with slashes",
+    "activation": f"of hidden neurons: {', '.join(get_args(ActivationName))}",
+    "loss": f"what errors are the derivative of: {', '.join(get_args(LossName))}",
+    "bias": "neurons have biases; where no term changes them, -e_post does",
+    "noise": "size of the noise in potentials while an example is learned; a term reads xi_post",
     "held_out_classes": "classes that no search sees; the final evaluation is of these alone",
     "ways": "classes of a task",
     "shots": "training examples of each class",
@@ -34,8 +39,8 @@ _HELP = {
     "meta_batch": "lifetimes of a meta-step (the protocol's)",
     "trials": "independent searches with all terms (the protocol's)",
     "parsimony": "share of the gain that may be given away for fewer terms",
-    "locality": "needs that terms may have, with commas: dendritic, retrograde, global, foreign; "
-    "synaptic for none; all",
+    "locality": "needs that terms may have, with commas: dendritic, retrograde, transport, global, "
+    "foreign; synaptic for none; all",
     "neurons": "shared, or separate populations for activities and errors",
     "kernel": "auto, einsum, fused",
     "device": "cpu or cuda",
@@ -53,6 +58,10 @@ class Command:
     Attributes:
         grammar: the grammar file, or None.
         terms: text terms, in its place.
+        feedback: text terms that change the feedback B,
+        bias: and biases b.
+        traces: that text terms may read, a line each.
+        bounds: parameter -> between which numbers its values are kept.
         where: name of a term -> the layers it is to act in.
         per_layer: a coefficient of its own for each term in each layer.
         given: the options of `Config` that were given, by name; beside `resume` only those that
@@ -70,6 +79,10 @@ class Command:
 
     grammar: str | None
     terms: tuple[str, ...]
+    feedback: tuple[str, ...]
+    bias: tuple[str, ...]
+    traces: tuple[str, ...]
+    bounds: dict[str, tuple[float, ...]]
     where: dict[str, tuple[int, ...]]
     per_layer: bool
     given: dict[str, Any]
@@ -125,6 +138,17 @@ def _layers(text: str) -> tuple[str, tuple[int, ...]]:
     )
 
 
+def _bounds(text: str) -> tuple[str, tuple[float, ...]]:
+    """A parameter and between which numbers its values are kept."""
+    name, equals, numbers = text.partition("=")
+    try:
+        if name and equals:
+            return name, tuple(float(word) for word in numbers.split(","))
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text}: give a parameter and two numbers, as in W=-1,1")
+
+
 def _rule(text: str) -> int | tuple[str, ...]:
     """A number of terms, or their names."""
     return int(text) if text.isdecimal() else tuple(text.split(","))
@@ -134,8 +158,8 @@ def _joined(arguments: Sequence[str]) -> list[str]:
     """`--term TEXT` as `--term=TEXT`: a term may begin with a minus, as an option does."""
     joined: list[str] = []
     for argument in arguments:
-        if joined and joined[-1] == "--term":
-            joined[-1] = f"--term={argument}"
+        if joined and joined[-1] in ("--term", "--feedback-term", "--bias-term"):
+            joined[-1] = f"{joined[-1]}={argument}"
         else:
             joined.append(argument)
     return joined
@@ -155,6 +179,36 @@ def parser(called: str = CALLED) -> argparse.ArgumentParser:
     made.add_argument("grammar", nargs="?", metavar="GRAMMAR", help="a .py or .toml file")
     made.add_argument(
         "--term", action="append", default=[], metavar="TEXT", help="a term, in place of GRAMMAR"
+    )
+    made.add_argument(
+        "--feedback-term",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="a term that changes the feedback B, named B0, B1, ...; beside GRAMMAR or --term",
+    )
+    made.add_argument(
+        "--bias-term",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="a term that changes the biases b, named b0, b1, ...; beside GRAMMAR or --term",
+    )
+    made.add_argument(
+        "--trace",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="a trace that terms may read, 'theta_post = y_post**2 @ 0.95', its decay a step after "
+        "@; '@ 0.95, first' begins at the first value, '@ 0.95, 0.5' at 0.5",
+    )
+    made.add_argument(
+        "--bounds",
+        action="append",
+        default=[],
+        type=_bounds,
+        metavar="PARAMETER=LOW,HIGH",
+        help="keep weights W, feedback B or biases b within bounds, as in W=-1,1",
     )
     made.add_argument(
         "--where",
@@ -230,11 +284,16 @@ def read(arguments: Sequence[str], called: str = CALLED) -> Command:
     explain, quiet = values.pop("explain"), values.pop("quiet")
     places, per_layer = values.pop("where"), values.pop("per_layer")
     where, clear = dict(places), values.pop("clear_cache")
+    feedback, bias = tuple(values.pop("feedback_term")), tuple(values.pop("bias_term"))
+    traces, ends = tuple(values.pop("trace")), values.pop("bounds")
+    bounds = dict(ends)
     command = Command(
-        *(grammar, terms, where, per_layer, values, out, resume, show, shown, as_latex),
-        *(explain, quiet, clear),
+        *(grammar, terms, feedback, bias, traces, bounds, where, per_layer, values, out, resume),
+        *(show, shown, as_latex, explain, quiet, clear),
     )
-    own = {"grammar": grammar, "term": terms, "where": where, "per_layer": per_layer, "out": out}
+    own = {"grammar": grammar, "term": terms, "feedback_term": feedback, "bias_term": bias}
+    own |= {"trace": traces, "bounds": bounds, "where": where}
+    own |= {"per_layer": per_layer, "out": out}
     begins = [n for n, value in own.items() if value] + list(values)
     sources = [s for s in (grammar, terms, resume, show, clear) if s]
     if not sources:
@@ -248,6 +307,9 @@ def read(arguments: Sequence[str], called: str = CALLED) -> Command:
         raise RuleSearchError(
             f"--where {name}: given more than once; put its layers in one, as in {name}=1,3"
         )
+    if len(bounds) < len(ends):
+        name = next(n for n, _ in ends if sum(n == other for other, _ in ends) > 1)
+        raise RuleSearchError(f"--bounds {name}: given more than once; give it once")
     fixed = [name for name in begins if name not in FREE]
     if resume and fixed:
         raise RuleSearchError(f"--resume {resume}: goes on as it began; leave out {_flags(fixed)}")
@@ -256,9 +318,9 @@ def read(arguments: Sequence[str], called: str = CALLED) -> Command:
         given = " and ".join(flag(name) for name, there in of_a_run.items() if there)
         raise RuleSearchError(f"{given}: beside --show RUN only, of a finished run")
     others = {"resume": resume, "explain": explain}
-    if show and (more := begins + [n for n, value in others.items() if value]):
-        raise RuleSearchError(f"--show {show}: runs nothing; leave out {_flags(more)}")
+    if show and (idle := begins + [n for n, value in others.items() if value]):
+        raise RuleSearchError(f"--show {show}: runs nothing; leave out {_flags(idle)}")
     others["show"] = show
-    if clear and (more := begins + [n for n, value in others.items() if value]):
-        raise RuleSearchError(f"--clear-cache: runs nothing; leave out {_flags(more)}")
+    if clear and (idle := begins + [n for n, value in others.items() if value]):
+        raise RuleSearchError(f"--clear-cache: runs nothing; leave out {_flags(idle)}")
     return command

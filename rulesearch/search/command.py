@@ -16,7 +16,14 @@ from rulesearch.data import input_and_output, load_data
 from rulesearch.errors import RuleSearchError
 from rulesearch.locality import classify, parse_needs, terms_allowed, terms_by_needs, within
 from rulesearch.lowering import lower_terms
-from rulesearch.notation import Pool, load_pool, pool_from_plain, pool_from_text
+from rulesearch.notation import (
+    Pool,
+    beside_text,
+    load_pool,
+    pool_from_plain,
+    pool_from_text,
+    with_biases,
+)
 from rulesearch.records.plain import from_plain
 from rulesearch.report import locality_table, print_pool, progress, result_text, trial_means
 from rulesearch.runs import at_work
@@ -40,6 +47,8 @@ def asked(command: Command) -> tuple[Pool, Config]:
     else:
         pool, config = _pool(command), command.config
     check(config)
+    if config.bias:
+        pool = with_biases(pool)
     if command.per_layer:
         depths = {len(sizes) - 1 for sizes in _sizes(config).values()}
         if len(depths) > 1:
@@ -135,13 +144,22 @@ def _kept(run: Path, given: Mapping[str, Any]) -> tuple[Pool, Config]:
 
 
 def _pool(command: Command) -> Pool:
-    """The pool of the grammar file or of the terms, in the layers that --where says."""
+    """The pool of the grammar file or of the terms, with what else the command line says of it."""
     pool = load_pool(command.grammar) if command.grammar else None
+    beside: Any = {
+        "feedback": command.feedback,
+        "bias": command.bias,
+        "traces": command.traces,
+        "bounds": command.bounds,
+    }
     try:
-        return pool.acting(command.where) if pool else pool_from_text(command.terms, command.where)
+        if pool is None:
+            return pool_from_text(command.terms, command.where, **beside)
+        return beside_text(pool, {}, command.where, **beside)
     except RuleSearchError as error:
         # What the pool calls where is here an option.
-        lines = (f"--{line}" if line.startswith("where ") else line for line in error.lines)
+        options = ("where ", "trace ", "bounds ")
+        lines = (f"--{line}" if line.startswith(options) else line for line in error.lines)
         raise RuleSearchError(*lines) from None
 
 
@@ -168,7 +186,7 @@ def explain(pool: Pool, config: Config, command: Command) -> None:
     sizes = next(iter(worlds.values()))
     depth = len(sizes) - 1
     pool = pool.in_network(depth)
-    plan = lower_terms(pool.distinct)
+    plan = lower_terms(pool.distinct, config.model(pool))
     print_pool(
         console,
         [

@@ -10,11 +10,13 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from rulesearch.choices import (
+    ActivationName,
     Device,
     DType,
     EffortLevel,
     KernelName,
     Law,
+    LossName,
     Neurons,
     PathwayName,
     ProtocolName,
@@ -29,6 +31,8 @@ if TYPE_CHECKING:  # what computes is imported where it is used: the command's h
 
     from rulesearch.data import TaskShape
     from rulesearch.meta import Accepted, MetaProtocol
+    from rulesearch.model import Model
+    from rulesearch.notation import Pool
 
 Size: TypeAlias = Annotated[int, Within(1, 10**6)]
 Strength: TypeAlias = Annotated[float, Within(0, math.inf, most_too=False)]
@@ -96,6 +100,10 @@ class Config:
         feedback_init: law of the Xavier feedback, `uniform` or `normal`.
         layers: hidden sizes, or all sizes if the first and last are those of the data; or several
             networks, as a tuple of such tuples.
+        activation: of hidden neurons, `softplus`, `tanh`, `sigmoid`, `relu`, `identity`.
+        loss: what errors are the derivative of, `cross-entropy` or `squared`.
+        bias: whether neurons have biases; where no term of the pool changes them, -e_post does.
+        noise: size of the noise in potentials while an example is learned, what `xi_post` is.
         held_out_classes: so many classes are kept from the search, and the final evaluation is of
             these alone; see `load_data`.
         ways, shots, queries: classes of a task, training and query examples of each.
@@ -125,6 +133,10 @@ class Config:
     pathway: PathwayName = "random"
     feedback_init: Law = "uniform"
     layers: tuple[Size | tuple[Size, ...], ...] = HIDDEN
+    activation: ActivationName = "softplus"
+    loss: LossName = "cross-entropy"
+    bias: bool = False
+    noise: Strength = 0.0
     held_out_classes: Annotated[int, Within(0, 10**6)] = 0
     ways: Size = 5
     shots: Size = 50
@@ -229,6 +241,12 @@ class Config:
             meta_batch=known.meta_batch,
             largest_scale=known.largest_scale,
         )
+
+    def model(self, pool: Pool) -> Model:
+        """What a step does beside the terms of a pool, whose bounds are the model's."""
+        from rulesearch.model import model_of
+
+        return model_of(pool, self.activation, self.loss, bias=self.bias, noise=self.noise)
 
     def torch_dtype(self) -> torch.dtype:
         """The dtype of the lifetimes."""

@@ -16,7 +16,7 @@ from rulesearch.lifetime.modes import plain
 from rulesearch.locality import parse_needs, within
 from rulesearch.lowering import lower_terms
 from rulesearch.meta import lifetime_seeds, units
-from rulesearch.notation import Pool
+from rulesearch.notation import Pool, with_biases
 from rulesearch.pathways import pathway
 from rulesearch.search.config import Config, check, field_name
 from rulesearch.search.memory import enough_memory
@@ -98,6 +98,8 @@ def prepare(pool: Pool, data: Data | Sequence[Data], config: Config) -> Request:
     _refuse_other_kinds(pool, data, config)
     check(config, field_name)
     config, worlds = worlds_for(config, data)
+    if config.bias:
+        pool = with_biases(pool)
     within(pool, parse_needs(config.locality), config.neurons)
     refuse_layers_of_some(pool, [world.depth for world in worlds])
     pool = pool.in_network(worlds[0].depth)
@@ -132,7 +134,7 @@ def prepare(pool: Pool, data: Data | Sequence[Data], config: Config) -> Request:
     cache_folder()  # refused now rather than in the middle of the run
     chosen: KernelName = "fused" if on_cpu else "einsum"
     chosen = chosen if config.kernel == "auto" else config.kernel
-    plan = lower_terms(pool.distinct)
+    plan = lower_terms(pool.distinct, config.model(pool))
     paths = [(world.sizes, pathway(config.pathway, world.depth)) for world in worlds]
     told = [choose_kernel(config.kernel, plan, *each, on_cpu=on_cpu)[1] for each in paths]
     notes_on_kernels = tuple(dict.fromkeys(note for note in told if note))

@@ -62,6 +62,7 @@ class World:
             config.device,
             config.torch_dtype(),
             feedback_init=config.feedback_init,
+            model=config.model(pool),
         )
 
 

@@ -183,7 +183,9 @@ class EinsumKernel:
                     self.pull_idle(record, Lambda.W, bar_idle)
                     Lambda = self.adjoint(record, Lambda, bar_k)
         found = sum(
-            theta_gradient(part.forms, bars) for part, bars in zip(self.parts, bar_k, strict=True)
+            theta_gradient(part.forms, bars)
+            for part, bars in zip(self.parts, bar_k, strict=True)
+            if part.forms  # terms may all change biases
         )
         assert isinstance(found, Tensor)
         theta_bar = asked_for(found, gradient, loss)
@@ -335,10 +337,13 @@ class EinsumKernel:
     def _hold_back(
         self, parameters: dict[Parameter, list[Tensor]]
     ) -> dict[Parameter, list[Tensor]]:
-        """Keep parameters within their bounds; where they were not."""
+        """Keep what was changed within its bounds; where it was not."""
         held = {}
+        changed = {part.plan.changes for part in self.parts}
         for name, low, high in self.plan.model.bounds:
-            layers = parameters.get(name, [])
+            if name not in changed:
+                continue
+            layers = parameters[name]
             held[name] = [(value < low) | (value > high) for value in layers]
             parameters[name] = [value.clamp(low, high) for value in layers]
         return held

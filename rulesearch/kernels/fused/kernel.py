@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -33,7 +33,7 @@ from rulesearch.kernels.fused.savings import drops_columns
 from rulesearch.kernels.fused.schedule import Schedule, schedule
 from rulesearch.kernels.fused.vectors import lanes
 from rulesearch.lowering import Elementwise, Plan
-from rulesearch.operators import operator_of
+from rulesearch.operators import POST, PRE, operator_of
 from rulesearch.pathways import Carrier, Pathway
 
 #: Most steps from one checkpoint of the weights to the next where updates are undone.
@@ -86,7 +86,7 @@ class FusedKernel:
         Raises:
             Unsupported: tensors that are not on the CPU, or neither float32 nor float64.
         """
-        data = arrays(batch)
+        data = arrays(batch, self._begun(batch))
         steps = data.x.shape[1]
         data, times = self._with_biases_and_noise(data), batch.asked
         if self._numbers:
@@ -143,6 +143,24 @@ class FusedKernel:
         name = str(dtype).removeprefix("torch.")
         texts = [_source(self.order, self._carrier, name, self._numbers, self._numbers)]
         return ahead.compiling([*texts, _idle_source(idle, name)] if idle else texts)
+
+    def _begun(self, batch: Batch) -> dict[tuple[int, str], Array]:
+        """What traces begin from, by layer and name, [lifetimes, neurons or 1]."""
+        found: dict[tuple[int, str], Array] = {}
+        for trace in self.order.plan.carried:
+            for layer in range(len(self.sizes) - 1):
+                given = batch.memories.get(("W", layer, trace.name))
+                # A plan of biases may have traces that that of the weights has not.
+                given = batch.memories.get(("b", layer, trace.name), given)
+                if given is not None:
+                    found[layer, trace.name] = given[:, 0].detach().numpy()
+                    continue
+                size = self.sizes[layer + 1] if trace.index == POST else 1
+                size = self.sizes[layer] if trace.index == PRE else size
+                initial = 0.0 if trace.initial is None else trace.initial
+                shape = len(batch.theta), size
+                found[layer, trace.name] = np.full(shape, initial, batch.weights[0].numpy().dtype)
+        return found
 
     def _lowest(self, plans: Sequence[Plan]) -> int:
         """The lowest layer whose error something reads: no term may read that of the pixels."""
@@ -257,11 +275,12 @@ def refuse_beyond(plan: Plan) -> None:
     Raises:
         Unsupported: there is something.
     """
+    parts = (plan, *plan.beside)
     if plan.model.bounds:
         raise Unsupported("bounds")
-    if any(part.carried for part in (plan, *plan.beside)):
-        raise Unsupported("traces")
-    if any(part.changes == "B" for part in plan.beside):
+    if any(len(trace.index) == 2 for part in parts for trace in part.carried):
+        raise Unsupported("traces of synapses")
+    if any(part.changes == "B" for part in parts):
         raise Unsupported("terms that change feedback")
 
 
@@ -301,8 +320,12 @@ def _idle_source(plan: Plan, dtype: str) -> str:
     return idle_source(plan, dtype=dtype, lanes=lanes(np.dtype(dtype).itemsize))
 
 
-def arrays(batch: Batch) -> Arrays:
+def arrays(batch: Batch, memories: Mapping[tuple[int, str], Array] | None = None) -> Arrays:
     """A batch as compiled code reads it.
+
+    Args:
+        batch: the batch.
+        memories: what traces begin from, by layer and trace, [lifetimes, neurons or 1].
 
     Raises:
         Unsupported: tensors that are not on the CPU, or neither float32 nor float64.
@@ -323,6 +346,8 @@ def arrays(batch: Batch) -> Arrays:
         None if batch.targets is None else batch.targets.detach().numpy(),
         tuple(b.detach().numpy() for b in batch.biases or ()),
         None if batch.noise is None else torch.cat([*batch.noise], dim=-1).detach().numpy(),
+        memories or {},
+        batch.begun,
     )
 
 
@@ -354,6 +379,7 @@ def empty_results(
         [empty(w.shape) for w in data.weights] if keep_weights else None,
         empty((*data.theta.shape[:2], len(idle.terms))) if idle else None,
         [empty(b.shape) for b in data.biases] if keep_weights and data.biases else None,
+        {key: empty(value.shape) for key, value in data.memories.items()} if keep_weights else {},
     )
 
 
@@ -376,4 +402,9 @@ def outcome(results: Results, gradient: Sequence[int]) -> Outcome:
         idle=beside,
         weights=None if weights is None else [torch.from_numpy(w) for w in weights],
         biases=None if biases is None else [torch.from_numpy(b) for b in biases],
+        memories={
+            (changes, layer, name): torch.from_numpy(found)[:, None]
+            for changes in ("W", "b")
+            for (layer, name), found in results.memories.items()
+        },
     )

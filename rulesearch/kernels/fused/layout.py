@@ -11,7 +11,7 @@ Matrices are stored with a row for each pre-neuron: pixels that are zero are the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +52,8 @@ FIXED = (
         "CHECKPOINTS",
     ),
     *("ZEROS", "SKIPS"),
+    # whether the step is the first of a lifetime, and how many lie before those of a call
+    *("FIRST_STEP", "BEGUN"),
 )
 # fmt: off
 (
@@ -62,14 +64,16 @@ FIXED = (
     ONES, W, LAMBDA, B, THETA, A_THETA, Q_Y, Q_SLOPE, Q_A,
     FRAMES, FRAME, SCRATCH, BLOCK, ADJOINTS, WEIGHTS, CHECKPOINTS,
     ZEROS, SKIPS,
+    FIRST_STEP, BEGUN,
 ) = range(len(FIXED))
 # fmt: on
 
 
 def columns(order: Schedule) -> dict[str, int]:
     """Name of a column that this plan adds -> its number."""
-    names = [name.upper() for name, _ in (*_taped(order), *_scratch(order), *_adjoints(order))]
+    placed = (*_taped(order), *_scratch(order), *_adjoints(order), *_kept(order))
     own = model_columns(order.plan.model)
+    names = [name.upper() for name, _ in placed]
     return own | {name: len(FIXED) + len(own) + i for i, name in enumerate(names)}
 
 
@@ -89,17 +93,45 @@ def room_for_output(model: Model) -> int:
 
 
 def _taped(order: Schedule) -> list[tuple[str, Index]]:
-    return [(s.name, s.index) for s in order.sums]
+    remembered = [v for v in order.values if v.name in order.remembered]
+    return [(n.name, n.index) for n in (*order.sums, *remembered)]
 
 
 def _scratch(order: Schedule) -> list[tuple[str, Index]]:
     vectors = [(f"v{g}", PRE) for g in range(len(order.groups))]
-    return [*((v.name, v.index) for v in order.values), *vectors]
+    fleeting = [v for v in order.values if v.name not in order.remembered]
+    return [*((v.name, v.index) for v in fleeting), *vectors]
 
 
 def _adjoints(order: Schedule) -> list[tuple[str, Index]]:
     nodes = [(f"a_{n.name}", n.index) for n in (*order.sums, *order.values)]
     return [*nodes, *((f"a_v{g}", PRE) for g in range(len(order.groups)))]
+
+
+def _kept(order: Schedule) -> list[tuple[str, Index]]:
+    """What stays in one place throughout: how traces begin, and the adjoints of what they were."""
+    carried = order.plan.carried
+    starts = [(f"start_{trace.name}", trace.index) for trace in carried]
+    return [*starts, *((f"a_{trace.before}", trace.index) for trace in carried)]
+
+
+@dataclass(frozen=True)
+class TracePlace:
+    """Where a trace of a layer lies.
+
+    Attributes:
+        layer: of the weights.
+        name: of the trace.
+        neurons: the layer of its neurons; None where it is one for the layer.
+        start: where it begins from.
+        value: where in a frame it is.
+    """
+
+    layer: int
+    name: str
+    neurons: int | None
+    start: int
+    value: int
 
 
 @dataclass(frozen=True)
@@ -113,6 +145,7 @@ class Layout:
         taped: where in a frame the vectors of the input layer are.
         scratched: where in a scratch block they are.
         biases: where those of each layer are; none where the model has none.
+        traces: where they lie.
     """
 
     table: NDArray[np.int64]
@@ -121,6 +154,7 @@ class Layout:
     taped: tuple[int, ...]
     scratched: tuple[int, ...]
     biases: tuple[int, ...] = ()
+    traces: tuple[TracePlace, ...] = ()
 
 
 def layout(
@@ -223,6 +257,7 @@ def layout(
     place(ZEROS, 0, max(vector))
     if room := room_for_output(model):
         place("OUT", 0, room * width[depth])
+    values(_kept(order))
     terms = padded(max(1, len(order.plan.terms)), step)  # without a term, a rate
     for number in (THETA, A_THETA):
         for i in range(depth):
@@ -257,4 +292,25 @@ def layout(
         tuple(places[c] for c in taped),
         tuple(places[c] for c in scratched),
         tuple(table[1:, column["BIAS"]].tolist()) if model.bias else (),
+        tuple(_traces(order, table)),
     )
+
+
+def _traces(order: Schedule, table: NDArray[np.int64]) -> Iterator[TracePlace]:
+    column = {**{name: number for number, name in enumerate(FIXED)}, **columns(order)}
+    for trace in order.plan.carried:
+        stem, _, side = trace.value.partition("_")
+        stem = trace.value if trace.value in ("b_post", "xi_post") else stem
+        for layer in range(len(table) - 1):
+            neurons = layer if trace.index == PRE else layer + 1 if trace.index == POST else None
+            # A value that is no node is a quantity, in a row of its neurons or once.
+            row = layer + (side == "post") if stem.upper() in column and side else layer
+            row = 0 if trace.value == "L" else row
+            name = stem if side else trace.value
+            yield TracePlace(
+                layer,
+                trace.name,
+                neurons,
+                int(table[layer, column[f"START_{trace.name.upper()}"]]),
+                int(table[row, column[name.upper()]]),
+            )

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from inspect import signature
 from queue import Empty, SimpleQueue
@@ -21,6 +21,7 @@ from rulesearch.kernels.fused.cache import FUNCTIONS
 from rulesearch.kernels.fused.idle import Placed
 from rulesearch.kernels.fused.layout import (
     A_THETA,
+    BEGUN,
     BLOCK,
     FRAME,
     FRAMES,
@@ -68,6 +69,8 @@ class Arrays:
     targets: Array | None = None
     biases: tuple[Array, ...] = ()
     noise: Array | None = None
+    memories: Mapping[tuple[int, str], Array] = field(default_factory=dict)
+    begun: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ class Results:
         weights: list over layers of [lifetimes, post, pre], or None.
         idle: derivatives by idle terms, [lifetimes, layers, idle terms], or None.
         biases: list over layers of [lifetimes, post], or None.
+        memories: by layer and trace, [lifetimes, neurons or 1]; none are wanted without weights.
     """
 
     numbers: Array
@@ -87,6 +91,7 @@ class Results:
     weights: list[Array] | None
     idle: Array | None = None
     biases: list[Array] | None = None
+    memories: Mapping[tuple[int, str], Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -242,6 +247,7 @@ def _lifetime(
     if results.biases is not None:
         for biases, place in zip(results.biases, job.where.biases, strict=True):
             biases[b] = s[place:][: biases.shape[1]]
+    _remember(job, b, s, table, last=len(x) - 1, kept_all=gradient)
     if results.gradient is None:
         return
     placed, address = job.idle or (None, 0)
@@ -254,6 +260,18 @@ def _lifetime(
         found[:] = s[table[i, A_THETA] :][: len(found)]
     if placed and results.idle is not None:
         results.idle[b] = placed.gradient(s)
+
+
+def _remember(
+    job: Job, b: int, s: Array, table: NDArray[np.int64], *, last: int, kept_all: bool
+) -> None:
+    """Read what traces are after the last step."""
+    frame = last + 1 if kept_all else (last + 1) & 1
+    for place in job.where.traces:
+        found = job.results.memories.get((place.layer, place.name))
+        if found is not None:
+            begin = table[0, FRAMES] + frame * table[0, FRAME] + place.value
+            found[b] = s[begin:][: found.shape[1]]
 
 
 def _with_mean(targets: Array) -> Array:
@@ -269,6 +287,11 @@ def _put(job: Job, b: int, s: Array, table: NDArray[np.int64]) -> None:
         -(-(len(kept) + 1) // ROW_BLOCK) * ROW_BLOCK,
     )
     table[0, SKIPS] = job.skips[b]
+    table[0, BEGUN] = data.begun
+    for place in job.where.traces:
+        start = data.memories[place.layer, place.name][b]
+        start = start[kept] if place.neurons == 0 else start
+        s[place.start :][: len(start)] = start
     for i, size in enumerate(table[:, SIZE]):
         s[table[i, ONES] :][: table[i, ROWS]] = 0
         s[table[i, ONES] :][:size] = 1
@@ -283,8 +306,8 @@ def _put(job: Job, b: int, s: Array, table: NDArray[np.int64]) -> None:
         stored[len(block) :] = 0
     for i, theta in enumerate(data.theta[b]):
         s[table[i, THETA] :][: len(theta)] = theta
-    for biases, place in zip(data.biases, job.where.biases, strict=True):
-        s[place:][: biases.shape[1]] = biases[b]
+    for biases, begin in zip(data.biases, job.where.biases, strict=True):
+        s[begin:][: biases.shape[1]] = biases[b]
     queries, stride = data.query_x.shape[1], table[0, WIDTH]
     stored = s[table[0, Q_Y] :][: queries * stride].reshape(queries, stride)
     stored[:, : len(kept)] = data.query_x[b][:, kept]

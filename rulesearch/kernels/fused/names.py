@@ -7,12 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rulesearch.kernels.fused.schedule import Schedule
 from rulesearch.lowering import Part
+from rulesearch.lowering.plan import NUMBERS
 from rulesearch.operators import POST, PRE, QUANTITIES, SYNAPSE, Index
+from rulesearch.operators.losses import TARGET, TOP
 
 _LOCAL = {"L": "loss", "W": "w"}
 _COUNTS: Mapping[str, str] = {
     "n_pre": "F(at[l, FAN])",
     "n_post": "F(at[l + 1, FAN])",
+    "first": "F(at[0, FIRST_STEP])",
     "size_pre": "at[l, SIZE]",
     "size_post": "at[l + 1, SIZE]",
     "rows": "at[l, ROWS]",
@@ -50,8 +53,8 @@ def adjoint(name: str) -> str:
 
 
 def is_number(name: str) -> bool:
-    """Whether nothing is differentiated by it: the sizes of a layer."""
-    return name in ("n_pre", "n_post")
+    """Whether it is a local of its own: sizes of a layer, whether a step is the first."""
+    return name in NUMBERS and name not in (TARGET.name, TOP.name)
 
 
 def or_ones(name: str | None, side: str) -> str:
@@ -114,12 +117,17 @@ def _quantity(name: str, base: str, stem: str) -> str:
 def offsets(order: Schedule, frame: str = "f", scratch: str = "b") -> dict[str, str]:
     """Local -> the source of its offset, for one layer `l`.
 
+    What a trace was before the step is where its value is in the frame of the step before,
+    `f_before`; its adjoint stays in one place, from one step back to the next.
+
     Args:
         order: the schedule.
         frame: the local that holds the beginning of the step's frame.
         scratch: the one of the step's scratch block.
     """
     where = dict(_PLACES)
+    befores = {trace.before for trace in order.plan.carried}
+    taped = {s.name for s in order.sums} | order.remembered
     for name, index in order.plan.index.items():
         if is_number(name) or index == SYNAPSE:
             continue
@@ -127,9 +135,16 @@ def offsets(order: Schedule, frame: str = "f", scratch: str = "b") -> dict[str, 
             where[local(name)] = _quantity(name, frame, "")
             where[adjoint(name)] = _quantity(name, scratch, "A_")
             continue
-        base = frame if name in {s.name for s in order.sums} else scratch
+        if name in befores:
+            continue
+        base = frame if name in taped else scratch
         where[name] = f"{base} + at[l, {name.upper()}]"
         where[adjoint(name)] = f"{scratch} + at[l, A_{name.upper()}]"
+    for trace in order.plan.carried:
+        here = where[local(trace.value)]
+        where[trace.before] = "f_before" + here.removeprefix(frame)
+        where[adjoint(trace.before)] = f"at[l, A_{trace.before.upper()}]"
+        where[f"start_{trace.name}"] = f"at[l, START_{trace.name.upper()}]"
     for g in range(len(order.groups)):
         where[f"v{g}"] = f"{scratch} + at[l, V{g}]"
         where[f"a_v{g}"] = f"{scratch} + at[l, A_V{g}]"

@@ -290,6 +290,9 @@ def source(
             ]
     if asks:
         functions.append(layers.bring_source(order, carrier, passes))
+    if order.plan.carried:
+        functions += [values.begin_source(order), values.remember_source(order)]
+        functions.append(values.forget_source(order))
     model = order.plan.model
     own = models.functions(order)
     main = [_forward(order, asks, numbers), _adjoint(order, carrier, asks, numbers)]
@@ -342,7 +345,7 @@ def _imports(text: str) -> str:
 
 def _forward(order: Schedule, asks: bool, numbers: bool) -> str:
     calls = ["if l >= lowest:", "    error(s, at, l, f, b, order)"]
-    calls += _refresh(order, with_sums=True)
+    calls += _refresh(order, "before", with_sums=True)
     if order.rest:
         calls.append("rest(s, at, l, f, b, order)")
     if order.biases:
@@ -361,7 +364,11 @@ def _forward(order: Schedule, asks: bool, numbers: bool) -> str:
         biases="\n            query_biases(s, at, len(targets[0]))" if model.bias else "",
         query=models.with_beta(models.plain_query(model)),
     )
-    return _listing(order, text)
+    if order.plan.carried:
+        clear = "    clear(pointer(s, at[0, FRAMES]), at[0, FRAME])\n"
+        begin = ["for l in range(depth):", "    begin(s, at, l, 0, 0, at[0, FRAMES])"]
+        text = text.replace(clear, clear + _lines(begin, 1) + "\n")
+    return _listing(order, _numbered(order, text, "before = frame(at, t - 1, keep)", "t"))
 
 
 def _labels(numbers: bool) -> str:
@@ -369,7 +376,8 @@ def _labels(numbers: bool) -> str:
 
 
 def _adjoint(order: Schedule, carrier: Carrier, asks: bool, numbers: bool) -> str:
-    calls = _refresh(order, with_sums=False)
+    calls = ["remember(s, at, l, f, b)"] if order.plan.carried else []
+    calls += _refresh(order, "frame(at, t - 1, True)", with_sums=False)
     if order.undoes:
         recover = _UNDO
         if order.undone_in == "alone" and _reads_input_weights(order, carrier):
@@ -377,7 +385,8 @@ def _adjoint(order: Schedule, carrier: Carrier, asks: bool, numbers: bool) -> st
         elif order.undone_in == "alone":
             calls += ["if l > 0 or idle != 0:", "    undo(s, at, l, f, b, exact, order)"]
     else:
-        replay = [c.replace("l, f, b", "l, f_u, b") for c in _refresh(order, with_sums=False)]
+        again = _refresh(order, "frame(at, u - 1, True)", with_sums=False)
+        replay = [c.replace("l, f, b", "l, f_u, b") for c in again]
         if order.rest:
             replay.append("rest(s, at, l, f_u, b, order)")
         recover = _REPLAY.format(replay=_lines(replay, 5))
@@ -400,13 +409,16 @@ def _adjoint(order: Schedule, carrier: Carrier, asks: bool, numbers: bool) -> st
             calls.append(f"sums_{i}_adjoint(s, at, l, f, b, {sums}order)")
             calls += _CALL_IDLE if sums else []
         if level.values:
-            calls.append(f"values_{i}_adjoint(s, at, l, f, b)")
+            more = ", frame(at, t - 1, True)" if order.plan.carried else ""
+            calls.append(f"values_{i}_adjoint(s, at, l, f, b{more})")
     calls += _where_read(order, "error_adjoint(s, at, l, f, b, order)")
     model = order.plan.model
     begin = ["query_adjoint(s, at, queries)"]
     begin += ["query_biases(s, at, queries)"] if model.bias else []
     if asks:
         begin = ["i_asked = len(asked)", "clear(pointer(s, at[0, LAMBDA]), at[0, WEIGHTS])"]
+    if order.plan.carried:
+        begin += ["for l in range(depth):", "    forget(s, at, l, 0, 0)"]
     text = _ADJOINT.format(
         given="asked" if asks else "queries",
         labels=_labels(numbers),
@@ -417,7 +429,17 @@ def _adjoint(order: Schedule, carrier: Carrier, asks: bool, numbers: bool) -> st
         recover=recover.rstrip("\n"),
         step=_lines(calls, 3),
     )
+    text = _numbered(order, text, "f = frame(at, t, True)", "t")
+    text = _numbered(order, text, "f_u = frame(at, u, True)", "u")
     return _listing(order, text)
+
+
+def _numbered(order: Schedule, text: str, line: str, step: str) -> str:
+    """The text with a note before this line of whether a step is the first, where that is read."""
+    if "first" not in order.plan.quantities:
+        return text
+    note = f"at[0, FIRST_STEP] = {step} + at[0, BEGUN] == 0"
+    return re.sub(rf"^( *){re.escape(line)}\n", rf"\1{note}\n\g<0>", text, flags=re.M)
 
 
 def _listing(order: Schedule, text: str) -> str:
@@ -441,12 +463,19 @@ def _reads_input_weights(order: Schedule, carrier: Carrier) -> bool:
     return errors or bool(order.synapse) or order.last_sums is not None
 
 
-def _refresh(order: Schedule, *, with_sums: bool) -> list[str]:
-    """Calls that compute a layer's values and vectors; sums over synapses may be on the tape."""
+def _refresh(order: Schedule, before: str, *, with_sums: bool) -> list[str]:
+    """Calls that compute a layer's values and vectors; sums over synapses may be on the tape.
+
+    Args:
+        order: the schedule.
+        before: the source of where the frame of the step before is.
+        with_sums: whether sums over synapses are computed as well.
+    """
     calls = []
+    more = f", {before}" if order.plan.carried else ""
     for i, level in enumerate(order.levels):
         if level.values:
-            calls.append(f"values_{i}(s, at, l, f, b)")
+            calls.append(f"values_{i}(s, at, l, f, b{more})")
         if level.weight_sums and with_sums:
             calls.append(f"sums_{i}(s, at, l, f, b, order)")
         if level.synapse_sums and with_sums:

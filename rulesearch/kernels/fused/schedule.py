@@ -110,6 +110,12 @@ class Schedule:
             None,
         )
 
+    @property
+    def remembered(self) -> frozenset[str]:
+        """Names of the values on neurons and layers that traces are, and so are taped."""
+        own = {value.name for value in self.values}
+        return frozenset(trace.value for trace in self.plan.carried) & own
+
     def behind(self, names: Iterable[str | None]) -> tuple[Elementwise, ...]:
         """The values on synapses that these need, themselves included, in order."""
         wanted = {n for n in names if n}
@@ -171,7 +177,7 @@ def schedule(plan: Plan) -> Schedule:
 
 def _with_biases(plan: Plan) -> tuple[Plan, tuple[Group, ...]]:
     """The plan with the nodes of that of the biases, in names of their own; and its groups."""
-    nodes, groups = list(plan.nodes), []
+    nodes, groups, carried = list(plan.nodes), list[Group](), {c.name: c for c in plan.carried}
     for other in plan.beside:
         if other.changes != "b":
             continue
@@ -191,7 +197,12 @@ def _with_biases(plan: Plan) -> tuple[Plan, tuple[Group, ...]]:
             )
             for group in other.groups
         ]
-    return (replace(plan, nodes=tuple(nodes)) if groups else plan), tuple(groups)
+        for trace in other.carried:
+            carried.setdefault(
+                trace.name, replace(trace, value=names.get(trace.value, trace.value))
+            )
+    joined = replace(plan, nodes=tuple(nodes), carried=tuple(carried.values()))
+    return (joined if groups else plan), tuple(groups)
 
 
 def _renamed(node: Node, name: str, names: Mapping[str, str]) -> Node:

@@ -34,7 +34,7 @@ def values_source(order: Schedule, level: int) -> list[str]:
     nodes = order.levels[level].values
     body = [line for node in nodes for line in value_lines(order, node)]
     doc = "; ".join(str(node) for node in nodes)
-    return function(f"values_{level}", doc, body, offsets(order))
+    return function(f"values_{level}", doc, body, offsets(order), _with_before(order))
 
 
 def values_adjoint_source(order: Schedule, level: int) -> list[str]:
@@ -42,7 +42,49 @@ def values_adjoint_source(order: Schedule, level: int) -> list[str]:
     nodes = order.levels[level].values
     body = [line for node in reversed(nodes) for line in adjoint_lines(order, node)]
     doc = "Adjoint of " + "; ".join(str(node) for node in nodes)
-    return function(f"values_{level}_adjoint", doc, body, offsets(order))
+    return function(f"values_{level}_adjoint", doc, body, offsets(order), _with_before(order))
+
+
+def begin_source(order: Schedule) -> list[str]:
+    """The function `begin`: what traces are before the first step, put where that would be."""
+    where = offsets(order, "f_before")
+    body = []
+    for trace in order.plan.carried:
+        body += [_each(trace.index, f"{local(trace.value)}[{{}}] = start_{trace.name}[{{}}]")]
+    return function("begin", "Traces as they begin.", body, where, ", f_before")
+
+
+def remember_source(order: Schedule) -> list[str]:
+    """The function `remember`: the adjoints of traces that the step after has left."""
+    body = []
+    for trace in order.plan.carried:
+        old = adjoint(trace.before)
+        body += [
+            _each(trace.index, f"{adjoint(trace.value)}[{{}}] += {old}[{{}}]"),
+            _each(trace.index, f"{old}[{{}}] = F(0.0)"),
+        ]
+    return function("remember", "What the step after reads of traces.", body, offsets(order))
+
+
+def forget_source(order: Schedule) -> list[str]:
+    """The function `forget`: no step after the last reads a trace."""
+    body = [
+        _each(trace.index, f"{adjoint(trace.before)}[{{}}] = F(0.0)")
+        for trace in order.plan.carried
+    ]
+    return function("forget", "Nothing is left of a step after.", body, offsets(order))
+
+
+def _each(index: Index, line: str) -> str:
+    """A line at every neuron, or once for the layer."""
+    if index == SCALAR:
+        return line.replace("{}", "0")
+    place = "k" if index == PRE else "j"
+    return f"{_LOOP[index]} {line.replace('{}', place)}"
+
+
+def _with_before(order: Schedule) -> str:
+    return ", f_before" if order.plan.carried else ""
 
 
 def value_lines(order: Schedule, node: Node) -> list[str]:
