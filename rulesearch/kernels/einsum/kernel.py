@@ -183,7 +183,9 @@ class EinsumKernel:
                     self.pull_idle(record, Lambda.W, bar_idle)
                     Lambda = self.adjoint(record, Lambda, bar_k)
         found = sum(
-            theta_gradient(part.forms, bars) for part, bars in zip(self.parts, bar_k, strict=True)
+            theta_gradient(part.forms, bars)
+            for part, bars in zip(self.parts, bar_k, strict=True)
+            if part.forms  # terms may all change biases
         )
         assert isinstance(found, Tensor)
         theta_bar = asked_for(found, gradient, loss)

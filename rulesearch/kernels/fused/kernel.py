@@ -150,6 +150,8 @@ class FusedKernel:
         for trace in self.order.plan.carried:
             for layer in range(len(self.sizes) - 1):
                 given = batch.memories.get(("W", layer, trace.name))
+                # A plan of biases may have traces that that of the weights has not.
+                given = batch.memories.get(("b", layer, trace.name), given)
                 if given is not None:
                     found[layer, trace.name] = given[:, 0].detach().numpy()
                     continue
@@ -273,13 +275,12 @@ def refuse_beyond(plan: Plan) -> None:
     Raises:
         Unsupported: there is something.
     """
+    parts = (plan, *plan.beside)
     if plan.model.bounds:
         raise Unsupported("bounds")
-    if any(len(trace.index) == 2 for trace in plan.carried):
+    if any(len(trace.index) == 2 for part in parts for trace in part.carried):
         raise Unsupported("traces of synapses")
-    if any(part.carried for part in plan.beside):
-        raise Unsupported("traces that terms of feedback or biases read")
-    if any(part.changes == "B" for part in plan.beside):
+    if any(part.changes == "B" for part in parts):
         raise Unsupported("terms that change feedback")
 
 
@@ -343,10 +344,10 @@ def arrays(batch: Batch, memories: Mapping[tuple[int, str], Array] | None = None
         batch.query_x.detach().numpy(),
         np.ascontiguousarray(batch.query_labels.numpy(), dtype=np.int64),
         None if batch.targets is None else batch.targets.detach().numpy(),
-        memories or {},
-        batch.begun,
         tuple(b.detach().numpy() for b in batch.biases or ()),
         None if batch.noise is None else torch.cat([*batch.noise], dim=-1).detach().numpy(),
+        memories or {},
+        batch.begun,
     )
 
 
@@ -377,8 +378,8 @@ def empty_results(
         empty(data.theta.shape) if gradient else None,
         [empty(w.shape) for w in data.weights] if keep_weights else None,
         empty((*data.theta.shape[:2], len(idle.terms))) if idle else None,
-        {key: empty(value.shape) for key, value in data.memories.items()} if keep_weights else {},
         [empty(b.shape) for b in data.biases] if keep_weights and data.biases else None,
+        {key: empty(value.shape) for key, value in data.memories.items()} if keep_weights else {},
     )
 
 
@@ -400,9 +401,10 @@ def outcome(results: Results, gradient: Sequence[int]) -> Outcome:
         gradient=derivative,
         idle=beside,
         weights=None if weights is None else [torch.from_numpy(w) for w in weights],
+        biases=None if biases is None else [torch.from_numpy(b) for b in biases],
         memories={
-            ("W", layer, name): torch.from_numpy(found)[:, None]
+            (changes, layer, name): torch.from_numpy(found)[:, None]
+            for changes in ("W", "b")
             for (layer, name), found in results.memories.items()
         },
-        biases=None if biases is None else [torch.from_numpy(b) for b in biases],
     )

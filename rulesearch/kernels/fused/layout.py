@@ -72,8 +72,8 @@ FIXED = (
 def columns(order: Schedule) -> dict[str, int]:
     """Name of a column that this plan adds -> its number."""
     placed = (*_taped(order), *_scratch(order), *_adjoints(order), *_kept(order))
-    names = [name.upper() for name, _ in placed]
     own = model_columns(order.plan.model)
+    names = [name.upper() for name, _ in placed]
     return own | {name: len(FIXED) + len(own) + i for i, name in enumerate(names)}
 
 
@@ -144,8 +144,8 @@ class Layout:
         frames_end: where the last frame ends.
         taped: where in a frame the vectors of the input layer are.
         scratched: where in a scratch block they are.
-        traces: where they lie.
         biases: where those of each layer are; none where the model has none.
+        traces: where they lie.
     """
 
     table: NDArray[np.int64]
@@ -153,8 +153,8 @@ class Layout:
     frames_end: int
     taped: tuple[int, ...]
     scratched: tuple[int, ...]
-    traces: tuple[TracePlace, ...] = ()
     biases: tuple[int, ...] = ()
+    traces: tuple[TracePlace, ...] = ()
 
 
 def layout(
@@ -255,9 +255,9 @@ def layout(
         place(B, i, rows[i] * width[sources[i]])
     neurons((ONES,))
     place(ZEROS, 0, max(vector))
-    values(_kept(order))
     if room := room_for_output(model):
         place("OUT", 0, room * width[depth])
+    values(_kept(order))
     terms = padded(max(1, len(order.plan.terms)), step)  # without a term, a rate
     for number in (THETA, A_THETA):
         for i in range(depth):
@@ -291,8 +291,8 @@ def layout(
         frames_end,
         tuple(places[c] for c in taped),
         tuple(places[c] for c in scratched),
-        tuple(_traces(order, table)),
         tuple(table[1:, column["BIAS"]].tolist()) if model.bias else (),
+        tuple(_traces(order, table)),
     )
 
 
@@ -300,6 +300,7 @@ def _traces(order: Schedule, table: NDArray[np.int64]) -> Iterator[TracePlace]:
     column = {**{name: number for number, name in enumerate(FIXED)}, **columns(order)}
     for trace in order.plan.carried:
         stem, _, side = trace.value.partition("_")
+        stem = trace.value if trace.value in ("b_post", "xi_post") else stem
         for layer in range(len(table) - 1):
             neurons = layer if trace.index == PRE else layer + 1 if trace.index == POST else None
             # A value that is no node is a quantity, in a row of its neurons or once.

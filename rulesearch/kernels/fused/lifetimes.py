@@ -67,10 +67,10 @@ class Arrays:
     query_x: Array
     query_labels: NDArray[np.int64]
     targets: Array | None = None
-    memories: Mapping[tuple[int, str], Array] = field(default_factory=dict)
-    begun: int = 0
     biases: tuple[Array, ...] = ()
     noise: Array | None = None
+    memories: Mapping[tuple[int, str], Array] = field(default_factory=dict)
+    begun: int = 0
 
 
 @dataclass(frozen=True)
@@ -82,16 +82,16 @@ class Results:
         gradient: [lifetimes, layers, terms], or None.
         weights: list over layers of [lifetimes, post, pre], or None.
         idle: derivatives by idle terms, [lifetimes, layers, idle terms], or None.
-        memories: by layer and trace, [lifetimes, neurons or 1]; none are wanted without weights.
         biases: list over layers of [lifetimes, post], or None.
+        memories: by layer and trace, [lifetimes, neurons or 1]; none are wanted without weights.
     """
 
     numbers: Array
     gradient: Array | None
     weights: list[Array] | None
     idle: Array | None = None
-    memories: Mapping[tuple[int, str], Array] = field(default_factory=dict)
     biases: list[Array] | None = None
+    memories: Mapping[tuple[int, str], Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -244,10 +244,10 @@ def _lifetime(
         for weights, stored in zip(results.weights, _matrices(s, table, W), strict=True):
             post, pre = weights.shape[1:]
             weights[b] = stored[:pre, :post].T
-    _remember(job, b, s, table, last=len(x) - 1, kept_all=gradient)
     if results.biases is not None:
         for biases, place in zip(results.biases, job.where.biases, strict=True):
             biases[b] = s[place:][: biases.shape[1]]
+    _remember(job, b, s, table, last=len(x) - 1, kept_all=gradient)
     if results.gradient is None:
         return
     placed, address = job.idle or (None, 0)
@@ -306,8 +306,8 @@ def _put(job: Job, b: int, s: Array, table: NDArray[np.int64]) -> None:
         stored[len(block) :] = 0
     for i, theta in enumerate(data.theta[b]):
         s[table[i, THETA] :][: len(theta)] = theta
-    for biases, first in zip(data.biases, job.where.biases, strict=True):
-        s[first:][: biases.shape[1]] = biases[b]
+    for biases, begin in zip(data.biases, job.where.biases, strict=True):
+        s[begin:][: biases.shape[1]] = biases[b]
     queries, stride = data.query_x.shape[1], table[0, WIDTH]
     stored = s[table[0, Q_Y] :][: queries * stride].reshape(queries, stride)
     stored[:, : len(kept)] = data.query_x[b][:, kept]

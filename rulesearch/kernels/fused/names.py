@@ -9,6 +9,7 @@ from rulesearch.kernels.fused.schedule import Schedule
 from rulesearch.lowering import Part
 from rulesearch.lowering.plan import NUMBERS
 from rulesearch.operators import POST, PRE, QUANTITIES, SYNAPSE, Index
+from rulesearch.operators.losses import TARGET, TOP
 
 _LOCAL = {"L": "loss", "W": "w"}
 _COUNTS: Mapping[str, str] = {
@@ -52,8 +53,8 @@ def adjoint(name: str) -> str:
 
 
 def is_number(name: str) -> bool:
-    """Whether nothing is differentiated by it: sizes of a layer, whether a step is the first."""
-    return name in NUMBERS
+    """Whether it is a local of its own: sizes of a layer, whether a step is the first."""
+    return name in NUMBERS and name not in (TARGET.name, TOP.name)
 
 
 def or_ones(name: str | None, side: str) -> str:

@@ -177,7 +177,7 @@ def schedule(plan: Plan) -> Schedule:
 
 def _with_biases(plan: Plan) -> tuple[Plan, tuple[Group, ...]]:
     """The plan with the nodes of that of the biases, in names of their own; and its groups."""
-    nodes, groups = list(plan.nodes), []
+    nodes, groups, carried = list(plan.nodes), list[Group](), {c.name: c for c in plan.carried}
     for other in plan.beside:
         if other.changes != "b":
             continue
@@ -197,7 +197,12 @@ def _with_biases(plan: Plan) -> tuple[Plan, tuple[Group, ...]]:
             )
             for group in other.groups
         ]
-    return (replace(plan, nodes=tuple(nodes)) if groups else plan), tuple(groups)
+        for trace in other.carried:
+            carried.setdefault(
+                trace.name, replace(trace, value=names.get(trace.value, trace.value))
+            )
+    joined = replace(plan, nodes=tuple(nodes), carried=tuple(carried.values()))
+    return (joined if groups else plan), tuple(groups)
 
 
 def _renamed(node: Node, name: str, names: Mapping[str, str]) -> Node:
