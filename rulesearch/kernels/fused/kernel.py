@@ -23,6 +23,7 @@ from rulesearch.kernels.fused.lifetimes import (
     Array,
     Arrays,
     Job,
+    Key,
     Results,
     address_of_idle,
     run,
@@ -98,14 +99,14 @@ class FusedKernel:
             # Λ of each query is kept behind the weights.
             asked = np.array([*enumerate(times, slots)], dtype=np.int64)[:, ::-1].copy()
             slots += len(asked) if backward else 0
-        plans = [self.order.plan, *([idle] if idle else [])]
+        plans = [*(order.plan for order in self.order.all), *([idle] if idle else [])]
         skips = self._skips(data, plans)
         kept = self._kept(data, keep_weights, skips, plans)
         pixels = max(map(len, kept), default=0)
         where = layout(
             self.order,
             (pixels, *self.sizes[1:]),
-            [edge.source for edge in sorted(self.path.edges, key=lambda e: e.target)],
+            self._sources,
             fans=self.sizes,
             itemsize=data.theta.itemsize,
             steps=steps,
@@ -113,7 +114,8 @@ class FusedKernel:
             slots=slots,
         )
         dtype = str(data.theta.dtype)
-        results = empty_results(data, backward, keep_weights, idle)
+        plastic = self.order.back is not None
+        results = empty_results(data, backward, keep_weights, idle, plastic=plastic)
         beside = None
         if idle:
             at = placed(idle_products(idle), where, data.theta.itemsize)
@@ -144,23 +146,33 @@ class FusedKernel:
         texts = [_source(self.order, self._carrier, name, self._numbers, self._numbers)]
         return ahead.compiling([*texts, _idle_source(idle, name)] if idle else texts)
 
-    def _begun(self, batch: Batch) -> dict[tuple[int, str], Array]:
-        """What traces begin from, by layer and name, [lifetimes, neurons or 1]."""
-        found: dict[tuple[int, str], Array] = {}
-        for trace in self.order.plan.carried:
-            for layer in range(len(self.sizes) - 1):
-                given = batch.memories.get(("W", layer, trace.name))
-                # A plan of biases may have traces that that of the weights has not.
-                given = batch.memories.get(("b", layer, trace.name), given)
-                if given is not None:
-                    found[layer, trace.name] = given[:, 0].detach().numpy()
-                    continue
-                size = self.sizes[layer + 1] if trace.index == POST else 1
-                size = self.sizes[layer] if trace.index == PRE else size
-                initial = 0.0 if trace.initial is None else trace.initial
-                shape = len(batch.theta), size
-                found[layer, trace.name] = np.full(shape, initial, batch.weights[0].numpy().dtype)
+    def _begun(self, batch: Batch) -> dict[Key, Array]:
+        """What traces begin from, [lifetimes, neurons or 1]."""
+        found: dict[Key, Array] = {}
+        dtype = batch.weights[0].numpy().dtype
+        for order in self.order.all:
+            changes = order.plan.changes
+            posts = self._sources if changes == "B" else range(1, len(self.sizes))
+            for trace in order.plan.carried:
+                for layer, post in enumerate(posts):
+                    given = batch.memories.get((changes, layer, trace.name))
+                    if given is None and changes == "W":
+                        # Those of a plan of biases, which is one with that of the weights here.
+                        given = batch.memories.get(("b", layer, trace.name))
+                    if given is None:
+                        size = self.sizes[post] if trace.index == POST else 1
+                        size = self.sizes[layer] if trace.index == PRE else size
+                        initial = 0.0 if trace.initial is None else trace.initial
+                        start = np.full((len(batch.theta), size), initial, dtype)
+                    else:
+                        start = given[:, 0].detach().numpy()
+                    found[changes, layer, trace.name] = start
         return found
+
+    @property
+    def _sources(self) -> list[int]:
+        """For each target of a feedback edge, the layer where it comes from."""
+        return [edge.source for edge in sorted(self.path.edges, key=lambda e: e.target)]
 
     def _lowest(self, plans: Sequence[Plan]) -> int:
         """The lowest layer whose error something reads: no term may read that of the pixels."""
@@ -227,11 +239,14 @@ class FusedKernel:
         beginning alone. But a decay by 1 - θ is undone by dividing, and so are the rounding errors
         made since: with θ = 0.05 the error rises from 2e-6 to 2e-3. Hence more checkpoints there.
         """
-        factor = np.ones(theta.shape[:2])
-        for group in self.order.scalings:
-            for part in group.parts:
-                factor += theta[:, :, part.term] * float(part.coefficient)
-        return [_segment(smallest) for smallest in np.abs(factor).min(1, initial=1.0).tolist()]
+        smallest = np.ones(len(theta))
+        for order in self.order.all:
+            factor = np.ones(theta.shape[:2])
+            for group in order.scalings:
+                for part in group.parts:
+                    factor += theta[:, :, part.term] * float(part.coefficient)
+            smallest = np.minimum(smallest, np.abs(factor).min(1, initial=1.0))
+        return [_segment(factor) for factor in smallest.tolist()]
 
 
 def _segment(factor: float) -> int:
@@ -266,7 +281,10 @@ def build(plan: Plan, sizes: tuple[int, ...], path: Pathway) -> FusedKernel:
     assert all(e.source > e.target for e in path.edges), "errors travel backward"
     if len({e.carrier for e in path.edges}) > 1:
         raise Unsupported(f"the {path.name} pathway, whose edges have carriers of several kinds")
-    return FusedKernel(schedule(plan), sizes, path)
+    order = schedule(plan)
+    if order.back and path.edges[0].carrier != "fixed":
+        raise Unsupported(f"the {path.name} pathway with feedback that terms change")
+    return FusedKernel(order, sizes, path)
 
 
 def refuse_beyond(plan: Plan) -> None:
@@ -280,8 +298,8 @@ def refuse_beyond(plan: Plan) -> None:
         raise Unsupported("bounds")
     if any(len(trace.index) == 2 for part in parts for trace in part.carried):
         raise Unsupported("traces of synapses")
-    if any(part.changes == "B" for part in parts):
-        raise Unsupported("terms that change feedback")
+    if plan.beside and "B" in plan.quantities:
+        raise Unsupported("terms of W that read feedback which others may change")
 
 
 @lru_cache(maxsize=256)
@@ -320,12 +338,12 @@ def _idle_source(plan: Plan, dtype: str) -> str:
     return idle_source(plan, dtype=dtype, lanes=lanes(np.dtype(dtype).itemsize))
 
 
-def arrays(batch: Batch, memories: Mapping[tuple[int, str], Array] | None = None) -> Arrays:
+def arrays(batch: Batch, memories: Mapping[Key, Array] | None = None) -> Arrays:
     """A batch as compiled code reads it.
 
     Args:
         batch: the batch.
-        memories: what traces begin from, by layer and trace, [lifetimes, neurons or 1].
+        memories: what traces begin from, [lifetimes, neurons or 1].
 
     Raises:
         Unsupported: tensors that are not on the CPU, or neither float32 nor float64.
@@ -369,9 +387,14 @@ def one_hot(data: Arrays, outputs: int) -> Arrays:
 
 
 def empty_results(
-    data: Arrays, gradient: bool, keep_weights: bool, idle: Plan | None = None
+    data: Arrays,
+    gradient: bool,
+    keep_weights: bool,
+    idle: Plan | None = None,
+    *,
+    plastic: bool = False,
 ) -> Results:
-    """Memory for what the lifetimes of a batch write."""
+    """Memory for what the lifetimes of a batch write; `plastic` if feedback is changed."""
     empty = partial(np.empty, dtype=data.theta.dtype)
     return Results(
         empty((len(data.theta), 3)),
@@ -380,6 +403,7 @@ def empty_results(
         empty((*data.theta.shape[:2], len(idle.terms))) if idle else None,
         [empty(b.shape) for b in data.biases] if keep_weights and data.biases else None,
         {key: empty(value.shape) for key, value in data.memories.items()} if keep_weights else {},
+        [empty(f.shape) for f in data.feedback] if keep_weights and plastic else None,
     )
 
 
@@ -393,7 +417,7 @@ def outcome(results: Results, gradient: Sequence[int]) -> Outcome:
     if results.idle is not None:
         found = torch.from_numpy(results.idle)
         beside = asked_for(found, range(found.shape[-1]), loss)
-    weights, biases = results.weights, results.biases
+    weights, biases, feedback = results.weights, results.biases, results.feedback
     return Outcome(
         loss=loss,
         accuracy=accuracy,
@@ -402,9 +426,6 @@ def outcome(results: Results, gradient: Sequence[int]) -> Outcome:
         idle=beside,
         weights=None if weights is None else [torch.from_numpy(w) for w in weights],
         biases=None if biases is None else [torch.from_numpy(b) for b in biases],
-        memories={
-            (changes, layer, name): torch.from_numpy(found)[:, None]
-            for changes in ("W", "b")
-            for (layer, name), found in results.memories.items()
-        },
+        memories={key: torch.from_numpy(found)[:, None] for key, found in results.memories.items()},
+        feedback=None if feedback is None else [torch.from_numpy(f) for f in feedback],
     )

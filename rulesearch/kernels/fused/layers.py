@@ -109,7 +109,7 @@ def drive_source(order: Schedule, passes: list[RowPass]) -> list[str]:
         **own,
     }
     doc = "The update of the step before, and z = W y of this one, in one pass."
-    return function("drive", doc, body, where, ", f_now, order")
+    return function(order, "drive", doc, body, where, ", f_now, order")
 
 
 def change_source(order: Schedule, passes: list[RowPass]) -> list[str]:
@@ -118,11 +118,11 @@ def change_source(order: Schedule, passes: list[RowPass]) -> list[str]:
     rows = RowPass(updates, scalings)
     doc = "The update by outer products and scalings alone."
     if not rows.changes:
-        return function("change", doc, [], offsets(order), ", order")
+        return function(order, "change", doc, [], offsets(order), ", order")
     passes.append(rows)
     body = _call(rows, operands, which="lit" if _update_is_dark(order) else "all")
     body = [*_idle(order), *body]
-    return function("change", doc, body, offsets(order), ", order")
+    return function(order, "change", doc, body, offsets(order), ", order")
 
 
 def undo_source(order: Schedule, passes: list[RowPass]) -> list[str]:
@@ -131,11 +131,11 @@ def undo_source(order: Schedule, passes: list[RowPass]) -> list[str]:
     rows = RowPass(updates, scalings, undo=True)
     doc = "From the weights after the step to those before it, unless these are at hand."
     if not rows.changes:
-        return function("undo", doc, [], offsets(order), ", exact, order")
+        return function(order, "undo", doc, [], offsets(order), ", exact, order")
     passes.append(rows)
     body = _call(rows, operands, which="lit" if _update_is_dark(order) else "all")
     body = [*_undo_vectors(order), *_idle(order), *body]
-    return function("undo", doc, body, offsets(order), ", exact, order")
+    return function(order, "undo", doc, body, offsets(order), ", exact, order")
 
 
 def _call_carrier(order: Schedule, rows: RowPass, carrier: Carrier, operands: str) -> list[str]:
@@ -162,7 +162,7 @@ def error_source(order: Schedule, carrier: Carrier, passes: list[RowPass]) -> li
         "    e_pre[k] = r[k] * slope[k]",
     ]
     doc = "Eq. 3: e = (B e_source) ⊙ σ'."
-    return function("error", doc, body, offsets(order), ", order")
+    return function(order, "error", doc, body, offsets(order), ", order")
 
 
 def error_adjoint_source(order: Schedule, carrier: Carrier, passes: list[RowPass]) -> list[str]:
@@ -189,7 +189,7 @@ def error_adjoint_source(order: Schedule, carrier: Carrier, passes: list[RowPass
         *(f"    {adjoint(name)}[k] += {share}" for name, share in through.items()),
         *_call_carrier(order, rows, carrier, "c, a_e_source"),
     ]
-    return function("error_adjoint", "Adjoint of `error`.", body, offsets(order), ", order")
+    return function(order, "error_adjoint", "Adjoint of `error`.", body, offsets(order), ", order")
 
 
 def drive_adjoint_source(order: Schedule, passes: list[RowPass]) -> list[str]:
@@ -198,7 +198,7 @@ def drive_adjoint_source(order: Schedule, passes: list[RowPass]) -> list[str]:
     passes.append(rows)
     body = _call(rows, ["a_z_post, a_y_pre"])
     doc = "Adjoint of z = W y with respect to y."
-    return function("drive_adjoint", doc, body, offsets(order), ", order")
+    return function(order, "drive_adjoint", doc, body, offsets(order), ", order")
 
 
 def sums_source(order: Schedule, level: int, passes: list[RowPass]) -> list[str]:
@@ -215,7 +215,7 @@ def sums_source(order: Schedule, level: int, passes: list[RowPass]) -> list[str]
     operands += [f"{or_ones(s.vector, 'pre')}, {s.name}" for s in gathers]
     body += _call(rows, operands, which="lit" if dark else "all")
     doc = "; ".join(str(s) for s in sums)
-    return function(f"sums_{level}", doc, body, offsets(order), ", order")
+    return function(order, f"sums_{level}", doc, body, offsets(order), ", order")
 
 
 def sums_adjoint_source(order: Schedule, level: int, passes: list[RowPass]) -> list[str]:
@@ -239,7 +239,7 @@ def sums_adjoint_source(order: Schedule, level: int, passes: list[RowPass]) -> l
         body += _call(rows, operands, which="lit" if dark else "all")
     doc = "Adjoint, but for the weights' own, of " + "; ".join(str(s) for s in sums)
     arguments = ", exact, order" if undoes else ", order"
-    return function(f"sums_{level}_adjoint", doc, body, offsets(order), arguments)
+    return function(order, f"sums_{level}_adjoint", doc, body, offsets(order), arguments)
 
 
 @dataclass(frozen=True)
@@ -273,7 +273,10 @@ def _arriving(order: Schedule, carrier: Carrier) -> _Arriving:
         return f"after_{name}"
 
     outer = [f"{late('y_pre')}, {late('a_z_post')}"]
-    if carrier == "transpose":
+    if order.plan.changes == "B":
+        # What a matrix of feedback is there for: errors, r = B e_source.
+        outer = [f"{late('c')}, {late('e_source')}"]
+    elif carrier == "transpose":
         outer.append(f"{late('c')}, {late('e_source')}")
     sums = [s for level in order.levels for s in level.weight_sums]
     body = []
@@ -309,7 +312,9 @@ def bring_source(order: Schedule, carrier: Carrier, passes: list[RowPass]) -> li
         *arriving.body,
         *_call(rows, [*arriving.outer, *arriving.scale], which=which, matrix="lam"),
     ]
-    return function("bring", "Λ of this step.", body, arriving.where, ", f_after, b_after, order")
+    return function(
+        order, "bring", "Λ of this step.", body, arriving.where, ", f_after, b_after, order"
+    )
 
 
 def groups_adjoint_source(order: Schedule, carrier: Carrier, passes: list[RowPass]) -> list[str]:
@@ -348,4 +353,4 @@ def groups_adjoint_source(order: Schedule, carrier: Carrier, passes: list[RowPas
     body += _call(rows, operands, which="touched" if arriving.dark else "all", matrix="lam")
     doc = "Λ of this step, and its products with the vectors of every group."
     arguments = ", f_after, b_after, " + ("exact, " if undoes else "") + "order"
-    return function("groups_adjoint", doc, body, arriving.where, arguments)
+    return function(order, "groups_adjoint", doc, body, arriving.where, arguments)

@@ -11,7 +11,7 @@ Matrices are stored with a row for each pre-neuron: pixels that are zero are the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,7 @@ from rulesearch.kernels.fused.schedule import Schedule
 from rulesearch.kernels.fused.vectors import lanes
 from rulesearch.lowering.output import output_of
 from rulesearch.model import PAPER, Model
-from rulesearch.operators import POST, PRE, Index
+from rulesearch.operators import POST, PRE, Index, Parameter
 
 #: Rows of a matrix come in multiples of this, as many as a pass may take at a time.
 ROW_BLOCK = 4
@@ -54,6 +54,8 @@ FIXED = (
     *("ZEROS", "SKIPS"),
     # whether the step is the first of a lifetime, and how many lie before those of a call
     *("FIRST_STEP", "BEGUN"),
+    # Λ of feedback that terms change, and in row 0 the size of that of all layers
+    *("LAMBDA_B", "FEEDBACK"),
 )
 # fmt: off
 (
@@ -65,15 +67,16 @@ FIXED = (
     FRAMES, FRAME, SCRATCH, BLOCK, ADJOINTS, WEIGHTS, CHECKPOINTS,
     ZEROS, SKIPS,
     FIRST_STEP, BEGUN,
+    LAMBDA_B, FEEDBACK,
 ) = range(len(FIXED))
 # fmt: on
 
 
 def columns(order: Schedule) -> dict[str, int]:
     """Name of a column that this plan adds -> its number."""
-    placed = (*_taped(order), *_scratch(order), *_adjoints(order), *_kept(order))
+    kinds = (_taped, _scratch, _adjoints, _kept)
     own = model_columns(order.plan.model)
-    names = [name.upper() for name, _ in placed]
+    names = [name.upper() for kind in kinds for each in order.all for name, _ in kind(each)]
     return own | {name: len(FIXED) + len(own) + i for i, name in enumerate(names)}
 
 
@@ -94,25 +97,27 @@ def room_for_output(model: Model) -> int:
 
 def _taped(order: Schedule) -> list[tuple[str, Index]]:
     remembered = [v for v in order.values if v.name in order.remembered]
-    return [(n.name, n.index) for n in (*order.sums, *remembered)]
+    return [(f"{order.prefix}{n.name}", n.index) for n in (*order.sums, *remembered)]
 
 
 def _scratch(order: Schedule) -> list[tuple[str, Index]]:
-    vectors = [(f"v{g}", PRE) for g in range(len(order.groups))]
+    p = order.prefix
+    vectors = [(f"{p}v{g}", PRE) for g in range(len(order.groups))]
     fleeting = [v for v in order.values if v.name not in order.remembered]
-    return [*((v.name, v.index) for v in fleeting), *vectors]
+    return [*((f"{p}{v.name}", v.index) for v in fleeting), *vectors]
 
 
 def _adjoints(order: Schedule) -> list[tuple[str, Index]]:
-    nodes = [(f"a_{n.name}", n.index) for n in (*order.sums, *order.values)]
-    return [*nodes, *((f"a_v{g}", PRE) for g in range(len(order.groups)))]
+    p = order.prefix
+    nodes = [(f"a_{p}{n.name}", n.index) for n in (*order.sums, *order.values)]
+    return [*nodes, *((f"a_{p}v{g}", PRE) for g in range(len(order.groups)))]
 
 
 def _kept(order: Schedule) -> list[tuple[str, Index]]:
     """What stays in one place throughout: how traces begin, and the adjoints of what they were."""
-    carried = order.plan.carried
-    starts = [(f"start_{trace.name}", trace.index) for trace in carried]
-    return [*starts, *((f"a_{trace.before}", trace.index) for trace in carried)]
+    carried, p = order.plan.carried, order.prefix
+    starts = [(f"start_{p}{trace.name}", trace.index) for trace in carried]
+    return [*starts, *((f"a_{p}{trace.before}", trace.index) for trace in carried)]
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,7 @@ class TracePlace:
     """Where a trace of a layer lies.
 
     Attributes:
+        changes: the parameter whose terms read it.
         layer: of the weights.
         name: of the trace.
         neurons: the layer of its neurons; None where it is one for the layer.
@@ -127,11 +133,17 @@ class TracePlace:
         value: where in a frame it is.
     """
 
+    changes: Parameter
     layer: int
     name: str
     neurons: int | None
     start: int
     value: int
+
+    @property
+    def key(self) -> tuple[Parameter, int, str]:
+        """What it is called by outside."""
+        return self.changes, self.layer, self.name
 
 
 @dataclass(frozen=True)
@@ -216,11 +228,13 @@ def layout(
             for i in range(first, depth + 1):
                 place(number, i, vector[i])
 
-    def values(named: Sequence[tuple[str, Index]]) -> None:
-        for name, index in named:
-            for i in range(depth):
-                length = vector[i] if index == PRE else vector[i + 1] if index == POST else step
-                place(name, i, length)
+    def values(kind: Callable[[Schedule], list[tuple[str, Index]]]) -> None:
+        for each in order.all:
+            posts = sources if each is order.back else range(1, depth + 1)
+            for name, index in kind(each):
+                for i, post in enumerate(posts):
+                    length = vector[i] if index == PRE else vector[post] if index == POST else step
+                    place(name, i, length)
 
     def biases(name: str) -> None:
         for i in range(1, depth + 1 if model.bias else 1):
@@ -232,19 +246,23 @@ def layout(
     place(L, 0, step)
     own = [name for name, has in (("B_POST", model.bias), ("XI_POST", model.noise)) if has]
     neurons([column[name] for name in own], first=1)
-    values(_taped(order))
+    values(_taped)
     table[0, FRAME], end = end, 0
 
-    values(_scratch(order))
+    values(_scratch)
     table[0, ADJOINTS] = end
     neurons((A_Y, A_E, A_Z, C))
     place(A_L, 0, step)
     neurons([column[f"A_{name}"] for name in own], first=1)
-    values(_adjoints(order))
+    values(_adjoints)
     table[0, BLOCK], end = end, 0
 
     weights = sum(rows[i] * width[i + 1] for i in range(depth))
     weights += sum(width[1:]) if model.bias else 0
+    feedback = sum(rows[i] * width[sources[i]] for i in range(depth))
+    # What is kept at checkpoints lies together.
+    weights += feedback if order.back else 0
+    table[0, FEEDBACK] = feedback
     table[0, WEIGHTS] = weights
     table[0, CHECKPOINTS] = end
     end += slots * weights
@@ -257,7 +275,7 @@ def layout(
     place(ZEROS, 0, max(vector))
     if room := room_for_output(model):
         place("OUT", 0, room * width[depth])
-    values(_kept(order))
+    values(_kept)
     terms = padded(max(1, len(order.plan.terms)), step)  # without a term, a rate
     for number in (THETA, A_THETA):
         for i in range(depth):
@@ -277,13 +295,16 @@ def layout(
         for i in range(depth):
             place(LAMBDA, i, rows[i] * width[i + 1])
         biases("A_BIAS")
+        for i in range(depth if order.back else 0):
+            place(LAMBDA_B, i, rows[i] * width[sources[i]])
     else:
         table[:, Q_SLOPE] = end  # written by the query pass, never read
         end += examples * max(width)
-    taped = [Y, SLOPE, E, R, *(column[n.upper()] for n, i in _taped(order) if i == PRE)]
-    scratched = [A_Y, A_E, A_Z, C]
-    named = [*_scratch(order), *_adjoints(order)]
-    scratched += [column[n.upper()] for n, i in named if i == PRE]
+    taped, scratched = [Y, SLOPE, E, R], [A_Y, A_E, A_Z, C]
+    for each in order.all:
+        taped += [column[n.upper()] for n, i in _taped(each) if i == PRE]
+        named = [*_scratch(each), *_adjoints(each)]
+        scratched += [column[n.upper()] for n, i in named if i == PRE]
     places = table[0].tolist()
     return Layout(
         table,
@@ -292,25 +313,29 @@ def layout(
         tuple(places[c] for c in taped),
         tuple(places[c] for c in scratched),
         tuple(table[1:, column["BIAS"]].tolist()) if model.bias else (),
-        tuple(_traces(order, table)),
+        tuple(place for each in order.all for place in _traces(each, table, columns(order))),
     )
 
 
-def _traces(order: Schedule, table: NDArray[np.int64]) -> Iterator[TracePlace]:
-    column = {**{name: number for number, name in enumerate(FIXED)}, **columns(order)}
+def _traces(
+    order: Schedule, table: NDArray[np.int64], added: Mapping[str, int]
+) -> Iterator[TracePlace]:
+    column, p = {**{name: i for i, name in enumerate(FIXED)}, **added}, order.prefix.upper()
+    nodes = {node.name for node in order.plan.nodes}
     for trace in order.plan.carried:
-        stem, _, side = trace.value.partition("_")
-        stem = trace.value if trace.value in ("b_post", "xi_post") else stem
+        letter = trace.value.partition("_")[0]
         for layer in range(len(table) - 1):
-            neurons = layer if trace.index == PRE else layer + 1 if trace.index == POST else None
-            # A value that is no node is a quantity, in a row of its neurons or once.
-            row = layer + (side == "post") if stem.upper() in column and side else layer
-            row = 0 if trace.value == "L" else row
-            name = stem if side else trace.value
+            post = table[layer, SOURCE] if order.plan.changes == "B" else layer + 1
+            neurons = layer if trace.index == PRE else post if trace.index == POST else None
+            if trace.value in nodes:
+                row, name = layer, p + trace.value
+            else:  # a quantity, in a row of its neurons or once
+                row, name = (0, "L") if trace.value == "L" else (neurons or 0, letter)
             yield TracePlace(
+                order.plan.changes,
                 layer,
                 trace.name,
                 neurons,
-                int(table[layer, column[f"START_{trace.name.upper()}"]]),
+                int(table[layer, column[f"START_{p}{trace.name.upper()}"]]),
                 int(table[row, column[name.upper()]]),
             )

@@ -42,8 +42,11 @@ from rulesearch.kernels.fused.layout import (
 from rulesearch.kernels.fused.models import pixel_slopes
 from rulesearch.kernels.fused.vectors import BYTES
 from rulesearch.model import PAPER
+from rulesearch.operators import Parameter
 
 Array = NDArray[Any]
+#: The parameter whose terms read a trace, a layer of weights, and the trace's name.
+Key = tuple[Parameter, int, str]
 
 #: σ' of pixels in the paper's network.
 _SOFTPLUS = pixel_slopes(PAPER.activation)
@@ -69,7 +72,7 @@ class Arrays:
     targets: Array | None = None
     biases: tuple[Array, ...] = ()
     noise: Array | None = None
-    memories: Mapping[tuple[int, str], Array] = field(default_factory=dict)
+    memories: Mapping[Key, Array] = field(default_factory=dict)
     begun: int = 0
 
 
@@ -83,7 +86,8 @@ class Results:
         weights: list over layers of [lifetimes, post, pre], or None.
         idle: derivatives by idle terms, [lifetimes, layers, idle terms], or None.
         biases: list over layers of [lifetimes, post], or None.
-        memories: by layer and trace, [lifetimes, neurons or 1]; none are wanted without weights.
+        memories: [lifetimes, neurons or 1]; none are wanted without weights.
+        feedback: list over layers of [lifetimes, pre, source], or None.
     """
 
     numbers: Array
@@ -91,7 +95,8 @@ class Results:
     weights: list[Array] | None
     idle: Array | None = None
     biases: list[Array] | None = None
-    memories: Mapping[tuple[int, str], Array] = field(default_factory=dict)
+    memories: Mapping[Key, Array] = field(default_factory=dict)
+    feedback: list[Array] | None = None
 
 
 @dataclass(frozen=True)
@@ -247,6 +252,10 @@ def _lifetime(
     if results.biases is not None:
         for biases, place in zip(results.biases, job.where.biases, strict=True):
             biases[b] = s[place:][: biases.shape[1]]
+    if results.feedback is not None:
+        for matrices, stored in zip(results.feedback, _matrices(s, table, B), strict=True):
+            pre, source = matrices.shape[1:]
+            matrices[b] = stored[:pre, :source]
     _remember(job, b, s, table, last=len(x) - 1, kept_all=gradient)
     if results.gradient is None:
         return
@@ -268,7 +277,7 @@ def _remember(
     """Read what traces are after the last step."""
     frame = last + 1 if kept_all else (last + 1) & 1
     for place in job.where.traces:
-        found = job.results.memories.get((place.layer, place.name))
+        found = job.results.memories.get(place.key)
         if found is not None:
             begin = table[0, FRAMES] + frame * table[0, FRAME] + place.value
             found[b] = s[begin:][: found.shape[1]]
@@ -289,7 +298,7 @@ def _put(job: Job, b: int, s: Array, table: NDArray[np.int64]) -> None:
     table[0, SKIPS] = job.skips[b]
     table[0, BEGUN] = data.begun
     for place in job.where.traces:
-        start = data.memories[place.layer, place.name][b]
+        start = data.memories[place.key][b]
         start = start[kept] if place.neurons == 0 else start
         s[place.start :][: len(start)] = start
     for i, size in enumerate(table[:, SIZE]):

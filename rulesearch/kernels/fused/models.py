@@ -294,7 +294,7 @@ def _biases(order: Schedule) -> Iterator[list[str]]:
         yield _change_biases(order)
         yield _change_biases_adjoint(order)
     body = ["for j in range(size_post):", "    a_bias[j] += a_z_post[j] + a_b_post[j]"]
-    yield function("biases_adjoint", "Λ of biases before the step.", body, offsets(order))
+    yield function(order, "biases_adjoint", "Λ of biases before the step.", body, offsets(order))
 
 
 def _shares(order: Schedule) -> list[str]:
@@ -320,7 +320,7 @@ def _change_biases(order: Schedule) -> list[str]:
         terms.append(f"c{g} * {post}[j]")
     body += [f"{_LOOP}", f"    bias[j] += {' + '.join(terms)}"]
     doc = "The update of biases; those before the step are in its frame."
-    return function("change_biases", doc, body, offsets(order))
+    return function(order, "change_biases", doc, body, offsets(order))
 
 
 def _change_biases_adjoint(order: Schedule) -> list[str]:
@@ -344,7 +344,7 @@ def _change_biases_adjoint(order: Schedule) -> list[str]:
                 after.append(f"{adjoint(part.scalar)}[0] += {share}")
         body += [_LOOP, *indented(inside), *after]
     doc = "Adjoint of `change_biases`; adds to the gradient of θ."
-    return function("change_biases_adjoint", doc, body, offsets(order))
+    return function(order, "change_biases_adjoint", doc, body, offsets(order))
 
 
 # --- losses --------------------------------------------------------------------------------------

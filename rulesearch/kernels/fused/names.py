@@ -105,13 +105,13 @@ def bind_scalars(order: Schedule, names: Iterable[str]) -> list[str]:
     ]
 
 
-def _quantity(name: str, base: str, stem: str) -> str:
+def _quantity(name: str, base: str, stem: str, post: str) -> str:
     if name == "L":
         return f"{base} + at[0, {stem}L]"
     letter, _, side = name.partition("_")
     # The columns of these have their whole names: others have the letters.
     column = name if letter in ("b", "xi") else letter
-    return f"{base} + at[{'l' if side == 'pre' else 'l + 1'}, {stem}{column.upper()}]"
+    return f"{base} + at[{'l' if side == 'pre' else post}, {stem}{column.upper()}]"
 
 
 def offsets(order: Schedule, frame: str = "f", scratch: str = "b") -> dict[str, str]:
@@ -125,29 +125,33 @@ def offsets(order: Schedule, frame: str = "f", scratch: str = "b") -> dict[str, 
         frame: the local that holds the beginning of the step's frame.
         scratch: the one of the step's scratch block.
     """
-    where = dict(_PLACES)
+    post, p = order.post, order.prefix.upper()
+    where = {name: text.replace("l + 1", post) for name, text in _PLACES.items()}
+    if order.plan.changes == "B":
+        where |= {"w": "at[l, B]", "lam": "at[l, LAMBDA_B]", "other": "at[l, W]"}
+        where["lam_other"] = "at[l, LAMBDA]"
     befores = {trace.before for trace in order.plan.carried}
     taped = {s.name for s in order.sums} | order.remembered
     for name, index in order.plan.index.items():
         if is_number(name) or index == SYNAPSE:
             continue
         if name in QUANTITIES:
-            where[local(name)] = _quantity(name, frame, "")
-            where[adjoint(name)] = _quantity(name, scratch, "A_")
+            where[local(name)] = _quantity(name, frame, "", post)
+            where[adjoint(name)] = _quantity(name, scratch, "A_", post)
             continue
         if name in befores:
             continue
         base = frame if name in taped else scratch
-        where[name] = f"{base} + at[l, {name.upper()}]"
-        where[adjoint(name)] = f"{scratch} + at[l, A_{name.upper()}]"
+        where[name] = f"{base} + at[l, {p}{name.upper()}]"
+        where[adjoint(name)] = f"{scratch} + at[l, A_{p}{name.upper()}]"
     for trace in order.plan.carried:
         here = where[local(trace.value)]
         where[trace.before] = "f_before" + here.removeprefix(frame)
-        where[adjoint(trace.before)] = f"at[l, A_{trace.before.upper()}]"
-        where[f"start_{trace.name}"] = f"at[l, START_{trace.name.upper()}]"
+        where[adjoint(trace.before)] = f"at[l, A_{p}{trace.before.upper()}]"
+        where[f"start_{trace.name}"] = f"at[l, START_{p}{trace.name.upper()}]"
     for g in range(len(order.groups)):
-        where[f"v{g}"] = f"{scratch} + at[l, V{g}]"
-        where[f"a_v{g}"] = f"{scratch} + at[l, A_V{g}]"
+        where[f"v{g}"] = f"{scratch} + at[l, {p}V{g}]"
+        where[f"a_v{g}"] = f"{scratch} + at[l, A_{p}V{g}]"
     where["c"] = f"{scratch} + at[l, C]"
     where["r"] = f"{frame} + at[l, R]"
     where["slope"] = f"{frame} + at[l, SLOPE]"
@@ -156,15 +160,24 @@ def offsets(order: Schedule, frame: str = "f", scratch: str = "b") -> dict[str, 
     return where
 
 
-def unpack(body: Sequence[str], where: Mapping[str, str]) -> list[str]:
-    """Lines that define those locals that the body uses."""
+def unpack(body: Sequence[str], where: Mapping[str, str], post: str = "l + 1") -> list[str]:
+    """Lines that define those locals that the body uses.
+
+    Args:
+        body: the lines.
+        where: local -> the source of its offset.
+        post: the source of the layer of the post-neurons.
+    """
     used = set(re.findall(r"[A-Za-z_]\w*", "\n".join(body)))
-    counts = [f"{name} = {text}" for name, text in _COUNTS.items() if name in used]
+    counts = [
+        f"{name} = {text.replace('l + 1', post)}" for name, text in _COUNTS.items() if name in used
+    ]
     places = [f"{name} = pointer(s, {text})" for name, text in where.items() if name in used]
     return counts + places
 
 
 def function(
+    order: Schedule,
     name: str,
     doc: str,
     body: Sequence[str],
@@ -172,10 +185,10 @@ def function(
     arguments: str = "",
 ) -> list[str]:
     """A compiled function over one layer, its locals unpacked from the table."""
-    lines = [*unpack(body, where), *body] or ["pass"]
+    lines = [*unpack(body, where, order.post), *body] or ["pass"]
     return [
         "@compiled",
-        f"def {name}(s, at, l, f, b{arguments}):",
+        f"def {order.prefix}{name}(s, at, l, f, b{arguments}):",
         f'    """{doc}"""',
         *("    " + line for line in lines),
     ]

@@ -56,7 +56,7 @@ _IMPORTS = {
             "pixels",
             "product",
         ),
-        *("query", "query_adjoint", "reciprocal", "sign", "some", "use_weights"),
+        *("query", "query_adjoint", "reciprocal", "sign", "some", "use_weights", "use_matrices"),
         *("add_share", "query_answers"),
         *("query_layer", "score", "score_answers", "softplus"),
         *("all_finite", "output_answers"),
@@ -264,6 +264,22 @@ def source(
         layers.error_source(order, carrier, passes),
         layers.error_adjoint_source(order, carrier, passes),
         layers.drive_adjoint_source(order, passes),
+        *(line for each in order.all for line in _of_plan(each, carrier, passes, asks=asks)),
+    ]
+    if order.back:
+        functions.append(layers.change_source(order.back, passes))
+    model = order.plan.model
+    own = models.functions(order)
+    main = [_forward(order, asks, numbers), _adjoint(order, carrier, asks, numbers)]
+    body = [*texts(functions, passes), *own, *main]
+    return module(str(order.plan), body, columns(order), dtype=dtype, lanes=lanes, model=model)
+
+
+def _of_plan(
+    order: Schedule, carrier: Carrier, passes: list[RowPass], *, asks: bool
+) -> list[list[str]]:
+    """The functions of the plan of a parameter."""
+    functions = [
         layers.groups_adjoint_source(order, carrier, passes),
         values.vectors_source(order),
         values.vectors_adjoint_source(order),
@@ -293,11 +309,7 @@ def source(
     if order.plan.carried:
         functions += [values.begin_source(order), values.remember_source(order)]
         functions.append(values.forget_source(order))
-    model = order.plan.model
-    own = models.functions(order)
-    main = [_forward(order, asks, numbers), _adjoint(order, carrier, asks, numbers)]
-    body = [*texts(functions, passes), *own, *main]
-    return module(str(order.plan), body, columns(order), dtype=dtype, lanes=lanes, model=model)
+    return functions
 
 
 def texts(functions: Sequence[Sequence[str]], passes: Sequence[RowPass]) -> list[str]:
@@ -346,6 +358,8 @@ def _imports(text: str) -> str:
 def _forward(order: Schedule, asks: bool, numbers: bool) -> str:
     calls = ["if l >= lowest:", "    error(s, at, l, f, b, order)"]
     calls += _refresh(order, "before", with_sums=True)
+    if order.back:
+        calls += _refresh(order.back, "before", with_sums=True) + _changed(order.back, "f")
     if order.rest:
         calls.append("rest(s, at, l, f, b, order)")
     if order.biases:
@@ -364,9 +378,17 @@ def _forward(order: Schedule, asks: bool, numbers: bool) -> str:
         biases="\n            query_biases(s, at, len(targets[0]))" if model.bias else "",
         query=models.with_beta(models.plain_query(model)),
     )
-    if order.plan.carried:
+    begin = []
+    if order.back and asks:
+        # Λ of a query, which is copied whole, has none of feedback.
+        begin.append("if keep:")
+        begin.append("    clear(pointer(s, at[0, LAMBDA_B]), at[0, FEEDBACK])")
+    for each in order.all:
+        if each.plan.carried:
+            begin.append("for l in range(depth):")
+            begin.append(f"    {each.prefix}begin(s, at, l, 0, 0, at[0, FRAMES])")
+    if begin:
         clear = "    clear(pointer(s, at[0, FRAMES]), at[0, FRAME])\n"
-        begin = ["for l in range(depth):", "    begin(s, at, l, 0, 0, at[0, FRAMES])"]
         text = text.replace(clear, clear + _lines(begin, 1) + "\n")
     return _listing(order, _numbered(order, text, "before = frame(at, t - 1, keep)", "t"))
 
@@ -376,8 +398,9 @@ def _labels(numbers: bool) -> str:
 
 
 def _adjoint(order: Schedule, carrier: Carrier, asks: bool, numbers: bool) -> str:
-    calls = ["remember(s, at, l, f, b)"] if order.plan.carried else []
-    calls += _refresh(order, "frame(at, t - 1, True)", with_sums=False)
+    calls = [f"{o.prefix}remember(s, at, l, f, b)" for o in order.all if o.plan.carried]
+    for each in order.all:
+        calls += _refresh(each, "frame(at, t - 1, True)", with_sums=False)
     if order.undoes:
         recover = _UNDO
         if order.undone_in == "alone" and _reads_input_weights(order, carrier):
@@ -386,39 +409,36 @@ def _adjoint(order: Schedule, carrier: Carrier, asks: bool, numbers: bool) -> st
             calls += ["if l > 0 or idle != 0:", "    undo(s, at, l, f, b, exact, order)"]
     else:
         again = _refresh(order, "frame(at, u - 1, True)", with_sums=False)
+        if order.back:
+            again += _refresh(order.back, "frame(at, u - 1, True)", with_sums=False)
         replay = [c.replace("l, f, b", "l, f_u, b") for c in again]
+        replay += _changed(order.back, "f_u") if order.back else []
         if order.rest:
             replay.append("rest(s, at, l, f_u, b, order)")
         recover = _REPLAY.format(replay=_lines(replay, 5))
     exact = "exact, " if order.undoes else ""
-    groups = exact if order.undone_in == "groups" else ""
-    calls.append(f"groups_adjoint(s, at, l, f, b, after, b_after, {groups}order)")
+    for each in order.all:
+        if each is order.back and each.undoes and each.undone_in == "alone":
+            calls.append("back_undo(s, at, l, f, b, exact, order)")
+        groups = exact if each.undone_in == "groups" else ""
+        name = f"{each.prefix}groups_adjoint"
+        calls.append(f"{name}(s, at, l, f, b, after, b_after, {groups}order)")
     # Where Λ is that after the step, not yet changed in place, and the weights are those before.
     early = not order.undoes or order.undone_in != "sums"
     calls += _CALL_IDLE if early else []
-    if order.rest:
-        calls.append("rest_adjoint(s, at, l, f, b, order)")
-    calls.append("vectors_adjoint(s, at, l, f, b)")
-    if order.biases:
-        calls.append("change_biases_adjoint(s, at, l, f, b)")
-    for i, level in reversed(list(enumerate(order.levels))):
-        if level.synapse_sums:
-            calls.append(f"synapses_{i}_adjoint(s, at, l, f, b, order)")
-        if level.weight_sums:
-            sums = exact if order.undone_in == "sums" and i == order.last_sums else ""
-            calls.append(f"sums_{i}_adjoint(s, at, l, f, b, {sums}order)")
-            calls += _CALL_IDLE if sums else []
-        if level.values:
-            more = ", frame(at, t - 1, True)" if order.plan.carried else ""
-            calls.append(f"values_{i}_adjoint(s, at, l, f, b{more})")
+    for each in order.all:
+        calls += _back_through(each, exact)
     calls += _where_read(order, "error_adjoint(s, at, l, f, b, order)")
     model = order.plan.model
     begin = ["query_adjoint(s, at, queries)"]
     begin += ["query_biases(s, at, queries)"] if model.bias else []
     if asks:
         begin = ["i_asked = len(asked)", "clear(pointer(s, at[0, LAMBDA]), at[0, WEIGHTS])"]
-    if order.plan.carried:
-        begin += ["for l in range(depth):", "    forget(s, at, l, 0, 0)"]
+    if order.back and not asks:
+        begin.append("clear(pointer(s, at[0, LAMBDA_B]), at[0, FEEDBACK])")
+    for each in order.all:
+        if each.plan.carried:
+            begin += ["for l in range(depth):", f"    {each.prefix}forget(s, at, l, 0, 0)"]
     text = _ADJOINT.format(
         given="asked" if asks else "queries",
         labels=_labels(numbers),
@@ -429,14 +449,45 @@ def _adjoint(order: Schedule, carrier: Carrier, asks: bool, numbers: bool) -> st
         recover=recover.rstrip("\n"),
         step=_lines(calls, 3),
     )
+    if order.back:
+        text = text.replace("use_weights(", "use_matrices(")
+        bring = "bring(s, at, l, f, b, after, b_after, order)\n"
+        text = text.replace(bring, f"{bring}                back_{bring}")
     text = _numbered(order, text, "f = frame(at, t, True)", "t")
     text = _numbered(order, text, "f_u = frame(at, u, True)", "u")
     return _listing(order, text)
 
 
+def _changed(order: Schedule, frame: str) -> list[str]:
+    """Calls that update feedback's own matrices in one layer: nothing is left pending."""
+    calls = [f"back_change(s, at, l, {frame}, b, order)"] if order.outer or order.scalings else []
+    return [*calls, f"back_rest(s, at, l, {frame}, b, order)"] if order.rest else calls
+
+
+def _back_through(order: Schedule, exact: str) -> list[str]:
+    """Calls that bring a layer's adjoints from the update of a parameter to its quantities."""
+    p, calls = order.prefix, []
+    if order.rest:
+        calls.append(f"{p}rest_adjoint(s, at, l, f, b, order)")
+    calls.append(f"{p}vectors_adjoint(s, at, l, f, b)")
+    if order.biases:
+        calls.append("change_biases_adjoint(s, at, l, f, b)")
+    for i, level in reversed(list(enumerate(order.levels))):
+        if level.synapse_sums:
+            calls.append(f"{p}synapses_{i}_adjoint(s, at, l, f, b, order)")
+        if level.weight_sums:
+            sums = exact if order.undone_in == "sums" and i == order.last_sums else ""
+            calls.append(f"{p}sums_{i}_adjoint(s, at, l, f, b, {sums}order)")
+            calls += _CALL_IDLE if sums and not p else []
+        if level.values:
+            more = ", frame(at, t - 1, True)" if order.plan.carried else ""
+            calls.append(f"{p}values_{i}_adjoint(s, at, l, f, b{more})")
+    return calls
+
+
 def _numbered(order: Schedule, text: str, line: str, step: str) -> str:
     """The text with a note before this line of whether a step is the first, where that is read."""
-    if "first" not in order.plan.quantities:
+    if not any("first" in each.plan.quantities for each in order.all):
         return text
     note = f"at[0, FIRST_STEP] = {step} + at[0, BEGUN] == 0"
     return re.sub(rf"^( *){re.escape(line)}\n", rf"\1{note}\n\g<0>", text, flags=re.M)
@@ -444,7 +495,7 @@ def _numbered(order: Schedule, text: str, line: str, step: str) -> str:
 
 def _listing(order: Schedule, text: str) -> str:
     """The text with a list of dark rows beside every other, where something is done there."""
-    if not synapses.tells_rows_apart(order):
+    if not any(map(synapses.tells_rows_apart, order.all)):
         return text
     call = r"^( *)list_rows\(s, at, order, (\w+), \w+\)\n"
     return re.sub(call, r"\g<0>\1list_dark(s, at, order, \2)\n", text, flags=re.M)
@@ -471,16 +522,16 @@ def _refresh(order: Schedule, before: str, *, with_sums: bool) -> list[str]:
         before: the source of where the frame of the step before is.
         with_sums: whether sums over synapses are computed as well.
     """
-    calls = []
+    p, calls = order.prefix, []
     more = f", {before}" if order.plan.carried else ""
     for i, level in enumerate(order.levels):
         if level.values:
-            calls.append(f"values_{i}(s, at, l, f, b{more})")
+            calls.append(f"{p}values_{i}(s, at, l, f, b{more})")
         if level.weight_sums and with_sums:
-            calls.append(f"sums_{i}(s, at, l, f, b, order)")
+            calls.append(f"{p}sums_{i}(s, at, l, f, b, order)")
         if level.synapse_sums and with_sums:
-            calls.append(f"synapses_{i}(s, at, l, f, b, order)")
-    return [*calls, "vectors(s, at, l, f, b)"]
+            calls.append(f"{p}synapses_{i}(s, at, l, f, b, order)")
+    return [*calls, f"{p}vectors(s, at, l, f, b)"]
 
 
 def _lines(calls: Sequence[str], levels: int) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from sympy import Symbol
 
 from rulesearch.lowering import Elementwise, Group, Node, Plan, Sum
-from rulesearch.operators import SYNAPSE
+from rulesearch.operators import QUANTITIES, SYNAPSE
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,9 @@ class Schedule:
         scalings: groups W ⊙ (u ⊗ v), where no pass over other values on synapses is needed.
         rest: all other groups.
         biases: groups of the update of biases, all of whose factors are on the post side.
+        back: of the feedback's own matrices, where terms change them. Its plan says W of them,
+            since they are the synapse's matrix there, and B of the weights.
+        replays: whether updates are repeated from checkpoints, though they could be undone.
     """
 
     plan: Plan
@@ -52,13 +55,32 @@ class Schedule:
     scalings: tuple[Group, ...]
     rest: tuple[Group, ...]
     biases: tuple[Group, ...] = ()
+    back: Schedule | None = None
+    replays: bool = False
+
+    @property
+    def prefix(self) -> str:
+        """What names of functions and columns begin with: those of W with nothing."""
+        return "back_" if self.plan.changes == "B" else ""
+
+    @property
+    def post(self) -> str:
+        """The source of the layer of the post-neurons."""
+        return "at[l, SOURCE]" if self.plan.changes == "B" else "l + 1"
+
+    @property
+    def all(self) -> tuple[Schedule, ...]:
+        """That of W, and that of the feedback's own matrices where terms change them."""
+        return (self, self.back) if self.back else (self,)
 
     @property
     def quantities(self) -> frozenset[str]:
         """Names of what is read and not computed, for any parameter."""
         made = {node.name for node in self.plan.nodes}
         read = {name for g in self.biases for name in (g.post, *(p.scalar for p in g.parts))}
-        return self.plan.quantities | {name for name in read if name and name not in made}
+        beyond = self.back.quantities if self.back else frozenset()
+        own = {name for name in read if name and name not in made}
+        return self.plan.quantities | own | beyond
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -82,9 +104,13 @@ class Schedule:
         Outer products are subtracted again. A scaling of all weights by one number is divided
         out; any other function of the weights would have to be inverted, synapse by synapse.
         """
-        return not self.rest and all(
-            group.post is None and all(p.pre is None and p.scalar is None for p in group.parts)
-            for group in self.scalings
+        return (
+            not self.replays
+            and not self.rest
+            and all(
+                group.post is None and all(p.pre is None and p.scalar is None for p in group.parts)
+                for group in self.scalings
+            )
         )
 
     @property
@@ -137,6 +163,7 @@ def schedule(plan: Plan) -> Schedule:
         [] ['q0 = sum_pre(W*e_pre)']
         ['q1 = q0*y_post', 's0 = sum_post(q1)'] []
     """
+    back = next((schedule(_turned(p)) for p in plan.beside if p.changes == "B"), None)
     plan, biases = _with_biases(plan)
     level_of: dict[str, int] = {}  # what is not computed is there from the first
     values: dict[int, list[Node]] = {}
@@ -164,7 +191,9 @@ def schedule(plan: Plan) -> Schedule:
     matrices = [g for g in plan.groups if g.matrix]
     # One pass for everything on synapses, if there is one at all.
     slow = bool(synapse)
-    return Schedule(
+    # A scaling is of the matrix itself.
+    slow = slow or any(g.matrix != "W" for g in matrices)
+    made = Schedule(
         plan,
         levels,
         tuple(synapse),
@@ -172,6 +201,28 @@ def schedule(plan: Plan) -> Schedule:
         scalings=() if slow else tuple(matrices),
         rest=tuple(matrices) if slow else (),
         biases=biases,
+        back=back,
+    )
+    if back and not (made.undoes and back.undoes):
+        # What is repeated of one is repeated of all.
+        return replace(made, replays=True, back=replace(back, replays=True))
+    return made
+
+
+def _turned(plan: Plan) -> Plan:
+    """The plan of B with W for B and B for W: the matrix of the synapse is called W."""
+    other = {"W": "B", "B": "W"}
+    W, B = QUANTITIES["W"].symbol, QUANTITIES["B"].symbol
+
+    def turned(node: Node) -> Node:
+        if isinstance(node, Elementwise):
+            return replace(node, expression=node.expression.xreplace({W: B, B: W}))
+        return replace(node, matrix=other.get(node.matrix or "", node.matrix))
+
+    return replace(
+        plan,
+        nodes=tuple(map(turned, plan.nodes)),
+        groups=tuple(replace(g, matrix=other.get(g.matrix or "", g.matrix)) for g in plan.groups),
     )
 
 

@@ -52,7 +52,7 @@ def sums_source(order: Schedule, level: int) -> list[str]:
     matrices = [n.matrix for n in sums]
     body = _loops(order, matrices, "lit" if dark else "all", before, row, inside, after)
     doc = "; ".join(str(node) for node in sums)
-    return function(f"synapses_{level}", doc, body, offsets(order), ", order")
+    return function(order, f"synapses_{level}", doc, body, offsets(order), ", order")
 
 
 def sums_adjoint_source(order: Schedule, level: int) -> list[str]:
@@ -74,7 +74,7 @@ def sums_adjoint_source(order: Schedule, level: int) -> list[str]:
     dark = all(sum_is_dark(order.plan, node) for node in sums)
     body = _adjoint_loops(order, [n.matrix for n in sums], "lit" if dark else "all", shares)
     doc = "Adjoint of " + "; ".join(str(node) for node in sums)
-    return function(f"synapses_{level}_adjoint", doc, body, offsets(order), ", order")
+    return function(order, f"synapses_{level}_adjoint", doc, body, offsets(order), ", order")
 
 
 def rest_source(order: Schedule) -> list[str]:
@@ -89,7 +89,7 @@ def rest_source(order: Schedule) -> list[str]:
             terms.append(f"({term} if works{g} else zero(w))" if wild else term)
         inside = [f"store(row, j, add(w_, {_kept(summed(terms))}))"]
         body += _loops(order, [group.matrix for _, group in some], which, [], [], inside, [])
-    return function("rest", "W += Σ matrix ⊙ (u ⊗ v).", body, offsets(order), ", order")
+    return function(order, "rest", "W += Σ matrix ⊙ (u ⊗ v).", body, offsets(order), ", order")
 
 
 def rest_adjoint_source(order: Schedule) -> list[str]:
@@ -114,7 +114,7 @@ def rest_adjoint_source(order: Schedule) -> list[str]:
                 shares.append((group.post, _product(lam, value, delicate=wild)))
         matrices = [group.matrix for _, group in some]
         body += _adjoint_loops(order, matrices, which, shares, inside, row, after)
-    return function("rest_adjoint", "Adjoint of `rest`.", body, offsets(order), ", order")
+    return function(order, "rest_adjoint", "Adjoint of `rest`.", body, offsets(order), ", order")
 
 
 def _rest(order: Schedule) -> list[_Numbered]:
@@ -178,6 +178,12 @@ def bindings(lines: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
             columns.append(f"{name}_j = load({name}, j)")
         if f"{name}_s" in used:
             once.append(f"{name}_s = splat({name if is_number(name) else f'{name}[0]'})")
+    if "B_" in used:
+        rows.append("other_row = pointer(other, k * width)")
+        columns.append("B_ = load(other_row, j)")
+    if "lam_other_row" in used:
+        rows.append("lam_other_row = pointer(lam_other, k * width)")
+        columns.append("lam_other_ = load(lam_other_row, j)")
     if "lam_" in used:
         rows.append("lam_row = pointer(lam, k * width)")
         columns.append("lam_ = load(lam_row, j)")
@@ -233,7 +239,8 @@ def _adjoint_loops(
         share = _kept(summed(texts))
         total = f"sum_{local(name)}"
         if index[name] == SYNAPSE:
-            chain.append(f"store(lam_row, j, add(lam_, {share}))")
+            of = "lam_other" if name == "B" else "lam"
+            chain.append(f"store({of}_row, j, add({of}_, {share}))")
         elif index[name] == POST:
             chain.append(_added(adjoint(name), share))
         else:

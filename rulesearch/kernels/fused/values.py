@@ -34,7 +34,7 @@ def values_source(order: Schedule, level: int) -> list[str]:
     nodes = order.levels[level].values
     body = [line for node in nodes for line in value_lines(order, node)]
     doc = "; ".join(str(node) for node in nodes)
-    return function(f"values_{level}", doc, body, offsets(order), _with_before(order))
+    return function(order, f"values_{level}", doc, body, offsets(order), _with_before(order))
 
 
 def values_adjoint_source(order: Schedule, level: int) -> list[str]:
@@ -42,7 +42,9 @@ def values_adjoint_source(order: Schedule, level: int) -> list[str]:
     nodes = order.levels[level].values
     body = [line for node in reversed(nodes) for line in adjoint_lines(order, node)]
     doc = "Adjoint of " + "; ".join(str(node) for node in nodes)
-    return function(f"values_{level}_adjoint", doc, body, offsets(order), _with_before(order))
+    return function(
+        order, f"values_{level}_adjoint", doc, body, offsets(order), _with_before(order)
+    )
 
 
 def begin_source(order: Schedule) -> list[str]:
@@ -51,7 +53,7 @@ def begin_source(order: Schedule) -> list[str]:
     body = []
     for trace in order.plan.carried:
         body += [_each(trace.index, f"{local(trace.value)}[{{}}] = start_{trace.name}[{{}}]")]
-    return function("begin", "Traces as they begin.", body, where, ", f_before")
+    return function(order, "begin", "Traces as they begin.", body, where, ", f_before")
 
 
 def remember_source(order: Schedule) -> list[str]:
@@ -63,7 +65,7 @@ def remember_source(order: Schedule) -> list[str]:
             _each(trace.index, f"{adjoint(trace.value)}[{{}}] += {old}[{{}}]"),
             _each(trace.index, f"{old}[{{}}] = F(0.0)"),
         ]
-    return function("remember", "What the step after reads of traces.", body, offsets(order))
+    return function(order, "remember", "What the step after reads of traces.", body, offsets(order))
 
 
 def forget_source(order: Schedule) -> list[str]:
@@ -72,7 +74,7 @@ def forget_source(order: Schedule) -> list[str]:
         _each(trace.index, f"{adjoint(trace.before)}[{{}}] = F(0.0)")
         for trace in order.plan.carried
     ]
-    return function("forget", "Nothing is left of a step after.", body, offsets(order))
+    return function(order, "forget", "Nothing is left of a step after.", body, offsets(order))
 
 
 def _each(index: Index, line: str) -> str:
@@ -157,7 +159,7 @@ def vectors_source(order: Schedule) -> list[str]:
         body += [_LOOP[PRE], f"    v{g}[k] = {' + '.join(terms)}"]
     body = [*bind_scalars(order, _scalars(order)), *body]
     doc = "The vectors v of ΔW = Σ matrix ⊙ (u ⊗ v)."
-    return function("vectors", doc, body, offsets(order))
+    return function(order, "vectors", doc, body, offsets(order))
 
 
 def vectors_adjoint_source(order: Schedule) -> list[str]:
@@ -189,7 +191,7 @@ def vectors_adjoint_source(order: Schedule) -> list[str]:
         body += [_LOOP[PRE], *indented(inside), *after]
     body = [*bind_scalars(order, _scalars(order)), *body]
     doc = "Adjoint of `vectors`; adds to the gradient of θ."
-    return function("vectors_adjoint", doc, body, offsets(order))
+    return function(order, "vectors_adjoint", doc, body, offsets(order))
 
 
 def part_share(order: Schedule, part: Part) -> str:
