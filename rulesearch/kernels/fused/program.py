@@ -460,8 +460,10 @@ def _adjoint(order: Schedule, carrier: Carrier, asks: bool, numbers: bool) -> st
 
 def _changed(order: Schedule, frame: str) -> list[str]:
     """Calls that update feedback's own matrices in one layer: nothing is left pending."""
-    calls = [f"back_change(s, at, l, {frame}, b, order)"] if order.outer or order.scalings else []
-    return [*calls, f"back_rest(s, at, l, {frame}, b, order)"] if order.rest else calls
+    # The rest reads the matrices as they are before.
+    calls = [f"back_rest(s, at, l, {frame}, b, order)"] if order.rest else []
+    changes = order.outer or order.scalings
+    return [*calls, f"back_change(s, at, l, {frame}, b, order)"] if changes else calls
 
 
 def _back_through(order: Schedule, exact: str) -> list[str]:
