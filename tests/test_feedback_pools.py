@@ -389,22 +389,19 @@ def result_of(pool, theta):
 
 def test_each_parameter_has_an_equation():
     result = result_of(JOINT, {"kp": 0.5, "decay": -0.25, "b0": 2.0})
-    parts = [
-        "dW = 0.5*(-e_post*y_pre)",
-        "dB = 0.5*(-2*e_post*y_pre) - 0.25*(-B)",
-        "db = 2*(-e_post)",
-    ]
-    assert equation(result) == "; ".join(parts)
+    assert equation(result) == (
+        "dW = 0.500*(-e_post*y_pre); dB = 0.500*(-2*e_post*y_pre) - 0.250*(-B); db = 2.00*(-e_post)"
+    )
     assert [entry.shown for entry in result.pool] == [term.shown for term in JOINT]
     assert latex(result) == (
         "\\begin{align*}\n"
-        "  \\Delta W ={}& 0.5 \\left(- e_{j} y_{k}\\right) \\\\\n"
-        "  \\Delta B ={}& 0.5 \\left(- 2 e_{j} y_{k}\\right) \\\\\n"
-        "  & - 0.25 \\left(- B_{kj}\\right) \\\\\n"
-        "  \\Delta b ={}& 2 \\left(- e_{j}\\right)\n"
+        "  \\Delta W ={}& 0.500 \\left(- e_{j} y_{k}\\right) \\\\\n"
+        "  \\Delta B ={}& 0.500 \\left(- 2 e_{j} y_{k}\\right) \\\\\n"
+        "  & - 0.250 \\left(- B_{kj}\\right) \\\\\n"
+        "  \\Delta b ={}& 2.00 \\left(- e_{j}\\right)\n"
         "\\end{align*}\n"
     )
-    assert equation(result_of(JOINT, {"decay": 1.0})) == "dB = 1*(-B)"
+    assert equation(result_of(JOINT, {"decay": 1.0})) == "dB = 1.00*(-B)"
 
 
 def test_a_result_alone_says_what_its_terms_mean():
