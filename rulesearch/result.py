@@ -13,6 +13,9 @@ from rulesearch.records.documents import layout, read_document, sealed, unsealed
 from rulesearch.records.plain import SCHEMA_VERSION, Count, Interval, Number, Record
 from rulesearch.words import in_words, interval_text, significant
 
+#: In the order in which a rule says what it changes; as the pool's own, which needs SymPy.
+PARAMETERS = ("W", "B", "b")
+
 NO_RULE = "no rule: what was selected does not learn"
 
 
@@ -27,6 +30,9 @@ class PoolEntry(Record):
         needs: what it needs beyond its own synapse; empty for a synaptic term.
         evidence: need -> the smallest sub-expression that has it and what that reads.
         layers: those that it acts in, from 1; empty for all.
+        changes: parameter -> the text of its change, of a term that changes others than W, or W
+            and others by one coefficient; empty for one that changes W alone.
+        changes_latex: the same for LaTeX.
     """
 
     name: str
@@ -35,6 +41,18 @@ class PoolEntry(Record):
     needs: tuple[str, ...]
     evidence: dict[str, str]
     layers: tuple[Count, ...] = ()
+    changes: dict[str, str] = field(default_factory=dict)
+    changes_latex: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def updates(self) -> dict[str, str]:
+        """Parameter -> the text of its change."""
+        return self.changes or {"W": self.expression}
+
+    @property
+    def shown(self) -> str:
+        """The expression as a table has it: which parameter it changes, where that is not W."""
+        return ", ".join(f"d{p} = {text}" for p, text in self.changes.items()) or self.expression
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +216,8 @@ class Result(Record):
 
     Attributes:
         pool: every term searched, in the grammar's order.
+        definitions: what its terms call and read of the grammar's own, and what bounds it: the
+            tables `operators`, `quantities`, `traces` and `bounds` of `pool_to_plain`.
         support: the terms of the final rule.
         theta: name -> raw coefficient of the final rule, 0.0 outside the support.
         theta_interval: name -> 95 % interval over refits, or over lifetimes drawn anew; conditional
@@ -224,6 +244,7 @@ class Result(Record):
 
     schema_version: Count = SCHEMA_VERSION
     pool: tuple[PoolEntry, ...]
+    definitions: dict[str, Any] = field(default_factory=dict)
     support: tuple[str, ...]
     theta: dict[str, Number]
     theta_interval: dict[str, Interval]
@@ -390,7 +411,8 @@ def equation(result: Result, break_with: str = " ") -> str:
     """The rule as one line of the notation; `break_with` stands before each further term.
 
     For F0 and F2 this reads `dW = 0.0112*(-e_post*y_pre) - 0.0510*(-e_post*e_pre)`; a term that
-    acts in some layers only has them behind it, as in `[layers 2, 3]`.
+    acts in some layers only has them behind it, as in `[layers 2, 3]`. Each parameter has an
+    equation of its own.
     """
     return equation_of(result.pool, result.theta, break_with)
 
@@ -399,15 +421,23 @@ def equation_of(
     pool: Iterable[PoolEntry], theta: Mapping[str, Number], break_with: str = " "
 ) -> str:
     """`equation` of the rule that has these coefficients, by name."""
-    parts = [
-        (sign, f"{size}*({entry.expression}){_layers_behind(entry)}")
-        for sign, size, entry in signed_terms(pool, theta)
-    ]
-    if not parts:
-        return "dW = 0"
-    (sign, text), *others = parts
-    start = f"dW = {'-' if sign == '-' else ''}{text}"
-    return start + "".join(f"{break_with}{sign} {text}" for sign, text in others)
+    terms = signed_terms(pool, theta)
+    changed = [p for p in PARAMETERS if any(p in entry.updates for *_, entry in terms)]
+    lines = []
+    for parameter in changed or ["W"]:
+        parts = [
+            (sign, f"{size}*({entry.updates[parameter]}){_layers_behind(entry)}")
+            for sign, size, entry in terms
+            if parameter in entry.updates
+        ]
+        line = f"d{parameter} = " + ("0" if not parts else "-" * (parts[0][0] == "-"))
+        lines.append(line + f"{break_with}".join(_signed(parts)))
+    return ("; " if break_with == " " else "\n").join(lines)
+
+
+def _signed(parts: Sequence[tuple[str, str]]) -> list[str]:
+    """The parts of a sum, all but the first with their sign in front."""
+    return [text if i == 0 else f"{sign} {text}" for i, (sign, text) in enumerate(parts)]
 
 
 def layers_text(layers: Sequence[int]) -> str:

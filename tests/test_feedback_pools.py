@@ -38,9 +38,13 @@ from rulesearch.notation import (
 from rulesearch.notation.dependence import sums_of_others
 from rulesearch.operators.activations import ACTIVATIONS
 from rulesearch.operators.losses import LOSSES
+from rulesearch.records.plain import from_plain, to_plain
+from rulesearch.report import latex
+from rulesearch.result import Result, equation
 from rulesearch.search.arguments import read
 from rulesearch.search.command import asked
 from rulesearch.search.config import Config
+from rulesearch.search.record import definitions, pool_entries, pool_of
 
 GRAMMAR = Path(__file__).parent.parent / "grammar"
 
@@ -365,6 +369,47 @@ def test_bad_options(words, line):
 
 def test_options_alone_are_no_pool():
     assert message_of(read, ["--feedback-term", "-B"]).startswith("no pool; give a grammar file")
+
+
+# --- what a result says of them -------------------------------------------------------------------
+
+
+def result_of(pool, theta):
+    return Result(
+        pool=pool_entries(pool, Config()),
+        definitions=definitions(pool),
+        support=tuple(theta),
+        theta={name: theta.get(name, 0.0) for name in pool.names},
+        **{name: {} for name in ("theta_interval", "frequency", "evaluation", "images", "config")},
+        **dict.fromkeys(("trials", "elimination"), ()),
+        versions={},
+        seconds=1.0,
+    )
+
+
+def test_each_parameter_has_an_equation():
+    result = result_of(JOINT, {"kp": 0.5, "decay": -0.25, "b0": 2.0})
+    assert equation(result) == (
+        "dW = 0.500*(-e_post*y_pre); dB = 0.500*(-2*e_post*y_pre) - 0.250*(-B); db = 2.00*(-e_post)"
+    )
+    assert [entry.shown for entry in result.pool] == [term.shown for term in JOINT]
+    assert latex(result) == (
+        "\\begin{align*}\n"
+        "  \\Delta W ={}& 0.500 \\left(- e_{j} y_{k}\\right) \\\\\n"
+        "  \\Delta B ={}& 0.500 \\left(- 2 e_{j} y_{k}\\right) \\\\\n"
+        "  & - 0.250 \\left(- B_{kj}\\right) \\\\\n"
+        "  \\Delta b ={}& 2.00 \\left(- e_{j}\\right)\n"
+        "\\end{align*}\n"
+    )
+    assert equation(result_of(JOINT, {"decay": 1.0})) == "dB = 1.00*(-B)"
+
+
+def test_a_result_alone_says_what_its_terms_mean():
+    for name in ("bcm.py", "three_factor.py", "normalised.py", "feedback.py", "hebbian.py"):
+        pool = load_pool(GRAMMAR / name).bounded({"W": (-1, 1)})
+        kept = json.loads(json.dumps(to_plain(result_of(pool, {pool.reference: 1.0}))))
+        again = pool_of(from_plain(Result, kept))
+        assert (again.terms, again.bounds, again.where) == (pool.terms, pool.bounds, pool.where)
 
 
 # --- the model ------------------------------------------------------------------------------------

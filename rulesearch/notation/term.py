@@ -98,6 +98,18 @@ class Term:
         return ((self.changes, self.expression), *self.beside)
 
     @property
+    def shown(self) -> str:
+        """The text, with what it changes where that is not W alone.
+
+        Example:
+            >>> Term.of("decay", "-B", changes="B").shown
+            'dB = -B'
+        """
+        if self.changes == "W" and not self.beside:
+            return self.text
+        return ", ".join(f"d{parameter} = {text_of(e)}" for parameter, e in self.updates)
+
+    @property
     def factor(self) -> Expr:
         """The constant, not zero, that `form` is times: `expression` is `factor*form`."""
         return compared(self.expression).factor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rulesearch.result import (
     NO_RULE,
+    PARAMETERS,
     PoolEntry,
     Result,
     layers_text,
@@ -16,19 +17,33 @@ def latex(result: Result) -> str:
 
     Without terms it is `\Delta W ={}& 0`. Where a term acts in some layers only, the rule is that
     of W_{l-1,l}, and the term has an Iverson bracket: `[l \in \{2, 3\}]` is 1 in these layers and
-    0 in the others. Where what was selected does not learn, a comment says so first.
+    0 in the others. Each parameter that the rule changes has an equation of its own. Where what was
+    selected does not learn, a comment says so first.
     """
     terms = signed_terms(result.pool, result.theta)
-    matrix = r"W_{l-1,l}" if any(entry.layers for *_, entry in terms) else "W"
+    limited = any(entry.layers for *_, entry in terms)
+    changed = [p for p in PARAMETERS if any(p in entry.updates for *_, entry in terms)]
+    equations = []
+    for parameter in changed or ["W"]:
+        lines = _terms([t for t in terms if parameter in t[2].updates], parameter)
+        body = " \\\\\n  & ".join(lines or ["0"])
+        matrix = f"{parameter}_{{l-1,l}}" if limited else parameter
+        equations.append(f"  \\Delta {matrix} ={{}}& {body}")
+    comment = "" if result.learns else f"% {NO_RULE}\n"
+    both = " \\\\\n".join(equations)
+    return f"{comment}\\begin{{align*}}\n{both}\n\\end{{align*}}\n"
+
+
+def _terms(terms: list[tuple[str, str, PoolEntry]], parameter: str) -> list[str]:
+    """The terms of the equation of one parameter."""
     lines = []
     for index, (sign, size, entry) in enumerate(terms):
         mantissa, _, exponent = size.partition("e")
         number = rf"{mantissa} \times 10^{{{int(exponent)}}}" if exponent else mantissa
         shown_sign = f"{sign} " if index or sign == "-" else ""
-        lines.append(rf"{shown_sign}{number}{_bracket(entry)} \left({entry.latex}\right)")
-    body = " \\\\\n  & ".join(lines or ["0"])
-    comment = "" if result.learns else f"% {NO_RULE}\n"
-    return f"{comment}\\begin{{align*}}\n  \\Delta {matrix} ={{}}& {body}\n\\end{{align*}}\n"
+        form = entry.changes_latex.get(parameter, entry.latex)
+        lines.append(rf"{shown_sign}{number}{_bracket(entry)} \left({form}\right)")
+    return lines
 
 
 def _bracket(entry: PoolEntry) -> str:

@@ -101,7 +101,7 @@ def _coefficients(result: Result) -> Sheet:
         kept = count[entry.name]
         table.add(
             entry.name,
-            Expression(entry.expression),
+            Expression(entry.shown),
             *([layers_text(entry.layers)] if limited else []),
             ", ".join(entry.needs) or "-",
             significant(result.theta.get(entry.name, 0.0)),

@@ -190,7 +190,7 @@ def explain(pool: Pool, config: Config, command: Command) -> None:
     print_pool(
         console,
         [
-            (term.name, term.text, str(classify(term, config.neurons)), plan.how(place))
+            (term.name, term.shown, str(classify(term, config.neurons)), plan.how(place))
             for term, place in zip(pool, pool.places, strict=True)
         ],
         pool.where,

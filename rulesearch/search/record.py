@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from rulesearch.locality import classify
-from rulesearch.notation import Pool
+from rulesearch.notation import Pool, Term, latex_of, pool_from_plain, pool_to_plain, text_of
 from rulesearch.records.plain import to_plain
 from rulesearch.result import (
     EliminationRecord,
@@ -67,9 +68,41 @@ def pool_entries(pool: Pool, config: Config) -> tuple[PoolEntry, ...]:
                 needs=tuple(e.need for e in verdict.evidence),
                 evidence={e.need: str(e) for e in verdict.evidence},
                 layers=pool.where.get(term.name, ()),
+                **_changes(term),
             )
         )
     return tuple(entries)
+
+
+def _changes(term: Term) -> dict[str, Any]:
+    """What a term changes, where that is not W alone."""
+    if term.updates == (("W", term.expression),):
+        return {}
+    return {
+        "changes": {parameter: text_of(e) for parameter, e in term.updates},
+        "changes_latex": {parameter: latex_of(e) for parameter, e in term.updates},
+    }
+
+
+def definitions(pool: Pool) -> dict[str, Any]:
+    """What a pool's terms call and read of its own, and what bounds it, as plain data."""
+    tables = ("operators", "quantities", "traces", "bounds")
+    return {name: rows for name, rows in pool_to_plain(pool).items() if name in tables and rows}
+
+
+def pool_of(result: Result) -> Pool:
+    """The pool that a result was searched in, from its records alone; it starts as any does.
+
+    Raises:
+        RuleSearchError: records that no pool has.
+    """
+    tables = {"W": "terms", "B": "feedback", "b": "bias"}
+    plain: dict[str, Any] = {name: {} for name in tables.values()}
+    for entry in result.pool:
+        for parameter, text in entry.updates.items():
+            plain[tables[parameter]][entry.name] = text
+    where = {entry.name: entry.layers for entry in result.pool if entry.layers}
+    return pool_from_plain({**plain, "where": where, **result.definitions})
 
 
 def result_of(
@@ -97,6 +130,7 @@ def result_of(
         messages += _unlearned(records, where)
     return Result(
         pool=pool_entries(pool, config),
+        definitions=definitions(pool),
         support=found.support,
         theta=dict(zip(names, found.theta, strict=True)),
         theta_interval={
