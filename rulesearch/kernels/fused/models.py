@@ -267,7 +267,7 @@ def pixel_slopes(activation: Activation) -> Callable[[NDArray[Any]], NDArray[Any
     text = spell_for(activation.slope, "numpy", {"y": "x", "z": "x"})
     exec(compile(f"def slope(x):\n    return {text}\n", "<slope>", "exec"), names)  # our own text
     slope = names["slope"]
-    return lambda x: np.ascontiguousarray(np.broadcast_to(slope(x), x.shape), dtype=x.dtype)
+    return lambda x: np.array(np.broadcast_to(slope(x), x.shape), dtype=x.dtype, order="C")
 
 
 # --- biases and noise ----------------------------------------------------------------------------
