@@ -34,7 +34,7 @@ from rulesearch.kernels.fused.savings import drops_columns
 from rulesearch.kernels.fused.schedule import Schedule, schedule
 from rulesearch.kernels.fused.vectors import lanes
 from rulesearch.lowering import Elementwise, Plan
-from rulesearch.operators import POST, PRE, operator_of
+from rulesearch.operators import POST, PRE, SCALAR, SYNAPSE, operator_of
 from rulesearch.pathways import Carrier, Pathway
 
 #: Most steps from one checkpoint of the weights to the next where updates are undone.
@@ -160,12 +160,14 @@ class FusedKernel:
                         # Those of a plan of biases, which is one with that of the weights here.
                         given = batch.memories.get(("b", layer, trace.name))
                     if given is None:
-                        size = self.sizes[post] if trace.index == POST else 1
-                        size = self.sizes[layer] if trace.index == PRE else size
+                        sizes = {PRE: [self.sizes[layer]], POST: [self.sizes[post]], SCALAR: [1]}
+                        both = [self.sizes[post], self.sizes[layer]]
+                        size = sizes.get(trace.index, both)
                         initial = 0.0 if trace.initial is None else trace.initial
-                        start = np.full((len(batch.theta), size), initial, dtype)
+                        start = np.full((len(batch.theta), *size), initial, dtype)
                     else:
-                        start = given[:, 0].detach().numpy()
+                        start = given.detach().numpy()
+                        start = start if trace.index == SYNAPSE else start[:, 0]
                     found[changes, layer, trace.name] = start
         return found
 
@@ -293,11 +295,8 @@ def refuse_beyond(plan: Plan) -> None:
     Raises:
         Unsupported: there is something.
     """
-    parts = (plan, *plan.beside)
     if plan.model.bounds:
         raise Unsupported("bounds")
-    if any(len(trace.index) == 2 for part in parts for trace in part.carried):
-        raise Unsupported("traces of synapses")
     if plan.beside and "B" in plan.quantities:
         raise Unsupported("terms of W that read feedback which others may change")
 
@@ -426,6 +425,9 @@ def outcome(results: Results, gradient: Sequence[int]) -> Outcome:
         idle=beside,
         weights=None if weights is None else [torch.from_numpy(w) for w in weights],
         biases=None if biases is None else [torch.from_numpy(b) for b in biases],
-        memories={key: torch.from_numpy(found)[:, None] for key, found in results.memories.items()},
+        memories={
+            key: torch.from_numpy(found if found.ndim == 3 else found[:, None])
+            for key, found in results.memories.items()
+        },
         feedback=None if feedback is None else [torch.from_numpy(f) for f in feedback],
     )

@@ -54,8 +54,8 @@ FIXED = (
     *("ZEROS", "SKIPS"),
     # whether the step is the first of a lifetime, and how many lie before those of a call
     *("FIRST_STEP", "BEGUN"),
-    # Λ of feedback that terms change, and in row 0 the size of that of all layers
-    *("LAMBDA_B", "FEEDBACK"),
+    # Λ of feedback that terms change, and in row 0 where Λ of what no query depends on begins
+    *("LAMBDA_B", "UNASKED"),
 )
 # fmt: off
 (
@@ -67,7 +67,7 @@ FIXED = (
     FRAMES, FRAME, SCRATCH, BLOCK, ADJOINTS, WEIGHTS, CHECKPOINTS,
     ZEROS, SKIPS,
     FIRST_STEP, BEGUN,
-    LAMBDA_B, FEEDBACK,
+    LAMBDA_B, UNASKED,
 ) = range(len(FIXED))
 # fmt: on
 
@@ -77,7 +77,15 @@ def columns(order: Schedule) -> dict[str, int]:
     kinds = (_taped, _scratch, _adjoints, _kept)
     own = model_columns(order.plan.model)
     names = [name.upper() for kind in kinds for each in order.all for name, _ in kind(each)]
+    matrices = [name for name in unasked(order) if name != "B"]
+    names += [*matrices, *(f"LAM_{name}" for name in matrices)]
     return own | {name: len(FIXED) + len(own) + i for i, name in enumerate(names)}
+
+
+def unasked(order: Schedule) -> list[str]:
+    """Columns of the matrices, beside the weights, that steps change and no query depends on."""
+    traces = [f"{each.prefix}{t.before}".upper() for each in order.all for t in each.matrices]
+    return [*traces, *(["B"] if order.back else [])]
 
 
 def model_columns(model: Model) -> dict[str, int]:
@@ -115,7 +123,7 @@ def _adjoints(order: Schedule) -> list[tuple[str, Index]]:
 
 def _kept(order: Schedule) -> list[tuple[str, Index]]:
     """What stays in one place throughout: how traces begin, and the adjoints of what they were."""
-    carried, p = order.plan.carried, order.prefix
+    carried, p = order.traces, order.prefix
     starts = [(f"start_{p}{trace.name}", trace.index) for trace in carried]
     return [*starts, *((f"a_{p}{trace.before}", trace.index) for trace in carried)]
 
@@ -130,7 +138,8 @@ class TracePlace:
         name: of the trace.
         neurons: the layer of its neurons; None where it is one for the layer.
         start: where it begins from.
-        value: where in a frame it is.
+        value: where in a frame it is; one of synapses has one place for all.
+        width: of its rows where it is one of synapses, a row for each pre-neuron; else 0.
     """
 
     changes: Parameter
@@ -139,6 +148,7 @@ class TracePlace:
     neurons: int | None
     start: int
     value: int
+    width: int = 0
 
     @property
     def key(self) -> tuple[Parameter, int, str]:
@@ -259,18 +269,31 @@ def layout(
 
     weights = sum(rows[i] * width[i + 1] for i in range(depth))
     weights += sum(width[1:]) if model.bias else 0
-    feedback = sum(rows[i] * width[sources[i]] for i in range(depth))
     # What is kept at checkpoints lies together.
-    weights += feedback if order.back else 0
-    table[0, FEEDBACK] = feedback
+    beside = unasked(order)
+    of_b = [name for name in beside if name == "B" or name.startswith("BACK_")]
+    weights += sum(
+        rows[i] * width[sources[i] if name in of_b else i + 1]
+        for name in beside
+        for i in range(depth)
+    )
     table[0, WEIGHTS] = weights
     table[0, CHECKPOINTS] = end
     end += slots * weights
     for i in range(depth):
         place(W, i, rows[i] * width[i + 1])
     biases("BIAS")
-    for i in range(depth):
-        place(B, i, rows[i] * width[sources[i]])
+
+    def matrices(prefix: str) -> None:
+        for name in beside:
+            for i in range(depth):
+                number = column[f"{prefix}{name}"] if name != "B" else LAMBDA_B if prefix else B
+                place(number, i, rows[i] * width[sources[i] if name in of_b else i + 1])
+
+    matrices("")
+    if not order.back:
+        for i in range(depth):
+            place(B, i, rows[i] * width[sources[i]])
     neurons((ONES,))
     place(ZEROS, 0, max(vector))
     if room := room_for_output(model):
@@ -295,8 +318,8 @@ def layout(
         for i in range(depth):
             place(LAMBDA, i, rows[i] * width[i + 1])
         biases("A_BIAS")
-        for i in range(depth if order.back else 0):
-            place(LAMBDA_B, i, rows[i] * width[sources[i]])
+        table[0, UNASKED] = end
+        matrices("LAM_")
     else:
         table[:, Q_SLOPE] = end  # written by the query pass, never read
         end += examples * max(width)
@@ -322,7 +345,7 @@ def _traces(
 ) -> Iterator[TracePlace]:
     column, p = {**{name: i for i, name in enumerate(FIXED)}, **added}, order.prefix.upper()
     nodes = {node.name for node in order.plan.nodes}
-    for trace in order.plan.carried:
+    for trace in order.traces:
         letter = trace.value.partition("_")[0]
         for layer in range(len(table) - 1):
             post = table[layer, SOURCE] if order.plan.changes == "B" else layer + 1
@@ -339,3 +362,8 @@ def _traces(
                 int(table[layer, column[f"START_{p}{trace.name.upper()}"]]),
                 int(table[row, column[name.upper()]]),
             )
+    for trace in order.matrices:
+        for layer in range(len(table) - 1):
+            place = int(table[layer, column[f"{p}{trace.before.upper()}"]])
+            width = int(table[table[layer, SOURCE] if p else layer + 1, WIDTH])
+            yield TracePlace(order.plan.changes, layer, trace.name, None, place, place, width)

@@ -278,7 +278,11 @@ def _remember(
     frame = last + 1 if kept_all else (last + 1) & 1
     for place in job.where.traces:
         found = job.results.memories.get(place.key)
-        if found is not None:
+        if found is not None and place.width:
+            pre, post = table[place.layer, SIZE], found.shape[1]
+            stored = s[place.start :][: pre * place.width].reshape(pre, place.width)
+            found[b] = stored[:, :post].T
+        elif found is not None:
             begin = table[0, FRAMES] + frame * table[0, FRAME] + place.value
             found[b] = s[begin:][: found.shape[1]]
 
@@ -299,6 +303,13 @@ def _put(job: Job, b: int, s: Array, table: NDArray[np.int64]) -> None:
     table[0, BEGUN] = data.begun
     for place in job.where.traces:
         start = data.memories[place.key][b]
+        if place.width:
+            block, rows = start.T, table[place.layer, ROWS]
+            block = block[kept] if place.layer == 0 else block
+            stored = s[place.start :][: rows * place.width].reshape(rows, place.width)
+            stored[:] = 0
+            stored[: len(block), : block.shape[1]] = block
+            continue
         start = start[kept] if place.neurons == 0 else start
         s[place.start :][: len(start)] = start
     for i, size in enumerate(table[:, SIZE]):

@@ -144,7 +144,10 @@ def offsets(order: Schedule, frame: str = "f", scratch: str = "b") -> dict[str, 
         base = frame if name in taped else scratch
         where[name] = f"{base} + at[l, {p}{name.upper()}]"
         where[adjoint(name)] = f"{scratch} + at[l, A_{p}{name.upper()}]"
-    for trace in order.plan.carried:
+    for trace in order.matrices:
+        where[trace.before] = f"at[l, {p}{trace.before.upper()}]"
+        where[f"lam_{trace.before}"] = f"at[l, LAM_{p}{trace.before.upper()}]"
+    for trace in order.traces:
         here = where[local(trace.value)]
         where[trace.before] = "f_before" + here.removeprefix(frame)
         where[adjoint(trace.before)] = f"at[l, A_{p}{trace.before.upper()}]"

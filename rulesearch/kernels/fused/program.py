@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from rulesearch.kernels.fused import layers, models, synapses, values
-from rulesearch.kernels.fused.layout import FIXED, columns
+from rulesearch.kernels.fused.layout import FIXED, columns, unasked
 from rulesearch.kernels.fused.rows import RowPass
 from rulesearch.kernels.fused.schedule import Schedule
 from rulesearch.model import PAPER, Model
@@ -56,7 +56,7 @@ _IMPORTS = {
             "pixels",
             "product",
         ),
-        *("query", "query_adjoint", "reciprocal", "sign", "some", "use_weights", "use_matrices"),
+        *("query", "query_adjoint", "reciprocal", "sign", "some", "use_weights"),
         *("add_share", "query_answers"),
         *("query_layer", "score", "score_answers", "softplus"),
         *("all_finite", "output_answers"),
@@ -210,6 +210,9 @@ _ASK = """\
             clear(pointer(s, b_after), at[0, BLOCK])
 """
 
+#: Λ of what no query depends on.
+_CLEAR = "clear(pointer(s, at[0, UNASKED]), at[0, LAMBDA] + at[0, WEIGHTS] - at[0, UNASKED])"
+
 _CALL_IDLE = ["if idle != 0:", "    call_idle(idle, s, at, order, table, l, f)"]
 
 _UNDO = """\
@@ -268,11 +271,24 @@ def source(
     ]
     if order.back:
         functions.append(layers.change_source(order.back, passes))
+    if columns_beside := unasked(order):
+        functions.append(_use_matrices(columns_beside))
     model = order.plan.model
     own = models.functions(order)
     main = [_forward(order, asks, numbers), _adjoint(order, carrier, asks, numbers)]
     body = [*texts(functions, passes), *own, *main]
     return module(str(order.plan), body, columns(order), dtype=dtype, lanes=lanes, model=model)
+
+
+def _use_matrices(beside: Sequence[str]) -> list[str]:
+    """The function that lets all that a checkpoint keeps be what begins at `start`."""
+    return [
+        "@compiled",
+        "def use_matrices(at, start):",
+        "    shift = start - at[0, W]",
+        "    for l in range(len(at) - 1):",
+        *(f"        at[l, {column}] += shift" for column in ("W", *beside)),
+    ]
 
 
 def _of_plan(
@@ -286,7 +302,7 @@ def _of_plan(
     ]
     if order.undoes and order.undone_in == "alone":
         functions.append(layers.undo_source(order, passes))
-    if order.rest:
+    if order.passes_synapses:
         functions += [synapses.rest_source(order), synapses.rest_adjoint_source(order)]
     for i, level in enumerate(order.levels):
         if level.values:
@@ -306,7 +322,7 @@ def _of_plan(
             ]
     if asks:
         functions.append(layers.bring_source(order, carrier, passes))
-    if order.plan.carried:
+    if order.traces:
         functions += [values.begin_source(order), values.remember_source(order)]
         functions.append(values.forget_source(order))
     return functions
@@ -360,7 +376,7 @@ def _forward(order: Schedule, asks: bool, numbers: bool) -> str:
     calls += _refresh(order, "before", with_sums=True)
     if order.back:
         calls += _refresh(order.back, "before", with_sums=True) + _changed(order.back, "f")
-    if order.rest:
+    if order.passes_synapses:
         calls.append("rest(s, at, l, f, b, order)")
     if order.biases:
         calls.append("change_biases(s, at, l, f, b)")
@@ -379,12 +395,11 @@ def _forward(order: Schedule, asks: bool, numbers: bool) -> str:
         query=models.with_beta(models.plain_query(model)),
     )
     begin = []
-    if order.back and asks:
-        # Λ of a query, which is copied whole, has none of feedback.
-        begin.append("if keep:")
-        begin.append("    clear(pointer(s, at[0, LAMBDA_B]), at[0, FEEDBACK])")
+    if unasked(order) and asks:
+        # Λ of a query, which is copied whole, has none of these.
+        begin += ["if keep:", f"    {_CLEAR}"]
     for each in order.all:
-        if each.plan.carried:
+        if each.traces:
             begin.append("for l in range(depth):")
             begin.append(f"    {each.prefix}begin(s, at, l, 0, 0, at[0, FRAMES])")
     if begin:
@@ -398,7 +413,7 @@ def _labels(numbers: bool) -> str:
 
 
 def _adjoint(order: Schedule, carrier: Carrier, asks: bool, numbers: bool) -> str:
-    calls = [f"{o.prefix}remember(s, at, l, f, b)" for o in order.all if o.plan.carried]
+    calls = [f"{o.prefix}remember(s, at, l, f, b)" for o in order.all if o.traces]
     for each in order.all:
         calls += _refresh(each, "frame(at, t - 1, True)", with_sums=False)
     if order.undoes:
@@ -413,7 +428,7 @@ def _adjoint(order: Schedule, carrier: Carrier, asks: bool, numbers: bool) -> st
             again += _refresh(order.back, "frame(at, u - 1, True)", with_sums=False)
         replay = [c.replace("l, f, b", "l, f_u, b") for c in again]
         replay += _changed(order.back, "f_u") if order.back else []
-        if order.rest:
+        if order.passes_synapses:
             replay.append("rest(s, at, l, f_u, b, order)")
         recover = _REPLAY.format(replay=_lines(replay, 5))
     exact = "exact, " if order.undoes else ""
@@ -434,10 +449,10 @@ def _adjoint(order: Schedule, carrier: Carrier, asks: bool, numbers: bool) -> st
     begin += ["query_biases(s, at, queries)"] if model.bias else []
     if asks:
         begin = ["i_asked = len(asked)", "clear(pointer(s, at[0, LAMBDA]), at[0, WEIGHTS])"]
-    if order.back and not asks:
-        begin.append("clear(pointer(s, at[0, LAMBDA_B]), at[0, FEEDBACK])")
+    if unasked(order) and not asks:
+        begin.append(_CLEAR)
     for each in order.all:
-        if each.plan.carried:
+        if each.traces:
             begin += ["for l in range(depth):", f"    {each.prefix}forget(s, at, l, 0, 0)"]
     text = _ADJOINT.format(
         given="asked" if asks else "queries",
@@ -449,8 +464,9 @@ def _adjoint(order: Schedule, carrier: Carrier, asks: bool, numbers: bool) -> st
         recover=recover.rstrip("\n"),
         step=_lines(calls, 3),
     )
-    if order.back:
+    if unasked(order):
         text = text.replace("use_weights(", "use_matrices(")
+    if order.back:
         bring = "bring(s, at, l, f, b, after, b_after, order)\n"
         text = text.replace(bring, f"{bring}                back_{bring}")
     text = _numbered(order, text, "f = frame(at, t, True)", "t")
@@ -461,7 +477,7 @@ def _adjoint(order: Schedule, carrier: Carrier, asks: bool, numbers: bool) -> st
 def _changed(order: Schedule, frame: str) -> list[str]:
     """Calls that update feedback's own matrices in one layer: nothing is left pending."""
     # The rest reads the matrices as they are before.
-    calls = [f"back_rest(s, at, l, {frame}, b, order)"] if order.rest else []
+    calls = [f"back_rest(s, at, l, {frame}, b, order)"] if order.passes_synapses else []
     changes = order.outer or order.scalings
     return [*calls, f"back_change(s, at, l, {frame}, b, order)"] if changes else calls
 
@@ -469,7 +485,7 @@ def _changed(order: Schedule, frame: str) -> list[str]:
 def _back_through(order: Schedule, exact: str) -> list[str]:
     """Calls that bring a layer's adjoints from the update of a parameter to its quantities."""
     p, calls = order.prefix, []
-    if order.rest:
+    if order.passes_synapses:
         calls.append(f"{p}rest_adjoint(s, at, l, f, b, order)")
     calls.append(f"{p}vectors_adjoint(s, at, l, f, b)")
     if order.biases:
@@ -482,7 +498,7 @@ def _back_through(order: Schedule, exact: str) -> list[str]:
             calls.append(f"{p}sums_{i}_adjoint(s, at, l, f, b, {sums}order)")
             calls += _CALL_IDLE if sums and not p else []
         if level.values:
-            more = ", frame(at, t - 1, True)" if order.plan.carried else ""
+            more = ", frame(at, t - 1, True)" if order.traces else ""
             calls.append(f"{p}values_{i}_adjoint(s, at, l, f, b{more})")
     return calls
 
@@ -525,7 +541,7 @@ def _refresh(order: Schedule, before: str, *, with_sums: bool) -> list[str]:
         with_sums: whether sums over synapses are computed as well.
     """
     p, calls = order.prefix, []
-    more = f", {before}" if order.plan.carried else ""
+    more = f", {before}" if order.traces else ""
     for i, level in enumerate(order.levels):
         if level.values:
             calls.append(f"{p}values_{i}(s, at, l, f, b{more})")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from sympy import Symbol
 
-from rulesearch.lowering import Elementwise, Group, Node, Plan, Sum
+from rulesearch.lowering import Carried, Elementwise, Group, Node, Plan, Sum
 from rulesearch.operators import QUANTITIES, SYNAPSE
 
 
@@ -137,10 +137,25 @@ class Schedule:
         )
 
     @property
+    def traces(self) -> tuple[Carried, ...]:
+        """The traces of neurons and layers, which frames hold."""
+        return tuple(t for t in self.plan.carried if t.index != SYNAPSE)
+
+    @property
+    def matrices(self) -> tuple[Carried, ...]:
+        """The traces of synapses, each a matrix like that of the weights."""
+        return tuple(t for t in self.plan.carried if t.index == SYNAPSE)
+
+    @property
+    def passes_synapses(self) -> bool:
+        """Whether a step has a pass over values on synapses that changes a matrix."""
+        return bool(self.rest or self.matrices)
+
+    @property
     def remembered(self) -> frozenset[str]:
         """Names of the values on neurons and layers that traces are, and so are taped."""
         own = {value.name for value in self.values}
-        return frozenset(trace.value for trace in self.plan.carried) & own
+        return frozenset(trace.value for trace in self.traces) & own
 
     def behind(self, names: Iterable[str | None]) -> tuple[Elementwise, ...]:
         """The values on synapses that these need, themselves included, in order."""
@@ -203,9 +218,11 @@ def schedule(plan: Plan) -> Schedule:
         biases=biases,
         back=back,
     )
-    if back and not (made.undoes and back.undoes):
-        # What is repeated of one is repeated of all.
-        return replace(made, replays=True, back=replace(back, replays=True))
+    # What a trace of synapses was cannot be told from what it is; what is repeated of one matrix is
+    # repeated of all.
+    both = made.all
+    if any(each.matrices for each in both) or (back and not all(each.undoes for each in both)):
+        return replace(made, replays=True, back=back and replace(back, replays=True))
     return made
 
 

@@ -42,7 +42,6 @@ from rulesearch.kernels.fused.layout import (
     TOUCHED_END,
     WEIGHTS,
     WIDTH,
-    B,
     E,
     L,
     W,
@@ -307,15 +306,6 @@ def use_weights(at, start):
     shift = start - at[0, W]
     for l in range(len(at) - 1):
         at[l, W] += shift
-
-
-@compiled
-def use_matrices(at, start):
-    """Let weights and feedback be those that begin at `start`, which lie together."""
-    shift = start - at[0, W]
-    for l in range(len(at) - 1):
-        at[l, W] += shift
-        at[l, B] += shift
 
 
 # --- the query -----------------------------------------------------------------------------------

@@ -87,8 +87,11 @@ def rest_source(order: Schedule) -> list[str]:
             term = _times(multiplied_up([_at(group.matrix), f"v{g}_k"]), _post(group))
             wild = _is_wild(order, group)
             terms.append(f"({term} if works{g} else zero(w))" if wild else term)
-        inside = [f"store(row, j, add(w_, {_kept(summed(terms))}))"]
-        body += _loops(order, [group.matrix for _, group in some], which, [], [], inside, [])
+        inside = [f"store(row, j, add(w_, {_kept(summed(terms))}))"] if terms else []
+        # What traces were is read by all that changes weights, so they are kept in the same pass.
+        inside += [f"store({t.before}_row, j, {_kept(f'{t.value}_')})" for t in order.matrices]
+        read = [*(group.matrix for _, group in some), *(t.value for t in order.matrices)]
+        body += _loops(order, read, which, [], [], inside, [])
     return function(order, "rest", "W += Σ matrix ⊙ (u ⊗ v).", body, offsets(order), ", order")
 
 
@@ -112,8 +115,10 @@ def rest_adjoint_source(order: Schedule) -> list[str]:
             if group.post:
                 wild = not order.plan.bounded(group.matrix)
                 shares.append((group.post, _product(lam, value, delicate=wild)))
-        matrices = [group.matrix for _, group in some]
-        body += _adjoint_loops(order, matrices, which, shares, inside, row, after)
+        # Λ of weights and of traces are those after the step, until this pass has read them.
+        shares += [(t.value, f"lam_{t.before}_") for t in order.matrices]
+        matrices = [*(group.matrix for _, group in some), *(t.value for t in order.matrices)]
+        body += _adjoint_loops(order, matrices, which, shares, inside, row, after, anew=True)
     return function(order, "rest_adjoint", "Adjoint of `rest`.", body, offsets(order), ", order")
 
 
@@ -126,7 +131,7 @@ def _by_rows(
 ) -> Sequence[tuple[str, Sequence[_Numbered]]]:
     """Which rows, and the groups that change their weights."""
     alive = [(g, group) for g, group in groups if not group_is_dark(order.plan, group)]
-    if len(alive) == len(groups):
+    if len(alive) == len(groups) or order.matrices:
         return [("all", groups)]
     return [("lit", groups), *([("dark", alive)] if alive else [])]
 
@@ -152,7 +157,7 @@ def _loops(
     """Loops over synapses in which every value that the matrices need is at hand."""
     values, _ = values_on_synapses(order, order.behind(matrices))
     lines = [*values, *inside]
-    once, rows, columns = bindings(lines)
+    once, rows, columns = bindings(lines, [trace.before for trace in order.matrices])
     return [
         *once,
         *before,
@@ -167,8 +172,15 @@ def _loops(
     ]
 
 
-def bindings(lines: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
-    """Lines that bind what loops over synapses read: once, for each row k, and at each place j."""
+def bindings(
+    lines: Iterable[str], matrices: Sequence[str] = ()
+) -> tuple[list[str], list[str], list[str]]:
+    """Lines that bind what loops over synapses read: once, for each row k, and at each place j.
+
+    Args:
+        lines: of the loop.
+        matrices: names of matrices beside the weights that it may read, and Λ of which add to.
+    """
     used = set(re.findall(r"[A-Za-z_]\w*", "\n".join(lines)))
     rows, columns, once = [], [], []
     for name in dict.fromkeys(re.sub("_[kjs]$", "", token) for token in sorted(used)):
@@ -181,9 +193,10 @@ def bindings(lines: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
     if "B_" in used:
         rows.append("other_row = pointer(other, k * width)")
         columns.append("B_ = load(other_row, j)")
-    if "lam_other_row" in used:
-        rows.append("lam_other_row = pointer(lam_other, k * width)")
-        columns.append("lam_other_ = load(lam_other_row, j)")
+    for name in (*matrices, *(f"lam_{matrix}" for matrix in (*matrices, "other"))):
+        if used & {f"{name}_", f"{name}_row"}:
+            rows.append(f"{name}_row = pointer({name}, k * width)")
+            columns.append(f"{name}_ = load({name}_row, j)")
     if "lam_" in used:
         rows.append("lam_row = pointer(lam, k * width)")
         columns.append("lam_ = load(lam_row, j)")
@@ -211,8 +224,13 @@ def _adjoint_loops(
     inside: Sequence[str] = (),
     row: Sequence[str] = (),
     after: Sequence[str] = (),
+    *,
+    anew: bool = False,
 ) -> list[str]:
-    """Loops that send shares (name, source) back through the values on synapses."""
+    """Loops that send shares (name, source) back through the values on synapses.
+
+    `anew` if Λ of traces of synapses, which are among the shares, come to be those before the step.
+    """
     index = order.plan.index
     nodes = order.behind(matrices)
     own = {node.name for node in nodes}
@@ -239,8 +257,10 @@ def _adjoint_loops(
         share = _kept(summed(texts))
         total = f"sum_{local(name)}"
         if index[name] == SYNAPSE:
-            of = "lam_other" if name == "B" else "lam"
-            chain.append(f"store({of}_row, j, add({of}_, {share}))")
+            of = {"W": "lam", "B": "lam_other"}.get(name, f"lam_{name}")
+            fresh = anew and of.startswith("lam_") and of != "lam_other"
+            sent = share if fresh else f"add({of}_, {share})"
+            chain.append(f"store({of}_row, j, {sent})")
         elif index[name] == POST:
             chain.append(_added(adjoint(name), share))
         else:

@@ -51,7 +51,7 @@ def begin_source(order: Schedule) -> list[str]:
     """The function `begin`: what traces are before the first step, put where that would be."""
     where = offsets(order, "f_before")
     body = []
-    for trace in order.plan.carried:
+    for trace in order.traces:
         body += [_each(trace.index, f"{local(trace.value)}[{{}}] = start_{trace.name}[{{}}]")]
     return function(order, "begin", "Traces as they begin.", body, where, ", f_before")
 
@@ -59,7 +59,7 @@ def begin_source(order: Schedule) -> list[str]:
 def remember_source(order: Schedule) -> list[str]:
     """The function `remember`: the adjoints of traces that the step after has left."""
     body = []
-    for trace in order.plan.carried:
+    for trace in order.traces:
         old = adjoint(trace.before)
         body += [
             _each(trace.index, f"{adjoint(trace.value)}[{{}}] += {old}[{{}}]"),
@@ -70,10 +70,7 @@ def remember_source(order: Schedule) -> list[str]:
 
 def forget_source(order: Schedule) -> list[str]:
     """The function `forget`: no step after the last reads a trace."""
-    body = [
-        _each(trace.index, f"{adjoint(trace.before)}[{{}}] = F(0.0)")
-        for trace in order.plan.carried
-    ]
+    body = [_each(trace.index, f"{adjoint(trace.before)}[{{}}] = F(0.0)") for trace in order.traces]
     return function(order, "forget", "Nothing is left of a step after.", body, offsets(order))
 
 
@@ -86,7 +83,7 @@ def _each(index: Index, line: str) -> str:
 
 
 def _with_before(order: Schedule) -> str:
-    return ", f_before" if order.plan.carried else ""
+    return ", f_before" if order.traces else ""
 
 
 def value_lines(order: Schedule, node: Node) -> list[str]:
