@@ -935,6 +935,8 @@ def test_grammar_files_load(file):
     for term in pool:
         own = {"operators": term.operators, "quantities": own_symbols([term.expression])}
         assert canonical(parse(term.text, **own)) == term.expression
+    assert load_pool(GRAMMAR / file) == pool
+    assert pool_from_plain(pool_to_plain(pool)) == pool
 
 
 def test_toml_and_python_give_the_same_pool():
