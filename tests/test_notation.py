@@ -47,6 +47,7 @@ from rulesearch.notation import (
     z_post,
     z_pre,
 )
+from rulesearch.notation.own import own_symbols
 from rulesearch.operators import OPERATORS, NeuronSum, operator_of, without_definitions
 
 GRAMMAR = Path(__file__).parent.parent / "grammar"
@@ -929,8 +930,11 @@ def test_a_pool_of_layer_wide_sums_is_not_refused():
 @pytest.mark.parametrize("file", sorted(p.name for p in GRAMMAR.glob("*.*")))
 def test_grammar_files_load(file):
     pool = load_pool(GRAMMAR / file)
-    assert pool.pseudo_gradient is not None
-    assert all(Term.of(t.name, t.text, t.operators) == t for t in pool)
+    first = next(term for term in pool if term.name == pool.reference)
+    assert first.expression == -e_post * y_pre
+    for term in pool:
+        own = {"operators": term.operators, "quantities": own_symbols([term.expression])}
+        assert canonical(parse(term.text, **own)) == term.expression
     assert load_pool(GRAMMAR / file) == pool
     assert pool_from_plain(pool_to_plain(pool)) == pool
 
