@@ -401,7 +401,7 @@ def _forward(order: Schedule, asks: bool, numbers: bool) -> str:
     for each in order.all:
         if each.traces:
             begin.append("for l in range(depth):")
-            begin.append(f"    {each.prefix}begin(s, at, l, 0, 0, at[0, FRAMES])")
+            begin.append(f"    {each.prefix}begin_traces(s, at, l, 0, 0, at[0, FRAMES])")
     if begin:
         clear = "    clear(pointer(s, at[0, FRAMES]), at[0, FRAME])\n"
         text = text.replace(clear, clear + _lines(begin, 1) + "\n")

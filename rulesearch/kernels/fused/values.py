@@ -48,12 +48,12 @@ def values_adjoint_source(order: Schedule, level: int) -> list[str]:
 
 
 def begin_source(order: Schedule) -> list[str]:
-    """The function `begin`: what traces are before the first step, put where that would be."""
+    """The function `begin_traces`: what traces are at first, put where the step before would be."""
     where = offsets(order, "f_before")
     body = []
     for trace in order.traces:
         body += [_each(trace.index, f"{local(trace.value)}[{{}}] = start_{trace.name}[{{}}]")]
-    return function(order, "begin", "Traces as they begin.", body, where, ", f_before")
+    return function(order, "begin_traces", "Traces as they begin.", body, where, ", f_before")
 
 
 def remember_source(order: Schedule) -> list[str]:
