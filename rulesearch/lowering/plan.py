@@ -310,7 +310,7 @@ class Plan:
                 total += int(node.expression.count_ops()) * size[node.index]
         for group in self.groups:
             total += post * pre * (2 if group.matrix else 1) + pre * len(group.parts)
-        return total
+        return total + sum(plan.multiply_adds(post, pre) for plan in self.beside)
 
     def how(self, term: int) -> str:
         """How one term lowers, in a few words."""
@@ -320,7 +320,9 @@ class Plan:
                 if part.term == term:
                     outer = f"{group.post or 1} ⊗ {part}"
                     texts.append(f"{group.matrix} ⊙ ({outer})" if group.matrix else outer)
-        return " + ".join(texts)
+        lead = "" if self.changes == "W" else f"Δ{self.changes} = "
+        own = [lead + " + ".join(texts)] if texts else []
+        return "; ".join([*own, *(how for p in self.beside if (how := p.how(term)))])
 
     def __str__(self) -> str:
         lines = [str(node) for node in self.nodes]
