@@ -280,9 +280,9 @@ def distances(case, found):
 
 def _remembered(found, expected):
     """A trace and what it should be, which stands as a column on the post side."""
-    if found.shape[1:] != expected.shape[1:]:
+    if found.shape[1:] != expected.shape[-2:]:
         expected = expected.mT
-    return found, expected.expand(len(found), *expected.shape[1:])
+    return found, expected.expand(len(found), *expected.shape[-2:])
 
 
 def distance(case, kernel="einsum", **more):
