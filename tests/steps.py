@@ -13,7 +13,10 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from torch import Tensor
 
+from rulesearch.kernels import KERNELS, Batch
+from rulesearch.lowering import lower_terms
 from rulesearch.model import PAPER, Model
+from rulesearch.pathways import pathway
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,3 +213,78 @@ def cases(draw, smooth=False, paths=strategies.PATHWAYS, steps=3, lifetimes=2):
     made = case(terms, model, start, seed, draw(st.sampled_from(["labels", "given"])))
     assume(is_well_posed(made))
     return made
+
+
+# --- by the kernels -------------------------------------------------------------------------------
+
+
+def batch_of(case):
+    """The case as a kernel takes it."""
+    start, model = case.start, case.model
+    query_x, answers = start.query
+    asked, targets, labels = (), None, answers
+    if answers.is_floating_point():
+        asked, targets, labels = (start.train[0].shape[1],), answers[:, None], answers.argmax(-1)
+    return Batch(
+        case.theta,
+        start.weights,
+        start.feedback,
+        *start.train,
+        query_x,
+        labels,
+        targets,
+        asked,
+        noise=case.xi if model.noise else None,
+    )
+
+
+def kernel_of(case, kernel="einsum"):
+    """The kernel of a case, by name, or by a function that builds it."""
+    build = KERNELS[kernel] if isinstance(kernel, str) else kernel
+    sizes = tuple(case.start.weights[0].shape[-1:])
+    sizes += tuple(w.shape[1] for w in case.start.weights)
+    path = pathway(case.start.pathway, len(sizes) - 1)
+    return build(lower_terms(case.terms, case.model), sizes, path)
+
+
+def run(case, kernel="einsum", batch=None, **more):
+    """What a kernel gives for a case."""
+    batch = batch or batch_of(case)
+    made = kernel_of(case, kernel)
+    return made(batch, gradient=range(len(case.terms)), keep_weights=True, **more)
+
+
+def apart(found, expected):
+    """The largest difference of two tensors, in units of the larger entries, or of one."""
+    assert found.shape == expected.shape
+    if not found.numel():
+        return 0.0
+    return float((found - expected).abs().max() / expected.abs().max().clamp(min=1.0))
+
+
+def distances(case, found):
+    """How far an outcome is from autograd through the unrolled loop, by name."""
+    loss, gradient, ended = reference(case)
+    pairs = {"loss": [(found.loss, loss)], "gradient": [(found.gradient, gradient)]}
+    pairs["weights"] = zip(found.weights, ended.weights, strict=True)
+    if found.feedback is not None:
+        pairs["feedback"] = zip(found.feedback, ended.feedback, strict=True)
+    if found.biases is not None:
+        pairs["biases"] = zip(found.biases, ended.biases, strict=True)
+    pairs["memories"] = [
+        _remembered(value, ended.traces["B" if changes == "B" else "W", layer][name])
+        for (changes, layer, name), value in found.memories.items()
+    ]
+    return {name: max([apart(*pair) for pair in some], default=0) for name, some in pairs.items()}
+
+
+def _remembered(found, expected):
+    """A trace and what it should be, which stands as a column on the post side."""
+    if found.shape[1:] != expected.shape[-2:]:
+        expected = expected.mT
+    return found, expected.expand(len(found), *expected.shape[-2:])
+
+
+def distance(case, kernel="einsum", **more):
+    """The largest of the distances of what a kernel gives for a case."""
+    return max(distances(case, run(case, kernel, **more)).values())

@@ -424,5 +424,9 @@ def whole_gradient(
     def plain(tensors):
         return tensors and [t.detach() for t in tensors]
 
-    ended = Carried(plain(final.weights), plain(final.feedback), plain(final.biases))
+    traces = {
+        place: {name: value.detach() for name, value in kept.items()}
+        for place, kept in final.traces.items()
+    }
+    ended = Carried(plain(final.weights), plain(final.feedback), plain(final.biases), traces)
     return loss.detach(), gradient, ended
