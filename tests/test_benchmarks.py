@@ -320,7 +320,7 @@ def test_batches_that_are_no_numbers_are_refused(batches, capsys):
 
 
 def test_ways_on_the_cpu_are_compared_and_written_down(tmp_path, capsys, monkeypatch):
-    quick = {name: cuda.RIVALS[name] for name in ("einsum", "einsum, graphs")}
+    quick = {name: cuda.RIVALS[name] for name in ("einsum", "autograd")}
     monkeypatch.setattr(cuda, "RIVALS", quick)
     monkeypatch.setattr(cuda, "QUICK", SMALL)
     written = tmp_path / "cuda.json"
