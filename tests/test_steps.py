@@ -25,6 +25,7 @@ from rulesearch.notation import (
     W,
     b_post,
     e_post,
+    n_pre,
     sum_post,
     sum_pre,
     tanh,
@@ -136,6 +137,13 @@ def test_bounds_hold_something_back():
         assert held.any()
         assert not held.all()
         assert bool(((every >= low) & (every <= high)).all())
+
+
+def test_a_trace_of_a_number_is_kept_for_every_lifetime():
+    still = trace("still", tanh(n_pre), decay=0.0)
+    case = steps.case(Pool(A=-e_post * still * y_pre).terms)
+    assert distance(case) <= TOLERANCE
+    assert {tuple(value.shape) for value in run(case).memories.values()} == {(2, 1, 1)}
 
 
 # --- along the way --------------------------------------------------------------------------------

@@ -333,7 +333,10 @@ class EinsumKernel:
                 ]
                 parameters[changes][layer] = updated(matrix, forms, v)
                 for trace in part.plan.carried:
-                    memories[changes, layer, trace.name] = v[trace.value]
+                    value = v[trace.value]
+                    # That of a number of the layer alone is one for all lifetimes.
+                    whole = value if value.ndim else value.expand(len(x), 1, 1)
+                    memories[changes, layer, trace.name] = whole
                 values[-1].append(v)
                 applied[-1].append(forms)
         held = self._hold_back(parameters)
