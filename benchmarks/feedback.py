@@ -3,7 +3,7 @@
     python -m benchmarks.feedback --data-root DIR [--quick] [--json FILE] [--rules RULE ...]
 
 Kolen-Pollack, the mirror form and the alignments of `grammar/feedback.py` stand beside feedback
-alignment, backprop by SGD and the paper's rule. All coefficients of a rule, that of its
+alignment, backprop by SGD, the paper's rule, and the last layer learning alone. All coefficients of a rule, that of its
 pseudo-gradient too, are found in the same way, on lifetimes of 250 examples of EMNIST that are
 common to all rules, images of the search: the mean loss at points spread over a box of the
 coefficients' logarithms, then Nelder and Mead's method from each of the best three. What is
@@ -41,6 +41,7 @@ from rulesearch import Config, Pool, load_data
 from rulesearch.data import Data
 from rulesearch.meta import lifetime_seeds
 from rulesearch.notation import load_pool, together
+from rulesearch.notation.term import PSEUDO_GRADIENT
 from rulesearch.population import Population
 from rulesearch.records.plain import from_plain, to_plain
 from rulesearch.scoring import diverged, scored
@@ -182,6 +183,10 @@ class Row:
 # --- rules ---------------------------------------------------------------------------------------
 
 RATE = (-2.7, -1.3)
+#: What plastic feedback must beat: hidden layers stay as they are drawn, and need no errors.
+LAST = Learner(
+    "last", "last layer alone", Pool(F0=PSEUDO_GRADIENT, where={"F0": (-1,)}), "symmetric"
+)
 
 
 @lru_cache(maxsize=1)
@@ -200,11 +205,14 @@ def rules() -> tuple[Rule, ...]:
         return Rule(Learner(label, label, pool, "random"), (RATE, *box.values()))
 
     shared = whole.only("kp", "decay")
+    undecayed = Learner("KP, no decay", "Kolen-Pollack, no decay", whole.only("kp"), "random")
     return (
         Rule(BP, (RATE,)),
         Rule(FA, (RATE,)),
+        Rule(LAST, ((-2.7, -0.3),)),
         Rule(BIO, (RATE, (-2.5, -0.8), (-3.7, -2.0)), negative=("F2",)),
         Rule(Learner("KP", "Kolen-Pollack", shared, "random"), (RATE, (-5.0, -2.0))),
+        Rule(undecayed, (RATE,)),
         plastic("mirror form", decay=(-4.0, -0.5), mirror=(-6.0, -2.5)),
         plastic("symmetric alignment", decay=(-2.5, -0.3), self=(-2.5, -0.3)),
         plastic("activation alignment", amp=(-6.0, -2.5), sparse=(-4.0, -2.0)),
@@ -391,6 +399,7 @@ def row_of(rule: Rule, worlds: tuple[Data, Data], size: Size) -> Row:
 
 def show(rows: Sequence[Row], console: Console) -> None:
     """A line for each rule."""
+    tied = {rule.name for rule in rules() if rule.learner.pathway == "symmetric"}
     kinds = ("250 examples", "stream", "best multiple")
     heads = [f"{of} {what}" for what in kinds for of in ("accuracy,", "angle,")]
     table = Table("rule", "coefficients", "multiple", *heads, box=box.MARKDOWN)
@@ -399,7 +408,7 @@ def show(rows: Sequence[Row], console: Console) -> None:
         for part in (row.short, row.stream, row.best):
             bad = f", {part.diverged} of {part.lifetimes} diverged" if part.diverged else ""
             cells.append(f"{part.accuracy:.3f} [{part.low:.3f}, {part.high:.3f}]{bad}")
-            cells.append(f"{part.angle:.0f}°")
+            cells.append("" if row.name in tied else f"{part.angle:.0f}°")
         found = ", ".join(f"{name} {value:.3g}" for name, value in row.terms.items())
         multiple = f"{row.best.factor:g}" + (" (last tried)" if row.at_edge else "")
         table.add_row(row.name, found, multiple, *cells)
@@ -413,7 +422,7 @@ def below_feedback_alignment(rows: Sequence[Row]) -> list[str]:
     named = {row.name: row for row in rows}
     lines = []
     for row in rows:
-        if FA.label not in named or row.name in (FA.label, BP.label):
+        if FA.label not in named or row.name in (FA.label, LAST.label, BP.label):
             continue
         parts = []
         for what, of in (("", "stream"), ("at the best multiple ", "best")):
