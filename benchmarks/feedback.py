@@ -3,10 +3,10 @@
     python -m benchmarks.feedback --data-root DIR [--quick] [--json FILE] [--rules RULE ...]
 
 Kolen-Pollack, the mirror form and the alignments of `grammar/feedback.py` stand beside feedback
-alignment, backprop by SGD, the paper's rule, and the last layer learning alone. All coefficients of a rule, that of its
-pseudo-gradient too, are found in the same way, on lifetimes of 250 examples of EMNIST that are
-common to all rules, images of the search: the mean loss at points spread over a box of the
-coefficients' logarithms, then Nelder and Mead's method from each of the best three. What is
+alignment, backprop by SGD, the paper's rule, and the last layer learning alone. All coefficients
+of a rule, its pseudo-gradient's too, are found in the same way, on lifetimes of 250 examples of
+EMNIST that are common to all rules, images of the search: the mean loss at points spread over a box
+of the coefficients' logarithms, then Nelder and Mead's method from each of the best three. What is
 reported is of images set aside: lifetimes of 250 examples, and the ten-way stream of MNIST of
 `benchmarks.paper.online`, with the coefficients as they are and with their best multiple for the
 stream, found on other streams and images.
@@ -308,7 +308,7 @@ def after_lifetimes(networks: Population, theta: Sequence[float], count: int) ->
 def after_stream(
     learner: Learner, theta: Sequence[float], factor: float, data: Data, size: Size
 ) -> Measured:
-    """Networks at the end of streams; accuracies are as they came out, as in `online`."""
+    """Networks at the end of streams; where one is not finite, its accuracy is chance."""
     seeds = lifetime_seeds(SEED, "online", 0, size.trials)
     seen = online.curves(
         learner,
@@ -322,7 +322,8 @@ def after_stream(
     )
     loss, accuracy, angle = (torch.from_numpy(seen[n]) for n in ("loss", "accuracy", "angle"))
     bad = diverged(loss[:, -1], loss[:, 0])
-    return summed_up(factor, accuracy[:, -1], bad, angle[:, -1])
+    right = torch.where(loss[:, -1].isfinite(), accuracy[:, -1], online.CHANCE)
+    return summed_up(factor, right, bad, angle[:, -1])
 
 
 def best_multiple(
