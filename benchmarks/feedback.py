@@ -151,8 +151,9 @@ class Measured:
 
     @property
     def angle(self) -> float:
-        """Mean over the hidden layers and lifetimes."""
-        return float(np.nanmean(self.angle_each))
+        """Mean over the hidden layers and lifetimes; NaN where there is none."""
+        there = [angle for angle in self.angle_each if np.isfinite(angle)]
+        return float(np.mean(there)) if there else float("nan")
 
 
 @dataclass(frozen=True)
@@ -409,7 +410,7 @@ def show(rows: Sequence[Row], console: Console) -> None:
         for part in (row.short, row.stream, row.best):
             bad = f", {part.diverged} of {part.lifetimes} diverged" if part.diverged else ""
             cells.append(f"{part.accuracy:.3f} [{part.low:.3f}, {part.high:.3f}]{bad}")
-            cells.append("" if row.name in tied else f"{part.angle:.0f}°")
+            cells.append("" if row.name in tied or np.isnan(part.angle) else f"{part.angle:.0f}°")
         found = ", ".join(f"{name} {value:.3g}" for name, value in row.terms.items())
         multiple = f"{row.best.factor:g}" + (" (last tried)" if row.at_edge else "")
         table.add_row(row.name, found, multiple, *cells)
