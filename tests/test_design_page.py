@@ -23,8 +23,7 @@ def table(head, rows):
 
 def tables():
     quantities = [
-        (f"`{q.name}`", PLACES[q.index], q.meaning, q.need or "")
-        for q in QUANTITIES.values()
+        (f"`{q.name}`", PLACES[q.index], q.meaning, q.need or "") for q in QUANTITIES.values()
     ]
     activations = [
         (f"`{a.name}`", f"`{a.value}`", f"`{a.slope}`", "yes" if a.closed_at_zero else "no")
