@@ -192,8 +192,8 @@ def scores(
     In the place of class numbers there may be probabilities, or with a loss of real targets any
     numbers; correct is then the likeliest class.
 
-    NaN and 0 where a weight or a bias is not finite: one of -∞ silences its neuron, and may leave what looks
-    like a loss, but the lifetime has diverged.
+    NaN and 0 where a weight or a bias is not finite: one of -∞ silences its neuron, and may leave
+    what looks like a loss, but the lifetime has diverged.
     """
     for weight in weights:
         # 0 times what is not finite is NaN; `isfinite` takes several passes.
