@@ -8,15 +8,15 @@ from dataclasses import replace
 import batches
 import pytest
 import steps
+import test_fused_precision as precision
 import torch
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from sympy import Rational
-from test_steps import BOUNDED, MODEL, POOL, SYNAPSES
+from test_steps import BOUNDED, MODEL, POOL, SYNAPSES, lifetimes, whole
 
 from rulesearch.kernels import Unsupported
 from rulesearch.kernels.fused import build
 from rulesearch.model import Model
-from rulesearch.notation import Pool, e_post, trace, y_post, y_pre
 
 EXACT = 1e-10
 
@@ -31,18 +31,14 @@ def named(case, found):
     return values
 
 
-def _traces_by_layer(values):
+def _by_side(values):
     """Where W and b remember the same, kernels may say so under either name."""
-    return {
-        name.replace("b ", "W ", 1) if name[:2] == "b " else name: v for name, v in values.items()
-    }
+    return {f"W{name[1:]}" if name[:2] == "b " else name: v for name, v in values.items()}
 
 
 def from_einsum(case, kernel="fused"):
     """How far an outcome is from the readable kernel's, at most."""
-    found, expected = (
-        _traces_by_layer(named(case, steps.run(case, k))) for k in (kernel, "einsum")
-    )
+    found, expected = (_by_side(named(case, steps.run(case, k))) for k in (kernel, "einsum"))
     assert found.keys() == expected.keys()
     return max(steps.apart(value, expected[name]) for name, value in found.items())
 
@@ -54,12 +50,9 @@ def long(pool, model, path="random", **more):
     return replace(case, theta=case.theta / 20)
 
 
-SMALL = Pool(
-    F0=-e_post * y_pre, bcm=y_post * (y_post - trace("s_post", y_post**2, decay=0.75)) * y_pre
-)
 CASES = {
     "everything": (SYNAPSES, MODEL, "random"),
-    "direct": (POOL, Model(bias=True), "direct"),
+    "direct": (POOL, Model(bias=True, noise=0.1), "direct"),
     "bounds": (SYNAPSES, BOUNDED, "random"),
 }
 
@@ -88,10 +81,104 @@ def test_equals_einsum(name):
 @given(steps.cases(steps=4))
 def test_drawn_steps_are_einsums(case):
     try:
-        steps.kernel_of(case, "fused")
+        assert from_einsum(case) <= EXACT
     except Unsupported:
-        assume(False)
-    assert from_einsum(case) <= EXACT
+        # Bounds, for one: the rest of the case then.
+        case = replace(case, model=replace(case.model, bounds=()))
+        assume(steps.is_well_posed(case))
+        try:
+            assert from_einsum(case) <= EXACT
+        except Unsupported:
+            assume(False)
+
+
+# --- in float32 -----------------------------------------------------------------------------------
+
+
+def in_single(case):
+    """The case, and its numbers in float32."""
+    return replace(
+        case,
+        start=case.start.to(torch.float32),
+        xi=[xi.float() for xi in case.xi],
+        theta=case.theta.float(),
+    )
+
+
+def in_double(case):
+    """The case with numbers that float32 has exactly."""
+    single = in_single(case)
+    return replace(
+        single,
+        start=single.start.to(torch.float64),
+        xi=[xi.double() for xi in single.xi],
+        theta=single.theta.double(),
+    )
+
+
+def disturbed(case, generator):
+    """Every weight, feedback, pixel, coefficient and noise times 1 + u or 1 - u."""
+
+    def moved(tensor):
+        sign = 2 * torch.randint(2, tensor.shape, generator=generator) - 1
+        return tensor * (1 + precision.UNIT * sign)
+
+    start = replace(
+        case.start,
+        weights=[moved(w) for w in case.start.weights],
+        feedback=case.start.feedback and [moved(b) for b in case.start.feedback],
+        train=(moved(case.start.train[0]), case.start.train[1]),
+        query=(moved(case.start.query[0]), case.start.query[1]),
+    )
+    return replace(case, start=start, xi=[moved(xi) for xi in case.xi], theta=moved(case.theta))
+
+
+def exact_and_bounds(case):
+    """What `einsum` gives in float64, and how far float32 may be; see `test_fused_precision`."""
+    exact = _by_side(named(case, steps.run(case)))
+    generator = torch.Generator().manual_seed(0)
+    squares = dict.fromkeys(exact, 0.0)
+    for _ in range(precision.DRAWS):
+        other = disturbed(case, generator)
+        for name, value in _by_side(named(other, steps.run(other))).items():
+            squares[name] += float((value - exact[name]).norm()) ** 2 / precision.DRAWS
+    count = case.start.train[0].shape[1]
+    widest = max(max(w.shape[1:]) for w in case.start.weights) ** 0.5
+    rounding = 4 * torch.finfo(torch.float32).eps
+    return exact, {
+        name: max(count * widest * square**0.5, rounding * float(exact[name].norm()))
+        for name, square in squares.items()
+    }
+
+
+@pytest.mark.slow
+def test_float32_errs_as_float32_must():
+    case = in_double(long(SYNAPSES, MODEL, steps=20))
+    exact, bounds = exact_and_bounds(case)
+
+    def beyond(kernel):
+        found = _by_side(named(case, steps.run(in_single(case), kernel)))
+        return precision.beyond({n: v.double() for n, v in found.items()}, exact, bounds)
+
+    assert beyond("fused") == []
+    assert beyond(_one_part_too_large)
+
+
+# --- one kernel after the other -------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", [("fused", "einsum"), ("einsum", "fused")], ids="-".join)
+def test_a_kernel_goes_on_where_another_ended(order):
+    case = whole(SYNAPSES, MODEL, steps=6)
+    once = lifetimes(case, SYNAPSES)
+    first = lifetimes(case, SYNAPSES, end=3, kernel=order[0])
+    on = {"weights": first.weights, "feedback": first.carried.feedback, "carried": first.carried}
+    then = lifetimes(case, SYNAPSES, 3, kernel=order[1], **on)
+    assert (first.note, then.note) == ("", "")
+    assert steps.apart(then.loss, once.loss) <= EXACT
+    for a, b in zip(then.weights, once.weights, strict=True):
+        assert steps.apart(a, b) <= EXACT
 
 
 # --- bits -----------------------------------------------------------------------------------------

@@ -230,8 +230,13 @@ class EinsumKernel:
     def start(self, batch: Batch) -> State:
         """What the lifetimes of a batch begin with."""
         state = state_of(batch, bias=self.plan.model.bias)
-        missing = {key: value for key, value in self._begun(batch) if key not in state.memories}
-        return replace(state, memories={**state.memories, **missing})
+        begun = dict(self._begun(batch))
+        for (changes, layer, name), value in state.memories.items():
+            begun[changes, layer, name] = value
+            if changes == "W" and ("b", layer, name) not in state.memories:
+                # A kernel may have the plans of weights and biases in one.
+                begun["b", layer, name] = value
+        return replace(state, memories=begun)
 
     def _begun(self, batch: Batch) -> Iterable[tuple[Key, Tensor]]:
         """What traces are before the first step."""
