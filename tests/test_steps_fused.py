@@ -47,7 +47,10 @@ def long(pool, model, path="random", **more):
     """A case of a few dozen neurons, and more steps than lie between two checkpoints."""
     given = {"sizes": (11, 9, 6, 4), "steps": 57, "lifetimes": 3, "queries": 3, **more}
     case = steps.case(pool.terms, model, batches.given(5, pathway=path, **given), 5)
-    return replace(case, theta=case.theta / 20)
+    case = replace(case, theta=case.theta / 100)
+    # Where something explodes, undoing updates loses the digits of what was small.
+    assert steps.is_well_posed(case)
+    return case
 
 
 CASES = {
