@@ -24,7 +24,6 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich import box
@@ -37,9 +36,11 @@ from rulesearch.meta import lifetime_seeds
 from rulesearch.population import Population
 from rulesearch.scoring import diverged, scored
 from rulesearch.search import compared
+from rulesearch.search.record import pool_of
 from rulesearch.search.request import Request, prepare
 from rulesearch.search.stages import Stages
-from rulesearch.statistics import Outcomes, measure, summarise
+from rulesearch.statistics import Outcomes, measure, summarise, t_interval
+from rulesearch.words import EVALUATED
 
 SEED = 20_000  # of the lifetimes: no search has it
 #: Data set and hidden layers of each world.
@@ -54,6 +55,8 @@ WORLDS: dict[str, tuple[str, tuple[int, ...]]] = {
 Key = tuple[str, str, str]
 """World, rule or rival, pathway."""
 
+#: By the names of `Result.evaluation`; the first two are compared with pair by pair.
+RIVALS = ("backprop_sgd", "backprop_adam", "feedback_alignment")
 PATHWAYS = ("symmetric", "direct", "sign-symmetric")
 FACTORS = (0.12, 0.25, 0.5, 0.7, 1.0)
 FACTOR_TASKS = 60
@@ -67,19 +70,13 @@ class Rule:
 
     Attributes:
         name: it is called by.
-        terms: name -> expression.
+        pool: its terms.
         theta: raw coefficients, in the order of the terms.
     """
 
     name: str
-    terms: dict[str, str]
+    pool: Pool
     theta: tuple[float, ...]
-
-    @property
-    def pool(self) -> Pool:
-        """Its terms as a pool."""
-        named: dict[str, Any] = dict(self.terms)
-        return Pool(**named)
 
 
 @dataclass(frozen=True)
@@ -97,6 +94,7 @@ class Row:
         loss: mean query loss, nats.
         diverged: lifetimes that did,
         lifetimes: of so many.
+        losses: of each lifetime, the same for all in a world, so that differences are paired.
     """
 
     world: str
@@ -109,6 +107,7 @@ class Row:
     loss: float
     diverged: int
     lifetimes: int
+    losses: tuple[float, ...] = ()
 
 
 def rule_of(text: str) -> Rule:
@@ -116,8 +115,8 @@ def rule_of(text: str) -> Rule:
     path, _, size = text.partition(":")
     result = Result.load(path)
     result = result.with_terms(int(size)) if size else result
-    terms = {each.name: each.expression for each in result.pool if each.name in result.support}
-    return Rule(text, terms, tuple(float(result.theta[name] or 0.0) for name in terms))
+    pool = pool_of(result).only(*result.support)
+    return Rule(text, pool, tuple(float(result.theta[name] or 0.0) for name in pool.names))
 
 
 def measured(population: Population, rule: Rule, seeds: tuple[int, ...], factor: float) -> Outcomes:
@@ -132,7 +131,8 @@ def row_of(world: str, name: str, pathway: str, factor: float, outcomes: Outcome
     low, high = summary.accuracy_interval
     accuracy, loss = summary.accuracy, summary.loss
     counts = (summary.diverged, summary.lifetimes)
-    return Row(world, name, pathway, factor, accuracy, low, high, loss, *counts)
+    each = tuple(round(x, 6) for x in outcomes.loss)
+    return Row(world, name, pathway, factor, accuracy, low, high, loss, *counts, each)
 
 
 def rivals(request: Request, world: str, seeds: tuple[int, ...]) -> Iterator[Row]:
@@ -236,7 +236,7 @@ def _left(
     norm, rows, angle = (lived.observed[name][~bad] for name in OBSERVED)
     return Without(
         name=rule.name,
-        term="" if gone is None else [*rule.terms][gone],
+        term="" if gone is None else rule.pool.names[gone],
         accuracy=float(accuracy.mean()),
         diverged=int(bad.sum()),
         lifetimes=len(seeds),
@@ -276,6 +276,24 @@ def show(rows: Sequence[Row], console: Console) -> None:
         table.add_row(name, pathway, *cells)
     console.print(table)
     console.print("Accuracy on images set aside, lifetimes that diverged in brackets.")
+    lines = dict.fromkeys((row.name, row.pathway) for row in rows if row.name not in RIVALS)
+    for rival in RIVALS[:2]:
+        table = Table("rule", "pathway", *worlds, box=box.SIMPLE)
+        for name, pathway in lines:
+            found = [at.get((name, pathway, world)) for world in worlds]
+            than = [at.get((rival, "symmetric", world)) for world in worlds]
+            table.add_row(name, pathway, *map(_less, found, than))
+        console.print(table)
+        console.print(f"Loss minus that of {EVALUATED[rival]}, paired, with its 95 % interval.")
+
+
+def _less(row: Row | None, than: Row | None) -> str:
+    """The paired difference of losses."""
+    if row is None or than is None or not len(row.losses) == len(than.losses) > 1:
+        return ""
+    differences = [a - b for a, b in zip(row.losses, than.losses, strict=True)]
+    low, high = t_interval(differences)
+    return f"{sum(differences) / len(differences):+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def write(file: Path, rows: Sequence[Row], left: Sequence[Without]) -> None:

@@ -34,6 +34,7 @@ pool = Pool(
     error_both=-eh_post * yh_pre,
     error_post=-eh_post * y_pre,
     error_pre=-e_post * yh_pre,
+    error_alone=-eh_post,
     # Errors with the post-cell's own activity, and with the pre-cell's error.
     gain=-eh_post * y_post,
     square=-(y_post**2) * eh_pre,

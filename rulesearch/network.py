@@ -169,7 +169,16 @@ def query_loss(
     model: Model = PAPER,
 ) -> tuple[Float[Tensor, " lifetimes"], Float[Tensor, " lifetimes"]]:
     """Mean loss and accuracy over the query examples of each lifetime; see `scores`."""
-    return scores(weights, forward(weights, x, biases, model)[-1], labels, model)
+    logits = forward(weights, x, biases, model)[-1]
+    return scores(with_biases(weights, biases), logits, labels, model)
+
+
+def with_biases(
+    weights: Sequence[Float[Tensor, "lifetimes _post _pre"]],
+    biases: Sequence[Float[Tensor, "lifetimes _post"]] | None,
+) -> list[Float[Tensor, "lifetimes _post _columns"]]:
+    """All that must be finite: weights, and biases as matrices of one column."""
+    return [*weights, *(b[:, :, None] for b in biases or ())]
 
 
 def scores(
@@ -183,8 +192,8 @@ def scores(
     In the place of class numbers there may be probabilities, or with a loss of real targets any
     numbers; correct is then the likeliest class.
 
-    NaN and 0 where a weight is not finite: one of -∞ silences its neuron, and may leave what looks
-    like a loss, but the lifetime has diverged.
+    NaN and 0 where a weight or a bias is not finite: one of -∞ silences its neuron, and may leave
+    what looks like a loss, but the lifetime has diverged.
     """
     for weight in weights:
         # 0 times what is not finite is NaN; `isfinite` takes several passes.

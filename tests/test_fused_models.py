@@ -11,7 +11,7 @@ import strategies
 import sympy
 import test_fused_precision as precision
 import torch
-from test_steps import batch_of
+from steps import batch_of
 
 from rulesearch.kernels import Unsupported
 from rulesearch.kernels.einsum import build as build_einsum

@@ -69,9 +69,9 @@ def test_a_rule_is_read_from_its_run_and_measured_in_other_worlds(tmp_path, monk
     run = tmp_path / "own-digits-0"
     result = search(pool, data, Config(meta_steps=2, **shape), run=run)
     rule = findings.rule_of(str(run))
-    assert rule.terms == {e.name: e.expression for e in result.pool if e.name in result.support}
-    assert rule.theta == tuple(result.theta[name] for name in rule.terms)
-    assert findings.rule_of(f"{run}:1").terms == {"F0": "-e_post*y_pre"}
+    assert rule.pool.names == result.support
+    assert rule.theta == tuple(result.theta[name] for name in rule.pool.names)
+    assert findings.rule_of(f"{run}:1").pool.names == ("F0",)
     monkeypatch.setattr(findings, "WORLDS", {"small": ("digits", (6,))})
     kept = tmp_path / "rows.json"
     asked = [str(run), "--json", str(kept), "--tasks", "4", "--worlds", "small"]

@@ -254,6 +254,7 @@ class Plan:
         So is that by `e_pre` of `sqrt(Abs(e_pre))` at 0, and whatever `e_pre` was computed from.
 
         Example:
+            >>> from rulesearch.lowering import lower
             >>> from rulesearch.notation import Pool
             >>> sorted(lower(Pool(A="-e_post*sqrt(Abs(e_pre))", B="-e_post*tanh(y_pre)")).steep)
             ['e_pre']

@@ -20,3 +20,4 @@ from rulesearch.pursuit.place import Means as Means
 from rulesearch.pursuit.place import Place as Place
 from rulesearch.pursuit.settling import Settled as Settled
 from rulesearch.pursuit.settling import settle as settle
+from rulesearch.pursuit.spans import in_spans as in_spans

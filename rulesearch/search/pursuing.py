@@ -22,6 +22,7 @@ from rulesearch.pursuit import (
     Ranked,
     gain_of,
     hall_of_fame,
+    in_spans,
     pursue,
 )
 from rulesearch.pursuit.course import ROOM
@@ -93,7 +94,12 @@ def by_pursuit(
             request, stages, setting, needs, against_reference=reference is not None
         ),
     )
+    terms = [t for t, scale in enumerate(setting.scales) if scale]
     begin = Place(means.in_order([t for t, x in enumerate(phi) if x]), phi)
+    if len(terms) <= ROOM:
+        # Of many terms only those that join would need it, one by one.
+        setting = in_spans(means.over(terms), begin, terms)
+        means = replace(means, setting=setting)
     aims = Aims(
         starts=config.trials,
         steps=config.meta_steps or 0,
@@ -101,7 +107,6 @@ def by_pursuit(
         parsimony=config.parsimony,
         against_reference=reference is not None,
     )
-    terms = [t for t, scale in enumerate(setting.scales) if scale]
     found = pursue(means, aims, begin, terms, simplest(request.pool, terms))
     starts = [start for each in found.rounds for start in each.starts]
     departures = [departure for each in found.rounds for departure in each.departures]

@@ -11,11 +11,12 @@ from rulesearch.data import Data
 from rulesearch.errors import RuleSearchError
 from rulesearch.kernels.fused.cache import cache_folder
 from rulesearch.lifetime import choose_kernel
-from rulesearch.lifetime.given import refuse_other_than_pool
+from rulesearch.lifetime.given import check_reads, refuse_other_than_pool
 from rulesearch.lifetime.modes import plain
 from rulesearch.locality import parse_needs, within
 from rulesearch.lowering import lower_terms
 from rulesearch.meta import lifetime_seeds, units
+from rulesearch.model import bounded
 from rulesearch.notation import Pool, with_biases
 from rulesearch.pathways import pathway
 from rulesearch.search.config import Config, check, field_name
@@ -103,6 +104,9 @@ def prepare(pool: Pool, data: Data | Sequence[Data], config: Config) -> Request:
     within(pool, parse_needs(config.locality), config.neurons)
     refuse_layers_of_some(pool, [world.depth for world in worlds])
     pool = pool.in_network(worlds[0].depth)
+    model = bounded(config.model(pool), pool)
+    for depth in {world.depth for world in worlds}:
+        check_reads(pool, pathway(config.pathway, depth), model)
     notes = (*_premises(pool, worlds), *pool.notes)
     in_each(worlds, _called, lambda w: enough_memory(w.config, w.sizes, NORM_TASKS))
     protocol = config.meta_protocol()
@@ -134,7 +138,7 @@ def prepare(pool: Pool, data: Data | Sequence[Data], config: Config) -> Request:
     cache_folder()  # refused now rather than in the middle of the run
     chosen: KernelName = "fused" if on_cpu else "einsum"
     chosen = chosen if config.kernel == "auto" else config.kernel
-    plan = lower_terms(pool.distinct, config.model(pool))
+    plan = lower_terms(pool.distinct, model)
     paths = [(world.sizes, pathway(config.pathway, world.depth)) for world in worlds]
     told = [choose_kernel(config.kernel, plan, *each, on_cpu=on_cpu)[1] for each in paths]
     notes_on_kernels = tuple(dict.fromkeys(note for note in told if note))

@@ -44,7 +44,15 @@ from rulesearch.kernels.einsum.state import (
 )
 from rulesearch.lowering import Plan
 from rulesearch.lowering.in_torch import InTorch, Values, in_torch
-from rulesearch.network import forward, gate, output_error, query_loss, scores, targets_of
+from rulesearch.network import (
+    forward,
+    gate,
+    output_error,
+    query_loss,
+    scores,
+    targets_of,
+    with_biases,
+)
 from rulesearch.operators import Parameter
 from rulesearch.pathways import Pathway
 
@@ -489,7 +497,8 @@ class EinsumKernel:
         model, W = self.plan.model, state.W
         sigma = gate(model.activation)
         potentials = forward(W, x, biases_of(state), model)
-        loss, accuracy = scores(W, potentials[-1], answers, model)
+        learned = with_biases(W, biases_of(state))
+        loss, accuracy = scores(learned, potentials[-1], answers, model)
         activities = [x, *(sigma.value(z) for z in potentials[:-1])]
         targets = targets_of(answers, potentials[-1])
         bar_z = output_error(potentials[-1], targets, model) / x.shape[1]

@@ -284,6 +284,8 @@ def build(plan: Plan, sizes: tuple[int, ...], path: Pathway) -> FusedKernel:
     if len({e.carrier for e in path.edges}) > 1:
         raise Unsupported(f"the {path.name} pathway, whose edges have carriers of several kinds")
     order = schedule(plan)
+    if any(each.limits and each.passes_synapses for each in order.all):
+        raise Unsupported("bounds where values on synapses change what has them")
     if order.back and path.edges[0].carrier != "fixed":
         raise Unsupported(f"the {path.name} pathway with feedback that terms change")
     return FusedKernel(order, sizes, path)
@@ -295,8 +297,10 @@ def refuse_beyond(plan: Plan) -> None:
     Raises:
         Unsupported: there is something.
     """
-    if plan.model.bounds:
-        raise Unsupported("bounds")
+    for part in (plan, *plan.beside):
+        limits = plan.model.limits(part.changes)
+        if limits and (part.changes == "b" or not limits[0] <= 0 <= limits[1]):
+            raise Unsupported("bounds of biases, or such as leave out 0")
     if plan.beside and "B" in plan.quantities:
         raise Unsupported("terms of W that read feedback which others may change")
 

@@ -81,8 +81,25 @@ def _idle(order: Schedule, name: Callable[[str], str] = local) -> list[str]:
     ]
 
 
+def _limits(order: Schedule, where: str = "") -> list[str]:
+    """Lines that say between which numbers the matrix is kept, if `where` holds."""
+    if order.limits is None:
+        return []
+    low, high = (f"F({limit!r})" for limit in order.limits)
+    if where:
+        low, high = f"{low} if {where} else F(-math.inf)", f"{high} if {where} else F(math.inf)"
+    return [f"low = {low}", f"high = {high}"]
+
+
+def _between(order: Schedule) -> list[str]:
+    return [] if order.limits is None else ["low, high"]
+
+
 def _update_is_dark(order: Schedule) -> bool:
-    return all(group_is_dark(order.plan, g) for g in order.outer + order.scalings)
+    # What has a bound is brought back to it everywhere.
+    return order.limits is None and all(
+        group_is_dark(order.plan, g) for g in order.outer + order.scalings
+    )
 
 
 def _undo_vectors(order: Schedule) -> list[str]:
@@ -94,14 +111,15 @@ def _undo_vectors(order: Schedule) -> list[str]:
 def drive_source(order: Schedule, passes: list[RowPass]) -> list[str]:
     """The function `drive`: the pending update, and the potentials of a step."""
     updates, scalings, operands = _pending(order)
-    rows = RowPass(updates, scalings, gathers=1)
+    rows = RowPass(updates, scalings, gathers=1, clips=order.limits is not None)
     passes.append(rows)
     which = "touched" if _update_is_dark(order) else "all"
     begin, own = before_potentials(order.plan.model)
     body = [
         *begin,
         *_idle(order),
-        *_call(rows, [*operands, "y_now, z_now"], which=which),
+        *_limits(order, "at[0, BOUNDED]"),
+        *_call(rows, [*operands, "y_now, z_now", *_between(order)], which=which),
     ]
     where = offsets(order) | {
         "y_now": "f_now + at[l, Y]",
@@ -115,13 +133,14 @@ def drive_source(order: Schedule, passes: list[RowPass]) -> list[str]:
 def change_source(order: Schedule, passes: list[RowPass]) -> list[str]:
     """The function `change`: an update alone."""
     updates, scalings, operands = _pending(order)
-    rows = RowPass(updates, scalings)
+    rows = RowPass(updates, scalings, clips=order.limits is not None)
     doc = "The update by outer products and scalings alone."
     if not rows.changes:
         return function(order, "change", doc, [], offsets(order), ", order")
     passes.append(rows)
+    operands += _between(order)
     body = _call(rows, operands, which="lit" if _update_is_dark(order) else "all")
-    body = [*_idle(order), *body]
+    body = [*_idle(order), *_limits(order), *body]
     return function(order, "change", doc, body, offsets(order), ", order")
 
 
@@ -334,6 +353,8 @@ def groups_adjoint_source(order: Schedule, carrier: Carrier, passes: list[RowPas
             pairs.append(f"a_v{g}")
     weighted = arriving.weighted
     undoes = order.undoes and order.undone_in == "groups"
+    updates, scalings, held_by = _pending(order)
+    held = order.limits is not None
     rows = RowPass(
         len(arriving.outer),
         weighted,
@@ -342,6 +363,7 @@ def groups_adjoint_source(order: Schedule, carrier: Carrier, passes: list[RowPas
         partner_dots=weighted,
         partner_gathers=len(pair_gathers),
         partner_undo=len(weighted) if undoes else None,
+        masks=(updates, scalings) if held else None,
     )
     passes.append(rows)
     operands = [*arriving.outer, *arriving.scale, *dots, *gathers]
@@ -350,6 +372,10 @@ def groups_adjoint_source(order: Schedule, carrier: Carrier, passes: list[RowPas
         operands += ["w", *pairs, *pair_gathers]
     if undoes:
         operands += [f"undo_v{g}" for g in range(len(order.groups))]
+    if held:
+        # Of what a bound holds back nothing goes on.
+        operands += [*held_by, *_between(order)]
+        body += [*_idle(order), *_limits(order)]
     body += _call(rows, operands, which="touched" if arriving.dark else "all", matrix="lam")
     doc = "Λ of this step, and its products with the vectors of every group."
     arguments = ", f_after, b_after, " + ("exact, " if undoes else "") + "order"

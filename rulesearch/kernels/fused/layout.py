@@ -56,6 +56,8 @@ FIXED = (
     *("FIRST_STEP", "BEGUN"),
     # Λ of feedback that terms change, and in row 0 where Λ of what no query depends on begins
     *("LAMBDA_B", "UNASKED"),
+    # whether an update lies behind, so that what has bounds is within them
+    *("BOUNDED",),
 )
 # fmt: off
 (
@@ -68,6 +70,7 @@ FIXED = (
     ZEROS, SKIPS,
     FIRST_STEP, BEGUN,
     LAMBDA_B, UNASKED,
+    BOUNDED,
 ) = range(len(FIXED))
 # fmt: on
 

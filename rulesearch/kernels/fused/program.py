@@ -62,8 +62,20 @@ _IMPORTS = {
         *("all_finite", "output_answers"),
     ),
     "vectors": (
-        *("add", "div", "fma", "kept", "load", "magnitude", "mul", "pointer", "root", "signed"),
-        *("splat", "store", "total", "zero"),
+        *(
+            "add",
+            "clipped",
+            "div",
+            "fma",
+            "kept",
+            "load",
+            "magnitude",
+            "mul",
+            "pointer",
+            "root",
+            "signed",
+        ),
+        *("splat", "store", "total", "within", "zero"),
     ),
     "elementary": (
         *("vector_atan", "vector_cos", "vector_erf", "vector_exp", "vector_heaviside"),
@@ -405,6 +417,9 @@ def _forward(order: Schedule, asks: bool, numbers: bool) -> str:
     if begin:
         clear = "    clear(pointer(s, at[0, FRAMES]), at[0, FRAME])\n"
         text = text.replace(clear, clear + _lines(begin, 1) + "\n")
+    if order.limits:
+        line = "            before = frame(at, t - 1, keep)\n"
+        text = text.replace(line, f"            at[0, BOUNDED] = t > 0\n{line}")
     return _listing(order, _numbered(order, text, "before = frame(at, t - 1, keep)", "t"))
 
 
@@ -451,6 +466,8 @@ def _adjoint(order: Schedule, carrier: Carrier, asks: bool, numbers: bool) -> st
         begin = ["i_asked = len(asked)", "clear(pointer(s, at[0, LAMBDA]), at[0, WEIGHTS])"]
     if unasked(order) and not asks:
         begin.append(_CLEAR)
+    if order.limits:
+        begin.append("at[0, BOUNDED] = 1")
     for each in order.all:
         if each.traces:
             begin += ["for l in range(depth):", f"    {each.prefix}forget(s, at, l, 0, 0)"]

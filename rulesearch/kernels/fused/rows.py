@@ -30,6 +30,10 @@ class RowPass:
         partner_undo: number of scalings by a number for each row, if the partner is undone before
             use: they are divided out after outer products of row numbers of its own with the
             vectors of the dots have been subtracted. None: it is only read.
+        clips: the rows are kept between two numbers when they are changed.
+        masks: numbers of outer products and of scalings, as of `updates` and `scalings`, by which
+            the partner becomes what is between two numbers or is held back: there the rows are set
+            to zero. None: nothing is held back.
     """
 
     updates: int = 0
@@ -41,6 +45,8 @@ class RowPass:
     partner_gathers: int = 0
     partner_signed: bool = False
     partner_undo: int | None = None
+    clips: bool = False
+    masks: tuple[int, tuple[bool, ...]] | None = None
 
     @property
     def name(self) -> str:
@@ -57,9 +63,16 @@ class RowPass:
             (pair, "".join("01"[has] for has in self.partner_dots)),
             (f"{pair}gather", str(self.partner_gathers) if self.partner_gathers else ""),
             ("pairundo", "" if self.partner_undo is None else str(self.partner_undo)),
+            ("clip", "1" if self.clips else ""),
+            ("mask", "" if self.masks is None else self._mask_text),
         ]
         text = "_".join(["rows", *(stem + count for stem, count in parts if count)])
         return text.replace("=", "s").replace("+", "a")
+
+    @property
+    def _mask_text(self) -> str:
+        count, scalings = self.masks or (0, ())
+        return str(count) + "".join("01"[has] for has in scalings)
 
     @property
     def changes(self) -> bool:
@@ -69,7 +82,7 @@ class RowPass:
     @property
     def partner(self) -> bool:
         """Whether there is a second matrix."""
-        return bool(self.partner_dots or self.partner_gathers)
+        return bool(self.partner_dots or self.partner_gathers or self.masks is not None)
 
     @property
     def _undone(self) -> range:
@@ -82,6 +95,7 @@ class RowPass:
         each = self.updates + len(self.scalings) + len(self.dots) + self.gathers
         each += len(self.partner_dots) + self.partner_gathers + 1
         each += len(self._undone) + bool(self.partner_undo)
+        each += 2 * self.clips + (2 + self.masks[0] + len(self.masks[1]) if self.masks else 0)
         return next((n for n in (4, 2) if n * each <= _REGISTERS), 1)
 
     @property
@@ -99,13 +113,19 @@ class RowPass:
         names += [n for i in range(self.partner_gathers) for n in (f"pg{i}", f"pt{i}")]
         names += [f"n{i}" for i in self._undone]
         names += [f"m{i}" for i in range(self.partner_undo or 0)]
-        return names
+        if self.masks is not None:
+            names += [n for i in range(self.masks[0]) for n in (f"mv{i}", f"mu{i}")]
+            for i, has in enumerate(self.masks[1]):
+                names += [f"mf{i}", f"mh{i}"] if has else [f"mf{i}"]
+        return [*names, "low", "high"] if self.clips or self.masks is not None else names
 
     def source(self) -> list[str]:
         """The function's source, line by line."""
         rows = range(self.block)
         out = ["@compiled", f"def {self.name}({', '.join(self.arguments)}):"]
         out += ["    one = F(1.0)"] if self.scalings or self.partner_undo else []
+        if self.clips or self.masks is not None:
+            out.append("    low_, high_ = splat(low), splat(high)")
         out.append(f"    for i in range(first, last, {self.block}):")
         for r in rows:
             out += self._begin_row(r)
@@ -136,6 +156,10 @@ class RowPass:
         out += [f"g{i}_{r} = splat(g{i}[k{r}])" for i in range(self.gathers)]
         out += [f"pg{i}_{r} = splat(pg{i}[k{r}])" for i in range(self.partner_gathers)]
         out += [f"n{i}_{r} = splat(-n{i}[k{r}])" for i in self._undone]
+        if self.masks is not None:
+            count, scaled = self.masks
+            out += [f"mv{i}_{r} = splat(mv{i}[k{r}])" for i in range(count)]
+            out += [f"mf{i}_{r} = splat(mf{i}[k{r}])" for i in range(len(scaled))]
         if self.partner_undo:
             factor = " + ".join(["one", *(f"m{i}[k{r}]" for i in range(self.partner_undo))])
             out.append(f"m_{r} = splat(one / ({factor}))")
@@ -155,9 +179,23 @@ class RowPass:
             scaled = [f"row{r} = {call}"] if self.scalings else []
             added = [f"row{r} = fma(v{i}_{r}, u{i}_, row{r})" for i in range(self.updates)]
             out += added + scaled if self.undo else scaled + added
-            if self.changes:
+            if self.clips:
+                out.append(f"row{r} = clipped(row{r}, low_, high_)")
+            if self.masks is not None:
+                out += self._mask(r)
+            if self.changes or self.masks is not None:
                 out.append(f"store(a{r}, j, row{r})")
         return ["            " + line for line in out]
+
+    def _mask(self, r: int) -> list[str]:
+        """Lines that set a row to zero where the partner is held back."""
+        count, scaled = self.masks or (0, ())
+        out = [f"old = load(b{r}, j)", "raw = old"]
+        for i, has in enumerate(scaled):
+            by = f"mul(mf{i}_{r}, load(mh{i}, j))" if has else f"mf{i}_{r}"
+            out.append(f"raw = fma(old, {by}, raw)")
+        out += [f"raw = fma(mv{i}_{r}, load(mu{i}, j), raw)" for i in range(count)]
+        return [*out, f"row{r} = within(row{r}, raw, low_, high_)"]
 
     def _take(self) -> list[str]:
         rows = range(self.block)

@@ -64,6 +64,11 @@ class Schedule:
         return "back_" if self.plan.changes == "B" else ""
 
     @property
+    def limits(self) -> tuple[float, float] | None:
+        """Between which numbers the matrix is kept."""
+        return self.plan.model.limits(self.plan.changes)
+
+    @property
     def post(self) -> str:
         """The source of the layer of the post-neurons."""
         return "at[l, SOURCE]" if self.plan.changes == "B" else "l + 1"
@@ -221,7 +226,9 @@ def schedule(plan: Plan) -> Schedule:
     # What a trace of synapses was cannot be told from what it is; what is repeated of one matrix is
     # repeated of all.
     both = made.all
-    if any(each.matrices for each in both) or (back and not all(each.undoes for each in both)):
+    if any(each.matrices or each.limits for each in both) or (
+        back and not all(each.undoes for each in both)
+    ):
         return replace(made, replays=True, back=back and replace(back, replays=True))
     return made
 

@@ -201,6 +201,33 @@ def where_negative(typingctx, a, b, c):
 
 
 @intrinsic
+def clipped(typingctx, a, low, high):
+    """Lane by lane, a between low and high; NaN stays."""
+
+    def codegen(context, builder, signature, arguments):
+        value, least, most = arguments
+        small = builder.fcmp_ordered("<", value, least)
+        large = builder.fcmp_ordered(">", value, most)
+        return builder.select(small, least, builder.select(large, most, value))
+
+    return a(a, a, a), codegen
+
+
+@intrinsic
+def within(typingctx, a, test, low, high):
+    """Lane by lane, 0 where a test is beyond low or high, else a."""
+
+    def codegen(context, builder, signature, arguments):
+        value, tested, least, most = arguments
+        small = builder.fcmp_ordered("<", tested, least)
+        large = builder.fcmp_ordered(">", tested, most)
+        nothing = constant(a, 0.0)
+        return builder.select(builder.or_(small, large), nothing, value)
+
+    return a(a, a, a, a), codegen
+
+
+@intrinsic
 def kept(typingctx, a, b):
     """Lane by lane, a where b is not 0, else 0, whatever a is."""
 
