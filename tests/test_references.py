@@ -87,13 +87,13 @@ def assert_agree(case):
 
 
 @given(steps.cases())
-@settings(max_examples=120)
+@settings(max_examples=40)
 def test_drawn_steps_agree(case):
     assert distance(case) < AGREE
 
 
 @given(steps.cases(smooth=True))
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_drawn_gradients_are_central_differences(case):
     assert gradient_distance(case) < DIFFER
 

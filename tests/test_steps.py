@@ -59,6 +59,7 @@ def test_drawn_steps_are_the_references(case):
     assert distance(case) <= TOLERANCE
 
 
+@pytest.mark.slow
 @settings(drawn, max_examples=10)
 @given(steps.cases(steps=7, lifetimes=1))
 def test_drawn_lifetimes_are_replayed(case):

@@ -9,7 +9,15 @@ import numpy as np
 
 from rulesearch.meta.descent import Descended, Descent
 from rulesearch.meta.metric import TINY
-from rulesearch.pursuit.hall import Entry, Ranked, choice, front, gain_of, hall_of_fame
+from rulesearch.pursuit.hall import (
+    Entry,
+    Ranked,
+    choice,
+    front,
+    gain_of,
+    hall_of_fame,
+    with_chosen,
+)
 from rulesearch.pursuit.joining import LEVEL, Tested, judge, promises
 from rulesearch.pursuit.leaving import leave
 from rulesearch.pursuit.place import Means, Place
@@ -159,6 +167,7 @@ def pursue(
     hall = hall_of_fame(entries, means.needs)
     best = min(front(hall), key=lambda entry: entry.loss)
     chosen = choice(front(hall), rival, aims.parsimony)
+    hall = with_chosen(hall, chosen)
     if not all_at_once:
         means = means.over(chosen.place.support)
     gain = gain_of(best, rival)

@@ -81,6 +81,22 @@ def hall_of_fame(
     return tuple(found)
 
 
+def with_chosen(hall: Sequence[Ranked], chosen: Entry) -> tuple[Ranked, ...]:
+    """The hall of fame with the rule chosen, which is the reference where nothing beats it clearly.
+
+    It takes the place of another of the same terms.
+    """
+    if any(ranked.entry is chosen for ranked in hall):
+        return tuple(hall)
+    own = set(chosen.place.support)
+    entries = [ranked.entry for ranked in hall if set(ranked.entry.place.support) != own]
+    entries = sorted([*entries, chosen], key=lambda entry: (entry.terms, entry.loss))
+    best = {entry.terms: entry for entry in reversed(entries)}
+    return tuple(
+        Ranked(entry, compare(entry.outcomes, best[entry.terms].outcomes)) for entry in entries
+    )
+
+
 def front(hall: Sequence[Ranked]) -> tuple[Entry, ...]:
     """The best of each size, by size."""
     sizes: dict[int, Entry] = {}
