@@ -154,13 +154,14 @@ MODELS = {
 # 60 steps reach over a checkpoint, which comes after 50, where updates are undone.
 @pytest.mark.parametrize(
     "name",
-    [*list(MODELS)[:2], *(pytest.param(n, marks=pytest.mark.slow) for n in list(MODELS)[2:])],
+    [*list(MODELS)[:1], *(pytest.param(n, marks=pytest.mark.slow) for n in list(MODELS)[1:])],
 )
 def test_equals_einsum(name):
     terms, model, path, answers, count = MODELS[name]
     assert_equals_einsum(case(terms, model, path, answers, count=count))
 
 
+@pytest.mark.slow  # compiles
 def test_terms_that_idle_read_biases_and_noise():
     model = Model(ACTIVATIONS["sigmoid"], bias=True, noise=0.3)
     idle = lower_terms(
@@ -202,7 +203,7 @@ def test_equals_einsum_everywhere(number, rows, terms):
 @pytest.mark.parametrize(
     "rows",
     [
-        ("tanh", "squared"),
+        pytest.param(("tanh", "squared"), marks=pytest.mark.slow),
         pytest.param(("softplus", "cross-entropy"), marks=pytest.mark.slow),
         pytest.param(("sigmoid", "squared"), marks=pytest.mark.slow),
     ],
