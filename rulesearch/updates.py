@@ -24,6 +24,7 @@ from rulesearch.lifetime import Carried, run_lifetimes
 from rulesearch.lowering import lower_terms
 from rulesearch.mixture import Mixture, Worlds, worlds_of
 from rulesearch.model import bounded
+from rulesearch.notation import Pool
 from rulesearch.pathways import pathway
 from rulesearch.population import Population
 
@@ -191,10 +192,13 @@ def points_along(
     living = Living(*population.networks(seeds))
     x, labels = tasks.x.to(living.weights[0]), tasks.labels.to(living.weights[0].device)
     noise = population.noise(seeds, x.shape[1])
+    # Traces move whether or not a term that reads them is at work.
+    remembering = remembering_terms(population.pool)
     for begin, end in itertools.pairwise((0, *points)):
         if end > begin:
             part = (x[:, begin:end], labels[:, begin:end])
-            living = lived_on(population, theta, living, part, noise=_steps(noise, begin, end))
+            now = _steps(noise, begin, end)
+            living = lived_on(population, theta, living, part, remembering, noise=now)
             alive = torch.stack([w.isfinite().all((1, 2)) for w in living.weights]).all(0)
             if not alive.all():
                 living, x, labels = living.map(partial(_only, alive)), x[alive], labels[alive]
@@ -208,6 +212,19 @@ def points_along(
             (_exact(x[:, end : end + 1]), labels[:, end : end + 1].cpu()),
             None if next_noise is None else [_exact(xi) for xi in next_noise],
         )
+
+
+def remembering_terms(pool: Pool) -> list[str]:
+    """Names of the terms that read a trace.
+
+    Example:
+        >>> from rulesearch.notation import trace, y_post, y_pre
+        >>> mean = trace("mean_post", y_post, decay=0.9)
+        >>> remembering_terms(Pool(hebb=y_post * y_pre, slow=mean * y_pre))
+        ['slow']
+    """
+    plans = [(term, lower_terms((term,))) for term in pool.terms]
+    return [t.name for t, plan in plans if any(p.carried for p in (plan, *plan.beside))]
 
 
 def _steps(noise: list[Tensor] | None, begin: int, end: int) -> list[Tensor] | None:

@@ -24,9 +24,11 @@ from rulesearch.search.memory import enough_memory
 from rulesearch.search.premises import premises
 from rulesearch.search.worlds import World, in_each, worlds_for
 from rulesearch.selection import Effort, Setting
-from rulesearch.updates import norms
+from rulesearch.updates import norms, remembering_terms
 
 NORM_TASKS = 32
+#: Steps after which terms that remember are looked at once more.
+LATER = 5
 """Lifetimes whose first step measures the size of every term."""
 
 
@@ -119,7 +121,10 @@ def prepare(pool: Pool, data: Data | Sequence[Data], config: Config) -> Request:
         return units(measured, reference, labels, protocol.largest_scale, factors)
 
     def measured_in(world: World) -> tuple[float, ...]:
-        measured = norms(world.population(pool), seeds)
+        # What a trace is compared with it is itself in the first step, where it may begin.
+        last = config.ways * config.shots - 1
+        points = (0, min(LATER, last)) if remembering_terms(pool) and last else (0,)
+        measured = norms(world.population(pool), seeds, points=points)
         scaled(measured)  # so that what cannot be measured is told of this world
         return measured
 
