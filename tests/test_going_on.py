@@ -67,7 +67,7 @@ def begun(tmp_path, monkeypatch):
     small_defaults(monkeypatch, EFFORT, "mine.npz")
     write_data(tmp_path / "mine.npz", 0)
     with pytest.MonkeyPatch.context() as patch:
-        stopping(patch, 5)
+        stopping(patch, 2)
         assert main([*ARGUMENTS, "--quiet", "--dataset", "mine.npz", "--out", "run"]) == 130
     return tmp_path / "run"
 
