@@ -17,6 +17,8 @@ from test_steps import BOUNDED, MODEL, POOL, SYNAPSES, lifetimes, whole
 from rulesearch.kernels import Unsupported
 from rulesearch.kernels.fused import build
 from rulesearch.model import Model
+from rulesearch.notation import Pool
+from rulesearch.notation.joint import together
 
 EXACT = 1e-10
 
@@ -53,7 +55,15 @@ def long(pool, model, path="random", **more):
     return case
 
 
+#: Bounds that the kernel takes: of matrices that outer products and a decay change.
+KEPT = together(
+    Pool(F0="-e_post*y_pre", F9="y_post*y_pre - y_post*sum_post(y_post*W)", decay="-W"),
+    Pool(F0="-e_post*y_pre", shrink="-B", of="B"),
+)
+BETWEEN = (("W", -0.3, 0.25), ("B", -0.4, 0.5))
+
 CASES = {
+    "bounds of matrices": (KEPT, Model(bounds=BETWEEN), "random"),
     "everything": (SYNAPSES, MODEL, "random"),
     "direct": (POOL, Model(bias=True, noise=0.1), "direct"),
     "bounds": (SYNAPSES, BOUNDED, "random"),
