@@ -169,7 +169,7 @@ def _relative(lived: Lifetimes, untrained: float, outputs: int) -> Lifetimes:
         for values in (lived.loss, lived.accuracy, lived.initial_loss)
     )
     bad = diverged(loss, initial)
-    counts, accuracy = scored(loss, accuracy, initial, outputs)
+    counts, accuracy = scored(loss, accuracy, initial, outputs, lived.chance)
     loss, initial = loss / untrained, torch.where(bad, counts, initial) / untrained
     # What ends between its untrained loss and chance is beyond either.
     beyond = torch.nextafter(initial, torch.full_like(initial, torch.inf))

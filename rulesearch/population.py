@@ -298,6 +298,7 @@ def _joined(parts: list[Lifetimes], count: int) -> Lifetimes:
             for name in parts[0].observed
         },
         note=parts[0].note,
+        chance=parts[0].chance,
     )
 
 

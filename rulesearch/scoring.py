@@ -21,13 +21,14 @@ def scored(
     accuracy: Float[Tensor, " lifetimes"],
     initial_loss: Float[Tensor, " lifetimes"],
     outputs: int | None,
+    chance: float | None = None,
 ) -> tuple[Float[Tensor, " lifetimes"], Float[Tensor, " lifetimes"]]:
     """Loss and accuracy with what diverged in its place; all finite.
 
-    The loss of a lifetime that diverged is the worse of chance (ln of the outputs) and its own
-    untrained loss, its accuracy that of chance. So no failure scores better than learning nothing,
-    not even where an untrained network is worse than chance, and none of them is dropped, which
-    would make an unstable rule look better than it is.
+    The loss of a lifetime that diverged is the worse of chance and its own untrained loss, its
+    accuracy that of chance. So no failure scores better than learning nothing, not even where an
+    untrained network is worse than chance, and none of them is dropped, which would make an
+    unstable rule look better than it is.
 
     Args:
         loss: query loss after training, as it came out.
@@ -36,6 +37,8 @@ def scored(
         outputs: units of the output layer, which fix what chance is; None where lifetimes are of
             several networks, and those that diverged say what they count as by their initial loss
             and accuracy (`rulesearch.mixture`).
+        chance: the loss of the best answer that knows nothing; None: ln of the outputs, that of the
+            cross-entropy.
 
     Example:
         >>> loss, initial = torch.tensor([0.5, 9.0, torch.inf]), torch.tensor([5.0, 5.0, 1.0])
@@ -45,7 +48,7 @@ def scored(
     bad = diverged(loss, initial_loss)
     if outputs is None:
         return torch.where(bad, initial_loss, loss), accuracy
-    chance = torch.full_like(loss, math.log(outputs))
-    worst = torch.where(initial_loss > chance, initial_loss, chance)  # chance where it is NaN
-    worst = torch.where(worst.isfinite(), worst, chance)
+    ignorant = torch.full_like(loss, math.log(outputs) if chance is None else chance)
+    worst = torch.where(initial_loss > ignorant, initial_loss, ignorant)  # that where it is NaN
+    worst = torch.where(worst.isfinite(), worst, ignorant)
     return torch.where(bad, worst, loss), accuracy.masked_fill(bad, 1 / outputs)

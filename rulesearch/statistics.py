@@ -116,7 +116,8 @@ def measure(
         for name in ("loss", "accuracy", "initial_loss")
     )
     bad = diverged(loss, initial)
-    loss, accuracy = scored(loss, accuracy, initial, outputs)
+    chance = parts[0].chance if parts else None
+    loss, accuracy = scored(loss, accuracy, initial, outputs, chance)
     return Outcomes(
         seeds=tuple(seeds),
         loss=tuple(loss.tolist()),

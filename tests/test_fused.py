@@ -311,21 +311,26 @@ def test_a_decay_that_needs_checkpoints_gives_none_to_its_company():
         assert torch.equal(single.gradient, together.gradient[i : i + 1])
 
 
-def test_a_diverged_lifetime_ends_and_harms_no_other():
+@pytest.mark.parametrize("keep", [True, False], ids=["all pixels", "lit pixels"])
+def test_a_diverged_lifetime_ends_and_harms_no_other(keep):
     fused, einsum = kernels(PAPER)
     batch = batch_of(PAPER, count=3, steps=60)
     batch.theta[1] = 30.0
+    # Fewer rows of weights than the lifetime before has left without numbers.
+    batch.x[2, :, :14] = batch.query_x[2, :, :14] = 0
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        out = fused(batch, gradient=range(10), keep_weights=True)
+        out = fused(batch, gradient=range(10), keep_weights=keep)
+        forward = fused(batch, keep_weights=keep)  # leaves the weights as they ended
     finally:
         torch.set_num_threads(threads)
     assert not out.loss[1].isfinite()
     assert not einsum(batch).loss[1].isfinite()
     # One thread has run all three, in the same array.
-    again = fused(only(batch, 2), gradient=range(10), keep_weights=True)
+    again = fused(only(batch, 2), gradient=range(10), keep_weights=keep)
     assert torch.equal(again.loss, out.loss[2:])
+    assert torch.equal(again.loss, forward.loss[2:])
     assert torch.equal(again.gradient, out.gradient[2:])
 
 

@@ -5,7 +5,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rulesearch.data import TaskShape, load_data
 from rulesearch.lifetime import Lifetimes
+from rulesearch.model import Model
+from rulesearch.notation import Pool
+from rulesearch.operators.losses import LOSSES
+from rulesearch.population import Population
 from rulesearch.scoring import diverged, scored
 from rulesearch.statistics import learns, measure
 
@@ -16,6 +21,19 @@ ANY = st.floats(width=32)
 def test_diverged():
     loss = torch.tensor([1.0, 2.0, 2.1, NAN, INF])
     assert diverged(loss, torch.full((5,), 2.0)).tolist() == [False, False, True, True, True]
+
+
+def test_chance_is_that_of_the_loss():
+    """Ten classes, one-hot: half the squared distance from a tenth each is 0.45, not ln 10."""
+    shape, images = TaskShape(3, 2, 2), load_data("digits", shape=TaskShape(3, 2, 2)).search
+    pool = Pool(F="-e_post*y_pre")
+    networks = Population(pool, images, shape, (64, 5, 10), model=Model(loss=LOSSES["squared"]))
+    found = measure(networks, (-1.0,), [0, 1, 2], networks.outputs)
+    failures = [i for i, bad in enumerate(found.diverged) if bad]
+    assert failures
+    for i in failures:
+        assert found.loss[i] == pytest.approx(max(0.45, found.initial_loss[i]))
+    assert LOSSES["squared"].chance(10) == pytest.approx(0.45)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from steps import apart, distance, distances, run
 from test_population import SEEDS, SHAPE, images, only, same
 
+from rulesearch.errors import RuleSearchError
 from rulesearch.kernels.einsum import build
 from rulesearch.kernels.einsum import kernel as einsum_kernel
 from rulesearch.kernels.einsum.state import State
@@ -458,3 +459,17 @@ def test_a_wrong_derivative_alone_is_caught():
         found = distances(case, run(case, WRONG[name]))
         assert found.pop("gradient") > 1e3 * TOLERANCE
         assert max(found.values()) <= TOLERANCE
+
+
+def test_a_trace_that_earlier_steps_have_not_moved_is_refused():
+    """It would begin anew in the middle of a lifetime, and nobody would know."""
+    mean = trace("mean_post", y_post, decay=0.9, initial="first")
+    pool = Pool(F="-e_post*y_pre", slow=-mean * y_pre)
+    start = batches.given(1, steps=4)
+    half = replace(start, train=tuple(t[:, :2] for t in start.train))
+    alone, both = (torch.tensor(x, dtype=torch.float64) for x in ([0.1, 0.0], [0.1, 0.1]))
+    first = batches.run(pool, alone, half, kernel="einsum")
+    with pytest.raises(RuleSearchError, match="nothing of trace mean_post"):
+        batches.run(pool, both, half, kernel="einsum", carried=first.carried)
+    covered = batches.run(pool, alone, half, kernel="einsum", compile_for=["slow"])
+    batches.run(pool, both, half, kernel="einsum", carried=covered.carried)

@@ -71,6 +71,7 @@ class Lifetimes:
             itself), or None.
         weights: the final weights, list over layers of [lifetimes, post, pre], or None.
         carried: what else goes on from there, or None.
+        chance: the loss of the best answer that knows nothing; None: ln of the outputs.
         observed: observables by name, e.g. "angle" in degrees, [lifetimes, layers]; with points in
             time, [lifetimes, points, layers].
         note: what was done other than asked for, such as another kernel; "" if nothing.
@@ -84,6 +85,7 @@ class Lifetimes:
     observed: Mapping[str, Tensor] = field(default_factory=dict)
     note: str = ""
     carried: Carried | None = None
+    chance: float | None = None
 
 
 def run_lifetimes(
@@ -257,6 +259,8 @@ def _live(
     )
     asked = [column for column, place in enumerate(active) if place in differentiated]
     plan = _plan(pool, active, found.model)
+    if behind.steps:
+        _check_carried(plan, behind.memories)
     beside = _plan(pool, idle, found.model) if idle else None
     keep = keep_weights or (bool(observe) and not at)
     run = partial(_run, kernel, plan, found.sizes, path)
@@ -291,6 +295,7 @@ def _live(
         Carried(outcome.feedback, outcome.biases, outcome.memories, _left(batch, outcome).begun)
         if keep_weights
         else None,
+        found.model.loss.chance(found.sizes[-1]),
     )
 
 
@@ -418,6 +423,22 @@ def _run(
         kernel = compiled("einsum", plan, sizes, path)
         outcome = kernel(batch, gradient=gradient, idle=idle, keep_weights=keep_weights)
         return outcome, _instead_of("fused" if name == "auto" else name, reason)
+
+
+def _check_carried(plan: Plan, memories: Memories) -> None:
+    """Refuse to go on with a trace that earlier steps have not moved.
+
+    Raises:
+        RuleSearchError: for the first.
+    """
+    known = {name for _, _, name in memories}
+    for part in (plan, *plan.beside):
+        for trace in part.carried:
+            if trace.name not in known:
+                raise RuleSearchError(
+                    f"carried: nothing of trace {trace.name}, since no term that reads it was at "
+                    "work; name one in compile_for of the earlier steps"
+                )
 
 
 def _left(batch: Batch, outcome: Outcome) -> Batch:

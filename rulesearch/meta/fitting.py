@@ -156,6 +156,7 @@ def _shares(lived: Lifetimes, counts: Sequence[int]) -> Iterator[Lifetimes]:
             initial_loss=lived.initial_loss[own],
             gradient=lived.gradient[own],
             observed={name: values[own] for name, values in lived.observed.items()},
+            chance=lived.chance,
         )
         begin += count
 
@@ -188,7 +189,7 @@ def _after(
     elif usable.any():
         state = _updated(plan, state, gradients[usable])
     state = _kept_at_zero(state, lost)
-    losses, accuracies = scored(loss, accuracy, initial, population.outputs)
+    losses, accuracies = scored(loss, accuracy, initial, population.outputs, lived.chance)
     record = StepRecord(
         label=plan.label,
         step=before.step + 1,

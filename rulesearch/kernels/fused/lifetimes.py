@@ -333,6 +333,7 @@ def _put(job: Job, b: int, s: Array, table: NDArray[np.int64]) -> None:
     stored[:, : len(kept)] = data.query_x[b][:, kept]
     stored[:, len(kept) :] = 0
     _clear_padding(job.where, s, len(kept))
+    _clear_rows(job.where, s, table)
 
 
 def _clear_padding(where: Layout, s: Array, pixels: int) -> None:
@@ -345,6 +346,19 @@ def _clear_padding(where: Layout, s: Array, pixels: int) -> None:
         blocks = s[start:end].reshape(-1, size)
         for place in places:
             blocks[:, place + pixels : place + pixels + ROW_BLOCK] = 0
+
+
+def _clear_rows(where: Layout, s: Array, table: NDArray[np.int64]) -> None:
+    """Zero what a lifetime of more pixels may have left behind the rows of the first matrices.
+
+    Whether all weights are numbers is asked of all that is laid out for them.
+    """
+    begin, end = int(table[0, ROWS]), int(where.table[0, ROWS])
+    matrices = [(int(table[0, W]), int(table[1, WIDTH]))]
+    matrices.append((int(table[0, B]), int(table[table[0, SOURCE], WIDTH])))
+    matrices += [(p.start, p.width) for p in where.traces if p.width and p.layer == 0]
+    for start, width in matrices:
+        s[start + begin * width : start + end * width] = 0
 
 
 def _matrices(s: Array, table: NDArray[np.int64], column: int) -> Iterator[Array]:
