@@ -92,8 +92,8 @@ def forward(s, at, order, x, slopes, {noise}{labels}, query_labels, keep, lowest
     kept = 0
     clear(pointer(s, at[0, SCRATCH] + at[0, BLOCK]), at[0, BLOCK])
     clear(pointer(s, at[0, FRAMES]), at[0, FRAME])
-    # Without a step, then with all: `query` is inlined, and one call of it saves a tenth of the
-    # compilation.
+{begin}    # Without a step, then with all: `query` is inlined, and one call of it saves a tenth
+    # of the compilation.
     for steps in (0, len(x)):
         for t in range(steps):
 {step}
@@ -110,7 +110,7 @@ def forward(s, at, order, x, slopes, {noise}{labels}, query_labels, keep, lowest
 '''
 
 _STEP = """\
-            before = frame(at, t - 1, keep)
+{notes}            before = frame(at, t - 1, keep)
             f = frame(at, t, keep)
             b = at[0, SCRATCH] + (t & 1) * at[0, BLOCK]
             b_before = at[0, SCRATCH] + (1 - (t & 1)) * at[0, BLOCK]
@@ -142,7 +142,7 @@ def forward(s, at, order, x, slopes, {noise}{labels}, targets, asked, keep, lowe
     loss, accuracy = F(0.0), F(0.0)
     clear(pointer(s, at[0, SCRATCH] + at[0, BLOCK]), at[0, BLOCK])
     clear(pointer(s, at[0, FRAMES]), at[0, FRAME])
-    end = 0
+{begin}    end = 0
     for i in range(-1, len(asked) + 1):
         begin = end
         if i >= 0:
@@ -187,7 +187,7 @@ def adjoint(s, at, order, {labels}, {given}, starts, idle, table):
     # There is no step after the last: its vectors are zero.
     clear(pointer(s, at[0, SCRATCH] + (steps & 1) * at[0, BLOCK]), at[0, BLOCK])
     for t in range(steps - 1, -1, -1):
-        f = frame(at, t, True)
+{note}        f = frame(at, t, True)
         after = frame(at, t + 1, True) if t < steps - 1 else f
         b = at[0, SCRATCH] + (t & 1) * at[0, BLOCK]
         b_after = at[0, SCRATCH] + (1 - (t & 1)) * at[0, BLOCK]
@@ -200,7 +200,7 @@ def adjoint(s, at, order, {labels}, {given}, starts, idle, table):
         for l in range(depth - 1, 0, -1):
             drive_adjoint(s, at, l, f, b, order)
             hidden_adjoint(s, at, l, f, b)
-{biases}    use_weights(at, home)
+{biases}    {use}(at, home)
 '''
 
 #: Where Λ of biases comes to be that before the step.
@@ -215,7 +215,7 @@ _ASK = """\
         if i_asked > 0 and asked[i_asked - 1, 0] == t + 1:
             i_asked -= 1
             for l in range(depth):
-                bring(s, at, l, f, b, after, b_after, order)
+{bring}
             place = at[0, CHECKPOINTS] + asked[i_asked, 1] * at[0, WEIGHTS]
             parts = F(len(asked))
             add_share(pointer(s, place), pointer(s, at[0, LAMBDA]), at[0, WEIGHTS], parts)
@@ -241,13 +241,13 @@ _REPLAY = """\
             for u in range(starts[i], t):
                 here = at[0, CHECKPOINTS] + (i + u + 1 - starts[i]) * at[0, WEIGHTS]
                 copy(pointer(s, here - at[0, WEIGHTS]), pointer(s, here), at[0, WEIGHTS])
-                use_weights(at, here)
-                f_u = frame(at, u, True)
+                {use}(at, here)
+{note}                f_u = frame(at, u, True)
                 list_rows(s, at, order, f_u, f_u)
                 for l in range(depth):
 {replay}
                     change(s, at, l, f_u, b, order)
-        use_weights(at, at[0, CHECKPOINTS] + (i + t - starts[i]) * at[0, WEIGHTS])
+        {use}(at, at[0, CHECKPOINTS] + (i + t - starts[i]) * at[0, WEIGHTS])
 """
 
 
@@ -393,18 +393,13 @@ def _forward(order: Schedule, asks: bool, numbers: bool) -> str:
     if order.biases:
         calls.append("change_biases(s, at, l, f, b)")
     model = order.plan.model
+    bounded = ["at[0, BOUNDED] = t > 0"] if order.limits else []
     step = _STEP.format(
+        notes=_block([*bounded, *_is_first(order, "t")], 3),
         calls=_lines(calls, 4),
         hidden=models.with_beta(models.has_softplus(model)),
         output=models.output_call(model, numbers=numbers),
         noise="\n            put_noise(s, at, f, noise, t)" if model.noise else "",
-    )
-    text = (_FORWARD_ASKED if asks else _FORWARD).format(
-        step=step,
-        noise="noise, " if model.noise else "",
-        labels=_labels(numbers),
-        biases="\n            query_biases(s, at, len(targets[0]))" if model.bias else "",
-        query=models.with_beta(models.plain_query(model)),
     )
     begin = []
     if unasked(order) and asks:
@@ -414,13 +409,15 @@ def _forward(order: Schedule, asks: bool, numbers: bool) -> str:
         if each.traces:
             begin.append("for l in range(depth):")
             begin.append(f"    {each.prefix}begin_traces(s, at, l, 0, 0, at[0, FRAMES])")
-    if begin:
-        clear = "    clear(pointer(s, at[0, FRAMES]), at[0, FRAME])\n"
-        text = text.replace(clear, clear + _lines(begin, 1) + "\n")
-    if order.limits:
-        line = "            before = frame(at, t - 1, keep)\n"
-        text = text.replace(line, f"            at[0, BOUNDED] = t > 0\n{line}")
-    return _listing(order, _numbered(order, text, "before = frame(at, t - 1, keep)", "t"))
+    text = (_FORWARD_ASKED if asks else _FORWARD).format(
+        begin=_block(begin, 1),
+        step=step,
+        noise="noise, " if model.noise else "",
+        labels=_labels(numbers),
+        biases="\n            query_biases(s, at, len(targets[0]))" if model.bias else "",
+        query=models.with_beta(models.plain_query(model)),
+    )
+    return _listing(order, text)
 
 
 def _labels(numbers: bool) -> str:
@@ -428,6 +425,7 @@ def _labels(numbers: bool) -> str:
 
 
 def _adjoint(order: Schedule, carrier: Carrier, asks: bool, numbers: bool) -> str:
+    use = "use_matrices" if unasked(order) else "use_weights"
     calls = [f"{o.prefix}remember(s, at, l, f, b)" for o in order.all if o.traces]
     for each in order.all:
         calls += _refresh(each, "frame(at, t - 1, True)", with_sums=False)
@@ -445,7 +443,8 @@ def _adjoint(order: Schedule, carrier: Carrier, asks: bool, numbers: bool) -> st
         replay += _changed(order.back, "f_u") if order.back else []
         if order.passes_synapses:
             replay.append("rest(s, at, l, f_u, b, order)")
-        recover = _REPLAY.format(replay=_lines(replay, 5))
+        note = _block(_is_first(order, "u"), 4)
+        recover = _REPLAY.format(replay=_lines(replay, 5), use=use, note=note)
     exact = "exact, " if order.undoes else ""
     for each in order.all:
         if each is order.back and each.undoes and each.undone_in == "alone":
@@ -471,23 +470,19 @@ def _adjoint(order: Schedule, carrier: Carrier, asks: bool, numbers: bool) -> st
     for each in order.all:
         if each.traces:
             begin += ["for l in range(depth):", f"    {each.prefix}forget(s, at, l, 0, 0)"]
+    bring = [f"{o.prefix}bring(s, at, l, f, b, after, b_after, order)" for o in order.all]
     text = _ADJOINT.format(
         given="asked" if asks else "queries",
         labels=_labels(numbers),
         answer="" if models.has_softmax(model) else ", answers, t",
         biases=_BIASES if model.bias else "",
         begin=_lines(begin, 1),
-        ask=_ASK if asks else "",
+        ask=_ASK.format(bring=_lines(bring, 4)) if asks else "",
+        use=use,
+        note=_block(_is_first(order, "t"), 2),
         recover=recover.rstrip("\n"),
         step=_lines(calls, 3),
     )
-    if unasked(order):
-        text = text.replace("use_weights(", "use_matrices(")
-    if order.back:
-        bring = "bring(s, at, l, f, b, after, b_after, order)\n"
-        text = text.replace(bring, f"{bring}                back_{bring}")
-    text = _numbered(order, text, "f = frame(at, t, True)", "t")
-    text = _numbered(order, text, "f_u = frame(at, u, True)", "u")
     return _listing(order, text)
 
 
@@ -520,12 +515,11 @@ def _back_through(order: Schedule, exact: str) -> list[str]:
     return calls
 
 
-def _numbered(order: Schedule, text: str, line: str, step: str) -> str:
-    """The text with a note before this line of whether a step is the first, where that is read."""
+def _is_first(order: Schedule, step: str) -> list[str]:
+    """The line that notes whether a step is the first of its lifetime, where that is read."""
     if not any("first" in each.plan.quantities for each in order.all):
-        return text
-    note = f"at[0, FIRST_STEP] = {step} + at[0, BEGUN] == 0"
-    return re.sub(rf"^( *){re.escape(line)}\n", rf"\1{note}\n\g<0>", text, flags=re.M)
+        return []
+    return [f"at[0, FIRST_STEP] = {step} + at[0, BEGUN] == 0"]
 
 
 def _listing(order: Schedule, text: str) -> str:
@@ -571,3 +565,8 @@ def _refresh(order: Schedule, before: str, *, with_sums: bool) -> list[str]:
 
 def _lines(calls: Sequence[str], levels: int) -> str:
     return "\n".join("    " * levels + call for call in calls)
+
+
+def _block(calls: Sequence[str], levels: int) -> str:
+    """Lines of which there may be none, each with its end."""
+    return _lines(calls, levels) + "\n" if calls else ""
