@@ -237,7 +237,9 @@ def test_a_stretch_that_forgets_is_caught(forgotten):
     once = lifetimes(case, SYNAPSES)
     first = lifetimes(case, SYNAPSES, end=3)
     kept = first.carried
-    gone = replace(kept, **{forgotten: {"memories": {}, "steps": 0}.get(forgotten)})
+    # Traces cannot be left out unnoticed (below): here they begin anew instead.
+    anew = {key: torch.zeros_like(value) for key, value in kept.memories.items()}
+    gone = replace(kept, **{forgotten: {"memories": anew, "steps": 0}.get(forgotten)})
     on = {"weights": first.weights, "feedback": gone.feedback or case.start.feedback}
     assert not torch.equal(lifetimes(case, SYNAPSES, 3, carried=gone, **on).loss, once.loss)
     on["feedback"] = kept.feedback
