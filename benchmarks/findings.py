@@ -31,12 +31,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import cores, machine
-from rulesearch import Config, Pool, Result, load_data
+from rulesearch import Config, load_data
+from rulesearch.given_rule import load_rule
 from rulesearch.meta import lifetime_seeds
 from rulesearch.population import Population
+from rulesearch.rule import Rule
 from rulesearch.scoring import diverged, scored
 from rulesearch.search import compared
-from rulesearch.search.record import pool_of
 from rulesearch.search.request import Request, prepare
 from rulesearch.search.stages import Stages
 from rulesearch.statistics import Outcomes, measure, summarise, t_interval
@@ -62,21 +63,6 @@ FACTORS = (0.12, 0.25, 0.5, 0.7, 1.0)
 FACTOR_TASKS = 60
 WITHOUT_TASKS = 100
 OBSERVED = ("weight_norm", "orthonormality", "angle_each")
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A rule with its coefficients.
-
-    Attributes:
-        name: it is called by.
-        pool: its terms.
-        theta: raw coefficients, in the order of the terms.
-    """
-
-    name: str
-    pool: Pool
-    theta: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -113,10 +99,7 @@ class Row:
 def rule_of(text: str) -> Rule:
     """The rule that RUN or RUN:N names."""
     path, _, size = text.partition(":")
-    result = Result.load(path)
-    result = result.with_terms(int(size)) if size else result
-    pool = pool_of(result).only(*result.support)
-    return Rule(text, pool, tuple(float(result.theta[name] or 0.0) for name in pool.names))
+    return replace(load_rule(path, int(size) if size else None), name=text)
 
 
 def measured(population: Population, rule: Rule, seeds: tuple[int, ...], factor: float) -> Outcomes:

@@ -6,12 +6,15 @@ import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.records.documents import layout, read_document, sealed, unsealed
 from rulesearch.records.plain import SCHEMA_VERSION, Count, Interval, Number, Record
 from rulesearch.words import in_words, interval_text, significant
+
+if TYPE_CHECKING:
+    from rulesearch.rule import Rule
 
 #: In the order in which a rule says what it changes; as the pool's own, which needs SymPy.
 PARAMETERS = ("W", "B", "b")
@@ -311,6 +314,26 @@ class Result(Record):
             },
             message="; ".join(filter(None, (said, unseen, self.message))),
         )
+
+    def rule(self, wanted: int | Collection[str] | None = None, name: str = "rule") -> Rule:
+        """Terms and coefficients by themselves, to be evaluated, exported, begun from.
+
+        Args:
+            wanted: another rule of the hall of fame, see `with_terms`; None for the one chosen.
+            name: what the rule is to be called.
+
+        Raises:
+            RuleSearchError: there is no such rule, or it has no term.
+        """
+        # Here, because a result is also read, shown and printed without SymPy.
+        from rulesearch.rule.recorded import pool_of, rule_of
+
+        if wanted is not None:
+            return self.with_terms(wanted).rule(name=name)
+        pool = pool_of(self.pool, self.definitions)
+        kept = {term: value for term, value in self.theta.items() if term in self.support}
+        source = f"a search on {self.config['dataset']}, seed {self.config['seed']}"
+        return rule_of(pool, kept, self.theta_interval, self.config, name, source)
 
     def to_json(self) -> str:
         """The text of `result.json`: strict JSON, null where a number is not finite."""

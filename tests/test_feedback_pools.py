@@ -41,10 +41,11 @@ from rulesearch.operators.losses import LOSSES
 from rulesearch.records.plain import from_plain, to_plain
 from rulesearch.report import latex
 from rulesearch.result import Result, equation
+from rulesearch.rule.recorded import pool_of
 from rulesearch.search.arguments import read
 from rulesearch.search.command import asked
 from rulesearch.search.config import Config
-from rulesearch.search.record import definitions, pool_entries, pool_of
+from rulesearch.search.record import definitions, pool_entries
 
 GRAMMAR = Path(__file__).parent.parent / "grammar"
 
@@ -408,7 +409,8 @@ def test_a_result_alone_says_what_its_terms_mean():
     for name in ("bcm.py", "three_factor.py", "normalised.py", "feedback.py", "hebbian.py"):
         pool = load_pool(GRAMMAR / name).bounded({"W": (-1, 1)})
         kept = json.loads(json.dumps(to_plain(result_of(pool, {pool.reference: 1.0}))))
-        again = pool_of(from_plain(Result, kept))
+        read = from_plain(Result, kept)
+        again = pool_of(read.pool, read.definitions)
         assert (again.terms, again.bounds, again.where) == (pool.terms, pool.bounds, pool.where)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rulesearch.locality import classify
-from rulesearch.notation import Pool, Term, latex_of, pool_from_plain, pool_to_plain, text_of
+from rulesearch.notation import Pool, Term, latex_of, pool_to_plain, text_of
 from rulesearch.records.plain import to_plain
 from rulesearch.result import (
     EliminationRecord,
@@ -88,21 +88,6 @@ def definitions(pool: Pool) -> dict[str, Any]:
     """What a pool's terms call and read of its own, and what bounds it, as plain data."""
     tables = ("operators", "quantities", "traces", "bounds")
     return {name: rows for name, rows in pool_to_plain(pool).items() if name in tables and rows}
-
-
-def pool_of(result: Result) -> Pool:
-    """The pool that a result was searched in, from its records alone; it starts as any does.
-
-    Raises:
-        RuleSearchError: records that no pool has.
-    """
-    tables = {"W": "terms", "B": "feedback", "b": "bias"}
-    plain: dict[str, Any] = {name: {} for name in tables.values()}
-    for entry in result.pool:
-        for parameter, text in entry.updates.items():
-            plain[tables[parameter]][entry.name] = text
-    where = {entry.name: entry.layers for entry in result.pool if entry.layers}
-    return pool_from_plain({**plain, "where": where, **result.definitions})
 
 
 def result_of(

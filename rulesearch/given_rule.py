@@ -1,0 +1,129 @@
+"""A rule as people name it: a run directory, a file, one that comes along, or terms as text."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from rulesearch.errors import RuleSearchError
+from rulesearch.notation import pool_from_text
+from rulesearch.notation.vocabulary import closest
+from rulesearch.result import Result
+from rulesearch.rule import Network, Rule, made, rule_from_plain
+
+
+def known_rules() -> dict[str, str]:
+    """The rules that come along: name -> where it comes from.
+
+    Example:
+        >>> sorted(known_rules())
+        ['kolen-pollack', 'normalised', 'paper']
+    """
+    return {name: load_rule(name).source for name in _known()}
+
+
+def _known() -> list[str]:
+    folder = files("rulesearch.rule") / "known"
+    return sorted(
+        f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")
+    )
+
+
+def load_rule(given: str | os.PathLike[str], wanted: int | Collection[str] | None = None) -> Rule:
+    """The rule that somebody names.
+
+    Args:
+        given: a finished run's directory, its `result.json`, a `rule.toml`, or the name of a rule
+            that comes along (`known_rules`), where no file has it.
+        wanted: of a run, another rule of its hall of fame than the one chosen: a number of terms,
+            or their names.
+
+    Raises:
+        RuleSearchError: nothing of the kind there, or broken; each line begins with what was given.
+
+    Example:
+        >>> load_rule("paper").pool.names
+        ('F0', 'F2', 'F9')
+    """
+    path, text = Path(given), str(given)
+    if path.is_dir():
+        return Result.load(path).rule(wanted, name=path.resolve().name)
+    if path.suffix == ".json" and path.is_file():
+        return _of_result(path, wanted)
+    if wanted is not None:
+        raise RuleSearchError(
+            f"{text}: no run directory, so there is no hall of fame to take another rule from"
+        )
+    if path.is_file():
+        return _from_toml(text, _read(path))
+    if text in _known():
+        name = f"known/{text}.toml"
+        return _from_toml(text, (files("rulesearch.rule") / name).read_bytes())
+    raise RuleSearchError(
+        f"{text}: no run directory, no rule.toml, and no rule that comes along"
+        f"{closest(text, _known())} ({', '.join(_known())})"
+    )
+
+
+def _of_result(path: Path, wanted: int | Collection[str] | None) -> Rule:
+    try:
+        return Result.from_json(path.read_text(encoding="utf-8")).rule(wanted, name=path.stem)
+    except (OSError, UnicodeDecodeError) as error:
+        raise RuleSearchError(f"{path}: cannot be read ({error})") from None
+    except RuleSearchError as error:
+        raise error.located(str(path)) from None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RuleSearchError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _from_toml(given: str, source: bytes) -> Rule:
+    try:
+        # As `load_pool` reads it: with a byte order mark, or carriage returns at ends of lines.
+        plain = tomllib.loads(source.decode("utf-8-sig").replace("\r\n", "\n"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RuleSearchError(f"{given}: not TOML, {error}; give a rule.toml or a run") from None
+    try:
+        rule = rule_from_plain(plain)
+    except RuleSearchError as error:
+        raise error.located(given) from None
+    return rule if "name" in plain else replace(rule, name=Path(given).stem)
+
+
+def rule_from_text(
+    terms: Sequence[str],
+    theta: Sequence[float],
+    *,
+    network: Network | None = None,
+    where: Mapping[str, Collection[int]] | None = None,
+    name: str = "rule",
+    **beside: Any,
+) -> Rule:
+    """The rule of text terms (`--term`, `--theta`), named T0, T1, … in their order.
+
+    Args:
+        terms: changes of W.
+        theta: a coefficient for each term, then for those of feedback, then of biases.
+        network: that it is for.
+        where: name -> layers.
+        name: of the rule.
+        beside: feedback, bias, traces, bounds, as of `pool_from_text`.
+
+    Raises:
+        RuleSearchError: what a pool or a rule refuses.
+
+    Example:
+        >>> print(rule_from_text(["-e_post*y_pre"], [0.05]))
+        rule: 0.0500*(-e_post*y_pre)
+    """
+    pool = pool_from_text(terms, where, **beside)
+    return made(pool, tuple(theta), name=name, network=network or Network())
