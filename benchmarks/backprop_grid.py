@@ -29,7 +29,7 @@ from rulesearch.result import Result
 from rulesearch.runs import open_run
 from rulesearch.search.config import Config
 from rulesearch.selection import Effort
-from rulesearch.statistics import Outcomes, compare, measure
+from rulesearch.statistics import Scores, compare, measure
 
 GRID = tuple(np.geomspace(0.01, 0.045, 9).tolist())
 
@@ -49,8 +49,8 @@ def backprop(config: Config) -> Population:
     )
 
 
-def grid(run: Path) -> dict[float, Outcomes]:
-    """Outcomes by rate on the run's evaluation tasks: the run's own rate first, then the grid."""
+def grid(run: Path) -> dict[float, Scores]:
+    """Scores by rate on the run's evaluation tasks: the run's own rate first, then the grid."""
     config = from_plain(Config, open_run(run).options).resolved()
     rate = Result.load(run).evaluation["backprop_sgd"].rate
     if rate is None or not isinstance(config.effort, Effort):

@@ -40,7 +40,7 @@ from rulesearch.scoring import diverged, scored
 from rulesearch.search import compared
 from rulesearch.search.request import Request, prepare
 from rulesearch.search.stages import Stages
-from rulesearch.statistics import Outcomes, measure, summarise, t_interval
+from rulesearch.statistics import Scores, measure, summarise, t_interval
 from rulesearch.words import EVALUATED
 
 SEED = 20_000  # of the lifetimes: no search has it
@@ -102,14 +102,14 @@ def rule_of(text: str) -> Rule:
     return replace(load_rule(path, int(size) if size else None), name=text)
 
 
-def measured(population: Population, rule: Rule, seeds: tuple[int, ...], factor: float) -> Outcomes:
+def measured(population: Population, rule: Rule, seeds: tuple[int, ...], factor: float) -> Scores:
     """The rule, all coefficients times the factor, on these lifetimes."""
     theta = tuple(factor * x for x in rule.theta)
     return measure(population, theta, seeds, population.outputs)
 
 
-def row_of(world: str, name: str, pathway: str, factor: float, outcomes: Outcomes) -> Row:
-    """Outcomes summed up."""
+def row_of(world: str, name: str, pathway: str, factor: float, outcomes: Scores) -> Row:
+    """Scores summed up."""
     summary = summarise(outcomes)
     low, high = summary.accuracy_interval
     accuracy, loss = summary.accuracy, summary.loss

@@ -51,7 +51,7 @@ from rich.table import Table
 from benchmarks.machine import cores, machine, peak_mb_of, ratios
 from benchmarks.speed import AGREES, QUICK, disagreement, milliseconds, say, timed, times
 from benchmarks.work import Setting, Work, pool_of, work
-from rulesearch.kernels import Batch, Outcome
+from rulesearch.kernels import Batch, KernelOutput
 from rulesearch.kernels.fused import FusedKernel, build
 from rulesearch.lowering import lower_terms
 from rulesearch.network import initial_weights
@@ -71,7 +71,7 @@ QUICK_STEPS = (20, 60)
 #: above its smallest number, near which arithmetic is slow.
 GLIMMER = 1e-12
 
-Run = Callable[[], Outcome]
+Run = Callable[[], KernelOutput]
 Key = TypeVar("Key")
 
 
@@ -214,7 +214,7 @@ def prepared(way: Way, given: Work) -> Run:
     kernel = replace(_kernel(way.plan, sizes), skips=way.pixels != "all")
     asked = tuple(way.plan.index(name) for name in way.asked)
 
-    def run(batch: Batch) -> Outcome:
+    def run(batch: Batch) -> KernelOutput:
         return kernel(batch, gradient=asked)
 
     run(_batch(way, given.lifetimes(slice(1)).steps(2)))
@@ -222,7 +222,7 @@ def prepared(way: Way, given: Work) -> Run:
     return lambda: run(batch)
 
 
-def difference(saving: Saving, off: Outcome, on: Outcome) -> float:
+def difference(saving: Saving, off: KernelOutput, on: KernelOutput) -> float:
     """How far the two ways are apart: in the loss, and in the derivatives that both give."""
     found = disagreement(on.loss, off.loss)
     both = [name for name in saving.off.asked if name in saving.on.asked]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from rulesearch.meta import Population
+from rulesearch.meta import RunsLifetimes
 from rulesearch.scoring import diverged
 from rulesearch.scoring import scored as scored
 
@@ -27,7 +27,7 @@ RESAMPLES = 9999
 
 
 @dataclass(frozen=True)
-class Outcomes:
+class Scores:
     """What one rule did on given lifetimes; all tuples are [lifetimes].
 
     Attributes:
@@ -49,9 +49,9 @@ class Outcomes:
         """The mean of `loss`."""
         return float(np.mean(self.loss))
 
-    def first(self, count: int) -> Outcomes:
+    def first(self, count: int) -> Scores:
         """What the rule did on the first of these lifetimes."""
-        return Outcomes(
+        return Scores(
             self.seeds[:count],
             self.loss[:count],
             self.accuracy[:count],
@@ -61,7 +61,7 @@ class Outcomes:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Summary:
     """A rule's accuracy and loss with intervals over tasks, conditional on the image set.
 
     Attributes:
@@ -90,13 +90,13 @@ class Difference:
 
 
 def measure(
-    population: Population,
+    population: RunsLifetimes,
     theta: Sequence[float],
     seeds: Sequence[int],
     outputs: int | None,
     *,
     batch: int = 16,
-) -> Outcomes:
+) -> Scores:
     """Run lifetimes forward only.
 
     Args:
@@ -118,7 +118,7 @@ def measure(
     bad = diverged(loss, initial)
     chance = parts[0].chance if parts else None
     loss, accuracy = scored(loss, accuracy, initial, outputs, chance)
-    return Outcomes(
+    return Scores(
         seeds=tuple(seeds),
         loss=tuple(loss.tolist()),
         accuracy=tuple(accuracy.tolist()),
@@ -127,7 +127,7 @@ def measure(
     )
 
 
-def summarise(outcomes: Outcomes, looks: int = 1) -> Evaluation:
+def summarise(outcomes: Scores, looks: int = 1) -> Summary:
     """Means over the lifetimes with bootstrap intervals.
 
     Args:
@@ -135,7 +135,7 @@ def summarise(outcomes: Outcomes, looks: int = 1) -> Evaluation:
         looks: rules looked at beside each other: the intervals hold for all together (Bonferroni).
     """
     level = 1 - (1 - LEVEL) / looks
-    return Evaluation(
+    return Summary(
         accuracy=float(np.mean(outcomes.accuracy)),
         accuracy_interval=bootstrap_interval(outcomes.accuracy, level),
         loss=outcomes.mean_loss,
@@ -145,7 +145,7 @@ def summarise(outcomes: Outcomes, looks: int = 1) -> Evaluation:
     )
 
 
-def learns(outcomes: Outcomes, outputs: int) -> bool:
+def learns(outcomes: Scores, outputs: int) -> bool:
     """Whether a rule does better than no training, and than chance.
 
     More lifetimes end better than they began than not, and the accuracy lies above chance, both by
@@ -164,16 +164,14 @@ def learns(outcomes: Outcomes, outputs: int) -> bool:
     return bool(share > 0.5 and bootstrap_interval(outcomes.accuracy)[0] > 1 / outputs)
 
 
-def untrained(outcomes: Outcomes) -> Outcomes:
+def untrained(outcomes: Scores) -> Scores:
     """The same lifetimes without training: losses as they were; no accuracy is known (NaN)."""
     unknown = (float("nan"),) * len(outcomes.seeds)
     learned = (False,) * len(outcomes.seeds)
-    return Outcomes(outcomes.seeds, outcomes.initial_loss, unknown, outcomes.initial_loss, learned)
+    return Scores(outcomes.seeds, outcomes.initial_loss, unknown, outcomes.initial_loss, learned)
 
 
-def compare(
-    first: Outcomes, second: Outcomes, of: Literal["loss", "accuracy"] = "loss"
-) -> Difference:
+def compare(first: Scores, second: Scores, of: Literal["loss", "accuracy"] = "loss") -> Difference:
     """The mean of first minus second over the lifetimes that both ran.
 
     Raises:
@@ -185,7 +183,7 @@ def compare(
     return Difference(float(differences.mean()), t_interval(differences.tolist()))
 
 
-def clearly_below(first: Outcomes, second: Outcomes, bound: float) -> bool:
+def clearly_below(first: Scores, second: Scores, bound: float) -> bool:
     """Whether first costs certainly less than `bound` more than second, by the mean loss.
 
     One look at the paired differences: the upper Student limit at `CERTAIN` lies below the bound.

@@ -16,7 +16,7 @@ from benchmarks.rivals.in_torch import with_kernel
 from benchmarks.speed import CELLS, QUICK, bytes_moved, disagreement, milliseconds
 from benchmarks.work import PRODUCTS, Setting, pool_of, work
 from rulesearch import TaskShape
-from rulesearch.kernels import Outcome
+from rulesearch.kernels import KernelOutput
 from rulesearch.network import weight_shapes
 from rulesearch.runs import read_history
 from rulesearch.selection import Effort
@@ -177,7 +177,7 @@ def test_pools_say_what_a_screening_needs(tmp_path, capsys):
 def outcome(loss, gradient):
     """One lifetime of one layer."""
     one = torch.ones(1)
-    return Outcome(torch.tensor([loss]), one, one, torch.tensor([[gradient]]), None)
+    return KernelOutput(torch.tensor([loss]), one, one, torch.tensor([[gradient]]), None)
 
 
 def test_ways_differ_by_what_only_one_of_them_gets_wrong():

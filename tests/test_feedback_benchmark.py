@@ -9,7 +9,7 @@ import torch
 
 from benchmarks import feedback
 from benchmarks.paper.online import BIO
-from rulesearch.statistics import Outcomes
+from rulesearch.statistics import Scores
 
 RULES = {rule.name: rule for rule in feedback.rules()}
 
@@ -52,7 +52,7 @@ def test_the_search_finds_the_least_loss(monkeypatch):
         powers = [math.log10(x) for x in theta]
         loss = 1.0 + sum((a - b) ** 2 for a, b in zip(powers, least, strict=True))
         many = len(seeds)
-        return Outcomes(tuple(seeds), *[(x,) * many for x in (loss, 0.5, 3.0)], (False,) * many)
+        return Scores(tuple(seeds), *[(x,) * many for x in (loss, 0.5, 3.0)], (False,) * many)
 
     monkeypatch.setattr(feedback, "measure", bowl)
 

@@ -25,7 +25,7 @@ from rulesearch.report.hall import COLUMNS, choice_text
 from rulesearch.result import HallRecord, Result
 from rulesearch.search import search
 from rulesearch.search.__main__ import main
-from rulesearch.statistics import Outcomes, compare
+from rulesearch.statistics import Scores, compare
 
 # --- who is in it, and who is chosen -------------------------------------------------------------
 
@@ -33,7 +33,7 @@ TASKS = 12
 
 
 def entry_of(support, losses):
-    outcomes = Outcomes(
+    outcomes = Scores(
         tuple(range(TASKS)), tuple(losses), (0.5,) * TASKS, (3.0,) * TASKS, (False,) * TASKS
     )
     phi = tuple(float(term in support) for term in range(6))

@@ -15,7 +15,7 @@ from rulesearch.pursuit.joining import Promise, judge, promises
 from rulesearch.pursuit.place import plainly_without, saliences, without
 from rulesearch.pursuit.settling import settle, within_ball
 from rulesearch.selection import Effort, Setting
-from rulesearch.statistics import Outcomes, measure
+from rulesearch.statistics import Scores, measure
 
 
 def place_of(phi, second):
@@ -158,7 +158,7 @@ def test_useless_terms_join_as_seldom_as_is_said(level):
         def measure(label, theta, seeds):
             draw = np.random.default_rng([number, *map(ord, label)])
             losses = tuple(1 + 0.1 * draw.normal(size=len(seeds)))
-            return Outcomes(seeds, losses, losses, losses, (False,) * len(seeds))
+            return Scores(seeds, losses, losses, losses, (False,) * len(seeds))
 
         return measure
 
@@ -209,7 +209,7 @@ def test_a_large_pool_gives_the_same_by_rounds(simplest, tested):
 def test_departures_of_a_later_round_end_where_an_earlier_one_has_a_better_rule():
     def entry(terms, losses):
         seeds = tuple(range(len(losses)))
-        outcomes = Outcomes(seeds, losses, (0.5,) * 3, (2.0,) * 3, (False,) * 3)
+        outcomes = Scores(seeds, losses, (0.5,) * 3, (2.0,) * 3, (False,) * 3)
         return course.Entry(Place(tuple(range(terms)), (0.01,) * terms), outcomes)
 
     short, long = entry(2, (0.50, 0.61, 0.72)), entry(4, (0.1, 0.2, 0.3))
@@ -223,7 +223,7 @@ def test_departures_of_a_later_round_end_where_an_earlier_one_has_a_better_rule(
 def test_the_best_that_needs_less_is_in_the_hall_though_it_does_worse():
     def entry(terms, loss):
         losses = tuple(loss + 0.01 * n for n in range(4))
-        outcomes = Outcomes(tuple(range(4)), losses, (0.5,) * 4, (2.0,) * 4, (False,) * 4)
+        outcomes = Scores(tuple(range(4)), losses, (0.5,) * 4, (2.0,) * 4, (False,) * 4)
         return course.Entry(Place(terms, (0.01,) * 3), outcomes)
 
     of = {0: frozenset(), 1: frozenset({"dendritic"}), 2: frozenset({"global"})}

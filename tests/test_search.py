@@ -28,7 +28,7 @@ from rulesearch.search import Config, prepare, search
 from rulesearch.search import config as config_module
 from rulesearch.search.__main__ import main
 from rulesearch.selection import Effort
-from rulesearch.statistics import Outcomes
+from rulesearch.statistics import Scores
 from rulesearch.words import EVALUATED
 
 POOL = Pool(F0="-e_post*y_pre", F2="-e_post*e_pre", F3="-W")
@@ -378,10 +378,10 @@ def test_every_rival_has_a_rate_of_its_own_and_lives_the_lifetimes_of_the_rule(
     search(POOL, digits, replace(SMALL, kernel=kernel), run=tmp_path / "run")
     run = reading(tmp_path / "run")
     labels = stage_labels(run)
-    rule = read_stage(run, "evaluation/rule", Outcomes)
+    rule = read_stage(run, "evaluation/rule", Scores)
     result = Result.load(tmp_path / "run")
     for name, label in EVALUATED.items():
-        outcomes = read_stage(run, f"evaluation/{label}", Outcomes)
+        outcomes = read_stage(run, f"evaluation/{label}", Scores)
         assert outcomes.seeds == rule.seeds
         # In single precision, by kernels that add in different orders.
         assert outcomes.initial_loss == pytest.approx(rule.initial_loss, rel=1e-5)

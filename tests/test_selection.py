@@ -26,7 +26,7 @@ from rulesearch.selection import (
 )
 from rulesearch.selection.dropping import Judge, Place, tried
 from rulesearch.selection.taking_over import taken_over
-from rulesearch.statistics import Outcomes, measure
+from rulesearch.statistics import Scores, measure
 
 OUTPUTS = 20
 JITTER = 0.2
@@ -198,7 +198,7 @@ def test_labels_are_unique_and_kept_answers_give_the_same_path(planted):
     def remembered_measure(label, theta, seeds):
         text = kept.setdefault(label, None) or to_plain(forward(label, theta, seeds))
         kept[label] = text
-        return from_plain(Outcomes, text)
+        return from_plain(Scores, text)
 
     screened = Screen(support=(0, 1, 2), frequencies={}, phi=found.phi, failed=0)
     arguments = (setting, screened, remembered_fit, remembered_measure, nothing_alike)
@@ -283,7 +283,7 @@ def scripted(losses, spread=0.0):
         noise = np.random.default_rng(len(kept)).normal(0, spread, len(seeds))
         loss = tuple((losses[kept] + noise - noise.mean()).tolist())
         count = len(seeds)
-        return Outcomes(seeds, loss, (0.5,) * count, (3.0,) * count, (False,) * count)
+        return Scores(seeds, loss, (0.5,) * count, (3.0,) * count, (False,) * count)
 
     return run, forward
 
@@ -361,7 +361,7 @@ def test_terms_at_the_bound_seldom_go_without_a_refit():
     setting = replace(setting_of(replace(PLANTED, best=(1.0,) * 8)), effort=Effort())
     setting = replace(setting, effort=Effort(common_tasks=200, ranking_tasks=50))
     seeds = common_seeds(setting)
-    full = Outcomes(seeds, (1.0,) * 200, (0.5,) * 200, (3.0,) * 200, (False,) * 200)
+    full = Scores(seeds, (1.0,) * 200, (0.5,) * 200, (3.0,) * 200, (False,) * 200)
     repeats, hits = 300, 0
     for _ in range(repeats):
         losses = 1.025 + rng.normal(0, 0.12, (8, 200))  # as spread as on digits
@@ -369,7 +369,7 @@ def test_terms_at_the_bound_seldom_go_without_a_refit():
         def forward(label, theta, asked, losses=losses):
             row = losses[theta.index(0.0)][: len(asked)]
             count = len(asked)
-            return Outcomes(
+            return Scores(
                 asked, tuple(row.tolist()), (0.5,) * count, (3.0,) * count, (False,) * count
             )
 
@@ -470,7 +470,7 @@ def test_the_support_is_refitted_until_its_loss_is_flat(rounds, full, starts):
     def forward(label, theta, seeds):
         whole = label.startswith("elimination/full")
         loss = rounds[int(theta[0])] if whole else 2.0
-        return Outcomes(seeds, (loss,) * 2, (0.5,) * 2, (4.0,) * 2, (False,) * 2)
+        return Scores(seeds, (loss,) * 2, (0.5,) * 2, (4.0,) * 2, (False,) * 2)
 
     screened = Screen((0, 1), {}, (0.0, 1.0), 0)
     rate = Rate("A", 0.5, (0.5, 0.0), 2.0, (), True, 0)
@@ -566,7 +566,7 @@ def test_fit_rate_says_when_there_is_no_bracket():
 
     def falling(label, theta, seeds):
         loss = (1 / theta[0],) * len(seeds)
-        return Outcomes(seeds, loss, loss, loss, (False,) * len(seeds))
+        return Scores(seeds, loss, loss, loss, (False,) * len(seeds))
 
     found = fit_rate(setting, "alone", run, falling)
     assert not found.bracketed
@@ -587,7 +587,7 @@ def test_a_rate_at_which_lifetimes_diverge_is_no_baseline(cliff):
         elif rate > 0.03:
             stays[0], loss[0] = True, 1.0
         count = len(seeds)
-        return Outcomes(
+        return Scores(
             seeds, tuple(loss), (0.1,) * count, (180.0,) * count, tuple(not s for s in stays)
         )
 
@@ -610,7 +610,7 @@ def test_a_hollow_beside_the_best_rate_does_not_hold_the_search(tasks):
     def forward(label, theta, seeds):
         off, beside = (abs(math.log2(theta[0] / place)) for place in (deep, hollow))
         loss = (min(1 + off, 1.05 + 3 * beside, 2 + 0.1 * off),) * len(seeds)
-        return Outcomes(seeds, loss, loss, (9.0,) * len(seeds), (False,) * len(seeds))
+        return Scores(seeds, loss, loss, (9.0,) * len(seeds), (False,) * len(seeds))
 
     found = best_rate(setting, "backprop by SGD", forward)
     assert found.loss <= 1.0 + 1e-9

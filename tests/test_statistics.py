@@ -9,7 +9,7 @@ from scipy import stats
 from rulesearch import statistics
 from rulesearch.lifetime import Lifetimes
 from rulesearch.statistics import (
-    Outcomes,
+    Scores,
     bootstrap_interval,
     clearly_below,
     compare,
@@ -115,7 +115,7 @@ def test_what_costs_as_much_as_the_bound_is_seldom_called_below_it(draw, rate, t
 
 def outcomes_of(seeds, loss):
     count = len(seeds)
-    return Outcomes(seeds, tuple(loss.tolist()), (0.5,) * count, (3.0,) * count, (False,) * count)
+    return Scores(seeds, tuple(loss.tolist()), (0.5,) * count, (3.0,) * count, (False,) * count)
 
 
 def test_what_costs_much_less_than_the_bound_is_mostly_called_below_it():

@@ -36,7 +36,7 @@ from rulesearch.runs import open_run, reading
 from rulesearch.runs.kept import read_stage, stage_labels
 from rulesearch.search import prepare, search
 from rulesearch.search.__main__ import main
-from rulesearch.statistics import Outcomes
+from rulesearch.statistics import Scores
 from rulesearch.updates import norms
 
 F0, F2, F3 = -e_post * y_pre, -e_post * e_pre, -W
@@ -463,7 +463,7 @@ def test_the_gain_of_a_rule_per_layer_is_over_the_shared_reference(
     for pool in (PAIR, PAIR.per_layer(DEPTH)):
         _, run = kept(tmp_path, pool, digits, pathway=pathway, protocol=protocol, dtype="float64")
         stage = "elimination/reference" if protocol == "robust" else "common/reference"
-        alone.append(read_stage(run, stage, Outcomes))
+        alone.append(read_stage(run, stage, Scores))
         sought = [label for label in stage_labels(run) if label.startswith("reference/")]
         # The reference on a random pathway is a baseline that is there already.
         assert bool(sought) == (pathway == "symmetric")
@@ -475,7 +475,7 @@ def test_a_pseudo_gradient_of_some_layers_is_no_feedback_alignment(tmp_path, dig
     pool = Pool(F0=F0, F2=F2, where={"F0": (1, 2)})
     result, run = kept(tmp_path, pool, digits, protocol="robust")
     assert stage_labels(run)
-    assert read_stage(run, "elimination/reference", Outcomes) is None
+    assert read_stage(run, "elimination/reference", Scores) is None
     assert result.evaluation["feedback_alignment"].rate > 0
 
 

@@ -110,7 +110,7 @@ class Student:
     """Lifetimes of a student, whose loss is how far it is from its teacher's answers.
 
     That is the query's cross-entropy against these minus their own entropy, in nats, the mean over
-    the steps asked. See `rulesearch.meta.fitting.Population` for the protocol.
+    the steps asked. See `rulesearch.meta.RunsLifetimes` for the protocol.
 
     Attributes:
         population: of the networks.
@@ -155,7 +155,7 @@ class Student:
         gradient: Sequence[int] = (),
         observe: Sequence[str] = (),
     ) -> Lifetimes:
-        """One lifetime for each seed; see `Population`."""
+        """One lifetime for each seed; see `RunsLifetimes`."""
         lesson = self.lesson(seeds)
         count, depth = len(seeds), len(lesson.weights)
         self.spent.gradient += count if gradient else 0

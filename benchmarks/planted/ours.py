@@ -12,7 +12,7 @@ from benchmarks.planted.world import STEPS
 from rulesearch.meta import ACCEPTED, descend, lifetime_seeds, units
 from rulesearch.pursuit import Aims, Means, Place, pursue
 from rulesearch.selection import Effort, Measure, Setting, best_rate, common_seeds
-from rulesearch.statistics import Outcomes, measure
+from rulesearch.statistics import Scores, measure
 from rulesearch.updates import norms
 
 #: Where the search for the reference's best coefficient begins, raw.
@@ -84,7 +84,7 @@ def known_of(student: Student, seed: int) -> Known:
 def measurer(student: Student) -> Measure:
     """`measure` on a student."""
 
-    def run(label: str, theta: tuple[float, ...], seeds: tuple[int, ...]) -> Outcomes:
+    def run(label: str, theta: tuple[float, ...], seeds: tuple[int, ...]) -> Scores:
         return measure(student, theta, seeds, None, batch=64)
 
     return run

@@ -65,7 +65,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class KernelOutput:
     """What a kernel gives back.
 
     Attributes:
@@ -97,7 +97,7 @@ def asked_for(
     terms: Sequence[int],
     loss: Float[Tensor, " lifetimes"],
 ) -> Float[Tensor, "lifetimes layers terms"]:
-    """A gradient as an `Outcome` has it: zero for other terms, NaN where the loss is not finite.
+    """A gradient as a `KernelOutput` has it: zero for other terms, NaN where a loss is not finite.
 
     Of a lifetime that has diverged no derivative means anything, and which of them happen to come
     out as numbers would hang on the kernel.
@@ -127,7 +127,7 @@ class Kernel(Protocol):
         gradient: Sequence[int] = (),
         idle: Plan | None = None,
         keep_weights: bool = False,
-    ) -> Outcome:
+    ) -> KernelOutput:
         """Run lifetimes.
 
         Args:

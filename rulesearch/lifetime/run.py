@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rulesearch.choices import KernelName
 from rulesearch.errors import RuleSearchError
-from rulesearch.kernels import KERNELS, Batch, Kernel, Memories, Outcome, Unsupported
+from rulesearch.kernels import KERNELS, Batch, Kernel, KernelOutput, Memories, Unsupported
 from rulesearch.lifetime.asked import check_observables, check_points, terms_named
 from rulesearch.lifetime.autograd import watched
 from rulesearch.lifetime.given import (
@@ -412,7 +412,7 @@ def _run(
     gradient: Sequence[int],
     keep_weights: bool,
     idle: Plan | None = None,
-) -> tuple[Outcome, str]:
+) -> tuple[KernelOutput, str]:
     """What the kernel gives, and what to say where it is not the one asked for."""
     on_cpu = batch.x.device.type == "cpu"
     kernel, note = choose_kernel(name, plan, sizes, path, on_cpu=on_cpu)
@@ -441,7 +441,7 @@ def _check_carried(plan: Plan, memories: Memories) -> None:
                 )
 
 
-def _left(batch: Batch, outcome: Outcome) -> Batch:
+def _left(batch: Batch, outcome: KernelOutput) -> Batch:
     """What is carried on from a batch, as the start of another."""
     return replace(
         batch,
@@ -456,7 +456,7 @@ def _left(batch: Batch, outcome: Outcome) -> Batch:
 def _stands_at(
     at: Sequence[int],
     batch: Batch,
-    run: Callable[..., tuple[Outcome, str]],
+    run: Callable[..., tuple[KernelOutput, str]],
 ) -> Iterator[Batch]:
     """What is carried after each of these numbers of steps.
 

@@ -1,6 +1,6 @@
 """Meta-learning: from a function of the coefficients to a trial.
 
-What is optimised is seen only through `Population`: raw coefficients and seeds in, lifetimes out.
+What is optimised is seen only through `RunsLifetimes`: raw coefficients and seeds in, lifetimes out.
 A protocol is a row of numbers, an optimiser a pure function of a frozen state, so that a run
 stopped anywhere goes on to the bit from the state it wrote last.
 """
@@ -10,7 +10,7 @@ from rulesearch.meta.descent import Descent as Descent
 from rulesearch.meta.descent import DescentState as DescentState
 from rulesearch.meta.descent import descend as descend
 from rulesearch.meta.fitting import PATIENCE as PATIENCE
-from rulesearch.meta.fitting import Population as Population
+from rulesearch.meta.fitting import RunsLifetimes as RunsLifetimes
 from rulesearch.meta.fitting import fit as fit
 from rulesearch.meta.fitting import fit_together as fit_together
 from rulesearch.meta.fitting import initial_state as initial_state

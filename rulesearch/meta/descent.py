@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 from scipy import stats
 
 from rulesearch.lifetime.modes import plain
-from rulesearch.meta.fitting import Population, lifetime_seeds
+from rulesearch.meta.fitting import RunsLifetimes, lifetime_seeds
 from rulesearch.meta.metric import Gradients, local_model, moment, norms, proximal, votes
 from rulesearch.meta.protocols import Accepted
 from rulesearch.meta.records import Lost, StepRecord
@@ -160,7 +160,7 @@ class Descended:
 
 @plain()
 def descend(
-    population: Population,
+    population: RunsLifetimes,
     plan: Descent,
     state: DescentState | None = None,
     on_step: Callable[[StepRecord, DescentState], None] | None = None,
@@ -229,7 +229,7 @@ class _Lived:
 
 
 def _live(
-    population: Population,
+    population: RunsLifetimes,
     plan: Descent,
     phi: Float[np.ndarray, " terms"],
     seeds: Sequence[int],
@@ -277,7 +277,7 @@ def _live(
     return _Lived(phi, losses, accuracies, bad.numpy(), gradients, usable, lost, observed)
 
 
-def _begun(population: Population, plan: Descent) -> DescentState:
+def _begun(population: RunsLifetimes, plan: Descent) -> DescentState:
     """The votes at the start."""
     phi = np.zeros(len(plan.scales))
     support = list(plan.support)
@@ -324,7 +324,7 @@ def _voted(plan: Descent, state: DescentState, lived: _Lived) -> DescentState:
 
 
 def descent_step(
-    population: Population, plan: Descent, state: DescentState
+    population: RunsLifetimes, plan: Descent, state: DescentState
 ) -> tuple[StepRecord, DescentState]:
     """One direction, in a few sizes, on tasks that had no vote; see `rulesearch.meta.descent`."""
     protocol, phi = plan.protocol, np.array(state.phi)

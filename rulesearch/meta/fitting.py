@@ -21,7 +21,7 @@ PATIENCE = 20
 """Meta-steps in a row without one usable lifetime after which a fit is given up."""
 
 
-class Population(Protocol):
+class RunsLifetimes(Protocol):
     """Lifetimes as a function of the coefficients: all that meta-learning sees of a network."""
 
     @property
@@ -102,7 +102,7 @@ def initial_state(plan: FitPlan) -> MetaState:
 
 
 def meta_step(
-    population: Population, plan: FitPlan, state: MetaState
+    population: RunsLifetimes, plan: FitPlan, state: MetaState
 ) -> tuple[StepRecord, MetaState]:
     """One update of the coefficients; without a usable lifetime they stay and the step counts.
 
@@ -114,7 +114,7 @@ def meta_step(
 
 
 def _step_together(
-    population: Population, stands: Sequence[tuple[FitPlan, MetaState]], terms: Sequence[int]
+    population: RunsLifetimes, stands: Sequence[tuple[FitPlan, MetaState]], terms: Sequence[int]
 ) -> list[tuple[StepRecord, MetaState]]:
     """One meta-step of each plan from its own state, in one call of the population.
 
@@ -164,7 +164,7 @@ def _shares(lived: Lifetimes, counts: Sequence[int]) -> Iterator[Lifetimes]:
 def _after(
     plan: FitPlan,
     state: MetaState,
-    population: Population,
+    population: RunsLifetimes,
     seeds: Sequence[int],
     lived: Lifetimes,
 ) -> tuple[StepRecord, MetaState]:
@@ -285,7 +285,7 @@ def _updated(plan: FitPlan, state: MetaState, gradients: Tensor) -> MetaState:
 
 
 def fit(
-    population: Population,
+    population: RunsLifetimes,
     plan: FitPlan,
     state: MetaState | None = None,
     on_step: Callable[[StepRecord, MetaState], None] | None = None,
@@ -308,7 +308,7 @@ def fit(
 
 @plain()
 def fit_together(
-    population: Population,
+    population: RunsLifetimes,
     plans: Sequence[FitPlan],
     states: Sequence[MetaState | None] | None = None,
     on_step: Callable[[StepRecord, MetaState], None] | None = None,

@@ -1,7 +1,7 @@
 """From a reference rule to a hall of fame: terms join, take accepted steps together, and leave.
 
 Whatever is expensive goes through functions given by the caller: `descend` (a plan in, a
-`Descended` out) and `measure` (label, coefficients, seeds in, `Outcomes` out). Every call has a
+`Descended` out) and `measure` (label, coefficients, seeds in, `Scores` out). Every call has a
 label that is unique within the search and depends on its arguments alone, so the caller may keep
 what is done and answer from there when an interrupted search goes on.
 """

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rulesearch.pursuit.place import Needs, Place
-from rulesearch.statistics import Difference, Outcomes, compare, untrained
+from rulesearch.statistics import Difference, Scores, compare, untrained
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Entry:
     """
 
     place: Place
-    outcomes: Outcomes
+    outcomes: Scores
 
     @property
     def terms(self) -> int:

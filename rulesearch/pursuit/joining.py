@@ -18,7 +18,7 @@ from scipy import stats
 from rulesearch.meta import lifetime_seeds
 from rulesearch.meta.metric import TINY, Gradients, Vector, one_thread, votes
 from rulesearch.pursuit.place import RIDGE, Means, Place
-from rulesearch.statistics import Outcomes
+from rulesearch.statistics import Scores
 
 #: Candidates of a round that are tested, the most promising ones.
 TESTED = 24
@@ -160,7 +160,7 @@ def judge(
     ]
 
 
-def _paid(before: Outcomes, after: Outcomes) -> tuple[float, float]:
+def _paid(before: Scores, after: Scores) -> tuple[float, float]:
     """The mean gain of a step, and the probability of one as large by chance, one-sided."""
     gains = np.subtract(before.loss, after.loss)
     if np.ptp(gains) == 0:

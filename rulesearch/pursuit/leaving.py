@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rulesearch.pursuit.place import Means, Place, plainly_without, saliences, without
-from rulesearch.statistics import Outcomes, compare
+from rulesearch.statistics import Scores, compare
 
 #: Above so many terms a third of them is tried to leave at once.
 MANY = 8
@@ -55,7 +55,7 @@ class _Way:
 
     gone: tuple[int, ...]
     place: Place
-    outcomes: Outcomes
+    outcomes: Scores
 
     @property
     def loss(self) -> float:
@@ -111,7 +111,7 @@ def _descended(means: Means, label: str, place: Place, steps: int) -> Place:
     return place if alone else means.better(label, place, steps)
 
 
-def _safer(way: _Way, reference: Place, safe: Outcomes) -> _Way:
+def _safer(way: _Way, reference: Place, safe: Scores) -> _Way:
     """The way, or one that begins at the reference where that is better and has its terms."""
     place = way.place
     if safe.mean_loss < way.loss and set(reference.support) <= set(place.support):
@@ -143,7 +143,7 @@ def _ways(means: Means, here: str, place: Place, reference: Sequence[int]) -> li
     return [first, *close[: RIVALS - 1 if len(order) <= MANY + 1 else 0]]
 
 
-def _without(means: Means, here: str, place: Place, term: int, now: Outcomes) -> _Way:
+def _without(means: Means, here: str, place: Place, term: int, now: Scores) -> _Way:
     """Without one term: the others take over its work, or stay as they are where that is better."""
     name = means.setting.names[term]
     taken_over = without(place, [term])

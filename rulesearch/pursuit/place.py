@@ -11,7 +11,7 @@ from rulesearch.meta.descent import Descended, Descent
 from rulesearch.meta.metric import one_thread
 from rulesearch.meta.protocols import Accepted
 from rulesearch.selection.setting import Measure, Setting
-from rulesearch.statistics import Outcomes
+from rulesearch.statistics import Scores
 
 Descend = Callable[[Descent], Descended]
 """Carries a descent out; see `rulesearch.meta.descent.descend`."""
@@ -76,7 +76,7 @@ class Means:
     tests: tuple[int, ...]
     common: tuple[int, ...]
     covered: tuple[int, ...] = ()
-    on_compared: Callable[[Place, Outcomes], None] = lambda place, outcomes: None
+    on_compared: Callable[[Place, Scores], None] = lambda place, outcomes: None
     needs: Needs = lambda terms: frozenset()
 
     def over(self, terms: Iterable[int]) -> Means:
@@ -92,11 +92,11 @@ class Means:
         """Terms in the order of their keys, which does not hang on the pool's."""
         return tuple(sorted(terms, key=self.setting.key))
 
-    def tried(self, label: str, place: Place) -> Outcomes:
+    def tried(self, label: str, place: Place) -> Scores:
         """A rule on the lifetimes of tries."""
         return self.measure(label, self.theta(place.phi), self.tests)
 
-    def compared(self, label: str, place: Place) -> Outcomes:
+    def compared(self, label: str, place: Place) -> Scores:
         """A rule on the lifetimes on which rules are compared."""
         outcomes = self.measure(label, self.theta(place.phi), self.common)
         self.on_compared(place, outcomes)

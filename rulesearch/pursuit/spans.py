@@ -15,7 +15,7 @@ from statistics import fmean
 from rulesearch.meta import lifetime_seeds
 from rulesearch.pursuit.place import Means, Place
 from rulesearch.selection import Setting
-from rulesearch.statistics import Outcomes
+from rulesearch.statistics import Scores
 
 #: From one size that is tried to the next, and how many of them, up or down, at most.
 FACTOR, MOST = 4.0, 5
@@ -41,7 +41,7 @@ def in_spans(means: Means, place: Place, terms: Sequence[int]) -> Setting:
     setting = means.setting
     seeds = lifetime_seeds(setting.seed, "spans", 0, TASKS, setting.worlds)
 
-    def live(label: str, phi: Sequence[float]) -> Outcomes:
+    def live(label: str, phi: Sequence[float]) -> Scores:
         return means.measure(f"spans/{label}", means.theta(phi), seeds)
 
     base = live("reference", place.phi)

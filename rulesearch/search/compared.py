@@ -17,7 +17,7 @@ from rulesearch.search.request import Request
 from rulesearch.search.stages import Stages
 from rulesearch.search.worlds import World
 from rulesearch.selection import Rate, Setting, best_rate
-from rulesearch.statistics import Outcomes
+from rulesearch.statistics import Scores
 from rulesearch.words import EVALUATED
 
 #: Where the search for Adam's rate begins: its steps are about as large as the rate, whatever the
@@ -115,7 +115,7 @@ def evaluated(
     rates: Mapping[str, Rate],
     seeds: tuple[int, ...],
     where: str = "",
-) -> dict[str, Outcomes]:
+) -> dict[str, Scores]:
     """What they do on the images set aside, on these lifetimes."""
     return {
         key: stages.measurer(baseline.set_aside)(

@@ -14,7 +14,7 @@ from rulesearch.search.record import Found
 from rulesearch.search.stages import Stages
 from rulesearch.search.worlds import World
 from rulesearch.selection import Rate
-from rulesearch.statistics import Outcomes, compare, learns, summarise, untrained
+from rulesearch.statistics import Scores, compare, learns, summarise, untrained
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluated:
     """What a search is judged by.
 
     Attributes:
@@ -61,7 +61,7 @@ def evaluated(
     stages: Stages,
     scenes: Sequence[Scene],
     seeds: tuple[int, ...],
-) -> Evaluation:
+) -> Evaluated:
     """The rule, its rivals and the hall's front, all on the same lifetimes of each world.
 
     Args:
@@ -115,7 +115,7 @@ def evaluated(
                 },
             )
         )
-    return Evaluation(together, worlds if len(scenes) > 1 else {}, tuple(hall))
+    return Evaluated(together, worlds if len(scenes) > 1 else {}, tuple(hall))
 
 
 def not_undercut(hall: Sequence[HallRecord]) -> tuple[HallRecord, ...]:
@@ -137,13 +137,13 @@ def _loss(record: HallRecord) -> float:
 
 
 def evaluation_of(
-    outcomes: Sequence[Outcomes],
+    outcomes: Sequence[Scores],
     scenes: Sequence[Scene],
     rate: float | None,
     looks: int = 1,
-    rule: Sequence[Outcomes] | None = None,
+    rule: Sequence[Scores] | None = None,
 ) -> EvaluationRecord:
-    """Outcomes on images set aside, summed up.
+    """Scores on images set aside, summed up.
 
     Args:
         outcomes: of a rule or a baseline in each world.
@@ -177,12 +177,12 @@ def evaluation_of(
     )
 
 
-def _together(outcomes: Sequence[Outcomes], scenes: Sequence[Scene]) -> Outcomes:
+def _together(outcomes: Sequence[Scores], scenes: Sequence[Scene]) -> Scores:
     """The lifetimes of all worlds, losses as shares; of one world as they are."""
     if len(outcomes) == 1:
         return outcomes[0]
     pairs = [*zip(outcomes, scenes, strict=True)]
-    return Outcomes(
+    return Scores(
         seeds=tuple(seed for each in outcomes for seed in each.seeds),
         loss=tuple(loss / scene.untrained for each, scene in pairs for loss in each.loss),
         accuracy=tuple(accuracy for each in outcomes for accuracy in each.accuracy),
@@ -193,7 +193,7 @@ def _together(outcomes: Sequence[Outcomes], scenes: Sequence[Scene]) -> Outcomes
 
 def _measured(
     theta: tuple[float, ...], stages: Stages, scene: Scene, seeds: tuple[int, ...]
-) -> dict[str, Outcomes]:
+) -> dict[str, Scores]:
     """The rule and its rivals in a world."""
     rule = stages.measurer(scene.set_aside)(f"evaluation/{scene.where}rule", theta, seeds)
     rivals = compared.evaluated(stages, scene.rivals, scene.rates, seeds, scene.where)
@@ -206,7 +206,7 @@ def _of_hall(
     stages: Stages,
     scene: Scene,
     seeds: tuple[int, ...],
-) -> Outcomes:
+) -> Scores:
     label = f"evaluation/{scene.where}hall {number}"
     return stages.measurer(scene.set_aside)(label, theta, seeds)
 

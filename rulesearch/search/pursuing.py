@@ -34,7 +34,7 @@ from rulesearch.search.reference import best_reference, best_start
 from rulesearch.search.request import Request
 from rulesearch.search.stages import Stages
 from rulesearch.selection import Rate, Setting, common_seeds
-from rulesearch.statistics import Outcomes, t_interval
+from rulesearch.statistics import Scores, t_interval
 
 #: Lifetimes of the reference along which the size of every term is measured,
 UNIT_TASKS = 4
@@ -234,12 +234,12 @@ def _board(
     needs: Needs,
     *,
     against_reference: bool,
-) -> Callable[[Place, Outcomes], None]:
+) -> Callable[[Place, Scores], None]:
     """Keeps the hall of fame as it grows, with every rule that is compared; the reference first."""
     pool = pool_entries(request.pool, request.config)
     entries: list[Entry] = []
 
-    def enter(place: Place, outcomes: Outcomes) -> None:
+    def enter(place: Place, outcomes: Scores) -> None:
         entries.append(Entry(place, outcomes))
         best = min(entries, key=lambda entry: entry.loss)
         gain = gain_of(best, entries[0] if against_reference else None).mean

@@ -38,7 +38,7 @@ from rulesearch.runs.kept import (
     write_stage,
 )
 from rulesearch.selection import FitFunction, Measure, Overlaps
-from rulesearch.statistics import Outcomes, measure
+from rulesearch.statistics import Scores, measure
 from rulesearch.updates import norms, overlaps
 
 #: Points of a lifetime at which the updates of terms are compared.
@@ -113,8 +113,8 @@ class Stages:
     def measurer(self, population: Worlds) -> Measure:
         """`measure` on a population, kept."""
 
-        def run_measure(label: str, theta: tuple[float, ...], seeds: tuple[int, ...]) -> Outcomes:
-            done = self._done(label, Outcomes)
+        def run_measure(label: str, theta: tuple[float, ...], seeds: tuple[int, ...]) -> Scores:
+            done = self._done(label, Scores)
             if done is not None:
                 return done
             self.on_stage(label)
@@ -239,7 +239,7 @@ def _lifetimes(value: object) -> tuple[int, int]:
             return value.lifetimes, value.forward
         case Fit():
             return value.lifetimes, 0
-        case Outcomes():
+        case Scores():
             return 0, len(value.seeds)
         case _:
             return 0, 0

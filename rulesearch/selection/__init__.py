@@ -4,7 +4,7 @@ The L1 search screens, and elimination judges: the support is refitted without a
 terms are dropped one by one for as long as all that has been dropped costs little of the gain.
 
 Whatever is expensive goes through functions given by the caller: `fit` (a plan in, a `Fit` out),
-`measure` (label, coefficients, seeds in, `Outcomes` out) and `overlaps` (label, coefficients in, a
+`measure` (label, coefficients, seeds in, `Scores` out) and `overlaps` (label, coefficients in, a
 matrix out). Every call has a label that is unique within the search and depends on its arguments
 alone, so the caller may keep what is done and answer from there when an interrupted search goes on.
 """

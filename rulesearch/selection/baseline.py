@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from scipy import optimize
 
 from rulesearch.selection.setting import FitFunction, Measure, Setting, common_seeds, one_term
-from rulesearch.statistics import Outcomes
+from rulesearch.statistics import Scores
 
 WIDENINGS = 6
 """Octaves by which the search for a rate may leave its first bracket, in all."""
@@ -113,7 +113,7 @@ def _search(
     few = seeds[: max(FEW, -(-len(seeds) // COARSE))]
 
     def along(some: tuple[int, ...]) -> _Curve:
-        def outcomes_at(octaves: float) -> Outcomes:
+        def outcomes_at(octaves: float) -> Scores:
             theta = one_term(setting, term, centre * 2.0**octaves)
             return measure(f"{label}/rate {theta[term]!r} on {len(some)} tasks", theta, some)
 
@@ -158,15 +158,15 @@ def _search(
 
 @dataclass(frozen=True)
 class _Curve:
-    """Outcomes along one coefficient, each measured once.
+    """Scores along one coefficient, each measured once.
 
     Attributes:
         at: gives those at so many octaves from the centre.
         tried: octaves -> outcomes so far.
     """
 
-    at: Callable[[float], Outcomes]
-    tried: dict[float, Outcomes] = field(default_factory=dict)
+    at: Callable[[float], Scores]
+    tried: dict[float, Scores] = field(default_factory=dict)
 
     def loss(self, octaves: float) -> float:
         """The mean loss."""

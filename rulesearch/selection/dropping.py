@@ -17,7 +17,7 @@ from rulesearch.selection.setting import (
     learned,
 )
 from rulesearch.selection.taking_over import taken_over
-from rulesearch.statistics import Interval, Outcomes, clearly_below, compare
+from rulesearch.statistics import Interval, Scores, clearly_below, compare
 
 #: A refit that has used more of its way than this in one direction has not arrived.
 MOST_OF_THE_WAY = 0.5
@@ -75,7 +75,7 @@ class Place:
     support: tuple[int, ...]
     phi: tuple[float, ...]
     theta: tuple[float, ...]
-    outcomes: Outcomes
+    outcomes: Scores
 
     @property
     def diverged(self) -> int:
@@ -98,7 +98,7 @@ class Judge:
     """
 
     setting: Setting
-    full: Outcomes
+    full: Scores
     gain: float
     parsimony: float
     fit: FitFunction

@@ -20,7 +20,7 @@ from rulesearch.selection.setting import (
     common_seeds,
     learned,
 )
-from rulesearch.statistics import Interval, Outcomes, compare
+from rulesearch.statistics import Interval, Scores, compare
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def _refit_until_flat(
     fit: FitFunction,
     measure: Measure,
     reference: Rate | None,
-    alone: Outcomes | None,
+    alone: Scores | None,
 ) -> tuple[Place, tuple[float, ...]]:
     """Rounds of the whole support without penalty, until one gains next to nothing.
 
@@ -271,7 +271,7 @@ def _bounded(steps: Sequence[EliminationStep], flat: float) -> list[EliminationS
     ]
 
 
-def _single_reference(setting: Setting, reference: Rate, alone: Outcomes) -> Elimination:
+def _single_reference(setting: Setting, reference: Rate, alone: Scores) -> Elimination:
     """The support is the reference, whose best coefficient is known already."""
     return Elimination(
         steps=(),

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 from rulesearch.meta import Accepted, Fit, FitPlan, MetaProtocol, lifetime_seeds
 from rulesearch.selection.effort import Effort
-from rulesearch.statistics import Outcomes
+from rulesearch.statistics import Scores
 
 FitFunction = Callable[[Sequence[FitPlan]], list[Fit]]
 """Runs plans side by side; see `rulesearch.meta.fit_together`."""
 
 
-Measure = Callable[[str, tuple[float, ...], tuple[int, ...]], Outcomes]
+Measure = Callable[[str, tuple[float, ...], tuple[int, ...]], Scores]
 """Forward-only lifetimes of one rule: label, raw coefficients [terms], seeds -> outcomes; see
 `rulesearch.statistics.measure`."""
 

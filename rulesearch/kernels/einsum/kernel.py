@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rulesearch.kernels import Batch, Outcome, asked_for
+from rulesearch.kernels import Batch, KernelOutput, asked_for
 from rulesearch.kernels.einsum.forms import (
     Applied,
     Coefficients,
@@ -140,13 +140,13 @@ class EinsumKernel:
         gradient: Sequence[int] = (),
         idle: Plan | None = None,
         keep_weights: bool = False,
-    ) -> Outcome:
+    ) -> KernelOutput:
         """See `rulesearch.kernels.Kernel`."""
         if idle is not None:
             return replace(self, idle=Compiled.of(idle)).run(batch, gradient, keep_weights)
         return self.run(batch, gradient, keep_weights)
 
-    def run(self, batch: Batch, gradient: Sequence[int], keep_weights: bool) -> Outcome:
+    def run(self, batch: Batch, gradient: Sequence[int], keep_weights: bool) -> KernelOutput:
         """What a call does, with the idle terms that the kernel has."""
         model, answers = self.plan.model, _answers(batch)
         state = self.start(batch)
@@ -206,11 +206,11 @@ class EinsumKernel:
 
     def _outcome(
         self, loss: Tensor, accuracy: Tensor, initial: Tensor, state: State, keep: bool
-    ) -> Outcome:
+    ) -> KernelOutput:
         if not keep:
-            return Outcome(loss, accuracy, initial, None, None)
+            return KernelOutput(loss, accuracy, initial, None, None)
         changed = {part.plan.changes for part in self.parts}
-        return Outcome(
+        return KernelOutput(
             loss,
             accuracy,
             initial,

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from rulesearch.kernels import Batch, Outcome
+from rulesearch.kernels import Batch, KernelOutput
 from rulesearch.kernels.fused import cache
 from rulesearch.kernels.fused.kernel import arrays, empty_results, outcome
 from rulesearch.kernels.fused.layers import drive_source, error_source
@@ -111,7 +111,7 @@ class AdamKernel:
 
     def __call__(
         self, batch: Batch, *, gradient: tuple[()] = (), keep_weights: bool = False
-    ) -> Outcome:
+    ) -> KernelOutput:
         """Run lifetimes, forward only.
 
         Raises:

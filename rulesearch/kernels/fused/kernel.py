@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sympy import Expr, Function, Max, Min
 from torch import Tensor
 
-from rulesearch.kernels import Batch, Outcome, Unsupported, asked_for
+from rulesearch.kernels import Batch, KernelOutput, Unsupported, asked_for
 from rulesearch.kernels.fused import ahead, cache, models
 from rulesearch.kernels.fused.idle import idle_products, idle_source, placed
 from rulesearch.kernels.fused.layout import layout
@@ -81,7 +81,7 @@ class FusedKernel:
         gradient: Sequence[int] = (),
         idle: Plan | None = None,
         keep_weights: bool = False,
-    ) -> Outcome:
+    ) -> KernelOutput:
         """Run lifetimes; see `rulesearch.kernels.Kernel`.
 
         Raises:
@@ -410,7 +410,7 @@ def empty_results(
     )
 
 
-def outcome(results: Results, gradient: Sequence[int]) -> Outcome:
+def outcome(results: Results, gradient: Sequence[int]) -> KernelOutput:
     """What they wrote as tensors, the gradient for these terms."""
     loss, accuracy, initial_loss = torch.from_numpy(results.numbers).T.contiguous()
     derivative = None
@@ -421,7 +421,7 @@ def outcome(results: Results, gradient: Sequence[int]) -> Outcome:
         found = torch.from_numpy(results.idle)
         beside = asked_for(found, range(found.shape[-1]), loss)
     weights, biases, feedback = results.weights, results.biases, results.feedback
-    return Outcome(
+    return KernelOutput(
         loss=loss,
         accuracy=accuracy,
         initial_loss=initial_loss,
