@@ -52,7 +52,7 @@ class Chunk:
     seeds: tuple[int, ...]
     gradient: tuple[int, ...]
     observe: tuple[str, ...]
-    at: tuple[int, ...]
+    observe_at: tuple[int, ...]
     compile_for: tuple[int, ...]
 
 
@@ -110,7 +110,7 @@ class Population:
         *,
         gradient: Sequence[int] = (),
         observe: Sequence[str] = (),
-        at: Sequence[int] = (),
+        observe_at: Sequence[int] = (),
     ) -> Lifetimes:
         """One lifetime for each seed.
 
@@ -119,7 +119,7 @@ class Population:
             seeds: one integer a lifetime, at least one.
             gradient: indices of the terms to differentiate.
             observe: names of the observables wanted.
-            at: numbers of steps after which they are, see `run_lifetimes`.
+            observe_at: numbers of steps after which they are, see `run_lifetimes`.
         """
         count = len(seeds)
         chosen = list(range(count))
@@ -140,7 +140,7 @@ class Population:
                 tuple(lives[i : i + size]),
                 tuple(gradient),
                 tuple(observe),
-                tuple(at),
+                tuple(observe_at),
                 covered,
             )
             for i in range(0, len(lives), size)
@@ -176,7 +176,7 @@ class Population:
             gradient=[self.names[i] for i in chunk.gradient],
             pathway=self.pathway,
             observe=chunk.observe,
-            at=chunk.at,
+            observe_at=chunk.observe_at,
             keep_weights=False,
             compile_for=[self.names[i] for i in chunk.compile_for],
             model=self.model,

@@ -74,7 +74,7 @@ def test_a_pathway_without_matrices_needs_no_feedback():
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_without_a_step_nothing_is_learned(kernel):
-    out = call(train=(X[:, :0], LABELS[:, :0]), kernel=kernel, observe=["accuracy"], at=[0])
+    out = call(train=(X[:, :0], LABELS[:, :0]), kernel=kernel, observe=["accuracy"], observe_at=[0])
     assert torch.equal(out.loss, out.initial_loss)
     assert not out.gradient.any()
     assert all(map(torch.equal, out.weights, START.weights))
@@ -257,12 +257,12 @@ ERRORS = {
         "observe: 'angle'; give a list of names, as [\"angle\"]",
     ),
     "half a step": (
-        {"observe": ["angle"], "at": [0.5]},
-        "at 0.5: not a number of steps; give numbers of steps from 0 to 3, ascending",
+        {"observe": ["angle"], "observe_at": [0.5]},
+        "observe_at 0.5: not a number of steps; give numbers of steps from 0 to 3, ascending",
     ),
     "one point": (
-        {"observe": ["angle"], "at": 2},
-        "at: 2; give numbers of steps from 0 to 3, ascending, in a list",
+        {"observe": ["angle"], "observe_at": 2},
+        "observe_at: 2; give numbers of steps from 0 to 3, ascending, in a list",
     ),
 }
 

@@ -71,7 +71,13 @@ def equal(one, two):
 def test_a_lifetime_is_the_same_in_every_mode(kernel, mode):
     def live():
         return batches.run(
-            POOL, THETA, START, kernel=kernel, gradient=True, observe=("angle", "loss"), at=(1, 3)
+            POOL,
+            THETA,
+            START,
+            kernel=kernel,
+            gradient=True,
+            observe=("angle", "loss"),
+            observe_at=(1, 3),
         )
 
     expected = live()

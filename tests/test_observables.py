@@ -152,7 +152,7 @@ def test_a_probe_stands_in_for_the_query():
     assert_direct(out.observed, out.weights, START, other.query)
     plain = batches.run(BIO, THETA, START, kernel="einsum")
     assert torch.equal(out.loss, plain.loss)
-    along = batches.run(BIO, THETA, START, at=(STEPS,), **given)
+    along = batches.run(BIO, THETA, START, observe_at=(STEPS,), **given)
     for name, values in along.observed.items():
         assert torch.equal(values[:, 0], out.observed[name])
 
@@ -228,7 +228,7 @@ def test_points_are_the_ends_of_shorter_lifetimes(kernel, start, theta, monkeypa
     for layer in range(LAYERS):
         monkeypatch.setitem(OBSERVABLES, f"W{layer}", lambda stand, *_, i=layer: stand.weights[i])
     given = {"kernel": kernel, "observe": tuple(OBSERVABLES)}
-    along = batches.run(BIO, theta, start, at=AT, **given)
+    along = batches.run(BIO, theta, start, observe_at=AT, **given)
     for layer, weight in enumerate(start.weights):
         assert torch.equal(along.observed[f"W{layer}"][:, 0], weight)
     for i, steps in enumerate(AT[1:], start=1):
@@ -241,7 +241,7 @@ def test_points_are_the_ends_of_shorter_lifetimes(kernel, start, theta, monkeypa
 
 @batches.kernels
 def test_values_before_the_first_step_are_those_of_the_initial_weights(kernel):
-    out = batches.run(BIO, THETA, START, kernel=kernel, observe=tuple(DIRECT), at=(0, 3))
+    out = batches.run(BIO, THETA, START, kernel=kernel, observe=tuple(DIRECT), observe_at=(0, 3))
     first = {name: values[:, 0] for name, values in out.observed.items()}
     assert_direct(first, START.weights, START, START.query)
 
@@ -251,7 +251,7 @@ def test_values_before_the_first_step_are_those_of_the_initial_weights(kernel):
 def test_observing_on_the_way_changes_no_bit(kernel, start, theta):
     given = {"kernel": kernel, "gradient": True, "keep_weights": False}
     plain = batches.run(BIO, theta, start, **given)
-    out = batches.run(BIO, theta, start, observe=("loss", "angle"), at=(1, 2), **given)
+    out = batches.run(BIO, theta, start, observe=("loss", "angle"), observe_at=(1, 2), **given)
     assert out.weights is None
     assert torch.equal(out.loss, plain.loss)
     assert torch.equal(out.gradient, plain.gradient)
@@ -268,7 +268,9 @@ def test_observing_without_keeping_weights():
 def test_what_autograd_watches_is_no_obstacle():
     watched = replace(START, feedback=[b.clone().requires_grad_() for b in START.feedback])
     with torch.no_grad():  # elsewhere it is refused: nothing is differentiated by feedback
-        out = batches.run(BIO, THETA, watched, kernel="einsum", observe=("angle",), at=(0, 2))
+        out = batches.run(
+            BIO, THETA, watched, kernel="einsum", observe=("angle",), observe_at=(0, 2)
+        )
     assert not out.observed["angle"].requires_grad
 
 
@@ -283,7 +285,7 @@ def test_nothing_is_computed_when_off(monkeypatch):
         if name != "loss":
             monkeypatch.setitem(OBSERVABLES, name, refuse)
     assert not batches.run(BIO, THETA, START, kernel="einsum").observed
-    assert not batches.run(BIO, THETA, START, kernel="einsum", at=(1, 2)).observed
+    assert not batches.run(BIO, THETA, START, kernel="einsum", observe_at=(1, 2)).observed
     assert batches.run(BIO, THETA, START, kernel="einsum", observe=("loss",)).observed
     with pytest.raises(AssertionError, match="not asked for"):
         batches.run(BIO, THETA, START, kernel="einsum", observe=("loss", "angle"))
@@ -293,10 +295,10 @@ def test_nothing_is_computed_when_off(monkeypatch):
     ("more", "steps"),
     [
         ({}, [STEPS]),
-        ({"at": (1, 2)}, [STEPS]),
+        ({"observe_at": (1, 2)}, [STEPS]),
         ({"observe": ("loss",)}, [STEPS]),
-        ({"observe": ("loss",), "at": (0,)}, [STEPS]),
-        ({"observe": ("loss", "angle"), "at": (0, 1, 4)}, [STEPS, 1, 3]),
+        ({"observe": ("loss",), "observe_at": (0,)}, [STEPS]),
+        ({"observe": ("loss", "angle"), "observe_at": (0, 1, 4)}, [STEPS, 1, 3]),
     ],
 )
 def test_a_point_costs_the_steps_that_lead_to_it(more, steps, monkeypatch):
@@ -325,7 +327,7 @@ def test_a_population_passes_the_points_on():
     images = load_data("digits", shape=shape).search
     some = Population(BIO, images, shape, (64, 7, 10), kernel="einsum", dtype=torch.float64)
     seeds = range(CHUNK + 2)
-    along = some(THETA / 10, seeds, observe=("loss", "angle"), at=(0, 4, 6))
+    along = some(THETA / 10, seeds, observe=("loss", "angle"), observe_at=(0, 4, 6))
     assert along.observed["loss"].shape == (CHUNK + 2, 3)
     assert along.observed["angle"].shape == (CHUNK + 2, 3, 2)
     assert torch.equal(along.observed["loss"][:, 0], along.initial_loss)
@@ -345,10 +347,16 @@ ERRORS = {
         "observe angel: unknown observable; give any of angle, angle_pre, angle_each, "
         "angle_each_pre, orthonormality, weight_norm, loss, accuracy",
     ),
-    "beyond the last step": ({"at": (0, 6)}, f"at 6: outside the lifetime; {WAY_OUT}"),
-    "before the first": ({"at": (-1, 6)}, f"at -1: outside the lifetime; {WAY_OUT}"),
-    "descending": ({"at": (1, 3, 2)}, f"at 3, 2: not ascending; {WAY_OUT}"),
-    "twice": ({"at": (3, 3)}, f"at 3, 3: not ascending; {WAY_OUT}"),
+    "beyond the last step": (
+        {"observe_at": (0, 6)},
+        f"observe_at 6: outside the lifetime; {WAY_OUT}",
+    ),
+    "before the first": (
+        {"observe_at": (-1, 6)},
+        f"observe_at -1: outside the lifetime; {WAY_OUT}",
+    ),
+    "descending": ({"observe_at": (1, 3, 2)}, f"observe_at 3, 2: not ascending; {WAY_OUT}"),
+    "twice": ({"observe_at": (3, 3)}, f"observe_at 3, 3: not ascending; {WAY_OUT}"),
     "probe of another size": (
         {"probe": (X[..., 1:], LABELS)},
         "probe x: shape [2, 4, 4]; give [2, any, 5]",

@@ -179,7 +179,7 @@ def lifetimes(case, pool, begin=0, end=None, **more):
 @pytest.mark.parametrize("path", ["random", "direct"])
 def test_points_along_the_way_are_those_of_lifetimes_that_end_there(path):
     case, points = whole(path=path, steps=6), (0, 1, 4, 6)
-    along = lifetimes(case, SYNAPSES, observe=EVERY, at=points)
+    along = lifetimes(case, SYNAPSES, observe=EVERY, observe_at=points)
     for place, point in enumerate(points):
         ended = lifetimes(case, SYNAPSES, end=point, observe=EVERY)
         networks = Stand(ended.weights, ended.carried.feedback, ended.carried.biases, case.model)
@@ -192,7 +192,7 @@ def test_points_along_the_way_are_those_of_lifetimes_that_end_there(path):
 def test_observed_networks_are_the_references():
     case = whole(steps=4)
     points = range(5)
-    observed = lifetimes(case, SYNAPSES, observe=EVERY, at=points).observed
+    observed = lifetimes(case, SYNAPSES, observe=EVERY, observe_at=points).observed
     path, query = pathway("random", 3), case.start.query
     for point, (carried, _) in enumerate(steps._stages(case)):
         stand = Stand(carried.weights, carried.feedback, carried.biases, case.model)
@@ -261,7 +261,11 @@ def lived(some, places):
     shares = np.random.default_rng(0).uniform(0.5, 1.5, (len(SEEDS), len(every)))
     theta = 0.01 * torch.from_numpy(shares)[places]
     return some(
-        theta, [SEEDS[i] for i in places], gradient=every, observe=("angle", "loss"), at=(1, 4)
+        theta,
+        [SEEDS[i] for i in places],
+        gradient=every,
+        observe=("angle", "loss"),
+        observe_at=(1, 4),
     )
 
 

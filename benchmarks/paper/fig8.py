@@ -67,7 +67,7 @@ def courses(setting: Setting) -> tuple[Mapping[str, Courses], float]:
             # The same for all rules: tasks and initial weights are common to the panels.
             lifetime_seeds(setting.seed, "within a lifetime", 0, len(theta)),
             observe=("orthonormality",),
-            at=POINTS,
+            observe_at=POINTS,
         )
         layers = len(HIDDEN_LAYERS)
         found[rule] = Courses(

@@ -78,7 +78,7 @@ def growth_under(
         finite.
     """
     theta = torch.full((len(seeds), 1), rate, dtype=torch.float64)
-    lived = population(theta, seeds, observe=("weight_norm",), at=tuple(points))
+    lived = population(theta, seeds, observe=("weight_norm",), observe_at=tuple(points))
     norms = np.linalg.norm(lived.observed["weight_norm"].double().numpy(), axis=-1)
     ratio = norms / norms[:, :1]
     return np.where(np.isfinite(ratio), ratio, math.inf)

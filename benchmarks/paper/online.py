@@ -185,7 +185,7 @@ def curves(
             query=(probe_x[:, :1], probe_labels[:, :1]),
             pathway=learner.pathway,
             observe=tuple(observe),
-            at=tuple(points),
+            observe_at=tuple(points),
             probe=(probe_x, probe_labels),
             keep_weights=False,
         )

@@ -48,16 +48,16 @@ def _names(option: str, names: Any) -> Iterable[Any]:
     return names
 
 
-def check_points(option: str, at: Any, steps: int) -> None:
+def check_points(option: str, numbers: Any, steps: int) -> None:
     """Refuse what is not an ascending list of numbers of steps, in the words of the option.
 
     Raises:
         RuleSearchError: for the first fault.
     """
     way_out = f"give numbers of steps from 0 to {steps}, ascending"
-    if not isinstance(at, Iterable):
-        raise RuleSearchError(f"{option}: {at!r}; {way_out}, in a list")
-    points = list(at)
+    if not isinstance(numbers, Iterable):
+        raise RuleSearchError(f"{option}: {numbers!r}; {way_out}, in a list")
+    points = list(numbers)
     for point in points:
         try:
             inside = 0 <= operator.index(point) <= steps

@@ -100,7 +100,7 @@ def run_lifetimes(
     gradient: bool | Sequence[str] = False,
     pathway: PathwayName | None = None,
     observe: Sequence[str] = (),
-    at: Sequence[int] = (),
+    observe_at: Sequence[int] = (),
     probe: tuple[Numbers, Numbers] | None = None,
     keep_weights: bool = True,
     ask_at: Sequence[int] = (),
@@ -139,9 +139,9 @@ def run_lifetimes(
             term does not act).
         pathway: name of the feedback graph; "random" where matrices are given.
         observe: names of observables, see `OBSERVABLES`.
-        at: numbers of steps after which to observe, ascending, 0 for before the first; with none,
-            after the last. The price is one more forward pass, up to the last point; the weights
-            of one point are held at a time.
+        observe_at: numbers of steps after which to observe, ascending, 0 for before the first; with
+            none, after the last. The price is one more forward pass, up to the last point; the
+            weights of one point are held at a time.
         probe: x and labels of the examples to observe on, like `query`, which it is by default.
         keep_weights: whether the final weights are wanted; some work is saved without.
         ask_at: numbers of steps after which the query is asked, ascending, 0 for before the first;
@@ -190,7 +190,7 @@ def run_lifetimes(
     )
     behind = carried or Carried()
     check_observables(observe)
-    check_points("at", at, found.train[0].shape[1])
+    check_points("observe_at", observe_at, found.train[0].shape[1])
     wanted, more = (
         terms_named("gradient", pool, gradient),
         terms_named("compile_for", pool, compile_for),
@@ -199,7 +199,9 @@ def run_lifetimes(
     def live(theta: Tensor, wanted: Sequence[int]) -> Lifetimes:
         start = replace(found, theta=theta)
         with plain(found.weights[0].device.type):
-            return _live(pool, start, behind, kernel, wanted, more, observe, at, keep_weights)
+            return _live(
+                pool, start, behind, kernel, wanted, more, observe, observe_at, keep_weights
+            )
 
     if not (torch.is_grad_enabled() and found.theta.requires_grad):
         return live(found.theta, wanted)
@@ -227,7 +229,7 @@ def _live(
     wanted: Sequence[int],
     compile_for: Sequence[int],
     observe: Sequence[str],
-    at: Sequence[int],
+    observe_at: Sequence[int],
     keep_weights: bool,
 ) -> Lifetimes:
     """Lifetimes from what fits together; `wanted` terms have a derivative."""
@@ -262,17 +264,17 @@ def _live(
     if behind.steps:
         _check_carried(plan, behind.memories)
     beside = _plan(pool, idle, found.model) if idle else None
-    keep = keep_weights or (bool(observe) and not at)
+    keep = keep_weights or (bool(observe) and not observe_at)
     run = partial(_run, kernel, plan, found.sizes, path)
     outcome, note = run(batch, asked, keep, idle=beside)
     if not outcome.loss.isfinite().all():
         check_numbers(found)
     observed: dict[str, Tensor] = {}
     if observe:
-        stands = _stands_at(at, batch, run) if at else [_left(batch, outcome)]
+        stands = _stands_at(observe_at, batch, run) if observe_at else [_left(batch, outcome)]
         networks = (Stand(s.weights, s.feedback, s.biases, found.model) for s in stands)
         observed = _observed(observe, networks, path, found.probe)
-        if not at:
+        if not observe_at:
             observed = {name: values[:, 0] for name, values in observed.items()}
     slopes = None
     if outcome.gradient is not None:
@@ -454,7 +456,7 @@ def _left(batch: Batch, outcome: KernelOutput) -> Batch:
 
 
 def _stands_at(
-    at: Sequence[int],
+    observe_at: Sequence[int],
     batch: Batch,
     run: Callable[..., tuple[KernelOutput, str]],
 ) -> Iterator[Batch]:
@@ -464,7 +466,7 @@ def _stands_at(
     stretches give what its one pass does to the bit.
     """
     reached = batch
-    for begin, end in itertools.pairwise((0, *at)):
+    for begin, end in itertools.pairwise((0, *observe_at)):
         if end > begin:
             stretch = replace(
                 reached,

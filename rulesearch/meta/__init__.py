@@ -1,7 +1,7 @@
 """Meta-learning: from a function of the coefficients to a trial.
 
-What is optimised is seen only through `RunsLifetimes`: raw coefficients and seeds in, lifetimes out.
-A protocol is a row of numbers, an optimiser a pure function of a frozen state, so that a run
+What is optimised is seen only as one that `RunsLifetimes`: raw coefficients and seeds in, lifetimes
+out. A protocol is a row of numbers, an optimiser a pure function of a frozen state, so that a run
 stopped anywhere goes on to the bit from the state it wrote last.
 """
 
