@@ -74,7 +74,7 @@ class Population:
         model: what a step does beside its terms: activation, loss, biases, noise, bounds.
         sampling: how tasks are drawn, see `draw_task`.
         executor: processes that share the work, or None.
-        place: its position among the populations that those processes have.
+        number: its own among the populations that those processes have.
     """
 
     pool: Pool
@@ -90,7 +90,7 @@ class Population:
     model: Model = PAPER
     sampling: Sampling = "afresh"
     executor: Workers | None = None
-    place: int = 0
+    number: int = 0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -148,7 +148,7 @@ class Population:
         if self.executor is None:
             parts = [self._run(chunk) for chunk in chunks]
         else:
-            parts = self.executor.map(type(self)._run, self.place, chunks)
+            parts = self.executor.map(type(self)._run, self.number, chunks)
         return _joined(parts, count)
 
     @property
@@ -315,4 +315,4 @@ def shared_by_workers(
         yield list(populations)
         return
     with started(populations, workers) as executor:
-        yield [replace(p, executor=executor, place=i) for i, p in enumerate(populations)]
+        yield [replace(p, executor=executor, number=i) for i, p in enumerate(populations)]

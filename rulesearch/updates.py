@@ -104,7 +104,7 @@ class Point:
             memories=living.carried.memories,
             begun=living.carried.steps,
         )
-        found = update_sizes(kernel, batch)[:, :, list(pool.places)]
+        found = update_sizes(kernel, batch)[:, :, list(pool.columns)]
         # Where a term does not act, what its expression is there counts for nothing.
         return torch.where(torch.tensor(pool.mask(depth)), found, 0.0).sum(1)
 

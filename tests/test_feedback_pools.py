@@ -216,7 +216,7 @@ def test_smaller_pools_keep_what_they_change():
     assert apart.names == ("hebb_1", "kp_1", "kp_2", "decay_1", "decay_2", "b0_1", "b0_2")
     assert apart.terms[1].updates == JOINT.terms[1].updates
     assert [t.updates for t in apart.distinct] == [t.updates for t in JOINT]
-    assert apart.places == (0, 1, 1, 2, 2, 3, 3)
+    assert apart.columns == (0, 1, 1, 2, 2, 3, 3)
     assert apart.bounds == bounded.bounds
     assert there_and_back(apart) == apart == pickle.loads(pickle.dumps(apart))
     acting = bounded.acting({"decay": (-1,)})

@@ -189,7 +189,7 @@ def test_multiples_in_layers_apart_are_one_rule_by_their_shares():
     pool = Pool(A=-e_post * y_pre, B=4 * e_post * y_pre, where={"A": (1,), "B": (2,)})
     assert pool.throughout(-e_post * y_pre, 2) == {"A": 1.0, "B": -0.25}
     assert pool.start == {"A": 1e-3, "B": -0.25e-3}
-    assert pool.places == (0, 1)
+    assert pool.columns == (0, 1)
 
 
 @pytest.mark.parametrize(

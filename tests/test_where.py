@@ -102,7 +102,7 @@ def test_in_a_network_layers_are_counted_from_1():
 
 def test_names_of_one_expression_are_one_in_the_plan():
     assert [term.name for term in OWN.distinct] == ["F0", "F2_low/F2_high", "oja"]
-    assert OWN.places == (0, 1, 1, 2)
+    assert OWN.columns == (0, 1, 1, 2)
     assert len(lower_terms(OWN.distinct).groups) == len(lower_terms(SHARED.terms).groups)
 
 

@@ -241,11 +241,13 @@ def _live(
     everywhere = _spread(theta, weights[0].shape[0], len(weights)).to(weights[0])
     everywhere = torch.where(acts, everywhere, 0.0)
 
-    differentiated = {pool.places[i] for i in wanted}
-    covered = [pool.places.index(place) for place in differentiated if not _may_idle(pool, place)]
+    differentiated = {pool.columns[i] for i in wanted}
+    covered = [
+        pool.columns.index(column) for column in differentiated if not _may_idle(pool, column)
+    ]
     active = _active(pool, {*compile_for, *_nonzero(everywhere), *covered})
     idle = sorted(differentiated - set(active))
-    check_constants((pool.distinct[place] for place in (*active, *idle)), weights[0].dtype)
+    check_constants((pool.distinct[column] for column in (*active, *idle)), weights[0].dtype)
     batch = Batch(
         _by_expression(everywhere, pool)[..., active],
         weights,
@@ -259,7 +261,7 @@ def _live(
         behind.memories,
         behind.steps,
     )
-    asked = [column for column, place in enumerate(active) if place in differentiated]
+    asked = [i for i, column in enumerate(active) if column in differentiated]
     plan = _plan(pool, active, found.model)
     if behind.steps:
         _check_carried(plan, behind.memories)
@@ -282,8 +284,8 @@ def _live(
         derivatives = outcome.gradient
         if outcome.idle is not None:
             derivatives = torch.cat([derivatives, outcome.idle], dim=-1)
-        columns = [(*active, *idle).index(pool.places[i]) for i in wanted]
-        slopes[..., wanted] = derivatives[..., columns]
+        computed = [(*active, *idle).index(pool.columns[i]) for i in wanted]
+        slopes[..., wanted] = derivatives[..., computed]
         slopes = torch.where(acts, slopes, 0.0)
         slopes = slopes.sum(1) if theta.ndim == 1 else slopes
     return Lifetimes(
@@ -332,30 +334,30 @@ def compiling(
     path = pathway_of(pathway, len(sizes) - 1)
     wanted = terms_named("gradient", pool, gradient)
     model = bounded(model, pool)
-    covered = [i for i in wanted if not _may_idle(pool, pool.places[i])]
+    covered = [i for i in wanted if not _may_idle(pool, pool.columns[i])]
     named = terms_named("compile_for", pool, compile_for) or wanted
     active = _active(pool, [*named, *covered])
-    idle = sorted({pool.places[i] for i in wanted} - set(active))
+    idle = sorted({pool.columns[i] for i in wanted} - set(active))
     chosen, _ = choose_kernel(kernel, _plan(pool, active, model), sizes, path, on_cpu=on_cpu)
     return chosen.compiling(dtype, _plan(pool, idle, model) if idle else None)
 
 
 def _active(pool: Pool, needed: Iterable[int]) -> list[int]:
-    """The expressions of these terms, by their places; one at least."""
-    return sorted({pool.places[i] for i in needed}) or [0]
+    """The expressions of these terms, by their columns; one at least."""
+    return sorted({pool.columns[i] for i in needed}) or [0]
 
 
 def _plan(pool: Pool, active: Sequence[int], model: Model) -> Plan:
     """The plan of some expressions of a pool."""
-    return lower_terms(tuple(pool.distinct[place] for place in active), model)
+    return lower_terms(tuple(pool.distinct[column] for column in active), model)
 
 
-def _may_idle(pool: Pool, place: int) -> bool:
+def _may_idle(pool: Pool, column: int) -> bool:
     """Whether an expression can be differentiated at zero without being at work.
 
     It can where it changes weights alone and remembers nothing.
     """
-    plan = lower_terms((pool.distinct[place],))
+    plan = lower_terms((pool.distinct[column],))
     return not plan.beside and not plan.carried
 
 
@@ -372,9 +374,9 @@ def _spread(theta: Tensor, lifetimes: int, layers: int) -> Tensor:
 
 def _by_expression(theta: Tensor, pool: Pool) -> Tensor:
     """Theta [..., terms] as [..., expressions]: what a kernel computes once under several names."""
-    places = torch.tensor(pool.places, device=theta.device)
+    columns = torch.tensor(pool.columns, device=theta.device)
     gathered = theta.new_zeros(*theta.shape[:-1], len(pool.distinct))
-    return gathered.index_add(-1, places, theta)  # in a layer one of them at most is not zero
+    return gathered.index_add(-1, columns, theta)  # in a layer one of them at most is not zero
 
 
 def _known(value: T | None) -> T:

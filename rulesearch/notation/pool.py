@@ -263,7 +263,7 @@ class Pool:
 
         Example:
             >>> pool = Pool(A="-W", B1="-e_pre", B2="-e_pre", where={"B1": (1,), "B2": (2,)})
-            >>> [term.name for term in pool.distinct], pool.places
+            >>> [term.name for term in pool.distinct], pool.columns
             (['A', 'B1/B2'], (0, 1, 1))
         """
         named: dict[Updates, list[Term]] = {}
@@ -275,10 +275,10 @@ class Pool:
         )
 
     @cached_property
-    def places(self) -> tuple[int, ...]:
-        """For each term, the place of its expression in `distinct`."""
-        place = {term.updates: i for i, term in enumerate(self.distinct)}
-        return tuple(place[term.updates] for term in self.terms)
+    def columns(self) -> tuple[int, ...]:
+        """For each term, which of `distinct` its expression is, and so which column of them."""
+        column = {term.updates: i for i, term in enumerate(self.distinct)}
+        return tuple(column[term.updates] for term in self.terms)
 
     def mask(self, depth: int) -> tuple[tuple[bool, ...], ...]:
         """Which terms act in which layers of a network, [layers][terms].

@@ -190,8 +190,8 @@ def explain(pool: Pool, config: Config, command: Command) -> None:
     print_pool(
         console,
         [
-            (term.name, term.shown, str(classify(term, config.neurons)), plan.how(place))
-            for term, place in zip(pool, pool.places, strict=True)
+            (term.name, term.shown, str(classify(term, config.neurons)), plan.how(column))
+            for term, column in zip(pool, pool.columns, strict=True)
         ],
         pool.where,
     )
@@ -205,12 +205,12 @@ def explain(pool: Pool, config: Config, command: Command) -> None:
     _say(console, str(plan))
     console.print()
     for name, network in worlds.items():
-        where = f"{name}: " if len(worlds) > 1 else ""
+        label = f"{name}: " if len(worlds) > 1 else ""
         adds = [plan.multiply_adds(post, pre) for pre, post in pairwise(network)]
         synapses = sum(pre * post for pre, post in pairwise(network))
         _say(
             console,
-            f"{where}about {sum(adds):,} multiply-adds a step for the "
+            f"{label}about {sum(adds):,} multiply-adds a step for the "
             f"update of {'-'.join(map(str, network))}, {synapses:,} synapses",
         )
     if "kernel" in command.given and config.kernel != "auto":
