@@ -21,6 +21,6 @@ class RuleSearchError(Exception):
         super().__init__("\n".join(message))
         self.lines: tuple[str, ...] = message
 
-    def located(self, where: str) -> RuleSearchError:
+    def located(self, label: str) -> RuleSearchError:
         """The same faults, each with the file, term or option in front of it."""
-        return RuleSearchError(*(f"{where}: {line}" for line in self.lines))
+        return RuleSearchError(*(f"{label}: {line}" for line in self.lines))

@@ -86,19 +86,19 @@ def _read_digits() -> Source:
 def _read_torchvision(name: str, root: str | Path | None) -> Source:
     row = TORCHVISION[name]
     folder = download_folder() if root is None else Path(root)
-    where = f"in {folder}" if root is None else f"under --data-root {root}"
+    label = f"in {folder}" if root is None else f"under --data-root {root}"
     train, test = (
-        _read_split(row, prefix, folder, where, download=root is None)
+        _read_split(row, prefix, folder, label, download=root is None)
         for prefix in (row.train, row.test)
     )
     if train.x.shape[1] != test.x.shape[1]:
         fault = f"hold images of {test.x.shape[1]} pixels, the training images {train.x.shape[1]}"
-        raise _damaged(row, row.test, where, fault)
+        raise _damaged(row, row.test, label, fault)
     return Source(name, row.classes, train, test)
 
 
 def _read_split(
-    row: TorchvisionSet, prefix: str, folder: Path, where: str, *, download: bool
+    row: TorchvisionSet, prefix: str, folder: Path, label: str, *, download: bool
 ) -> Examples:
     try:
         stored = getattr(_torchvision_datasets(), row.dataset)(
@@ -110,20 +110,20 @@ def _read_split(
                 f"could not be downloaded to {folder}; check the network connection, point "
                 f"--data-root at a folder in torchvision's layout, or {NO_FILES_NEEDED}"
             ) from error
-        raise _damaged(row, prefix, where, "are not whole IDX files") from error
+        raise _damaged(row, prefix, label, "are not whole IDX files") from error
     images, labels = stored.data.numpy(), stored.targets.numpy().astype(np.int64)
     if len(images) != len(labels):
         fault = f"hold {len(images)} images but {len(labels)} labels"
-        raise _damaged(row, prefix, where, fault)
+        raise _damaged(row, prefix, label, fault)
     if labels.max() >= row.classes:
         fault = f"hold a label {labels.max()}, but {row.dataset} has classes 0 to {row.classes - 1}"
-        raise _damaged(row, prefix, where, fault)
+        raise _damaged(row, prefix, label, fault)
     return Examples(images.reshape(len(images), -1), labels, 255.0)
 
 
-def _damaged(row: TorchvisionSet, prefix: str, where: str, fault: str) -> RuleSearchError:
+def _damaged(row: TorchvisionSet, prefix: str, label: str, fault: str) -> RuleSearchError:
     return RuleSearchError(
-        f"{row.dataset}/raw/{prefix}-* {where} {fault}; replace them, or {NO_FILES_NEEDED}"
+        f"{row.dataset}/raw/{prefix}-* {label} {fault}; replace them, or {NO_FILES_NEEDED}"
     )
 
 

@@ -71,17 +71,17 @@ def hall_table(result: Result) -> Sheet:
                 *_set_aside(entry.evaluation),
                 style="" if entry is first else "dim",
             )
-    where = "on the search's images"
+    label = "on the search's images"
     if result.worlds:
-        where += ", as a share of the untrained loss"
+        label += ", as a share of the untrained loss"
     others = [entry for entry in result.hall if entry not in best.values()]
     marks = {_mark(entry) for entry in others}
-    table.caption = _caption(where, marks, hidden, looked_at(result.hall))
+    table.caption = _caption(label, marks, hidden, looked_at(result.hall))
     return table
 
 
-def _caption(where: str, marks: Collection[str], hidden: int, rules: int) -> str:
-    parts = [f"Loss: {where}. Of gain: what it gives away of the best rule's."]
+def _caption(label: str, marks: Collection[str], hidden: int, rules: int) -> str:
+    parts = [f"Loss: {label}. Of gain: what it gives away of the best rule's."]
     if "=" in marks:
         parts.append("=: as good as the one above, by the paired 95 % interval of the loss.")
     if hidden:

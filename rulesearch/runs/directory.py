@@ -112,16 +112,16 @@ def look_at(directory: Path, option: str = "--out") -> None:
     Raises:
         RuleSearchError: a file is in the way, other files are there, or it cannot be written.
     """
-    where = f"{option} {directory}"
+    label = f"{option} {directory}"
     there = next(path for path in (directory, *directory.parents) if os.path.lexists(path))
     if not there.is_dir():
         raise RuleSearchError(
-            f"{where}: {there} is not a directory; choose another {option}; nothing was changed"
+            f"{label}: {there} is not a directory; choose another {option}; nothing was changed"
         )
     listed = os.R_OK if there == directory else 0
     if not os.access(there, os.W_OK | os.X_OK | listed):
         raise RuleSearchError(
-            f"{where}: cannot be written ({os.strerror(errno.EACCES)}); choose another {option}"
+            f"{label}: cannot be written ({os.strerror(errno.EACCES)}); choose another {option}"
         )
     found = sorted(
         path.name
@@ -130,7 +130,7 @@ def look_at(directory: Path, option: str = "--out") -> None:
     )
     if found and "config.json" not in found:
         raise RuleSearchError(
-            f"{where}: is not empty and holds no run ({found[0]} is there); "
+            f"{label}: is not empty and holds no run ({found[0]} is there); "
             f"choose another {option}; nothing was changed"
         )
 
@@ -149,14 +149,14 @@ def create_run(directory: Path, config: RunConfig, option: str = "--out") -> Non
     Raises:
         RuleSearchError: it holds a run or other files, is a file, or cannot be written.
     """
-    where, another = f"{option} {directory}", f"choose another {option}"
+    label, another = f"{option} {directory}", f"choose another {option}"
     look_at(directory, option)
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RuleSearchError(f"{where}: cannot be written ({error.strerror}); {another}") from None
+        raise RuleSearchError(f"{label}: cannot be written ({error.strerror}); {another}") from None
     _refuse_run(directory, config, option)
-    with alone(directory, where):
+    with alone(directory, label):
         _refuse_run(directory, config, option)  # another process may have been quicker
         remove_temporaries(directory)
         replace_file(directory / "config.json", layout(sealed(config)), another)
@@ -224,19 +224,19 @@ def open_run(directory: Path) -> RunConfig:
 
 
 @contextmanager
-def at_work(directory: Path, made_with: Mapping[str, str], where: str) -> Iterator[Run]:
+def at_work(directory: Path, made_with: Mapping[str, str], label: str) -> Iterator[Run]:
     """A run that this process has to itself, tidied of what a killed one left.
 
     Args:
         directory: of a run.
         made_with: see `Kept`.
-        where: the run is, in the words of whoever asked.
+        label: what the run is called, in the words of whoever asked.
 
     Raises:
         RuleSearchError: no run there, another process works on it, or a file of it is damaged.
     """
     digest = _digest(open_run(directory))
-    with alone(directory, where):
+    with alone(directory, label):
         _tidy(directory)
         run = Run(directory, digest, dict(made_with))
         kept = all_kept(run)

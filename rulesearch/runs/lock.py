@@ -16,12 +16,12 @@ LOCK = ".lock"
 
 
 @contextmanager
-def alone(directory: Path, where: str) -> Iterator[None]:
+def alone(directory: Path, label: str) -> Iterator[None]:
     """Hold a directory's lock: the system frees it, however this process ends.
 
     Args:
         directory: that must be there.
-        where: it is, in the words of whoever asked.
+        label: what it is called, in the words of whoever asked.
 
     Raises:
         RuleSearchError: another process holds it, or the file system has no locks.
@@ -37,11 +37,11 @@ def alone(directory: Path, where: str) -> Iterator[None]:
             owner = f"process {lock.read(20).strip() or 'unknown'}"
             lock.close()
             raise RuleSearchError(
-                f"{where}: {owner} works on it; wait for its end, or stop it first"
+                f"{label}: {owner} works on it; wait for its end, or stop it first"
             ) from None
         except OSError as error:  # some file systems have no locks
             lock.close()
-            raise RuleSearchError(f"{where}: cannot be locked ({error.strerror})") from None
+            raise RuleSearchError(f"{label}: cannot be locked ({error.strerror})") from None
         if _is_still(path, lock.fileno()):
             break
         lock.close()  # its last owner has just removed it

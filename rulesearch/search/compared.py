@@ -96,13 +96,13 @@ def shared(of: Mapping[str, Baseline], row: Sequence[Population]) -> dict[str, B
 
 
 def best_rates(
-    request: Request, stages: Stages, of: Mapping[str, Baseline], where: str = ""
+    request: Request, stages: Stages, of: Mapping[str, Baseline], label: str = ""
 ) -> dict[str, Rate]:
     """Each with its own best rate, on the images of the search; labels begin with the world."""
     return {
         key: best_rate(
             _setting(request, baseline),
-            f"{where}{EVALUATED[key]}",
+            f"{label}{EVALUATED[key]}",
             stages.measurer(baseline.searching),
         )
         for key, baseline in of.items()
@@ -114,12 +114,12 @@ def evaluated(
     of: Mapping[str, Baseline],
     rates: Mapping[str, Rate],
     seeds: tuple[int, ...],
-    where: str = "",
+    label: str = "",
 ) -> dict[str, Scores]:
     """What they do on the images set aside, on these lifetimes."""
     return {
         key: stages.measurer(baseline.set_aside)(
-            f"evaluation/{where}{EVALUATED[key]}", rates[key].theta, seeds
+            f"evaluation/{label}{EVALUATED[key]}", rates[key].theta, seeds
         )
         for key, baseline in of.items()
     }

@@ -45,7 +45,7 @@ def carry_out(request: Request, stages: Stages) -> Result:
         main = each_world(mixed(searching, untrained), lambda w: replace(w, compile_for=first))
         with compiled_meanwhile(stages, main, terms) as beside:
             scenes = [
-                replace(s, rates=compared.best_rates(request, beside, s.rivals, s.where))
+                replace(s, rates=compared.best_rates(request, beside, s.rivals, s.label))
                 for s in scenes
             ]
         compile_now(request, stages, main, terms)
@@ -88,7 +88,7 @@ def _scenes(
         scenes.append(
             Scene(
                 world=world,
-                where=request.where(world),
+                label=request.label(world),
                 searching=searching,
                 set_aside=row[len(worlds) + number],
                 rivals=compared.shared(rivals[number], own),

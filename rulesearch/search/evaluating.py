@@ -23,7 +23,7 @@ class Scene:
 
     Attributes:
         world: the world.
-        where: what labels have in front, see `Request.where`.
+        label: what labels have in front, see `Request.label`.
         searching: its networks on the images of the search,
         set_aside: and on those set aside.
         rivals: the baselines, by name,
@@ -32,7 +32,7 @@ class Scene:
     """
 
     world: World
-    where: str
+    label: str
     searching: Population
     set_aside: Population
     rivals: Mapping[str, Baseline]
@@ -195,8 +195,8 @@ def _measured(
     theta: tuple[float, ...], stages: Stages, scene: Scene, seeds: tuple[int, ...]
 ) -> dict[str, Scores]:
     """The rule and its rivals in a world."""
-    rule = stages.measurer(scene.set_aside)(f"evaluation/{scene.where}rule", theta, seeds)
-    rivals = compared.evaluated(stages, scene.rivals, scene.rates, seeds, scene.where)
+    rule = stages.measurer(scene.set_aside)(f"evaluation/{scene.label}rule", theta, seeds)
+    rivals = compared.evaluated(stages, scene.rivals, scene.rates, seeds, scene.label)
     return {"rule": rule, **rivals}
 
 
@@ -207,7 +207,7 @@ def _of_hall(
     scene: Scene,
     seeds: tuple[int, ...],
 ) -> Scores:
-    label = f"evaluation/{scene.where}hall {number}"
+    label = f"evaluation/{scene.label}hall {number}"
     return stages.measurer(scene.set_aside)(label, theta, seeds)
 
 

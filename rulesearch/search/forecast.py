@@ -43,7 +43,7 @@ def phases(request: Request) -> tuple[Phase, ...]:
     rivals = (
         "untrained/",
         *(
-            f"{request.where(world)}{rival}"
+            f"{request.label(world)}{rival}"
             for world in request.worlds
             for rival in ("backprop by ", "feedback alignment/")
         ),

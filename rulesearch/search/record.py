@@ -111,8 +111,8 @@ def result_of(
     pool, config = request.pool, request.config
     names = pool.names
     messages = [*request.messages, *map(_fails, found.fails.items()), *found.messages]
-    for where, records in _apart(evaluation, worlds).items():
-        messages += _unlearned(records, where)
+    for label, records in _apart(evaluation, worlds).items():
+        messages += _unlearned(records, label)
     return Result(
         pool=pool_entries(pool, config),
         definitions=definitions(pool),
@@ -160,10 +160,10 @@ def _apart(
     return {f" on {name}": world.evaluation for name, world in worlds.items()}
 
 
-def _unlearned(evaluation: Mapping[str, EvaluationRecord], where: str) -> list[str]:
+def _unlearned(evaluation: Mapping[str, EvaluationRecord], label: str) -> list[str]:
     """What is said of those that do not learn."""
     return [
-        f"{in_words(name)} does not learn{where}: accuracy {significant(entry.accuracy)}, "
+        f"{in_words(name)} does not learn{label}: accuracy {significant(entry.accuracy)}, "
         f"{entry.diverged} of {entry.lifetimes} lifetimes diverged"
         for name, entry in evaluation.items()
         if not entry.learns

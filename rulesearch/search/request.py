@@ -62,7 +62,7 @@ class Request:
         """Layers with weights of a network; where networks differ, no term says its layers."""
         return self.worlds[0].depth
 
-    def where(self, world: World) -> str:
+    def label(self, world: World) -> str:
         """What labels and messages have in front in this world: nothing where it is the only one.
 
         Example: `mnist/`.

@@ -70,11 +70,11 @@ def search(
     if not holds_run(directory):
         work = beginning(request, directory, "run")
     else:
-        where = f"run {directory}"
-        request = compared(request, open_run(directory), where)
+        label = f"run {directory}"
+        request = compared(request, open_run(directory), label)
         if is_finished(directory):
             return Result.load(directory)
-        work = at_work(directory, made_with(request), where)
+        work = at_work(directory, made_with(request), label)
     with work as opened:
         return keep(request, opened, on_step, on_stage)
 
@@ -122,13 +122,13 @@ def beginning(request: Request, directory: Path, option: str = "--out") -> Itera
         yield run
 
 
-def compared(request: Request, kept: RunConfig, where: str) -> Request:
+def compared(request: Request, kept: RunConfig, label: str) -> Request:
     """A request that is to go on with a kept one; what is now otherwise is said in its messages.
 
     Args:
         request: as it is now.
         kept: as it began.
-        where: the run is, in the words of whoever asked.
+        label: what the run is called, in the words of whoever asked.
 
     Raises:
         RuleSearchError: its numbers would be those of another search.
@@ -136,15 +136,15 @@ def compared(request: Request, kept: RunConfig, where: str) -> Request:
     now = record(request)
     faults = []
     if now.pool != kept.pool:
-        faults.append(f"{where}: began with another pool; go on with that, or choose another run")
+        faults.append(f"{label}: began with another pool; go on with that, or choose another run")
     for name, value in now.options.items():
         if name not in FREE and kept.options.get(name) != value:
             faults.append(
-                f"{where}: began with {flag(name)} {_shown(kept.options.get(name))}, not "
+                f"{label}: began with {flag(name)} {_shown(kept.options.get(name))}, not "
                 f"{_shown(value)}; go on with that, or choose another run"
             )
     faults += [
-        f"{where}: {name} holds other data than it began with ({before} then); name those by "
+        f"{label}: {name} holds other data than it began with ({before} then); name those by "
         "--dataset or --data-root"
         for name, before in _other_data(now, kept)
     ]
