@@ -104,7 +104,7 @@ def bound_of(products: Products, given: Work, threads: int) -> Bound:
         for pair in products.pairs:
             total += post if pair.side == "post" else (pre if layer else ever)
     total *= given.train[0].shape[1]
-    plan = products.order.plan
+    plan = products.schedule.plan
     taken = tuple(len(p.dots) + len(p.gathers) for p in products.passes if p.by_lambda)
     return Bound(
         len(plan.terms), *factors(plan), taken, total, total / multiply_adds_a_second(threads)

@@ -19,7 +19,7 @@ from numba import njit
 from rulesearch.kernels import Batch, Unsupported
 from rulesearch.kernels.einsum import build as build_einsum
 from rulesearch.kernels.fused import build, kernel, steps
-from rulesearch.kernels.fused.layout import layout
+from rulesearch.kernels.fused.layout import layout_of
 from rulesearch.kernels.fused.savings import drops_columns, needed, vanishing
 from rulesearch.lowering import lower
 from rulesearch.notation import Pool, load_pool
@@ -354,8 +354,8 @@ def test_memory_of_the_paper_s_network(pool, steps, most):
     sizes = (784, 170, 130, 100, 70, 47)
     fused = build(lower(pool), sizes, pathway("random", 5))
     _, slots = fused.checkpoints(np.full((1, 5, len(pool.terms)), 1e-3), steps)
-    place = layout(
-        fused.order,
+    place = layout_of(
+        fused.schedule,
         sizes,
         range(1, 6),
         fans=sizes,
@@ -481,7 +481,7 @@ def test_wherever_it_was_compiled_a_kernel_gives_the_same_bits(tmp_path):
         with fused.compiling(torch.float32) if "ahead" in sys.argv else contextlib.nullcontext():
             pass
         found = fused(t.batch_of(pool, dtype=torch.float32), gradient=[0, 1, 2])
-        module = cache.load(kernel._source(fused.order, "fixed", "float32"))
+        module = cache.load(kernel._source(fused.schedule, "fixed", "float32"))
         print(*(sum(f.stats.cache_hits.values()) for f in (module.forward, module.adjoint)))
         print(*(v.hex() for t in (found.loss, found.gradient) for v in t.flatten().tolist()))
         with fused.compiling(torch.float32) as begun:

@@ -19,7 +19,7 @@ from rulesearch.kernels.einsum import build as build_einsum
 from rulesearch.kernels.fused import kernel as fused_kernel
 from rulesearch.kernels.fused import products as products_module
 from rulesearch.kernels.fused.idle import idle_products, idle_source
-from rulesearch.kernels.fused.schedule import schedule
+from rulesearch.kernels.fused.schedule import schedule_of
 from rulesearch.lifetime.run import compiled
 from rulesearch.lowering import lower, lower_terms
 from rulesearch.notation import Pool, Term, W, e_post, e_pre, y_post, y_pre
@@ -343,7 +343,7 @@ def test_every_pair_has_a_side_that_is_taken_and_no_fewer_will_do(edges):
     terms = tuple(
         Term.of(f"T{i}", sympy.cos(W) * posts[a] * pres[b]) for i, (a, b) in enumerate(edges)
     )
-    found = products_module.products_of(schedule(lower_terms(terms)))
+    found = products_module.products_of(schedule_of(lower_terms(terms)))
     (one,) = found.passes
     taken = len(one.dots) + len(one.gathers)
     # The least cover is as large as the largest matching, by brute force.

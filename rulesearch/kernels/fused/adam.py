@@ -17,11 +17,11 @@ from rulesearch.kernels import Batch, KernelOutput
 from rulesearch.kernels.fused import cache
 from rulesearch.kernels.fused.kernel import arrays, empty_results, outcome
 from rulesearch.kernels.fused.layers import drive_source, error_source
-from rulesearch.kernels.fused.layout import layout
+from rulesearch.kernels.fused.layout import layout_of
 from rulesearch.kernels.fused.lifetimes import Job, run
 from rulesearch.kernels.fused.program import module, texts
 from rulesearch.kernels.fused.rows import RowPass
-from rulesearch.kernels.fused.schedule import Schedule, schedule
+from rulesearch.kernels.fused.schedule import Schedule, schedule_of
 from rulesearch.kernels.fused.vectors import lanes
 from rulesearch.lowering import lower_terms
 
@@ -121,7 +121,7 @@ class AdamKernel:
         # The gradient by the weights of a pixel that is always dark is zero, and so are its means.
         lit = (data.x != 0).any(1) | (data.query_x != 0).any(1) | keep_weights
         kept = [np.flatnonzero(row) for row in lit]
-        where = layout(
+        layout = layout_of(
             _without_terms(),
             (max(map(len, kept), default=0), *self.sizes[1:]),
             range(1, len(self.sizes)),
@@ -135,7 +135,7 @@ class AdamKernel:
         text = _source(self.first, self.second, self.epsilon, str(data.theta.dtype))
         skips, starts = np.ones(len(kept), np.bool_), [np.zeros(0, np.int64)] * len(kept)
         run(
-            Job(cache.load(text), data, kept, skips, where, 1, starts, results),
+            Job(cache.load(text), data, kept, skips, layout, 1, starts, results),
             torch.get_num_threads(),
         )
         return outcome(results, ())
@@ -144,7 +144,7 @@ class AdamKernel:
 @lru_cache(maxsize=1)
 def _without_terms() -> Schedule:
     """A step of which nothing but activities and errors is wanted."""
-    return schedule(lower_terms(()))
+    return schedule_of(lower_terms(()))
 
 
 @lru_cache(maxsize=16)

@@ -21,7 +21,7 @@ from rulesearch.kernels.fused.layout import ROW_BLOCK, SIZE, Layout, model_colum
 from rulesearch.kernels.fused.names import indented, is_number, local, unpack
 from rulesearch.kernels.fused.products import AT_ONCE, ONES, SPARE, Pass, Products, products_of
 from rulesearch.kernels.fused.program import module
-from rulesearch.kernels.fused.schedule import Schedule, schedule
+from rulesearch.kernels.fused.schedule import Schedule, schedule_of
 from rulesearch.kernels.fused.spelling import spell, spell_vector
 from rulesearch.kernels.fused.synapses import bindings, values_on_synapses
 from rulesearch.kernels.fused.taking import (
@@ -129,7 +129,7 @@ class Placed:
         """The derivatives by the coefficients of the terms, [layers, terms]."""
         products = self.products
         terms, coefficients, pairs = (np.array(c) for c in zip(*products.parts, strict=True))
-        found = np.zeros((len(self.gradients), len(products.order.plan.terms)), s.dtype)
+        found = np.zeros((len(self.gradients), len(products.schedule.plan.terms)), s.dtype)
         for row, begin in zip(found, self.gradients, strict=True):
             # Every part by itself, so that one that is not finite reaches its own term alone.
             np.add.at(row, terms, (coefficients * s[begin + pairs]).astype(s.dtype))
@@ -139,13 +139,13 @@ class Placed:
 @lru_cache(maxsize=64)
 def idle_products(plan: Plan) -> Products:
     """The products of a plan all of whose terms are idle."""
-    return products_of(schedule(plan))
+    return products_of(schedule_of(plan))
 
 
-def placed(products: Products, where: Layout, itemsize: int) -> Placed:
+def placed(products: Products, layout: Layout, itemsize: int) -> Placed:
     """Lay out what idle terms need behind a lifetime's own vectors."""
     step = lanes(itemsize)
-    sizes, end = where.table[:, SIZE].tolist(), where.length
+    sizes, end = layout.table[:, SIZE].tolist(), layout.length
     depth, operands = len(sizes) - 1, _operands(products)
 
     def take(length: int) -> int:
@@ -228,7 +228,7 @@ def idle_source(plan: Plan, *, dtype: str, lanes: int) -> str:
         begun = max(begun, one.level)
         if lines:
             values += [f"if n == {n}:", *indented(lines)]
-        rows += [f"{word} n == {n}:", *indented(_row(products.order, one))]
+        rows += [f"{word} n == {n}:", *indented(_row(products.schedule, one))]
     where = {local(name): f"t[operands + {i}]" for i, name in enumerate(_operands(products))}
     where |= {f"at_{local(name)}": place for name, place in _COLUMN.items()}
     where |= {f"fan_{name}": where.pop(name) for name in ("n_pre", "n_post") if name in where}
@@ -246,9 +246,9 @@ def idle_source(plan: Plan, *, dtype: str, lanes: int) -> str:
     return module(title, [text], own, dtype=dtype, lanes=lanes, model=plan.model)
 
 
-def _row(order: Schedule, one: Pass) -> list[str]:
+def _row(schedule: Schedule, one: Pass) -> list[str]:
     """Lines that write a row of what a pass takes to `target`."""
-    lines, _ = values_on_synapses(order, order.behind([one.matrix]))
+    lines, _ = values_on_synapses(schedule, schedule.behind([one.matrix]))
     value = f"{local(one.matrix)}_" if one.matrix else "lam_"
     if one.by_lambda and one.matrix:
         value = f"mul(lam_, {value})"
@@ -264,11 +264,11 @@ def _row(order: Schedule, one: Pass) -> list[str]:
 
 def _level(products: Products, level: int) -> list[str]:
     """Lines that compute the values of a level; those of the first begin with the quantities."""
-    order = products.order
-    waiting: list[Node | str] = list(order.levels[level].values)
+    schedule = products.schedule
+    waiting: list[Node | str] = list(schedule.levels[level].values)
     if level == 0:
-        waiting = [*sorted(order.plan.quantities - {"W"}), *waiting]
-    index = order.plan.index
+        waiting = [*sorted(schedule.plan.quantities - {"W"}), *waiting]
+    index = schedule.plan.index
     lines: list[str] = []
     while waiting:
         # As many as can go together: all of one side that wait for nothing on another.
@@ -281,7 +281,7 @@ def _level(products: Products, level: int) -> list[str]:
                 if index[_name(node)] == kind and not (_needs(node) & (missing - within)):
                     ready.append(node)
             if ready:
-                lines += _values(order, kind, ready)
+                lines += _values(schedule, kind, ready)
                 waiting = [node for node in waiting if node not in ready]
                 break
         else:
@@ -297,13 +297,13 @@ def _needs(node: Node | str) -> set[str]:
     return set() if isinstance(node, str) else set(node.reads)
 
 
-def _values(order: Schedule, kind: Index, nodes: Sequence[Node | str]) -> list[str]:
+def _values(schedule: Schedule, kind: Index, nodes: Sequence[Node | str]) -> list[str]:
     if kind != SCALAR:
-        return _side(order, kind, nodes)
-    return [line for node in nodes for line in _scalar(order, node)]
+        return _side(schedule, kind, nodes)
+    return [line for node in nodes for line in _scalar(schedule, node)]
 
 
-def _scalar(order: Schedule, node: Node | str) -> Iterator[str]:
+def _scalar(schedule: Schedule, node: Node | str) -> Iterator[str]:
     """Lines that compute a layer-wide value, or read a quantity of the layer."""
     if isinstance(node, str):
         name = local(node)
@@ -311,20 +311,20 @@ def _scalar(order: Schedule, node: Node | str) -> Iterator[str]:
         yield f"fan_{name}[0] = {name}" if is_number(node) else f"{name}[0] = at_{name}[0]"
     elif isinstance(node, Elementwise):
         reads = {n: n if is_number(n) else f"{local(n)}[0]" for n in node.reads}
-        yield f"{node.name}[0] = {spell(node.expression, reads, order.plan.ranges)}"
+        yield f"{node.name}[0] = {spell(node.expression, reads, schedule.plan.ranges)}"
     else:
         assert node.vector, "a sum over nothing is a number"
-        head, i, _ = _LOOP[order.plan.index[node.vector]]
+        head, i, _ = _LOOP[schedule.plan.index[node.vector]]
         yield f"sum_{node.name} = zero(w)"
         yield head
         yield f"    sum_{node.name} = add(sum_{node.name}, load({local(node.vector)}, {i}))"
         yield f"{node.name}[0] = total(sum_{node.name})"
 
 
-def _side(order: Schedule, kind: Index, nodes: Sequence[Node | str]) -> list[str]:
+def _side(schedule: Schedule, kind: Index, nodes: Sequence[Node | str]) -> list[str]:
     """One loop over the neurons of a side; behind the last, vectors are zero."""
     head, i, ones = _LOOP[kind]
-    index, calls = order.plan.index, dict[str, str]()
+    index, calls = schedule.plan.index, dict[str, str]()
     lines: list[str] = []
     for node in nodes:
         name = local(_name(node))
@@ -333,7 +333,7 @@ def _side(order: Schedule, kind: Index, nodes: Sequence[Node | str]) -> list[str
         else:
             assert isinstance(node, Elementwise)
             reads = {n: local(n) + ("_v" if index[n] == kind else "_s") for n in node.reads}
-            before, text = spell_vector(node.expression, reads, order.plan.ranges, calls=calls)
+            before, text = spell_vector(node.expression, reads, schedule.plan.ranges, calls=calls)
             lines += before
         lines += [f"{name}_v = kept({text}, {ones}_v)", f"store({name}, {i}, {name}_v)"]
     used = set(re.findall(r"[A-Za-z_]\w*", "\n".join(lines)))

@@ -18,7 +18,7 @@ from torch import Tensor
 from rulesearch.kernels import Batch, KernelOutput, Unsupported, asked_for
 from rulesearch.kernels.fused import ahead, cache, models
 from rulesearch.kernels.fused.idle import idle_products, idle_source, placed
-from rulesearch.kernels.fused.layout import layout
+from rulesearch.kernels.fused.layout import layout_of
 from rulesearch.kernels.fused.lifetimes import (
     Array,
     Arrays,
@@ -31,7 +31,7 @@ from rulesearch.kernels.fused.lifetimes import (
 from rulesearch.kernels.fused.models import pixel_slopes
 from rulesearch.kernels.fused.program import source
 from rulesearch.kernels.fused.savings import drops_columns
-from rulesearch.kernels.fused.schedule import Schedule, schedule
+from rulesearch.kernels.fused.schedule import Schedule, schedule_of
 from rulesearch.kernels.fused.vectors import lanes
 from rulesearch.lowering import Elementwise, Plan
 from rulesearch.operators import POST, PRE, SCALAR, SYNAPSE, operator_of
@@ -48,14 +48,14 @@ class FusedKernel:
     """A plan, a network and a pathway; compiled at the first call.
 
     Attributes:
-        order: the plan's schedule.
+        schedule: the plan's schedule.
         sizes: neurons of each layer, input to output.
         path: how errors travel.
         skips: whether pixels that are zero are left out where that is exact; False only to
             compare.
     """
 
-    order: Schedule
+    schedule: Schedule
     sizes: tuple[int, ...]
     path: Pathway
     skips: bool = True
@@ -63,7 +63,7 @@ class FusedKernel:
     @property
     def source(self) -> str:
         """The generated module, for float32."""
-        return _source(self.order, self._carrier, "float32", self._numbers, self._numbers)
+        return _source(self.schedule, self._carrier, "float32", self._numbers, self._numbers)
 
     @property
     def _carrier(self) -> Carrier:
@@ -72,7 +72,7 @@ class FusedKernel:
     @property
     def _numbers(self) -> bool:
         """Whether the loss takes numbers alone, in the place of labels."""
-        return not models.has_softmax(self.order.plan.model)
+        return not models.has_softmax(self.schedule.plan.model)
 
     def __call__(
         self,
@@ -99,12 +99,12 @@ class FusedKernel:
             # Λ of each query is kept behind the weights.
             asked = np.array([*enumerate(times, slots)], dtype=np.int64)[:, ::-1].copy()
             slots += len(asked) if backward else 0
-        plans = [*(order.plan for order in self.order.all), *([idle] if idle else [])]
+        plans = [*(schedule.plan for schedule in self.schedule.all), *([idle] if idle else [])]
         skips = self._skips(data, plans)
         kept = self._kept(data, keep_weights, skips, plans)
         pixels = max(map(len, kept), default=0)
-        where = layout(
-            self.order,
+        layout = layout_of(
+            self.schedule,
             (pixels, *self.sizes[1:]),
             self._sources,
             fans=self.sizes,
@@ -114,23 +114,23 @@ class FusedKernel:
             slots=slots,
         )
         dtype = str(data.theta.dtype)
-        plastic = self.order.back is not None
+        plastic = self.schedule.back is not None
         results = empty_results(data, backward, keep_weights, idle, plastic=plastic)
         beside = None
         if idle:
-            at = placed(idle_products(idle), where, data.theta.itemsize)
+            at = placed(idle_products(idle), layout, data.theta.itemsize)
             beside = at, address_of_idle(cache.load(_idle_source(idle, dtype)))
         numbers = data.labels.ndim > 2
-        text = _source(self.order, self._carrier, dtype, asked is not None, numbers)
+        text = _source(self.schedule, self._carrier, dtype, asked is not None, numbers)
         module, lowest = cache.load(text), self._lowest(plans)
-        slopes = pixel_slopes(self.order.plan.model.activation)
-        job = Job(module, data, kept, skips, where, lowest, starts, results, beside, asked, slopes)
+        slopes = pixel_slopes(self.schedule.plan.model.activation)
+        job = Job(module, data, kept, skips, layout, lowest, starts, results, beside, asked, slopes)
         run(job, torch.get_num_threads())
         return outcome(results, gradient)
 
     def _with_biases_and_noise(self, data: Arrays) -> Arrays:
         """The batch with zeros for those that the model has and it has not."""
-        model, (count, steps) = self.order.plan.model, data.x.shape[:2]
+        model, (count, steps) = self.schedule.plan.model, data.x.shape[:2]
         zeros, later = partial(np.zeros, dtype=data.theta.dtype), self.sizes[1:]
         biases = data.biases or tuple(zeros((count, size)) for size in later)
         noise = zeros((count, steps, sum(later))) if data.noise is None else data.noise
@@ -143,17 +143,17 @@ class FusedKernel:
     ) -> AbstractContextManager[bool]:
         """See `rulesearch.kernels.Kernel`."""
         name = str(dtype).removeprefix("torch.")
-        texts = [_source(self.order, self._carrier, name, self._numbers, self._numbers)]
+        texts = [_source(self.schedule, self._carrier, name, self._numbers, self._numbers)]
         return ahead.compiling([*texts, _idle_source(idle, name)] if idle else texts)
 
     def _begun(self, batch: Batch) -> dict[Key, Array]:
         """What traces begin from, [lifetimes, neurons or 1]."""
         found: dict[Key, Array] = {}
         dtype = batch.weights[0].numpy().dtype
-        for order in self.order.all:
-            changes = order.plan.changes
+        for schedule in self.schedule.all:
+            changes = schedule.plan.changes
             posts = self._sources if changes == "B" else range(1, len(self.sizes))
-            for trace in order.plan.carried:
+            for trace in schedule.plan.carried:
                 for layer, post in enumerate(posts):
                     given = batch.memories.get((changes, layer, trace.name))
                     if given is None and changes == "W":
@@ -178,7 +178,7 @@ class FusedKernel:
 
     def _lowest(self, plans: Sequence[Plan]) -> int:
         """The lowest layer whose error something reads: no term may read that of the pixels."""
-        read = self.order.quantities.union(*(plan.quantities for plan in plans))
+        read = self.schedule.quantities.union(*(plan.quantities for plan in plans))
         return 0 if "e_pre" in read else 1 if "e_post" in read else len(self.sizes) - 1
 
     def _skips(self, data: Arrays, plans: Sequence[Plan]) -> NDArray[np.bool_]:
@@ -224,7 +224,7 @@ class FusedKernel:
             steps: of a lifetime.
         """
         last = max(steps, 1)
-        if self.order.undoes:
+        if self.schedule.undoes:
             starts = [np.arange(0, last, segment) for segment in self._segments(theta)]
             return starts, max(map(len, starts))
         slots = 1
@@ -242,9 +242,9 @@ class FusedKernel:
         made since: with θ = 0.05 the error rises from 2e-6 to 2e-3. Hence more checkpoints there.
         """
         smallest = np.ones(len(theta))
-        for order in self.order.all:
+        for schedule in self.schedule.all:
             factor = np.ones(theta.shape[:2])
-            for group in order.scalings:
+            for group in schedule.scalings:
                 for part in group.parts:
                     factor += theta[:, :, part.term] * float(part.coefficient)
             smallest = np.minimum(smallest, np.abs(factor).min(1, initial=1.0))
@@ -283,12 +283,12 @@ def build(plan: Plan, sizes: tuple[int, ...], path: Pathway) -> FusedKernel:
     assert all(e.source > e.target for e in path.edges), "errors travel backward"
     if len({e.carrier for e in path.edges}) > 1:
         raise Unsupported(f"the {path.name} pathway, whose edges have carriers of several kinds")
-    order = schedule(plan)
-    if any(each.limits and each.passes_synapses for each in order.all):
+    schedule = schedule_of(plan)
+    if any(each.limits and each.passes_synapses for each in schedule.all):
         raise Unsupported("bounds where values on synapses change what has them")
-    if order.back and path.edges[0].carrier != "fixed":
+    if schedule.back and path.edges[0].carrier != "fixed":
         raise Unsupported(f"the {path.name} pathway with feedback that terms change")
-    return FusedKernel(order, sizes, path)
+    return FusedKernel(schedule, sizes, path)
 
 
 def refuse_beyond(plan: Plan) -> None:
@@ -329,10 +329,10 @@ def _refuse_unspelled(expression: Expr) -> None:
 
 @lru_cache(maxsize=256)
 def _source(
-    order: Schedule, carrier: Carrier, dtype: str, asks: bool = False, numbers: bool = False
+    schedule: Schedule, carrier: Carrier, dtype: str, asks: bool = False, numbers: bool = False
 ) -> str:
     each = lanes(np.dtype(dtype).itemsize)
-    return source(order, carrier=carrier, dtype=dtype, lanes=each, asks=asks, numbers=numbers)
+    return source(schedule, carrier=carrier, dtype=dtype, lanes=each, asks=asks, numbers=numbers)
 
 
 @lru_cache(maxsize=64)

@@ -75,20 +75,20 @@ FIXED = (
 # fmt: on
 
 
-def columns(order: Schedule) -> dict[str, int]:
+def columns(schedule: Schedule) -> dict[str, int]:
     """Name of a column that this plan adds -> its number."""
     kinds = (_taped, _scratch, _adjoints, _kept)
-    own = model_columns(order.plan.model)
-    names = [name.upper() for kind in kinds for each in order.all for name, _ in kind(each)]
-    matrices = [name for name in unasked(order) if name != "B"]
+    own = model_columns(schedule.plan.model)
+    names = [name.upper() for kind in kinds for each in schedule.all for name, _ in kind(each)]
+    matrices = [name for name in unasked(schedule) if name != "B"]
     names += [*matrices, *(f"LAM_{name}" for name in matrices)]
     return own | {name: len(FIXED) + len(own) + i for i, name in enumerate(names)}
 
 
-def unasked(order: Schedule) -> list[str]:
+def unasked(schedule: Schedule) -> list[str]:
     """Columns of the matrices, beside the weights, that steps change and no query depends on."""
-    traces = [f"{each.prefix}{t.before}".upper() for each in order.all for t in each.matrices]
-    return [*traces, *(["B"] if order.back else [])]
+    traces = [f"{each.prefix}{t.before}".upper() for each in schedule.all for t in each.matrices]
+    return [*traces, *(["B"] if schedule.back else [])]
 
 
 def model_columns(model: Model) -> dict[str, int]:
@@ -106,27 +106,27 @@ def room_for_output(model: Model) -> int:
     return 0 if model.loss == PAPER.loss else 1 + 2 * len(output_of(model).plan.nodes)
 
 
-def _taped(order: Schedule) -> list[tuple[str, Index]]:
-    remembered = [v for v in order.values if v.name in order.remembered]
-    return [(f"{order.prefix}{n.name}", n.index) for n in (*order.sums, *remembered)]
+def _taped(schedule: Schedule) -> list[tuple[str, Index]]:
+    remembered = [v for v in schedule.values if v.name in schedule.remembered]
+    return [(f"{schedule.prefix}{n.name}", n.index) for n in (*schedule.sums, *remembered)]
 
 
-def _scratch(order: Schedule) -> list[tuple[str, Index]]:
-    p = order.prefix
-    vectors = [(f"{p}v{g}", PRE) for g in range(len(order.groups))]
-    fleeting = [v for v in order.values if v.name not in order.remembered]
+def _scratch(schedule: Schedule) -> list[tuple[str, Index]]:
+    p = schedule.prefix
+    vectors = [(f"{p}v{g}", PRE) for g in range(len(schedule.groups))]
+    fleeting = [v for v in schedule.values if v.name not in schedule.remembered]
     return [*((f"{p}{v.name}", v.index) for v in fleeting), *vectors]
 
 
-def _adjoints(order: Schedule) -> list[tuple[str, Index]]:
-    p = order.prefix
-    nodes = [(f"a_{p}{n.name}", n.index) for n in (*order.sums, *order.values)]
-    return [*nodes, *((f"a_{p}v{g}", PRE) for g in range(len(order.groups)))]
+def _adjoints(schedule: Schedule) -> list[tuple[str, Index]]:
+    p = schedule.prefix
+    nodes = [(f"a_{p}{n.name}", n.index) for n in (*schedule.sums, *schedule.values)]
+    return [*nodes, *((f"a_{p}v{g}", PRE) for g in range(len(schedule.groups)))]
 
 
-def _kept(order: Schedule) -> list[tuple[str, Index]]:
+def _kept(schedule: Schedule) -> list[tuple[str, Index]]:
     """What stays in one place throughout: how traces begin, and the adjoints of what they were."""
-    carried, p = order.traces, order.prefix
+    carried, p = schedule.traces, schedule.prefix
     starts = [(f"start_{p}{trace.name}", trace.index) for trace in carried]
     return [*starts, *((f"a_{p}{trace.before}", trace.index) for trace in carried)]
 
@@ -182,8 +182,8 @@ class Layout:
     traces: tuple[TracePlace, ...] = ()
 
 
-def layout(
-    order: Schedule,
+def layout_of(
+    schedule: Schedule,
     sizes: Sequence[int],
     sources: Sequence[int],
     *,
@@ -196,7 +196,7 @@ def layout(
     """Lay out a lifetime.
 
     Args:
-        order: the schedule.
+        schedule: the schedule.
         sizes: neurons of each layer; of the input layer, the pixels that are kept.
         sources: for each target of a feedback edge, the layer where it comes from.
         fans: neurons of each layer as terms see them.
@@ -211,7 +211,7 @@ def layout(
     def padded(count: int, block: int) -> int:
         return -(-count // block) * block
 
-    table = np.zeros((depth + 1, len(FIXED) + len(columns(order))), dtype=np.int64)
+    table = np.zeros((depth + 1, len(FIXED) + len(columns(schedule))), dtype=np.int64)
     # One row more than there are neurons is a row that lists may be filled up with.
     vector = [padded(n + ROW_BLOCK, step) for n in sizes]
     width = [padded(n, step) for n in sizes]
@@ -228,7 +228,7 @@ def layout(
     table[0, LIT] = max(rows)
     table[0, TOUCHED] = max(rows) + rows[0]
     table[0, DARK] = max(rows) + 2 * rows[0]
-    column, model = columns(order), order.plan.model
+    column, model = columns(schedule), schedule.plan.model
     end = 0
 
     def place(name: str | int, layer: int, length: int) -> None:
@@ -242,8 +242,8 @@ def layout(
                 place(number, i, vector[i])
 
     def values(kind: Callable[[Schedule], list[tuple[str, Index]]]) -> None:
-        for each in order.all:
-            posts = sources if each is order.back else range(1, depth + 1)
+        for each in schedule.all:
+            posts = sources if each is schedule.back else range(1, depth + 1)
             for name, index in kind(each):
                 for i, post in enumerate(posts):
                     length = vector[i] if index == PRE else vector[post] if index == POST else step
@@ -273,7 +273,7 @@ def layout(
     weights = sum(rows[i] * width[i + 1] for i in range(depth))
     weights += sum(width[1:]) if model.bias else 0
     # What is kept at checkpoints lies together.
-    beside = unasked(order)
+    beside = unasked(schedule)
     of_b = [name for name in beside if name == "B" or name.startswith("BACK_")]
     weights += sum(
         rows[i] * width[sources[i] if name in of_b else i + 1]
@@ -294,7 +294,7 @@ def layout(
                 place(number, i, rows[i] * width[sources[i] if name in of_b else i + 1])
 
     matrices("")
-    if not order.back:
+    if not schedule.back:
         for i in range(depth):
             place(B, i, rows[i] * width[sources[i]])
     neurons((ONES,))
@@ -302,7 +302,7 @@ def layout(
     if room := room_for_output(model):
         place("OUT", 0, room * width[depth])
     values(_kept)
-    terms = padded(max(1, len(order.plan.terms)), step)  # without a term, a rate
+    terms = padded(max(1, len(schedule.plan.terms)), step)  # without a term, a rate
     for number in (THETA, A_THETA):
         for i in range(depth):
             place(number, i, terms)
@@ -327,7 +327,7 @@ def layout(
         table[:, Q_SLOPE] = end  # written by the query pass, never read
         end += examples * max(width)
     taped, scratched = [Y, SLOPE, E, R], [A_Y, A_E, A_Z, C]
-    for each in order.all:
+    for each in schedule.all:
         taped += [column[n.upper()] for n, i in _taped(each) if i == PRE]
         named = [*_scratch(each), *_adjoints(each)]
         scratched += [column[n.upper()] for n, i in named if i == PRE]
@@ -339,34 +339,34 @@ def layout(
         tuple(places[c] for c in taped),
         tuple(places[c] for c in scratched),
         tuple(table[1:, column["BIAS"]].tolist()) if model.bias else (),
-        tuple(place for each in order.all for place in _traces(each, table, columns(order))),
+        tuple(place for each in schedule.all for place in _traces(each, table, columns(schedule))),
     )
 
 
 def _traces(
-    order: Schedule, table: NDArray[np.int64], added: Mapping[str, int]
+    schedule: Schedule, table: NDArray[np.int64], added: Mapping[str, int]
 ) -> Iterator[TracePlace]:
-    column, p = {**{name: i for i, name in enumerate(FIXED)}, **added}, order.prefix.upper()
-    nodes = {node.name for node in order.plan.nodes}
-    for trace in order.traces:
+    column, p = {**{name: i for i, name in enumerate(FIXED)}, **added}, schedule.prefix.upper()
+    nodes = {node.name for node in schedule.plan.nodes}
+    for trace in schedule.traces:
         letter = trace.value.partition("_")[0]
         for layer in range(len(table) - 1):
-            post = table[layer, SOURCE] if order.plan.changes == "B" else layer + 1
+            post = table[layer, SOURCE] if schedule.plan.changes == "B" else layer + 1
             neurons = layer if trace.index == PRE else post if trace.index == POST else None
             if trace.value in nodes:
                 row, name = layer, p + trace.value
             else:  # a quantity, in a row of its neurons or once
                 row, name = (0, "L") if trace.value == "L" else (neurons or 0, letter)
             yield TracePlace(
-                order.plan.changes,
+                schedule.plan.changes,
                 layer,
                 trace.name,
                 neurons,
                 int(table[layer, column[f"START_{p}{trace.name.upper()}"]]),
                 int(table[row, column[name.upper()]]),
             )
-    for trace in order.matrices:
+    for trace in schedule.matrices:
         for layer in range(len(table) - 1):
             place = int(table[layer, column[f"{p}{trace.before.upper()}"]])
             width = int(table[table[layer, SOURCE] if p else layer + 1, WIDTH])
-            yield TracePlace(order.plan.changes, layer, trace.name, None, place, place, width)
+            yield TracePlace(schedule.plan.changes, layer, trace.name, None, place, place, width)

@@ -108,7 +108,7 @@ class Job:
         data: what they start from.
         kept: for each lifetime, the pixels that are not left out throughout.
         skips: for each lifetime, whether pixels are left out at steps where they are dark.
-        where: the layout.
+        layout: of the arrays.
         lowest: the lowest layer whose error something reads.
         starts: for each lifetime, steps before which the weights are kept, ascending from 0.
         results: where the answers go.
@@ -122,7 +122,7 @@ class Job:
     data: Arrays
     kept: list[NDArray[np.intp]]
     skips: NDArray[np.bool_]
-    where: Layout
+    layout: Layout
     lowest: int
     starts: list[NDArray[np.int64]]
     results: Results
@@ -133,7 +133,7 @@ class Job:
     @property
     def length(self) -> int:
         """Values in a lifetime's array."""
-        return self.idle[0].length if self.idle else self.where.length
+        return self.idle[0].length if self.idle else self.layout.length
 
 
 def signatures(module: ModuleType) -> Mapping[str, tuple[types.Type, ...]]:
@@ -194,20 +194,20 @@ _own = threading.local()
 _NOTHING = np.zeros(0, dtype=np.int64)
 
 
-def _space(where: Layout, length: int, dtype: np.dtype[Any]) -> Array:
+def _space(layout: Layout, length: int, dtype: np.dtype[Any]) -> Array:
     """This thread's array, zero wherever this layout relies on it."""
     before = getattr(_own, "space", None)
     if before is not None:
-        layout, s = before
+        known, s = before
         same = s.dtype == dtype and len(s) == length
-        if same and np.array_equal(layout.table, where.table):
+        if same and np.array_equal(known.table, layout.table):
             return np.asarray(s)
     # A vector that straddles two cache lines costs two accesses.
     spare = BYTES // dtype.itemsize
     whole = np.zeros(length + spare, dtype)
     first = -whole.ctypes.data % BYTES // dtype.itemsize
     s = whole[first : first + length]
-    _own.space = (where, s) if s.nbytes <= KEPT_BYTES else None
+    _own.space = (layout, s) if s.nbytes <= KEPT_BYTES else None
     return s
 
 
@@ -218,8 +218,8 @@ def _work(job: Job, waiting: SimpleQueue[int]) -> None:
 
 
 def _take(job: Job, waiting: SimpleQueue[int]) -> None:
-    s = _space(job.where, job.length, job.data.theta.dtype)
-    table = job.where.table.copy()
+    s = _space(job.layout, job.length, job.data.theta.dtype)
+    table = job.layout.table.copy()
     order = np.arange(4 * table[:, ROWS].max(), dtype=np.int64)
     while True:
         try:
@@ -250,7 +250,7 @@ def _lifetime(
             post, pre = weights.shape[1:]
             weights[b] = stored[:pre, :post].T
     if results.biases is not None:
-        for biases, place in zip(results.biases, job.where.biases, strict=True):
+        for biases, place in zip(results.biases, job.layout.biases, strict=True):
             biases[b] = s[place:][: biases.shape[1]]
     if results.feedback is not None:
         for matrices, stored in zip(results.feedback, _matrices(s, table, B), strict=True):
@@ -276,7 +276,7 @@ def _remember(
 ) -> None:
     """Read what traces are after the last step."""
     frame = last + 1 if kept_all else (last + 1) & 1
-    for place in job.where.traces:
+    for place in job.layout.traces:
         found = job.results.memories.get(place.key)
         if found is not None and place.width:
             pre, post = table[place.layer, SIZE], found.shape[1]
@@ -301,7 +301,7 @@ def _put(job: Job, b: int, s: Array, table: NDArray[np.int64]) -> None:
     )
     table[0, SKIPS] = job.skips[b]
     table[0, BEGUN] = data.begun
-    for place in job.where.traces:
+    for place in job.layout.traces:
         start = data.memories[place.key][b]
         if place.width:
             block, rows = start.T, table[place.layer, ROWS]
@@ -326,37 +326,37 @@ def _put(job: Job, b: int, s: Array, table: NDArray[np.int64]) -> None:
         stored[len(block) :] = 0
     for i, theta in enumerate(data.theta[b]):
         s[table[i, THETA] :][: len(theta)] = theta
-    for biases, begin in zip(data.biases, job.where.biases, strict=True):
+    for biases, begin in zip(data.biases, job.layout.biases, strict=True):
         s[begin:][: biases.shape[1]] = biases[b]
     queries, stride = data.query_x.shape[1], table[0, WIDTH]
     stored = s[table[0, Q_Y] :][: queries * stride].reshape(queries, stride)
     stored[:, : len(kept)] = data.query_x[b][:, kept]
     stored[:, len(kept) :] = 0
-    _clear_padding(job.where, s, len(kept))
-    _clear_rows(job.where, s, table)
+    _clear_padding(job.layout, s, len(kept))
+    _clear_rows(job.layout, s, table)
 
 
-def _clear_padding(where: Layout, s: Array, pixels: int) -> None:
+def _clear_padding(layout: Layout, s: Array, pixels: int) -> None:
     """Zero what a lifetime of more pixels may have left after the vectors of the input layer."""
-    table = where.table
+    table = layout.table
     for start, end, size, places in (
-        (table[0, SCRATCH], table[0, FRAMES], table[0, BLOCK], where.scratched),
-        (table[0, FRAMES], where.frames_end, table[0, FRAME], where.taped),
+        (table[0, SCRATCH], table[0, FRAMES], table[0, BLOCK], layout.scratched),
+        (table[0, FRAMES], layout.frames_end, table[0, FRAME], layout.taped),
     ):
         blocks = s[start:end].reshape(-1, size)
         for place in places:
             blocks[:, place + pixels : place + pixels + ROW_BLOCK] = 0
 
 
-def _clear_rows(where: Layout, s: Array, table: NDArray[np.int64]) -> None:
+def _clear_rows(layout: Layout, s: Array, table: NDArray[np.int64]) -> None:
     """Zero what a lifetime of more pixels may have left behind the rows of the first matrices.
 
     Whether all weights are numbers is asked of all that is laid out for them.
     """
-    begin, end = int(table[0, ROWS]), int(where.table[0, ROWS])
+    begin, end = int(table[0, ROWS]), int(layout.table[0, ROWS])
     matrices = [(int(table[0, W]), int(table[1, WIDTH]))]
     matrices.append((int(table[0, B]), int(table[table[0, SOURCE], WIDTH])))
-    matrices += [(p.start, p.width) for p in where.traces if p.width and p.layer == 0]
+    matrices += [(p.start, p.width) for p in layout.traces if p.width and p.layer == 0]
     for start, width in matrices:
         s[start + begin * width : start + end * width] = 0
 

@@ -29,7 +29,7 @@ from rulesearch.kernels.fused.names import (
     read,
     unpack,
 )
-from rulesearch.kernels.fused.schedule import Schedule, schedule
+from rulesearch.kernels.fused.schedule import Schedule, schedule_of
 from rulesearch.kernels.fused.spelling import number, spell, spell_vector
 from rulesearch.kernels.fused.values import adjoint_lines, part_share, value_lines
 from rulesearch.lowering import Elementwise
@@ -196,13 +196,13 @@ def output_call(model: Model, *, numbers: bool) -> str:
     return "output_answers(s, at, f, answers, t)" if numbers else "output(s, at, f, labels[t])"
 
 
-def functions(order: Schedule) -> list[str]:
+def functions(schedule: Schedule) -> list[str]:
     """The text of the functions that the model of a schedule has of its own."""
-    model, found = order.plan.model, list[str]()
+    model, found = schedule.plan.model, list[str]()
     if not has_softplus(model):
         found.append(_ACTIVATION.format(lines="\n".join(indented(_activity(model.activation), 2))))
     if not has_softmax(model):
-        found += _output(output_of(model, steep=bool(order.plan.steep)))
+        found += _output(output_of(model, steep=bool(schedule.plan.steep)))
     if not plain_query(model):
         activate = "softplus(size, one, one, slope, BETA, s)"
         if not has_softplus(model):
@@ -212,7 +212,7 @@ def functions(order: Schedule) -> list[str]:
         found += [_QUERY, _QUERY_ANSWERS] if has_softmax(model) else [_QUERY_ANSWERS]
     if model.bias:
         found.append(_QUERY_BIASES)
-        found += ["\n".join(lines) + "\n" for lines in _biases(order)]
+        found += ["\n".join(lines) + "\n" for lines in _biases(schedule)]
     if model.noise:
         found.append(_PUT_NOISE)
     return found
@@ -288,45 +288,47 @@ def before_potentials(model: Model) -> tuple[list[str], dict[str, str]]:
     return ["for j in range(0, width, LANES):", *indented(lines)], where
 
 
-def _biases(order: Schedule) -> Iterator[list[str]]:
+def _biases(schedule: Schedule) -> Iterator[list[str]]:
     """The functions that change biases, if any do, and take Λ of them back."""
-    if order.biases:
-        yield _change_biases(order)
-        yield _change_biases_adjoint(order)
+    if schedule.biases:
+        yield _change_biases(schedule)
+        yield _change_biases_adjoint(schedule)
     body = ["for j in range(size_post):", "    a_bias[j] += a_z_post[j] + a_b_post[j]"]
-    yield function(order, "biases_adjoint", "Λ of biases before the step.", body, offsets(order))
+    yield function(
+        schedule, "biases_adjoint", "Λ of biases before the step.", body, offsets(schedule)
+    )
 
 
-def _shares(order: Schedule) -> list[str]:
+def _shares(schedule: Schedule) -> list[str]:
     """Lines that bind the scalars of the update of biases, and the factor of each group."""
-    scalars = [p.scalar for g in order.biases for p in g.parts if p.scalar]
+    scalars = [p.scalar for g in schedule.biases for p in g.parts if p.scalar]
     factors = [
-        f"c{g} = {' + '.join(part_share(order, p) for p in group.parts)}"
-        for g, group in enumerate(order.biases)
+        f"c{g} = {' + '.join(part_share(schedule, p) for p in group.parts)}"
+        for g, group in enumerate(schedule.biases)
     ]
-    return [*bind_scalars(order, scalars), *factors]
+    return [*bind_scalars(schedule, scalars), *factors]
 
 
-def _change_biases(order: Schedule) -> list[str]:
-    body, terms = _shares(order), []
-    for g, group in enumerate(order.biases):
+def _change_biases(schedule: Schedule) -> list[str]:
+    body, terms = _shares(schedule), []
+    for g, group in enumerate(schedule.biases):
         if not group.post:
             terms.append(f"c{g}")
             continue
         post = local(group.post)
-        if not order.plan.bounded(group.post):
+        if not schedule.plan.bounded(group.post):
             body.append(f"u{g} = {post} if {at_work(group.parts)} else zeros")
             post = f"u{g}"
         terms.append(f"c{g} * {post}[j]")
     body += [f"{_LOOP}", f"    bias[j] += {' + '.join(terms)}"]
     doc = "The update of biases; those before the step are in its frame."
-    return function(order, "change_biases", doc, body, offsets(order))
+    return function(schedule, "change_biases", doc, body, offsets(schedule))
 
 
-def _change_biases_adjoint(order: Schedule) -> list[str]:
-    body = _shares(order)
-    for g, group in enumerate(order.biases):
-        wild = not order.plan.bounded(group.post)
+def _change_biases_adjoint(schedule: Schedule) -> list[str]:
+    body = _shares(schedule)
+    for g, group in enumerate(schedule.biases):
+        wild = not schedule.plan.bounded(group.post)
         inside, after = ["d = a_bias[j]"], list[str]()
         body.append(f"i{g} = F(0.0)")
         if group.post:
@@ -337,14 +339,14 @@ def _change_biases_adjoint(order: Schedule) -> list[str]:
         for part in group.parts:
             c = number(part.coefficient)
             factor = f"{c} * {read(part.scalar, SCALAR)}" if part.scalar else c
-            name = order.plan.terms[part.term].name
+            name = schedule.plan.terms[part.term].name
             after.append(f"a_theta[{part.term}] += {factor} * i{g}  # {name}")
             if part.scalar and not is_number(part.scalar):
                 share = multiplied(f"theta[{part.term}] * {c}", f"i{g}", delicate=wild)
                 after.append(f"{adjoint(part.scalar)}[0] += {share}")
         body += [_LOOP, *indented(inside), *after]
     doc = "Adjoint of `change_biases`; adds to the gradient of θ."
-    return function(order, "change_biases_adjoint", doc, body, offsets(order))
+    return function(schedule, "change_biases_adjoint", doc, body, offsets(schedule))
 
 
 # --- losses --------------------------------------------------------------------------------------
@@ -352,34 +354,34 @@ def _change_biases_adjoint(order: Schedule) -> list[str]:
 
 def _output(output: Output) -> list[str]:
     """The text of the functions of the output layer, for a step and for a query."""
-    order = schedule(output.plan)
+    schedule = schedule_of(output.plan)
     names = [output.activity, output.error, output.loss]
-    activity, error, loss = (read(name, order.plan.index[name]) for name in names)
-    if not order.plan.index[output.loss]:
+    activity, error, loss = (read(name, schedule.plan.index[name]) for name in names)
+    if not schedule.plan.index[output.loss]:
         loss = f"{output.loss}[0]"
     used = {"activity": activity, "error": error, "loss": loss}
-    texts = [_judge(order)]
+    texts = [_judge(schedule)]
     for template, fields, levels in (
         (_SCORE, ("error", "loss"), 2),
         (_OUTPUT, ("activity", "error", "loss"), 1),
     ):
-        places = unpack([used[field] for field in fields], _places(order, "last"))
+        places = unpack([used[field] for field in fields], _places(schedule, "last"))
         texts.append(template.format(places="\n".join(indented(places, levels)), **used))
-    return [*texts, _output_adjoint(order, output)]
+    return [*texts, _output_adjoint(schedule, output)]
 
 
-def _places(order: Schedule, last: str) -> dict[str, str]:
+def _places(schedule: Schedule, last: str) -> dict[str, str]:
     """Name of a value of the output layer, or of its adjoint -> the source of its offset."""
-    names = [node.name for node in order.plan.nodes]
+    names = [node.name for node in schedule.plan.nodes]
     every = ["top", *names, *map(adjoint, names)]
     return {name: f"at[0, OUT] + {i} * at[{last}, WIDTH]" for i, name in enumerate(every)}
 
 
-def _judge(order: Schedule) -> str:
+def _judge(schedule: Schedule) -> str:
     """The function `judge`: all values of the output layer."""
-    body = [line for node in order.plan.nodes for line in value_lines(order, node)]
+    body = [line for node in schedule.plan.nodes for line in value_lines(schedule, node)]
     top = []
-    if "top" in order.plan.quantities:
+    if "top" in schedule.plan.quantities:
         top = [
             "best = 0",
             "for j in range(size_post):",
@@ -388,17 +390,17 @@ def _judge(order: Schedule) -> str:
             "top[0] = z_post[best]",
         ]
     body = [*top, *body]
-    if "t_post" in order.plan.quantities:
+    if "t_post" in schedule.plan.quantities:
         body = ["t_post = pointer(targets, t * size_post)", *body]
-    body = [*unpack([*body, "size_post"], _places(order, "l + 1")), *body]
+    body = [*unpack([*body, "size_post"], _places(schedule, "l + 1")), *body]
     head = ["@compiled", "def judge(s, at, z_post, targets, t):"]
     doc = '    """The values of the output layer, from its potentials and what it should answer."""'
     return "\n".join([*head, doc, "    l = len(at) - 2", *indented(body)]) + "\n"
 
 
-def _output_adjoint(order: Schedule, output: Output) -> str:
+def _output_adjoint(schedule: Schedule, output: Output) -> str:
     """The function `output_adjoint`: from the adjoints of activity, error and loss."""
-    count = len(order.plan.nodes)
+    count = len(schedule.plan.nodes)
     arriving = [(output.activity, "a_y[j]"), (output.error, "a_e[j]")]
     body = [
         "judge(s, at, z_post, answers, t)",
@@ -406,16 +408,16 @@ def _output_adjoint(order: Schedule, output: Output) -> str:
         "for j in range(size_post):",
         *(f"    {adjoint(name)}[j] += {share}" for name, share in arriving),
         f"{adjoint(output.loss)}[0] += s[b + at[0, A_L]]",
-        *(line for node in reversed(order.plan.nodes) for line in adjoint_lines(order, node)),
+        *(line for node in reversed(schedule.plan.nodes) for line in adjoint_lines(schedule, node)),
     ]
     where = {
-        **_places(order, "l + 1"),
+        **_places(schedule, "l + 1"),
         "z_post": "f + at[l + 1, Z]",
         "a_z_post": "b + at[l + 1, A_Z]",
         "a_y": "b + at[l + 1, A_Y]",
         "a_e": "b + at[l + 1, A_E]",
     }
-    if "t_post" in order.plan.quantities:
+    if "t_post" in schedule.plan.quantities:
         body = ["t_post = pointer(answers, t * size_post)", *body]
     head = ["@compiled", "def output_adjoint(s, at, f, b, answers, t):"]
     doc = '    """From the adjoints of activity, error and loss to that of the potential."""'

@@ -90,14 +90,14 @@ def multiplied(adjoint: str, factor: str, *, delicate: bool) -> str:
     return f"product({adjoint}, {factor})" if delicate else f"{adjoint} * ({factor})"
 
 
-def reads(order: Schedule, names: Iterable[str]) -> dict[str, str]:
+def reads(schedule: Schedule, names: Iterable[str]) -> dict[str, str]:
     """Name -> the source that reads it, for the printer."""
-    return {name: read(name, order.plan.index[name]) for name in names}
+    return {name: read(name, schedule.plan.index[name]) for name in names}
 
 
-def bind_scalars(order: Schedule, names: Iterable[str]) -> list[str]:
+def bind_scalars(schedule: Schedule, names: Iterable[str]) -> list[str]:
     """Lines that read layer-wide values into locals."""
-    index = order.plan.index
+    index = schedule.plan.index
     return [
         f"{local(n)}_ = {local(n)}[0]"
         for n in dict.fromkeys(names)
@@ -114,25 +114,25 @@ def _quantity(name: str, base: str, stem: str, post: str) -> str:
     return f"{base} + at[{'l' if side == 'pre' else post}, {stem}{column.upper()}]"
 
 
-def offsets(order: Schedule, frame: str = "f", scratch: str = "b") -> dict[str, str]:
+def offsets(schedule: Schedule, frame: str = "f", scratch: str = "b") -> dict[str, str]:
     """Local -> the source of its offset, for one layer `l`.
 
     What a trace was before the step is where its value is in the frame of the step before,
     `f_before`; its adjoint stays in one place, from one step back to the next.
 
     Args:
-        order: the schedule.
+        schedule: the schedule.
         frame: the local that holds the beginning of the step's frame.
         scratch: the one of the step's scratch block.
     """
-    post, p = order.post, order.prefix.upper()
+    post, p = schedule.post, schedule.prefix.upper()
     where = {name: text.replace("l + 1", post) for name, text in _PLACES.items()}
-    if order.plan.changes == "B":
+    if schedule.plan.changes == "B":
         where |= {"w": "at[l, B]", "lam": "at[l, LAMBDA_B]", "other": "at[l, W]"}
         where["lam_other"] = "at[l, LAMBDA]"
-    befores = {trace.before for trace in order.plan.carried}
-    taped = {s.name for s in order.sums} | order.remembered
-    for name, index in order.plan.index.items():
+    befores = {trace.before for trace in schedule.plan.carried}
+    taped = {s.name for s in schedule.sums} | schedule.remembered
+    for name, index in schedule.plan.index.items():
         if is_number(name) or index == SYNAPSE:
             continue
         if name in QUANTITIES:
@@ -144,15 +144,15 @@ def offsets(order: Schedule, frame: str = "f", scratch: str = "b") -> dict[str, 
         base = frame if name in taped else scratch
         where[name] = f"{base} + at[l, {p}{name.upper()}]"
         where[adjoint(name)] = f"{scratch} + at[l, A_{p}{name.upper()}]"
-    for trace in order.matrices:
+    for trace in schedule.matrices:
         where[trace.before] = f"at[l, {p}{trace.before.upper()}]"
         where[f"lam_{trace.before}"] = f"at[l, LAM_{p}{trace.before.upper()}]"
-    for trace in order.traces:
+    for trace in schedule.traces:
         here = where[local(trace.value)]
         where[trace.before] = "f_before" + here.removeprefix(frame)
         where[adjoint(trace.before)] = f"at[l, A_{p}{trace.before.upper()}]"
         where[f"start_{trace.name}"] = f"at[l, START_{p}{trace.name.upper()}]"
-    for g in range(len(order.groups)):
+    for g in range(len(schedule.groups)):
         where[f"v{g}"] = f"{scratch} + at[l, {p}V{g}]"
         where[f"a_v{g}"] = f"{scratch} + at[l, A_{p}V{g}]"
     where["c"] = f"{scratch} + at[l, C]"
@@ -180,7 +180,7 @@ def unpack(body: Sequence[str], where: Mapping[str, str], post: str = "l + 1") -
 
 
 def function(
-    order: Schedule,
+    schedule: Schedule,
     name: str,
     doc: str,
     body: Sequence[str],
@@ -188,10 +188,10 @@ def function(
     arguments: str = "",
 ) -> list[str]:
     """A compiled function over one layer, its locals unpacked from the table."""
-    lines = [*unpack(body, where, order.post), *body] or ["pass"]
+    lines = [*unpack(body, where, schedule.post), *body] or ["pass"]
     return [
         "@compiled",
-        f"def {order.prefix}{name}(s, at, l, f, b{arguments}):",
+        f"def {schedule.prefix}{name}(s, at, l, f, b{arguments}):",
         f'    """{doc}"""',
         *("    " + line for line in lines),
     ]

@@ -64,7 +64,7 @@ class Products:
     """All products that some terms need.
 
     Attributes:
-        order: their schedule.
+        schedule: their schedule.
         passes: in order.
         pairs: distinct.
         parts: for every part of a term: the term, its coefficient and the position of its pair.
@@ -72,7 +72,7 @@ class Products:
             live.
     """
 
-    order: Schedule
+    schedule: Schedule
     passes: tuple[Pass, ...]
     pairs: tuple[Pair, ...]
     parts: tuple[tuple[int, float, int], ...]
@@ -81,22 +81,22 @@ class Products:
     @property
     def operands(self) -> tuple[tuple[str, Index], ...]:
         """Every vector that is read or written, and where it lives."""
-        plan = self.order.plan
+        plan = self.schedule.plan
         read = [(name, plan.index[name]) for name in sorted(plan.quantities) if name != "W"]
         nodes = [(n.name, n.index) for n in plan.nodes if n.index != SYNAPSE]
         own = [(ONES["pre"], PRE), (ONES["post"], POST), (SPARE["pre"], PRE), (SPARE["post"], POST)]
         return (*own, *read, *nodes, *self.vectors)
 
 
-def products_of(order: Schedule) -> Products:
+def products_of(schedule: Schedule) -> Products:
     """The products that the terms of a schedule need, all of them zero.
 
     Example:
-        >>> from rulesearch.kernels.fused.schedule import schedule
+        >>> from rulesearch.kernels.fused.schedule import schedule_of
         >>> from rulesearch.lowering import lower
         >>> from rulesearch.notation import Pool
         >>> pool = Pool(a="y_post*y_pre", b="y_post*e_pre", c="e_post*y_pre", d="e_post**2*y_pre")
-        >>> found = products_of(schedule(lower(pool)))
+        >>> found = products_of(schedule_of(lower(pool)))
         >>> for taken in found.passes:
         ...     print(taken.dots, taken.gathers)
         (('y_post', 'dot0_0'),) (('y_pre', 'gather0_0'),)
@@ -107,12 +107,12 @@ def products_of(order: Schedule) -> Products:
         gather0_0 e_post
         gather0_0 q0
     """
-    passes = list(_sums(order))
+    passes = list(_sums(schedule))
     vectors: list[tuple[str, Index]] = []
     pairs: dict[Pair, int] = {}
     parts: list[tuple[int, float, int]] = []
     by_matrix: dict[str | None, list[Group]] = {}
-    for group in order.groups:
+    for group in schedule.groups:
         by_matrix.setdefault(group.matrix, []).append(group)
     for matrix, groups in by_matrix.items():
         posts, pres = _cover(groups)
@@ -120,10 +120,10 @@ def products_of(order: Schedule) -> Products:
         dots: dict[str | None, str] = {n: f"dot{number}_{i}" for i, n in enumerate(posts)}
         gathers: dict[str | None, str] = {n: f"gather{number}_{i}" for i, n in enumerate(pres)}
         vectors += [*((v, PRE) for v in dots.values()), *((v, POST) for v in gathers.values())]
-        lit = all(group_is_dark(order.plan, group) for group in groups)
+        lit = all(group_is_dark(schedule.plan, group) for group in groups)
         passes.append(
             Pass(
-                len(order.levels) - 1,
+                len(schedule.levels) - 1,
                 matrix,
                 by_lambda=True,
                 lit=lit,
@@ -139,12 +139,12 @@ def products_of(order: Schedule) -> Products:
                     pair = Pair("post", gathers[part.pre], group.post or ONES["post"], part.scalar)
                 place = pairs.setdefault(pair, len(pairs))
                 parts.append((part.term, float(part.coefficient), place))
-    return Products(order, tuple(passes), tuple(pairs), tuple(parts), tuple(vectors))
+    return Products(schedule, tuple(passes), tuple(pairs), tuple(parts), tuple(vectors))
 
 
-def _sums(order: Schedule) -> Iterator[Pass]:
+def _sums(schedule: Schedule) -> Iterator[Pass]:
     """The passes that the sums of each level need, one for each matrix."""
-    for i, level in enumerate(order.levels):
+    for i, level in enumerate(schedule.levels):
         by_matrix: dict[str | None, list[Sum]] = {}
         for node in level.weight_sums + level.synapse_sums:
             by_matrix.setdefault(node.matrix, []).append(node)
@@ -153,7 +153,7 @@ def _sums(order: Schedule) -> Iterator[Pass]:
                 i,
                 matrix,
                 by_lambda=False,
-                lit=all(sum_is_dark(order.plan, node) for node in sums),
+                lit=all(sum_is_dark(schedule.plan, node) for node in sums),
                 dots=tuple((n.vector or ONES["post"], n.name) for n in sums if n.axis == "post"),
                 gathers=tuple((n.vector or ONES["pre"], n.name) for n in sums if n.axis == "pre"),
             )

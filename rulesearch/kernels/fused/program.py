@@ -252,7 +252,7 @@ _REPLAY = """\
 
 
 def source(
-    order: Schedule,
+    schedule: Schedule,
     *,
     carrier: Carrier,
     dtype: str,
@@ -263,7 +263,7 @@ def source(
     """The module's source.
 
     Args:
-        order: the schedule.
+        schedule: the schedule.
         carrier: of every edge of the pathway.
         dtype: float32 or float64.
         lanes: values in a vector of that dtype.
@@ -274,22 +274,24 @@ def source(
     """
     passes: list[RowPass] = []
     functions = [
-        layers.drive_source(order, passes),
-        layers.change_source(order, passes),
-        layers.error_source(order, carrier, passes),
-        layers.error_adjoint_source(order, carrier, passes),
-        layers.drive_adjoint_source(order, passes),
-        *(line for each in order.all for line in _of_plan(each, carrier, passes, asks=asks)),
+        layers.drive_source(schedule, passes),
+        layers.change_source(schedule, passes),
+        layers.error_source(schedule, carrier, passes),
+        layers.error_adjoint_source(schedule, carrier, passes),
+        layers.drive_adjoint_source(schedule, passes),
+        *(line for each in schedule.all for line in _of_plan(each, carrier, passes, asks=asks)),
     ]
-    if order.back:
-        functions.append(layers.change_source(order.back, passes))
-    if columns_beside := unasked(order):
+    if schedule.back:
+        functions.append(layers.change_source(schedule.back, passes))
+    if columns_beside := unasked(schedule):
         functions.append(_use_matrices(columns_beside))
-    model = order.plan.model
-    own = models.functions(order)
-    main = [_forward(order, asks, numbers), _adjoint(order, carrier, asks, numbers)]
+    model = schedule.plan.model
+    own = models.functions(schedule)
+    main = [_forward(schedule, asks, numbers), _adjoint(schedule, carrier, asks, numbers)]
     body = [*texts(functions, passes), *own, *main]
-    return module(str(order.plan), body, columns(order), dtype=dtype, lanes=lanes, model=model)
+    return module(
+        str(schedule.plan), body, columns(schedule), dtype=dtype, lanes=lanes, model=model
+    )
 
 
 def _use_matrices(beside: Sequence[str]) -> list[str]:
@@ -304,39 +306,39 @@ def _use_matrices(beside: Sequence[str]) -> list[str]:
 
 
 def _of_plan(
-    order: Schedule, carrier: Carrier, passes: list[RowPass], *, asks: bool
+    schedule: Schedule, carrier: Carrier, passes: list[RowPass], *, asks: bool
 ) -> list[list[str]]:
     """The functions of the plan of a parameter."""
     functions = [
-        layers.groups_adjoint_source(order, carrier, passes),
-        values.vectors_source(order),
-        values.vectors_adjoint_source(order),
+        layers.groups_adjoint_source(schedule, carrier, passes),
+        values.vectors_source(schedule),
+        values.vectors_adjoint_source(schedule),
     ]
-    if order.undoes and order.undone_in == "alone":
-        functions.append(layers.undo_source(order, passes))
-    if order.passes_synapses:
-        functions += [synapses.rest_source(order), synapses.rest_adjoint_source(order)]
-    for i, level in enumerate(order.levels):
+    if schedule.undoes and schedule.undone_in == "alone":
+        functions.append(layers.undo_source(schedule, passes))
+    if schedule.passes_synapses:
+        functions += [synapses.rest_source(schedule), synapses.rest_adjoint_source(schedule)]
+    for i, level in enumerate(schedule.levels):
         if level.values:
             functions += [
-                values.values_source(order, i),
-                values.values_adjoint_source(order, i),
+                values.values_source(schedule, i),
+                values.values_adjoint_source(schedule, i),
             ]
         if level.weight_sums:
             functions += [
-                layers.sums_source(order, i, passes),
-                layers.sums_adjoint_source(order, i, passes),
+                layers.sums_source(schedule, i, passes),
+                layers.sums_adjoint_source(schedule, i, passes),
             ]
         if level.synapse_sums:
             functions += [
-                synapses.sums_source(order, i),
-                synapses.sums_adjoint_source(order, i),
+                synapses.sums_source(schedule, i),
+                synapses.sums_adjoint_source(schedule, i),
             ]
     if asks:
-        functions.append(layers.bring_source(order, carrier, passes))
-    if order.traces:
-        functions += [values.begin_source(order), values.remember_source(order)]
-        functions.append(values.forget_source(order))
+        functions.append(layers.bring_source(schedule, carrier, passes))
+    if schedule.traces:
+        functions += [values.begin_source(schedule), values.remember_source(schedule)]
+        functions.append(values.forget_source(schedule))
     return functions
 
 
@@ -383,29 +385,29 @@ def _imports(text: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _forward(order: Schedule, asks: bool, numbers: bool) -> str:
+def _forward(schedule: Schedule, asks: bool, numbers: bool) -> str:
     calls = ["if l >= lowest:", "    error(s, at, l, f, b, order)"]
-    calls += _refresh(order, "before", with_sums=True)
-    if order.back:
-        calls += _refresh(order.back, "before", with_sums=True) + _changed(order.back, "f")
-    if order.passes_synapses:
+    calls += _refresh(schedule, "before", with_sums=True)
+    if schedule.back:
+        calls += _refresh(schedule.back, "before", with_sums=True) + _changed(schedule.back, "f")
+    if schedule.passes_synapses:
         calls.append("rest(s, at, l, f, b, order)")
-    if order.biases:
+    if schedule.biases:
         calls.append("change_biases(s, at, l, f, b)")
-    model = order.plan.model
-    bounded = ["at[0, BOUNDED] = t > 0"] if order.limits else []
+    model = schedule.plan.model
+    bounded = ["at[0, BOUNDED] = t > 0"] if schedule.limits else []
     step = _STEP.format(
-        notes=_block([*bounded, *_is_first(order, "t")], 3),
+        notes=_block([*bounded, *_is_first(schedule, "t")], 3),
         calls=_lines(calls, 4),
         hidden=models.with_beta(models.has_softplus(model)),
         output=models.output_call(model, numbers=numbers),
         noise="\n            put_noise(s, at, f, noise, t)" if model.noise else "",
     )
     begin = []
-    if unasked(order) and asks:
+    if unasked(schedule) and asks:
         # Λ of a query, which is copied whole, has none of these.
         begin += ["if keep:", f"    {_CLEAR}"]
-    for each in order.all:
+    for each in schedule.all:
         if each.traces:
             begin.append("for l in range(depth):")
             begin.append(f"    {each.prefix}begin_traces(s, at, l, 0, 0, at[0, FRAMES])")
@@ -417,60 +419,60 @@ def _forward(order: Schedule, asks: bool, numbers: bool) -> str:
         biases="\n            query_biases(s, at, len(targets[0]))" if model.bias else "",
         query=models.with_beta(models.plain_query(model)),
     )
-    return _listing(order, text)
+    return _listing(schedule, text)
 
 
 def _labels(numbers: bool) -> str:
     return "answers" if numbers else "labels"
 
 
-def _adjoint(order: Schedule, carrier: Carrier, asks: bool, numbers: bool) -> str:
-    use = "use_matrices" if unasked(order) else "use_weights"
-    calls = [f"{o.prefix}remember(s, at, l, f, b)" for o in order.all if o.traces]
-    for each in order.all:
+def _adjoint(schedule: Schedule, carrier: Carrier, asks: bool, numbers: bool) -> str:
+    use = "use_matrices" if unasked(schedule) else "use_weights"
+    calls = [f"{o.prefix}remember(s, at, l, f, b)" for o in schedule.all if o.traces]
+    for each in schedule.all:
         calls += _refresh(each, "frame(at, t - 1, True)", with_sums=False)
-    if order.undoes:
+    if schedule.undoes:
         recover = _UNDO
-        if order.undone_in == "alone" and _reads_input_weights(order, carrier):
+        if schedule.undone_in == "alone" and _reads_input_weights(schedule, carrier):
             calls.append("undo(s, at, l, f, b, exact, order)")
-        elif order.undone_in == "alone":
+        elif schedule.undone_in == "alone":
             calls += ["if l > 0 or idle != 0:", "    undo(s, at, l, f, b, exact, order)"]
     else:
-        again = _refresh(order, "frame(at, u - 1, True)", with_sums=False)
-        if order.back:
-            again += _refresh(order.back, "frame(at, u - 1, True)", with_sums=False)
+        again = _refresh(schedule, "frame(at, u - 1, True)", with_sums=False)
+        if schedule.back:
+            again += _refresh(schedule.back, "frame(at, u - 1, True)", with_sums=False)
         replay = [c.replace("l, f, b", "l, f_u, b") for c in again]
-        replay += _changed(order.back, "f_u") if order.back else []
-        if order.passes_synapses:
+        replay += _changed(schedule.back, "f_u") if schedule.back else []
+        if schedule.passes_synapses:
             replay.append("rest(s, at, l, f_u, b, order)")
-        note = _block(_is_first(order, "u"), 4)
+        note = _block(_is_first(schedule, "u"), 4)
         recover = _REPLAY.format(replay=_lines(replay, 5), use=use, note=note)
-    exact = "exact, " if order.undoes else ""
-    for each in order.all:
-        if each is order.back and each.undoes and each.undone_in == "alone":
+    exact = "exact, " if schedule.undoes else ""
+    for each in schedule.all:
+        if each is schedule.back and each.undoes and each.undone_in == "alone":
             calls.append("back_undo(s, at, l, f, b, exact, order)")
         groups = exact if each.undone_in == "groups" else ""
         name = f"{each.prefix}groups_adjoint"
         calls.append(f"{name}(s, at, l, f, b, after, b_after, {groups}order)")
     # Where Λ is that after the step, not yet changed in place, and the weights are those before.
-    early = not order.undoes or order.undone_in != "sums"
+    early = not schedule.undoes or schedule.undone_in != "sums"
     calls += _CALL_IDLE if early else []
-    for each in order.all:
+    for each in schedule.all:
         calls += _back_through(each, exact)
-    calls += _where_read(order, "error_adjoint(s, at, l, f, b, order)")
-    model = order.plan.model
+    calls += _where_read(schedule, "error_adjoint(s, at, l, f, b, order)")
+    model = schedule.plan.model
     begin = ["query_adjoint(s, at, queries)"]
     begin += ["query_biases(s, at, queries)"] if model.bias else []
     if asks:
         begin = ["i_asked = len(asked)", "clear(pointer(s, at[0, LAMBDA]), at[0, WEIGHTS])"]
-    if unasked(order) and not asks:
+    if unasked(schedule) and not asks:
         begin.append(_CLEAR)
-    if order.limits:
+    if schedule.limits:
         begin.append("at[0, BOUNDED] = 1")
-    for each in order.all:
+    for each in schedule.all:
         if each.traces:
             begin += ["for l in range(depth):", f"    {each.prefix}forget(s, at, l, 0, 0)"]
-    bring = [f"{o.prefix}bring(s, at, l, f, b, after, b_after, order)" for o in order.all]
+    bring = [f"{o.prefix}bring(s, at, l, f, b, after, b_after, order)" for o in schedule.all]
     text = _ADJOINT.format(
         given="asked" if asks else "queries",
         labels=_labels(numbers),
@@ -479,81 +481,81 @@ def _adjoint(order: Schedule, carrier: Carrier, asks: bool, numbers: bool) -> st
         begin=_lines(begin, 1),
         ask=_ASK.format(bring=_lines(bring, 4)) if asks else "",
         use=use,
-        note=_block(_is_first(order, "t"), 2),
+        note=_block(_is_first(schedule, "t"), 2),
         recover=recover.rstrip("\n"),
         step=_lines(calls, 3),
     )
-    return _listing(order, text)
+    return _listing(schedule, text)
 
 
-def _changed(order: Schedule, frame: str) -> list[str]:
+def _changed(schedule: Schedule, frame: str) -> list[str]:
     """Calls that update feedback's own matrices in one layer: nothing is left pending."""
     # The rest reads the matrices as they are before.
-    calls = [f"back_rest(s, at, l, {frame}, b, order)"] if order.passes_synapses else []
-    changes = order.outer or order.scalings
+    calls = [f"back_rest(s, at, l, {frame}, b, order)"] if schedule.passes_synapses else []
+    changes = schedule.outer or schedule.scalings
     return [*calls, f"back_change(s, at, l, {frame}, b, order)"] if changes else calls
 
 
-def _back_through(order: Schedule, exact: str) -> list[str]:
+def _back_through(schedule: Schedule, exact: str) -> list[str]:
     """Calls that bring a layer's adjoints from the update of a parameter to its quantities."""
-    p, calls = order.prefix, []
-    if order.passes_synapses:
+    p, calls = schedule.prefix, []
+    if schedule.passes_synapses:
         calls.append(f"{p}rest_adjoint(s, at, l, f, b, order)")
     calls.append(f"{p}vectors_adjoint(s, at, l, f, b)")
-    if order.biases:
+    if schedule.biases:
         calls.append("change_biases_adjoint(s, at, l, f, b)")
-    for i, level in reversed(list(enumerate(order.levels))):
+    for i, level in reversed(list(enumerate(schedule.levels))):
         if level.synapse_sums:
             calls.append(f"{p}synapses_{i}_adjoint(s, at, l, f, b, order)")
         if level.weight_sums:
-            sums = exact if order.undone_in == "sums" and i == order.last_sums else ""
+            sums = exact if schedule.undone_in == "sums" and i == schedule.last_sums else ""
             calls.append(f"{p}sums_{i}_adjoint(s, at, l, f, b, {sums}order)")
             calls += _CALL_IDLE if sums and not p else []
         if level.values:
-            more = ", frame(at, t - 1, True)" if order.traces else ""
+            more = ", frame(at, t - 1, True)" if schedule.traces else ""
             calls.append(f"{p}values_{i}_adjoint(s, at, l, f, b{more})")
     return calls
 
 
-def _is_first(order: Schedule, step: str) -> list[str]:
+def _is_first(schedule: Schedule, step: str) -> list[str]:
     """The line that notes whether a step is the first of its lifetime, where that is read."""
-    if not any("first" in each.plan.quantities for each in order.all):
+    if not any("first" in each.plan.quantities for each in schedule.all):
         return []
     return [f"at[0, FIRST_STEP] = {step} + at[0, BEGUN] == 0"]
 
 
-def _listing(order: Schedule, text: str) -> str:
+def _listing(schedule: Schedule, text: str) -> str:
     """The text with a list of dark rows beside every other, where something is done there."""
-    if not any(map(synapses.tells_rows_apart, order.all)):
+    if not any(map(synapses.tells_rows_apart, schedule.all)):
         return text
     call = r"^( *)list_rows\(s, at, order, (\w+), \w+\)\n"
     return re.sub(call, r"\g<0>\1list_dark(s, at, order, \2)\n", text, flags=re.M)
 
 
-def _where_read(order: Schedule, call: str) -> list[str]:
+def _where_read(schedule: Schedule, call: str) -> list[str]:
     """The call for the layers whose error something reads: no term may read that of the pixels."""
-    if "e_pre" in order.quantities:
+    if "e_pre" in schedule.quantities:
         return [call]
-    return ["if l > 0:", f"    {call}"] if "e_post" in order.quantities else []
+    return ["if l > 0:", f"    {call}"] if "e_post" in schedule.quantities else []
 
 
-def _reads_input_weights(order: Schedule, carrier: Carrier) -> bool:
+def _reads_input_weights(schedule: Schedule, carrier: Carrier) -> bool:
     """Whether the adjoint reads the weights of the first layer, from which nothing goes on."""
-    errors = carrier != "fixed" and "e_pre" in order.quantities
-    return errors or bool(order.synapse) or order.last_sums is not None
+    errors = carrier != "fixed" and "e_pre" in schedule.quantities
+    return errors or bool(schedule.synapse) or schedule.last_sums is not None
 
 
-def _refresh(order: Schedule, before: str, *, with_sums: bool) -> list[str]:
+def _refresh(schedule: Schedule, before: str, *, with_sums: bool) -> list[str]:
     """Calls that compute a layer's values and vectors; sums over synapses may be on the tape.
 
     Args:
-        order: the schedule.
+        schedule: the schedule.
         before: the source of where the frame of the step before is.
         with_sums: whether sums over synapses are computed as well.
     """
-    p, calls = order.prefix, []
-    more = f", {before}" if order.traces else ""
-    for i, level in enumerate(order.levels):
+    p, calls = schedule.prefix, []
+    more = f", {before}" if schedule.traces else ""
+    for i, level in enumerate(schedule.levels):
         if level.values:
             calls.append(f"{p}values_{i}(s, at, l, f, b{more})")
         if level.weight_sums and with_sums:

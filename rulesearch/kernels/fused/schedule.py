@@ -171,19 +171,20 @@ class Schedule:
         return tuple(node for node in self.synapse if node.name in wanted)
 
 
-def schedule(plan: Plan) -> Schedule:
+def schedule_of(plan: Plan) -> Schedule:
     """The schedule of a plan.
 
     Example:
         >>> from rulesearch.notation import Pool
         >>> from rulesearch.lowering import lower
-        >>> order = schedule(lower(Pool(F6="-y_post*e_pre*sum_post(y_post*sum_pre(W*e_pre))")))
-        >>> for level in order.levels:
+        >>> pool = Pool(F6="-y_post*e_pre*sum_post(y_post*sum_pre(W*e_pre))")
+        >>> schedule = schedule_of(lower(pool))
+        >>> for level in schedule.levels:
         ...     print([str(v) for v in level.values], [str(s) for s in level.weight_sums])
         [] ['q0 = sum_pre(W*e_pre)']
         ['q1 = q0*y_post', 's0 = sum_post(q1)'] []
     """
-    back = next((schedule(_turned(p)) for p in plan.beside if p.changes == "B"), None)
+    back = next((schedule_of(_turned(p)) for p in plan.beside if p.changes == "B"), None)
     plan, biases = _with_biases(plan)
     level_of: dict[str, int] = {}  # what is not computed is there from the first
     values: dict[int, list[Node]] = {}

@@ -34,11 +34,11 @@ _SUFFIX: dict[Index, str] = {PRE: "_k", POST: "_j", SCALAR: "_s", SYNAPSE: "_"}
 _Numbered = tuple[int, Group]
 
 
-def sums_source(order: Schedule, level: int) -> list[str]:
+def sums_source(schedule: Schedule, level: int) -> list[str]:
     """The function `synapses_<level>`: the sums over values on synapses of a level."""
-    sums = order.levels[level].synapse_sums
+    sums = schedule.levels[level].synapse_sums
     before, row, inside, after = [], [], [], []
-    dark = all(sum_is_dark(order.plan, node) for node in sums)
+    dark = all(sum_is_dark(schedule.plan, node) for node in sums)
     for node in sums:
         summand = _kept(_times(_at(node.matrix), _vector(node)))
         if node.axis == "post":
@@ -50,55 +50,59 @@ def sums_source(order: Schedule, level: int) -> list[str]:
             before.append(f"clear({node.name}, width)")
             inside.append(_added(node.name, summand))
     matrices = [n.matrix for n in sums]
-    body = _loops(order, matrices, "lit" if dark else "all", before, row, inside, after)
+    body = _loops(schedule, matrices, "lit" if dark else "all", before, row, inside, after)
     doc = "; ".join(str(node) for node in sums)
-    return function(order, f"synapses_{level}", doc, body, offsets(order), ", order")
+    return function(schedule, f"synapses_{level}", doc, body, offsets(schedule), ", order")
 
 
-def sums_adjoint_source(order: Schedule, level: int) -> list[str]:
+def sums_adjoint_source(schedule: Schedule, level: int) -> list[str]:
     """The function `synapses_<level>_adjoint`."""
-    sums = order.levels[level].synapse_sums
+    sums = schedule.levels[level].synapse_sums
     shares: list[tuple[str, str]] = []
     for node in sums:
         assert node.matrix, "a sum over synapses"
         above = adjoint(node.name) + ("_k" if node.axis == "post" else "_j")
         vector = _vector(node)
         if vector:
-            wild = order.plan.delicate(node, node.vector)
+            wild = schedule.plan.delicate(node, node.vector)
             shares.append((node.matrix, _product(above, vector, delicate=wild)))
-            wild = order.plan.delicate(node, node.matrix)
+            wild = schedule.plan.delicate(node, node.matrix)
             share = _product(above, _at(node.matrix), delicate=wild)
             shares.append((str(node.vector), share))
         else:
             shares.append((node.matrix, above))
-    dark = all(sum_is_dark(order.plan, node) for node in sums)
-    body = _adjoint_loops(order, [n.matrix for n in sums], "lit" if dark else "all", shares)
+    dark = all(sum_is_dark(schedule.plan, node) for node in sums)
+    body = _adjoint_loops(schedule, [n.matrix for n in sums], "lit" if dark else "all", shares)
     doc = "Adjoint of " + "; ".join(str(node) for node in sums)
-    return function(order, f"synapses_{level}_adjoint", doc, body, offsets(order), ", order")
+    return function(schedule, f"synapses_{level}_adjoint", doc, body, offsets(schedule), ", order")
 
 
-def rest_source(order: Schedule) -> list[str]:
+def rest_source(schedule: Schedule) -> list[str]:
     """The function `rest`: the part of the update that needs values on synapses."""
-    groups = _rest(order)
-    body = [f"works{g} = {at_work(group.parts)}" for g, group in groups if _is_wild(order, group)]
-    for which, some in _by_rows(order, groups):
+    groups = _rest(schedule)
+    body = [
+        f"works{g} = {at_work(group.parts)}" for g, group in groups if _is_wild(schedule, group)
+    ]
+    for which, some in _by_rows(schedule, groups):
         terms = []
         for g, group in some:
             term = _times(multiplied_up([_at(group.matrix), f"v{g}_k"]), _post(group))
-            wild = _is_wild(order, group)
+            wild = _is_wild(schedule, group)
             terms.append(f"({term} if works{g} else zero(w))" if wild else term)
         inside = [f"store(row, j, add(w_, {_kept(summed(terms))}))"] if terms else []
         # What traces were is read by all that changes weights, so they are kept in the same pass.
-        inside += [f"store({t.before}_row, j, {_kept(f'{t.value}_')})" for t in order.matrices]
-        read = [*(group.matrix for _, group in some), *(t.value for t in order.matrices)]
-        body += _loops(order, read, which, [], [], inside, [])
-    return function(order, "rest", "W += Σ matrix ⊙ (u ⊗ v).", body, offsets(order), ", order")
+        inside += [f"store({t.before}_row, j, {_kept(f'{t.value}_')})" for t in schedule.matrices]
+        read = [*(group.matrix for _, group in some), *(t.value for t in schedule.matrices)]
+        body += _loops(schedule, read, which, [], [], inside, [])
+    return function(
+        schedule, "rest", "W += Σ matrix ⊙ (u ⊗ v).", body, offsets(schedule), ", order"
+    )
 
 
-def rest_adjoint_source(order: Schedule) -> list[str]:
+def rest_adjoint_source(schedule: Schedule) -> list[str]:
     """The function `rest_adjoint`; changes Λ in place."""
     body = []
-    for which, some in _by_rows(order, _rest(order)):
+    for which, some in _by_rows(schedule, _rest(schedule)):
         shares: list[tuple[str, str]] = []
         row, inside, after = [], [], []
         for g, group in some:
@@ -106,47 +110,49 @@ def rest_adjoint_source(order: Schedule) -> list[str]:
             value, post = _at(group.matrix), _post(group)
             # v is zero where no coefficient asks for what may be infinite or no number.
             lam = f"mul(lam_, v{g}_k)"
-            wild = not order.plan.bounded(group.post)
+            wild = not schedule.plan.bounded(group.post)
             shares.append((group.matrix, _product(lam, post, delicate=wild) if post else lam))
             row.append(f"sum_v{g} = zero(w)")
             whole = _kept(_times(f"mul(lam_, {value})", post))
             inside.append(f"sum_v{g} = add(sum_v{g}, {whole})")
             after.append(f"a_v{g}[k] = total(sum_v{g})")
             if group.post:
-                wild = not order.plan.bounded(group.matrix)
+                wild = not schedule.plan.bounded(group.matrix)
                 shares.append((group.post, _product(lam, value, delicate=wild)))
         # Λ of weights and of traces are those after the step, until this pass has read them.
-        shares += [(t.value, f"lam_{t.before}_") for t in order.matrices]
-        matrices = [*(group.matrix for _, group in some), *(t.value for t in order.matrices)]
-        body += _adjoint_loops(order, matrices, which, shares, inside, row, after, anew=True)
-    return function(order, "rest_adjoint", "Adjoint of `rest`.", body, offsets(order), ", order")
+        shares += [(t.value, f"lam_{t.before}_") for t in schedule.matrices]
+        matrices = [*(group.matrix for _, group in some), *(t.value for t in schedule.matrices)]
+        body += _adjoint_loops(schedule, matrices, which, shares, inside, row, after, anew=True)
+    return function(
+        schedule, "rest_adjoint", "Adjoint of `rest`.", body, offsets(schedule), ", order"
+    )
 
 
-def _rest(order: Schedule) -> list[_Numbered]:
-    return list(enumerate(order.rest, len(order.groups) - len(order.rest)))
+def _rest(schedule: Schedule) -> list[_Numbered]:
+    return list(enumerate(schedule.rest, len(schedule.groups) - len(schedule.rest)))
 
 
 def _by_rows(
-    order: Schedule, groups: Sequence[_Numbered]
+    schedule: Schedule, groups: Sequence[_Numbered]
 ) -> Sequence[tuple[str, Sequence[_Numbered]]]:
     """Which rows, and the groups that change their weights."""
-    alive = [(g, group) for g, group in groups if not group_is_dark(order.plan, group)]
-    if len(alive) == len(groups) or order.matrices:
+    alive = [(g, group) for g, group in groups if not group_is_dark(schedule.plan, group)]
+    if len(alive) == len(groups) or schedule.matrices:
         return [("all", groups)]
     return [("lit", groups), *([("dark", alive)] if alive else [])]
 
 
-def tells_rows_apart(order: Schedule) -> bool:
+def tells_rows_apart(schedule: Schedule) -> bool:
     """Whether some groups change the weights of dark pixels, and others do not."""
-    return any(which == "dark" for which, _ in _by_rows(order, _rest(order)))
+    return any(which == "dark" for which, _ in _by_rows(schedule, _rest(schedule)))
 
 
-def _is_wild(order: Schedule, group: Group) -> bool:
-    return not order.plan.bounded(group.matrix, group.post)
+def _is_wild(schedule: Schedule, group: Group) -> bool:
+    return not schedule.plan.bounded(group.matrix, group.post)
 
 
 def _loops(
-    order: Schedule,
+    schedule: Schedule,
     matrices: Iterable[str | None],
     which: str,
     before: Sequence[str],
@@ -155,9 +161,9 @@ def _loops(
     after: Sequence[str],
 ) -> list[str]:
     """Loops over synapses in which every value that the matrices need is at hand."""
-    values, _ = values_on_synapses(order, order.behind(matrices))
+    values, _ = values_on_synapses(schedule, schedule.behind(matrices))
     lines = [*values, *inside]
-    once, rows, columns = bindings(lines, [trace.before for trace in order.matrices])
+    once, rows, columns = bindings(lines, [trace.before for trace in schedule.matrices])
     return [
         *once,
         *before,
@@ -204,20 +210,20 @@ def bindings(
 
 
 def values_on_synapses(
-    order: Schedule, nodes: Iterable[Elementwise]
+    schedule: Schedule, nodes: Iterable[Elementwise]
 ) -> tuple[list[str], dict[str, str]]:
     """Lines that compute values on synapses, and the calls of functions among them."""
     lines: list[str] = []
     calls: dict[str, str] = {}
     for node in nodes:
-        reads, ranges = _reads(order, node), order.plan.ranges
+        reads, ranges = _reads(schedule, node), schedule.plan.ranges
         before, text = spell_vector(node.expression, reads, ranges, calls=calls)
         lines += [*before, f"{node.name}_ = {text}"]
     return lines, calls
 
 
 def _adjoint_loops(
-    order: Schedule,
+    schedule: Schedule,
     matrices: Sequence[str | None],
     which: str,
     shares: Sequence[tuple[str, str]],
@@ -231,24 +237,24 @@ def _adjoint_loops(
 
     `anew` if Λ of traces of synapses, which are among the shares, come to be those before the step.
     """
-    index = order.plan.index
-    nodes = order.behind(matrices)
+    index = schedule.plan.index
+    nodes = schedule.behind(matrices)
     own = {node.name for node in nodes}
     pending: dict[str, list[str]] = {}
     for name, share in shares:
         pending.setdefault(name, []).append(share)
     chain: list[str] = []
-    _, calls = values_on_synapses(order, nodes)
+    _, calls = values_on_synapses(schedule, nodes)
     for node in reversed(nodes):
         chain.append(f"{adjoint(node.name)}_ = {summed(pending.pop(node.name))}")
         for name, partial in node.partials.items():
             if partial != 0 and not is_number(name):
-                reads = _reads(order, node)
+                reads = _reads(schedule, node)
                 lines, factor = spell_vector(
-                    partial, reads, order.plan.ranges, calls=calls, slope=True
+                    partial, reads, schedule.plan.ranges, calls=calls, slope=True
                 )
                 chain += lines
-                delicate = order.plan.delicate(node, partial)
+                delicate = schedule.plan.delicate(node, partial)
                 text = _product(f"{adjoint(node.name)}_", factor, delicate=delicate)
                 pending.setdefault(name, []).append(text)
     assert not own & set(pending), "every value on synapses has been passed"
@@ -271,15 +277,15 @@ def _adjoint_loops(
             else:
                 before.append(f"{total} = zero(w)")
                 last.append(f"{adjoint(name)}[0] += total({total})")
-    return [*_loops(order, matrices, which, before, rows, [*inside, *chain], ends), *last]
+    return [*_loops(schedule, matrices, which, before, rows, [*inside, *chain], ends), *last]
 
 
-def _reads(order: Schedule, node: Elementwise) -> dict[str, str]:
-    return {n: _read(order, n) for n in (*node.reads, node.name)}
+def _reads(schedule: Schedule, node: Elementwise) -> dict[str, str]:
+    return {n: _read(schedule, n) for n in (*node.reads, node.name)}
 
 
-def _read(order: Schedule, name: str) -> str:
-    return local(name) + _SUFFIX[order.plan.index[name]]
+def _read(schedule: Schedule, name: str) -> str:
+    return local(name) + _SUFFIX[schedule.plan.index[name]]
 
 
 def _at(matrix: str | None) -> str:

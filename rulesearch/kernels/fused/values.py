@@ -29,49 +29,55 @@ _LOOP: dict[Index, str] = {
 }
 
 
-def values_source(order: Schedule, level: int) -> list[str]:
+def values_source(schedule: Schedule, level: int) -> list[str]:
     """The function `values_<level>`: elementwise values and plain sums of a level."""
-    nodes = order.levels[level].values
-    body = [line for node in nodes for line in value_lines(order, node)]
+    nodes = schedule.levels[level].values
+    body = [line for node in nodes for line in value_lines(schedule, node)]
     doc = "; ".join(str(node) for node in nodes)
-    return function(order, f"values_{level}", doc, body, offsets(order), _with_before(order))
-
-
-def values_adjoint_source(order: Schedule, level: int) -> list[str]:
-    """The function `values_<level>_adjoint`."""
-    nodes = order.levels[level].values
-    body = [line for node in reversed(nodes) for line in adjoint_lines(order, node)]
-    doc = "Adjoint of " + "; ".join(str(node) for node in nodes)
     return function(
-        order, f"values_{level}_adjoint", doc, body, offsets(order), _with_before(order)
+        schedule, f"values_{level}", doc, body, offsets(schedule), _with_before(schedule)
     )
 
 
-def begin_source(order: Schedule) -> list[str]:
+def values_adjoint_source(schedule: Schedule, level: int) -> list[str]:
+    """The function `values_<level>_adjoint`."""
+    nodes = schedule.levels[level].values
+    body = [line for node in reversed(nodes) for line in adjoint_lines(schedule, node)]
+    doc = "Adjoint of " + "; ".join(str(node) for node in nodes)
+    return function(
+        schedule, f"values_{level}_adjoint", doc, body, offsets(schedule), _with_before(schedule)
+    )
+
+
+def begin_source(schedule: Schedule) -> list[str]:
     """The function `begin_traces`: what traces are at first, put where the step before would be."""
-    where = offsets(order, "f_before")
+    where = offsets(schedule, "f_before")
     body = []
-    for trace in order.traces:
+    for trace in schedule.traces:
         body += [_each(trace.index, f"{local(trace.value)}[{{}}] = start_{trace.name}[{{}}]")]
-    return function(order, "begin_traces", "Traces as they begin.", body, where, ", f_before")
+    return function(schedule, "begin_traces", "Traces as they begin.", body, where, ", f_before")
 
 
-def remember_source(order: Schedule) -> list[str]:
+def remember_source(schedule: Schedule) -> list[str]:
     """The function `remember`: the adjoints of traces that the step after has left."""
     body = []
-    for trace in order.traces:
+    for trace in schedule.traces:
         old = adjoint(trace.before)
         body += [
             _each(trace.index, f"{adjoint(trace.value)}[{{}}] += {old}[{{}}]"),
             _each(trace.index, f"{old}[{{}}] = F(0.0)"),
         ]
-    return function(order, "remember", "What the step after reads of traces.", body, offsets(order))
+    return function(
+        schedule, "remember", "What the step after reads of traces.", body, offsets(schedule)
+    )
 
 
-def forget_source(order: Schedule) -> list[str]:
+def forget_source(schedule: Schedule) -> list[str]:
     """The function `forget`: no step after the last reads a trace."""
-    body = [_each(trace.index, f"{adjoint(trace.before)}[{{}}] = F(0.0)") for trace in order.traces]
-    return function(order, "forget", "Nothing is left of a step after.", body, offsets(order))
+    body = [
+        _each(trace.index, f"{adjoint(trace.before)}[{{}}] = F(0.0)") for trace in schedule.traces
+    ]
+    return function(schedule, "forget", "Nothing is left of a step after.", body, offsets(schedule))
 
 
 def _each(index: Index, line: str) -> str:
@@ -82,15 +88,15 @@ def _each(index: Index, line: str) -> str:
     return f"{_LOOP[index]} {line.replace('{}', place)}"
 
 
-def _with_before(order: Schedule) -> str:
-    return ", f_before" if order.traces else ""
+def _with_before(schedule: Schedule) -> str:
+    return ", f_before" if schedule.traces else ""
 
 
-def value_lines(order: Schedule, node: Node) -> list[str]:
+def value_lines(schedule: Schedule, node: Node) -> list[str]:
     """Lines that compute a value on neurons or of a layer."""
     if not isinstance(node, Elementwise):
         assert node.vector, "a sum over nothing is a number"
-        index = order.plan.index[node.vector]
+        index = schedule.plan.index[node.vector]
         term = read(node.vector, index)
         return [
             "total_ = F(0.0)",
@@ -98,16 +104,16 @@ def value_lines(order: Schedule, node: Node) -> list[str]:
             f"    total_ += {term}",
             f"{node.name}[0] = total_",
         ]
-    text = spell(node.expression, reads(order, node.reads), order.plan.spelled_by)
-    scalars = bind_scalars(order, node.reads)
+    text = spell(node.expression, reads(schedule, node.reads), schedule.plan.spelled_by)
+    scalars = bind_scalars(schedule, node.reads)
     if node.index == SCALAR:
         return [*scalars, f"{node.name}[0] = {text}"]
     return [*scalars, _LOOP[node.index], f"    {read(node.name, node.index)} = {text}"]
 
 
-def adjoint_lines(order: Schedule, node: Node) -> list[str]:
+def adjoint_lines(schedule: Schedule, node: Node) -> list[str]:
     """Lines from the adjoint of a value to those of what it reads."""
-    index = order.plan.index
+    index = schedule.plan.index
     if not isinstance(node, Elementwise):
         assert node.vector, "a sum over nothing is a number"
         return [
@@ -119,12 +125,12 @@ def adjoint_lines(order: Schedule, node: Node) -> list[str]:
     if not partials:
         return []
     names = [*node.reads, node.name]
-    rename = reads(order, names)
-    before = bind_scalars(order, names)
+    rename = reads(schedule, names)
+    before = bind_scalars(schedule, names)
     inside, after = [f"d = {_adjoint_at(node.name, node.index)}"], []
     for name, partial in partials.items():
-        factor = spell(partial, rename, order.plan.spelled_by, slope=True)
-        share = multiplied("d", factor, delicate=order.plan.delicate(node, partial))
+        factor = spell(partial, rename, schedule.plan.spelled_by, slope=True)
+        share = multiplied("d", factor, delicate=schedule.plan.delicate(node, partial))
         if index[name] == SCALAR != node.index:
             before.append(f"sum_{local(name)} = F(0.0)")
             inside.append(f"sum_{local(name)} += {share}")
@@ -141,69 +147,71 @@ def _adjoint_at(name: str, index: Index) -> str:
     return f"{adjoint(name)}[{place}]"
 
 
-def vectors_source(order: Schedule) -> list[str]:
+def vectors_source(schedule: Schedule) -> list[str]:
     """The function `vectors`: the pre-side vector of every group."""
     body: list[str] = []
-    for g, group in enumerate(order.groups):
+    for g, group in enumerate(schedule.groups):
         terms = []
         for i, (pre, parts) in enumerate(_by_pre(group)):
-            body.append(f"c{g}_{i} = {' + '.join(part_share(order, p) for p in parts)}")
-            if pre and not order.plan.bounded(pre):
+            body.append(f"c{g}_{i} = {' + '.join(part_share(schedule, p) for p in parts)}")
+            if pre and not schedule.plan.bounded(pre):
                 body.append(f"pre{g}_{i} = {local(pre)} if {at_work(parts)} else zeros")
                 terms.append(f"c{g}_{i} * pre{g}_{i}[k]")
             else:
                 terms.append(f"c{g}_{i} * {read(pre, PRE)}" if pre else f"c{g}_{i}")
         body += [_LOOP[PRE], f"    v{g}[k] = {' + '.join(terms)}"]
-    body = [*bind_scalars(order, _scalars(order)), *body]
+    body = [*bind_scalars(schedule, _scalars(schedule)), *body]
     doc = "The vectors v of ΔW = Σ matrix ⊙ (u ⊗ v)."
-    return function(order, "vectors", doc, body, offsets(order))
+    return function(schedule, "vectors", doc, body, offsets(schedule))
 
 
-def vectors_adjoint_source(order: Schedule) -> list[str]:
+def vectors_adjoint_source(schedule: Schedule) -> list[str]:
     """The function `vectors_adjoint`: from the adjoints of v to those of θ and of the parts."""
     body: list[str] = []
-    for g, group in enumerate(order.groups):
+    for g, group in enumerate(schedule.groups):
         # The products of Λ that a group takes for its coefficients may be no numbers.
-        wild = not order.plan.bounded(group.matrix, group.post)
+        wild = not schedule.plan.bounded(group.matrix, group.post)
         inside, after = [f"d = a_v{g}[k]"], []
         for i, (pre, parts) in enumerate(_by_pre(group)):
             body.append(f"i{g}_{i} = F(0.0)")
             inside.append(f"i{g}_{i} += d * {read(pre, PRE)}" if pre else f"i{g}_{i} += d")
             if pre:
-                body.append(f"c{g}_{i} = {' + '.join(part_share(order, p) for p in parts)}")
+                body.append(f"c{g}_{i} = {' + '.join(part_share(schedule, p) for p in parts)}")
                 share = multiplied(f"c{g}_{i}", "d", delicate=wild)
                 inside.append(f"{_adjoint_at(pre, PRE)} += {share}")
             for part in parts:
                 c = number(part.coefficient)
                 factor = f"{c} * {read(part.scalar, SCALAR)}" if part.scalar else c
-                name = order.plan.terms[part.term].name
+                name = schedule.plan.terms[part.term].name
                 after.append(f"a_theta[{part.term}] += {factor} * i{g}_{i}  # {name}")
                 if part.scalar and not is_number(part.scalar):
                     share = multiplied(
                         f"theta[{part.term}] * {c}",
                         f"i{g}_{i}",
-                        delicate=wild or not order.plan.bounded(pre),
+                        delicate=wild or not schedule.plan.bounded(pre),
                     )
                     after.append(f"{adjoint(part.scalar)}[0] += {share}")
         body += [_LOOP[PRE], *indented(inside), *after]
-    body = [*bind_scalars(order, _scalars(order)), *body]
+    body = [*bind_scalars(schedule, _scalars(schedule)), *body]
     doc = "Adjoint of `vectors`; adds to the gradient of θ."
-    return function(order, "vectors_adjoint", doc, body, offsets(order))
+    return function(schedule, "vectors_adjoint", doc, body, offsets(schedule))
 
 
-def part_share(order: Schedule, part: Part) -> str:
+def part_share(schedule: Schedule, part: Part) -> str:
     """The source of what a part multiplies its vector by; 0 where its coefficient is."""
     factors = [f"theta[{part.term}]", number(part.coefficient)]
     if part.scalar:
         factors.append(read(part.scalar, SCALAR))
     share = " * ".join(factors)
     return (
-        share if order.plan.bounded(part.scalar) else f"({share} if {at_work([part])} else F(0.0))"
+        share
+        if schedule.plan.bounded(part.scalar)
+        else f"({share} if {at_work([part])} else F(0.0))"
     )
 
 
-def _scalars(order: Schedule) -> list[str]:
-    return [p.scalar for g in order.groups for p in g.parts if p.scalar]
+def _scalars(schedule: Schedule) -> list[str]:
+    return [p.scalar for g in schedule.groups for p in g.parts if p.scalar]
 
 
 def _by_pre(group: Group) -> Sequence[tuple[str | None, list[Part]]]:
