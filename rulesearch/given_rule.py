@@ -6,15 +6,15 @@ import os
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from rulesearch.errors import RuleSearchError
-from rulesearch.notation import pool_from_text
-from rulesearch.notation.vocabulary import closest
+from rulesearch.known_rules import known, known_file, look_for_rule
+from rulesearch.notation import Pool, pool_from_text
 from rulesearch.result import Result
 from rulesearch.rule import Network, Rule, made, rule_from_plain
+from rulesearch.rule.recorded import pool_of
 
 
 def known_rules() -> dict[str, str]:
@@ -24,14 +24,7 @@ def known_rules() -> dict[str, str]:
         >>> sorted(known_rules())
         ['kolen-pollack', 'normalised', 'paper']
     """
-    return {name: load_rule(name).source for name in _known()}
-
-
-def _known() -> list[str]:
-    folder = files("rulesearch.rule") / "known"
-    return sorted(
-        f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")
-    )
+    return {name: load_rule(name).source for name in known()}
 
 
 def load_rule(given: str | os.PathLike[str], wanted: int | Collection[str] | None = None) -> Rule:
@@ -61,18 +54,45 @@ def load_rule(given: str | os.PathLike[str], wanted: int | Collection[str] | Non
         )
     if path.is_file():
         return _from_toml(text, _read(path))
-    if text in _known():
-        name = f"known/{text}.toml"
-        return _from_toml(text, (files("rulesearch.rule") / name).read_bytes())
-    raise RuleSearchError(
-        f"{text}: no run directory, no rule.toml, and no rule that comes along"
-        f"{closest(text, _known())} ({', '.join(_known())})"
-    )
+    look_for_rule(given)
+    return _from_toml(text, known_file(text).read_bytes())
+
+
+def pool_around(given: str | os.PathLike[str], rule: Rule) -> Pool:
+    """The pool that a rule was found in, of a run; else the pool of its own terms.
+
+    Args:
+        given: as of `load_rule`, which
+        rule: was loaded by.
+
+    Raises:
+        RuleSearchError: as of `load_rule`.
+
+    Example:
+        >>> pool_around("paper", load_rule("paper")).names
+        ('F0', 'F2', 'F9')
+    """
+    path = Path(given)
+    if path.is_dir():
+        result = Result.load(path)
+    elif path.suffix == ".json" and path.is_file():
+        result = _read_result(path)
+    else:
+        return rule.pool
+    return pool_of(result.pool, result.definitions)
 
 
 def _of_result(path: Path, wanted: int | Collection[str] | None) -> Rule:
+    result = _read_result(path)
     try:
-        return Result.from_json(path.read_text(encoding="utf-8")).rule(wanted, name=path.stem)
+        return result.rule(wanted, name=path.stem)
+    except RuleSearchError as error:
+        raise error.located(str(path)) from None
+
+
+def _read_result(path: Path) -> Result:
+    try:
+        return Result.from_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise RuleSearchError(f"{path}: cannot be read ({error})") from None
     except RuleSearchError as error:

@@ -219,8 +219,9 @@ class Result(Record):
 
     Attributes:
         pool: every term searched, in the grammar's order.
-        definitions: what its terms call and read of the grammar's own, and what bounds it: the
-            tables `operators`, `quantities`, `traces` and `bounds` of `pool_to_plain`.
+        definitions: what its terms call and read of the grammar's own, what bounds it and how it
+            starts: the tables `operators`, `quantities`, `traces`, `bounds` and `start` of
+            `pool_to_plain`.
         support: the terms of the final rule.
         theta: name -> raw coefficient of the final rule, 0.0 outside the support.
         theta_interval: name -> 95 % interval over refits, or over lifetimes drawn anew; conditional

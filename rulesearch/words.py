@@ -9,6 +9,7 @@ from rulesearch.records.plain import Interval, Number
 #: What is compared on the images set aside: its name in a record, and its name in words.
 EVALUATED: Mapping[str, str] = {
     "rule": "rule",
+    "begun": "rule begun with",
     "backprop_sgd": "backprop by SGD",
     "backprop_adam": "backprop by Adam",
     "feedback_alignment": "feedback alignment",

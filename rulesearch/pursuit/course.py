@@ -110,26 +110,35 @@ def pursue(
     reference: Place,
     terms: Sequence[int],
     simplest: Sequence[int] | None = None,
+    begin: Place | None = None,
 ) -> Pursuit:
-    """From the reference to a hall of fame and a choice.
+    """From the reference, or another rule, to a hall of fame and a choice.
 
     All terms of a small pool join at once. Of a large one the simplest do: most of what can be
     learned needs no more, and at the reference alone few others can be told apart, as nearly all
     of them overthrow a network that hardly learns. Then those that pay join, round by round, until
     none does or what they gain is not worth a round.
 
+    At a rule that learns others can be told apart: its own terms alone descend at first, and those
+    of a large pool join by tests from the beginning.
+
     Args:
         means: what is worked with; its `gain` is filled in here.
         aims: what is wanted.
-        reference: the rule to begin with, at its best coefficient.
+        reference: the rule that others are measured against, at its best coefficient.
         terms: indices of those that may join.
         simplest: of these, those that join at once; None for all.
+        begin: the rule to begin with, as it was given; None for the reference.
     """
     alone = Entry(reference, means.compared("common/reference", reference))
     rival = alone if aims.against_reference else None
     entries, rounds = [alone], []
     place, first = reference, set(terms if simplest is None else simplest)
     all_at_once = first == set(terms)
+    if begin is not None:
+        place, first = begin, first if all_at_once else set()
+        means = means if all_at_once else means.over({*begin.support, *reference.support})
+        entries.append(Entry(begin, means.compared("common/begun with", begin)))
     for number in range(1 if all_at_once else 1 + ROUNDS):
         if number:
             means = means.over(place.support)
@@ -140,7 +149,7 @@ def pursue(
             joining = [each.term for each in tests if each.joins]
         else:
             joining = [term for term in others if term in first]
-        if not joining:
+        if not joining and (number or begin is None):
             rounds.append(Round(tests, (), ()))
             if number:
                 break
@@ -160,7 +169,8 @@ def pursue(
         rounds.append(
             Round(tests, tuple(starts), _departures(found.gone, found.path, best, means.gain))
         )
-        if gain_of(best, before).interval[1] <= means.protocol.worth * means.gain:
+        worthless = gain_of(best, before).interval[1] <= means.protocol.worth * means.gain
+        if worthless and (number or begin is None):  # at a rule no other term has had its turn yet
             break
         small = [entry for entry in entries if entry.terms <= MOST]
         place = min(small, key=lambda entry: entry.loss).place

@@ -31,11 +31,12 @@ class Entry(Protocol):
 
 
 def pool_of(entries: Sequence[Entry], definitions: Mapping[str, Any]) -> Pool:
-    """The pool of these records; it starts as any does.
+    """The pool of these records.
 
     Args:
         entries: of the terms.
-        definitions: the tables `operators`, `quantities`, `traces`, `bounds` of `pool_to_plain`.
+        definitions: the tables `operators`, `quantities`, `traces`, `bounds`, `start` of
+            `pool_to_plain`; without the last it starts as any pool does.
 
     Raises:
         RuleSearchError: records that no pool has.

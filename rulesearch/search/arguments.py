@@ -69,12 +69,13 @@ class Command:
         out: where the run is to be kept, or None for a name of its own.
         resume: the run to go on with, or None.
         show: the finished run to show again, or None,
-        shown: the rule of its hall of fame to show: a number of terms, their names, or None for
-            the one chosen,
+        shown: the rule of its hall of fame to show, or to begin at: a number of terms, their
+            names, or None for the one chosen,
         latex: and whether as LaTeX only.
         explain: show the pool and its plan, and run nothing.
         quiet: print the result only.
         clear_cache: delete the compiled kernels that are kept, and do nothing else.
+        begin: the rule to begin at, as `load_rule` takes it, or None.
     """
 
     grammar: str | None
@@ -94,6 +95,7 @@ class Command:
     explain: bool
     quiet: bool
     clear_cache: bool = False
+    begin: str | None = None
 
     @property
     def config(self) -> Config:
@@ -107,6 +109,9 @@ class Command:
             return f"going on with {self.resume}"
         config = self.config
         pool = self.grammar or f"{len(self.terms)} term{'s' * (len(self.terms) > 1)}"
+        if self.begin:
+            beside = f" in {pool}" if self.grammar else f" with {pool}" if self.terms else ""
+            pool = f"from {self.begin}{beside}"
         return (
             f"searching {pool} on {config.dataset}, pathway {config.pathway}, "
             f"protocol {config.protocol}, seed {config.seed}"
@@ -248,6 +253,13 @@ def parser(called: str = CALLED) -> argparse.ArgumentParser:
             metavar=entry.name.upper(),
             help=(_HELP[entry.name] + default).replace("%", "%%"),
         )
+    made.add_argument(
+        "--from",
+        dest="begin",
+        metavar="RULE",
+        help="begin at a rule: a run, a rule.toml, or one that comes along; without GRAMMAR and "
+        "--term in its own pool, of a run all of that",
+    )
     made.add_argument("--out", type=Path, help="run directory (runs/GRAMMAR-DATASET-seedN-K)")
     made.add_argument("--resume", type=Path, metavar="RUN", help="go on with an interrupted run")
     made.add_argument(
@@ -257,7 +269,8 @@ def parser(called: str = CALLED) -> argparse.ArgumentParser:
         "--terms",
         type=_rule,
         metavar="N",
-        help="with --show, the best rule of N terms in its hall of fame, or that of TERM,TERM,...",
+        help="with --show or --from, the best rule of N terms in the run's hall of fame, or that "
+        "of TERM,TERM,...",
     )
     made.add_argument("--latex", action="store_true", help="with --show, the rule as LaTeX only")
     made.add_argument(
@@ -286,16 +299,16 @@ def read(arguments: Sequence[str], called: str = CALLED) -> Command:
     where, clear = dict(places), values.pop("clear_cache")
     feedback, bias = tuple(values.pop("feedback_term")), tuple(values.pop("bias_term"))
     traces, ends = tuple(values.pop("trace")), values.pop("bounds")
-    bounds = dict(ends)
+    bounds, begin = dict(ends), values.pop("begin")
     command = Command(
         *(grammar, terms, feedback, bias, traces, bounds, where, per_layer, values, out, resume),
-        *(show, shown, as_latex, explain, quiet, clear),
+        *(show, shown, as_latex, explain, quiet, clear, begin),
     )
     own = {"grammar": grammar, "term": terms, "feedback_term": feedback, "bias_term": bias}
     own |= {"trace": traces, "bounds": bounds, "where": where}
-    own |= {"per_layer": per_layer, "out": out}
+    own |= {"per_layer": per_layer, "out": out, "begin": begin}
     begins = [n for n, value in own.items() if value] + list(values)
-    sources = [s for s in (grammar, terms, resume, show, clear) if s]
+    sources = [s for s in (grammar, terms, resume, show, clear, begin) if s]
     if not sources:
         raise RuleSearchError(
             "no pool; give a grammar file such as grammar/paper_pool.py, or --term TEXT"
@@ -313,7 +326,7 @@ def read(arguments: Sequence[str], called: str = CALLED) -> Command:
     fixed = [name for name in begins if name not in FREE]
     if resume and fixed:
         raise RuleSearchError(f"--resume {resume}: goes on as it began; leave out {_flags(fixed)}")
-    of_a_run = {"terms": shown is not None, "latex": as_latex}
+    of_a_run = {"terms": shown is not None and not begin, "latex": as_latex}
     if not show and any(of_a_run.values()):
         given = " and ".join(flag(name) for name, there in of_a_run.items() if there)
         raise RuleSearchError(f"{given}: beside --show RUN only, of a finished run")

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from rulesearch.data import input_and_output, load_data
 from rulesearch.errors import RuleSearchError
+from rulesearch.given_rule import load_rule, pool_around
 from rulesearch.locality import classify, parse_needs, terms_allowed, terms_by_needs, within
 from rulesearch.lowering import lower_terms
 from rulesearch.notation import (
@@ -26,9 +27,11 @@ from rulesearch.notation import (
 )
 from rulesearch.records.plain import from_plain
 from rulesearch.report import locality_table, print_pool, progress, result_text, trial_means
+from rulesearch.rule import rule_to_plain
 from rulesearch.runs import at_work
 from rulesearch.runs.kept import Run, history
 from rulesearch.search.arguments import Command
+from rulesearch.search.beginning import joined
 from rulesearch.search.config import Config, check
 from rulesearch.search.forecast import Forecast, phases
 from rulesearch.search.paths import unfinished
@@ -45,7 +48,7 @@ def asked(command: Command) -> tuple[Pool, Config]:
     if command.resume:
         pool, config = _kept(command.resume, command.given)
     else:
-        pool, config = _pool(command), command.config
+        pool, config = _pool_and_config(command)
     check(config)
     if config.bias:
         pool = with_biases(pool)
@@ -143,9 +146,29 @@ def _kept(run: Path, given: Mapping[str, Any]) -> tuple[Pool, Config]:
         ) from None
 
 
-def _pool(command: Command) -> Pool:
-    """The pool of the grammar file or of the terms, with what else the command line says of it."""
-    pool = load_pool(command.grammar) if command.grammar else None
+def _pool_and_config(command: Command) -> tuple[Pool, Config]:
+    """The pool and options that are to begin with, at a rule if one is given."""
+    if command.begin is None:
+        return _pool(command), command.config
+    try:
+        rule = load_rule(command.begin, command.shown)
+        around = pool_around(command.begin, rule)
+    except RuleSearchError as error:
+        raise RuleSearchError(*(f"--from {line}" for line in error.lines)) from None
+    config = replace(command.config, begin=rule_to_plain(rule))
+    if command.grammar:
+        return _pool(command), config
+    return (joined(_pool(command), rule) if command.terms else _pool(command, around)), config
+
+
+def _pool(command: Command, pool: Pool | None = None) -> Pool:
+    """The pool of the grammar file or of the terms, with what else the command line says of it.
+
+    Args:
+        command: the command line.
+        pool: in place of the grammar file's.
+    """
+    pool = load_pool(command.grammar) if command.grammar else pool
     beside: Any = {
         "feedback": command.feedback,
         "bias": command.bias,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from rulesearch.choices import (
     ActivationName,
@@ -23,7 +23,7 @@ from rulesearch.choices import (
 )
 from rulesearch.data.files import names_in
 from rulesearch.errors import RuleSearchError
-from rulesearch.records.plain import Count, Finite, Within, problems
+from rulesearch.records.plain import Count, Finite, Within, problems, to_plain
 from rulesearch.selection.effort import Effort
 
 if TYPE_CHECKING:  # what computes is imported where it is used: the command's help needs none
@@ -55,8 +55,8 @@ TRIALS: Mapping[ProtocolName, int] = {"accepted": 1, "robust": 2, "paper": 2}
 #: Options that a protocol has no use for.
 UNUSED: Mapping[ProtocolName, tuple[str, ...]] = {
     "accepted": ("l2",),
-    "robust": (),
-    "paper": ("parsimony",),
+    "robust": ("begin",),
+    "paper": ("parsimony", "begin"),
 }
 
 #: What accepted steps need: a step is judged as it is taken.
@@ -124,6 +124,8 @@ class Config:
         seed: of everything drawn, not negative.
         effort: how much is run, `quick` (a quarter), `normal` or `thorough` (twice), of trials,
             elimination and evaluation together; or the numbers themselves, an `Effort`.
+        begin: the rule that accepted steps begin at, as `rulesearch.rule.rule_to_plain` says it;
+            given a `Rule`, that is made of it. None to begin at the reference alone.
     """
 
     dataset: str = "digits"
@@ -157,6 +159,7 @@ class Config:
     workers: Annotated[int, Within(1, 1024)] = 1
     seed: Count = 0
     effort: Effort | EffortLevel = "normal"
+    begin: dict[str, Any] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
         # As they are read back from a run, so that it can be gone on with.
@@ -168,6 +171,11 @@ class Config:
             object.__setattr__(self, "layers", sizes[0] if one else sizes)
         if isinstance(self.data_root, PurePath):
             object.__setattr__(self, "data_root", str(self.data_root))
+        if self.begin is not None and not isinstance(self.begin, Mapping):
+            from rulesearch.rule import Rule, rule_to_plain
+
+            if isinstance(self.begin, Rule):
+                object.__setattr__(self, "begin", to_plain(rule_to_plain(self.begin)))
 
     @property
     def shape(self) -> TaskShape:
@@ -278,6 +286,11 @@ def layers_shown(layers: object) -> str:
     return ("/" if nested else ",").join(map(layers_shown, layers))
 
 
+def shown_rule(begin: Mapping[str, Any]) -> str:
+    """What a rule that is plain data is called."""
+    return str(begin.get("name", "rule"))
+
+
 #: Of options whose range alone does not say what to give.
 _WAYS_OUT: Mapping[str, str] = {
     "layers": "; give sizes as in 170,130,100,70",
@@ -287,7 +300,7 @@ _WAYS_OUT: Mapping[str, str] = {
 
 def flag(name: str) -> str:
     """The command line's spelling of an option."""
-    return "--" + name.replace("_", "-")
+    return "--from" if name == "begin" else "--" + name.replace("_", "-")
 
 
 def field_name(name: str) -> str:
@@ -330,8 +343,9 @@ def check(config: Config, spelled: Callable[[str], str] = flag) -> None:
     for name in UNUSED[config.protocol]:
         if (value := getattr(config, name)) != getattr(Config(), name):
             users = " or ".join(p for p, unused in UNUSED.items() if name not in unused)
+            shown = f"{value:g}" if isinstance(value, float) else shown_rule(value)
             faults.append(
-                f"{spelled(name)} {value:g}: {spelled('protocol')} {config.protocol} has no use "
+                f"{spelled(name)} {shown}: {spelled('protocol')} {config.protocol} has no use "
                 f"for it; leave it out, or take {users}"
             )
     if config.device == "cuda" and not torch.cuda.is_available():

@@ -13,6 +13,7 @@ from rulesearch.population import Population, shared_by_workers
 from rulesearch.pursuit.course import ROOM
 from rulesearch.result import Result
 from rulesearch.search import compared
+from rulesearch.search.beginning import became
 from rulesearch.search.compared import Baseline
 from rulesearch.search.compiling import compile_now, compiled_meanwhile
 from rulesearch.search.evaluating import Scene, evaluated
@@ -55,10 +56,16 @@ def carry_out(request: Request, stages: Stages) -> Result:
         tasks = request.setting.effort.evaluation_tasks
         seeds = lifetime_seeds(config.seed, "evaluation", 0, tasks)
         ranked = {name for each in found.hall for name in each.support}
-        covered = tuple(map(pool.names.index, sorted(ranked)))
+        begun = request.begun
+        places = {*map(pool.names.index, ranked), *(begun.support if begun else ())}
+        covered = tuple(sorted(places))
         scenes = [replace(s, set_aside=replace(s.set_aside, compile_for=covered)) for s in scenes]
-        evaluation = evaluated(found, pool.names, stages, scenes, seeds)
+        theta = begun.theta if begun else None
+        evaluation = evaluated(found, pool.names, stages, scenes, seeds, theta)
     found = replace(found, hall=evaluation.hall)
+    if begun is not None:
+        line = became(begun, found.support, pool.names, evaluation.together)
+        found = replace(found, messages=(line, *found.messages))
     seconds = time.monotonic() - began
     return result_of(
         request, found, evaluation.together, evaluation.worlds, stages.lifetimes(), seconds

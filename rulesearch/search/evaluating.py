@@ -15,6 +15,7 @@ from rulesearch.search.stages import Stages
 from rulesearch.search.worlds import World
 from rulesearch.selection import Rate
 from rulesearch.statistics import Scores, compare, learns, summarise, untrained
+from rulesearch.words import in_words
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +62,7 @@ def evaluated(
     stages: Stages,
     scenes: Sequence[Scene],
     seeds: tuple[int, ...],
+    begun: tuple[float, ...] | None = None,
 ) -> Evaluated:
     """The rule, its rivals and the hall's front, all on the same lifetimes of each world.
 
@@ -70,8 +72,10 @@ def evaluated(
         stages: run what is expensive.
         scenes: of all worlds.
         seeds: of the lifetimes.
+        begun: raw coefficients of the rule that the search began with, [terms], if it did with one.
     """
-    outcomes = [_measured(found.theta, stages, scene, seeds) for scene in scenes]
+    rules = {"rule": found.theta} | ({} if begun is None else {"begun": begun})
+    outcomes = [_measured(rules, stages, scene, seeds) for scene in scenes]
     worlds = {
         scene.world.name: WorldRecord(
             sizes=scene.world.sizes,
@@ -192,12 +196,16 @@ def _together(outcomes: Sequence[Scores], scenes: Sequence[Scene]) -> Scores:
 
 
 def _measured(
-    theta: tuple[float, ...], stages: Stages, scene: Scene, seeds: tuple[int, ...]
+    rules: Mapping[str, tuple[float, ...]], stages: Stages, scene: Scene, seeds: tuple[int, ...]
 ) -> dict[str, Scores]:
-    """The rule and its rivals in a world."""
-    rule = stages.measurer(scene.set_aside)(f"evaluation/{scene.label}rule", theta, seeds)
+    """The rule, the one that was begun with, and its rivals in a world."""
+    live = stages.measurer(scene.set_aside)
+    own = {
+        name: live(f"evaluation/{scene.label}{in_words(name)}", theta, seeds)
+        for name, theta in rules.items()
+    }
     rivals = compared.evaluated(stages, scene.rivals, scene.rates, seeds, scene.label)
-    return {"rule": rule, **rivals}
+    return {**own, **rivals}
 
 
 def _of_hall(

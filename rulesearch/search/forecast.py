@@ -54,7 +54,7 @@ def phases(request: Request) -> tuple[Phase, ...]:
     terms = sum(scale > 0 for scale in request.setting.scales)
     protocol = request.setting.protocol
     if isinstance(protocol, Accepted):
-        known = ("reference/", "units", "spans/", "common/reference")
+        known = ("reference/", "units", "spans/", "common/reference", "common/begun with")
         return (
             Phase("baselines", (*rivals, *known), 0),
             *_pursuit(terms, trials, effort.refit_steps, config.meta_steps or 0),

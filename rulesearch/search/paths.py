@@ -8,6 +8,7 @@ from pathlib import Path
 from rulesearch.data.files import look_for
 from rulesearch.errors import RuleSearchError
 from rulesearch.grammar_file import grammar_file
+from rulesearch.known_rules import look_for_rule
 from rulesearch.runs import RunConfig, default_directory, is_finished, look_at, open_run, tidy
 from rulesearch.search.arguments import Command
 
@@ -26,6 +27,8 @@ def look(command: Command) -> None:
         grammar = command.grammar
         if grammar:
             checks.append(lambda: grammar_file(grammar))
+        if (begin := command.begin) is not None:
+            checks.append(lambda: _look_for_rule(begin))
         checks.append(lambda: _look_for_data(command))
         if not command.explain:
             checks.append(lambda: look_at(directory(command)))
@@ -39,9 +42,18 @@ def look(command: Command) -> None:
         raise RuleSearchError(*faults)
 
 
+def _look_for_rule(begin: str) -> None:
+    try:
+        look_for_rule(begin)
+    except RuleSearchError as error:
+        raise RuleSearchError(*(f"--from {line}" for line in error.lines)) from None
+
+
 def directory(command: Command) -> Path:
     """Where the run is to be kept: as asked, or the first name of its own that is free."""
     stem = Path(command.grammar).stem if command.grammar else "terms"
+    if command.begin:
+        stem = f"from_{Path(command.begin).resolve().stem}"
     config = command.config
     return command.out or default_directory(stem, config.dataset, config.seed)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 
+from rulesearch.errors import RuleSearchError
 from rulesearch.locality import classify
 from rulesearch.meta import Accepted, Descended, Descent, lifetime_seeds, units
 from rulesearch.mixture import Worlds, each_world
@@ -28,6 +29,7 @@ from rulesearch.pursuit import (
 from rulesearch.pursuit.course import ROOM
 from rulesearch.pursuit.place import Needs
 from rulesearch.result import EliminationRecord, HallRecord, JoiningRecord, TrialRecord
+from rulesearch.search.beginning import Begun, without_unit
 from rulesearch.search.failing import fails_of
 from rulesearch.search.record import Found, pool_entries
 from rulesearch.search.reference import best_reference, best_start
@@ -107,7 +109,10 @@ def by_pursuit(
         parsimony=config.parsimony,
         against_reference=reference is not None,
     )
-    found = pursue(means, aims, begin, terms, simplest(request.pool, terms))
+    simple, begun = simplest(request.pool, terms), None
+    if request.begun is not None:
+        begun = _place_of(request.begun, means)
+    found = pursue(means, aims, begin, terms, simple, begun)
     starts = [start for each in found.rounds for start in each.starts]
     departures = [departure for each in found.rounds for departure in each.departures]
     lost = [each for start in starts for each in start.lost]
@@ -140,6 +145,19 @@ def by_pursuit(
         fails=fails_of(request, stages, main, lost),
         messages=(found.message,),
     )
+
+
+def _place_of(begun: Begun, means: Means) -> Place:
+    """The rule that a search begins at.
+
+    Raises:
+        RuleSearchError: a term of it has no unit, since it does nothing where the reference learns.
+    """
+    setting = means.setting
+    if faults := [*without_unit(begun, setting.names, setting.scales)]:
+        raise RuleSearchError(*faults)
+    phi = tuple(x / s if s else 0.0 for x, s in zip(begun.theta, setting.scales, strict=True))
+    return Place(means.in_order(begun.support), phi)
 
 
 def simplest(pool: Pool, terms: Sequence[int]) -> tuple[int, ...]:

@@ -85,8 +85,8 @@ def _changes(term: Term) -> dict[str, Any]:
 
 
 def definitions(pool: Pool) -> dict[str, Any]:
-    """What a pool's terms call and read of its own, and what bounds it, as plain data."""
-    tables = ("operators", "quantities", "traces", "bounds")
+    """What a pool's terms call and read of its own, what bounds it, and how it starts."""
+    tables = ("operators", "quantities", "traces", "bounds", "start")
     return {name: rows for name, rows in pool_to_plain(pool).items() if name in tables and rows}
 
 

@@ -19,6 +19,7 @@ from rulesearch.meta import lifetime_seeds, units
 from rulesearch.model import bounded
 from rulesearch.notation import Pool, with_biases
 from rulesearch.pathways import pathway
+from rulesearch.search.beginning import Begun, begun_at, differences, without_unit
 from rulesearch.search.config import Config, check, field_name
 from rulesearch.search.memory import enough_memory
 from rulesearch.search.premises import premises
@@ -43,6 +44,7 @@ class Request:
         setting: numbers of the pool on these data.
         messages: what a reader must know first, such as a term left out.
         kernel: that will run it.
+        begun: the rule that it begins at; None for the reference alone.
     """
 
     pool: Pool
@@ -51,6 +53,7 @@ class Request:
     setting: Setting
     messages: tuple[str, ...]
     kernel: KernelName
+    begun: Begun | None = None
 
     @property
     def data(self) -> tuple[Data, ...]:
@@ -106,6 +109,7 @@ def prepare(pool: Pool, data: Data | Sequence[Data], config: Config) -> Request:
     within(pool, parse_needs(config.locality), config.neurons)
     refuse_layers_of_some(pool, [world.depth for world in worlds])
     pool = pool.in_network(worlds[0].depth)
+    begun = begun_at(config, pool, {world.depth for world in worlds})
     model = bounded(config.model(pool), pool)
     for depth in {world.depth for world in worlds}:
         check_reads(pool, pathway(config.pathway, depth), model)
@@ -130,6 +134,10 @@ def prepare(pool: Pool, data: Data | Sequence[Data], config: Config) -> Request:
 
     sizes = in_each(worlds, _called, measured_in)
     scales, messages = scaled([sum(column) / len(sizes) for column in zip(*sizes, strict=True)])
+    if begun is not None:
+        if faults := [*without_unit(begun, pool.names, scales)]:
+            raise RuleSearchError(*faults)
+        messages += (*differences(begun, config),)
     if not protocol.in_units:
         scales = tuple(1.0 if s else 0.0 for s in scales)
     start = tuple(
@@ -155,7 +163,7 @@ def prepare(pool: Pool, data: Data | Sequence[Data], config: Config) -> Request:
         worlds=len(worlds),
     )
     kernel: KernelName = "einsum" if notes_on_kernels else chosen
-    return Request(pool, worlds, config, setting, (*notes, *messages), kernel)
+    return Request(pool, worlds, config, setting, (*notes, *messages), kernel, begun)
 
 
 def _called(world: World) -> str:

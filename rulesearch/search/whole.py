@@ -16,6 +16,7 @@ from rulesearch.notation import Pool, pool_to_plain
 from rulesearch.records.documents import writing
 from rulesearch.records.plain import to_plain
 from rulesearch.result import Result
+from rulesearch.rule import Rule, rule_to_plain
 from rulesearch.runs import (
     RunConfig,
     at_work,
@@ -41,6 +42,7 @@ def search(
     data: Data | Sequence[Data],
     config: Config | None = None,
     *,
+    begin: Rule | None = None,
     run: str | os.PathLike[str] | None = None,
     on_step: OnStep | None = None,
     on_stage: Callable[[str], None] | None = None,
@@ -51,6 +53,8 @@ def search(
         pool: the candidate terms.
         data: the images, see `load_data`; of several data sets, in the order of the options.
         config: the options.
+        begin: a rule to begin at (`load_rule`), whose terms are all in the pool; as
+            `Config.begin`.
         run: a run directory, filled as the command's `--out` is, figures too. One that is new or
             empty is begun. One that holds the same request goes on from where it is, or, if it is
             finished, gives its result. None keeps nothing.
@@ -62,7 +66,14 @@ def search(
             holds another request.
     """
     end_if_imported_again()
-    request = prepare(pool, data, config or Config())
+    config = config or Config()
+    if begin is not None:
+        if not isinstance(begin, Rule):
+            raise RuleSearchError(
+                f"begin: a {type(begin).__name__}; give a Rule, as load_rule gives it"
+            )
+        config = replace(config, begin=rule_to_plain(begin))
+    request = prepare(pool, data, config)
     on_step, on_stage = on_step or _silent, on_stage or _silent
     if run is None:
         return carry_out(request, Stages(None, on_step, on_stage))
@@ -137,8 +148,10 @@ def compared(request: Request, kept: RunConfig, label: str) -> Request:
     faults = []
     if now.pool != kept.pool:
         faults.append(f"{label}: began with another pool; go on with that, or choose another run")
+    if now.options["begin"] != kept.options.get("begin"):
+        faults.append(f"{label}: began at another rule; go on with that, or choose another run")
     for name, value in now.options.items():
-        if name not in FREE and kept.options.get(name) != value:
+        if name not in (*FREE, "begin") and kept.options.get(name) != value:
             faults.append(
                 f"{label}: began with {flag(name)} {_shown(kept.options.get(name))}, not "
                 f"{_shown(value)}; go on with that, or choose another run"

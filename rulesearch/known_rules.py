@@ -1,0 +1,48 @@
+"""The names of rules, looked at before anything heavy is imported to read them."""
+
+from __future__ import annotations
+
+import os
+from difflib import get_close_matches
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from rulesearch.errors import RuleSearchError
+
+
+def known() -> tuple[str, ...]:
+    """The rules that come along.
+
+    Example:
+        >>> known()
+        ('kolen-pollack', 'normalised', 'paper')
+    """
+    names = (file.name for file in _folder().iterdir())
+    return tuple(sorted(n.removesuffix(".toml") for n in names if n.endswith(".toml")))
+
+
+def known_file(name: str) -> Traversable:
+    """The file of a rule that comes along."""
+    return _folder() / f"{name}.toml"
+
+
+def look_for_rule(given: str | os.PathLike[str]) -> None:
+    """Refuse what is neither a file or directory, nor the name of a rule that comes along.
+
+    Raises:
+        RuleSearchError: it is neither.
+    """
+    path, text = Path(given), str(given)
+    if path.is_file() or path.is_dir() or text in known():
+        return
+    near = get_close_matches(text, known(), n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise RuleSearchError(
+        f"{text}: no run directory, no rule.toml, and no rule that comes along{hint} "
+        f"({', '.join(known())})"
+    )
+
+
+def _folder() -> Traversable:
+    return files("rulesearch") / "rule" / "known"  # by the package that imports nothing
