@@ -106,7 +106,9 @@ class Config:
         noise: size of the noise in potentials while an example is learned, what `xi_post` is.
         held_out_classes: so many classes are kept from the search, and the final evaluation is of
             these alone; see `load_data`.
-        ways, shots, queries: classes of a task, training and query examples of each.
+        ways: classes of a task.
+        shots: training examples of each.
+        queries: query examples of each.
         protocol: `accepted`, `robust` or `paper` (design, section 8).
         l1: strength of the penalty on the sizes of the coefficients learned.
         l2: of one on their squares, beside it; not of accepted steps.
