@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from rulesearch.data import draw_tasks
 from rulesearch.kernels import Batch
 from rulesearch.kernels.fused.adam import AdamKernel
 from rulesearch.lifetime import Lifetimes
@@ -29,7 +28,7 @@ class ByAdam(Population):
 
     def _run(self, chunk: Chunk) -> Lifetimes:
         assert not chunk.gradient, "a rate is searched forward"
-        tasks = draw_tasks(self.images, self.shape, chunk.seeds, self.sampling)
+        tasks = self.tasks(chunk.seeds)
         weights, _ = self.networks(chunk.seeds, own_memory)
         rates = chunk.theta[:, None, :].expand(-1, len(weights), -1).to(self.dtype)
         lived = AdamKernel(self.sizes)(

@@ -13,6 +13,9 @@ DType: TypeAlias = Literal["float32", "float64"]
 EffortLevel: TypeAlias = Literal["quick", "normal", "thorough"]
 """How much a search runs, as a multiple of what decides on a data set."""
 
+FeedbackLaw: TypeAlias = Literal["uniform", "normal", "transposed"]
+"""What feedback begins as: Xavier numbers by a law, or the weights' own transposed."""
+
 KernelName: TypeAlias = Literal["auto", "einsum", "fused"]
 """How lifetimes are computed; `auto` is the fastest that can."""
 
@@ -30,3 +33,19 @@ PathwayName: TypeAlias = Literal["random", "symmetric", "direct", "sign-symmetri
 
 ProtocolName: TypeAlias = Literal["accepted", "robust", "paper"]
 """How coefficients are meta-learned, see `rulesearch.meta.protocols`."""
+
+RatesFrom: TypeAlias = Literal["here", "own", "both"]
+"""Where a rival's rate is found: where it is tried, or where the rule was searched for."""
+
+RivalName: TypeAlias = Literal[
+    "untrained",
+    "last-layer",
+    "random-rules",
+    "feedback-alignment",
+    "direct-feedback-alignment",
+    "sign-symmetric",
+    "kolen-pollack",
+    "backprop-sgd",
+    "backprop-adam",
+]
+"""What a rule is tried beside, see `rulesearch.evaluate.rivals`."""

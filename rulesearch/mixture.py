@@ -14,7 +14,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from rulesearch.data import TaskShape, draw_tasks
+from rulesearch.data import TaskShape
 from rulesearch.lifetime import Lifetimes, run_lifetimes
 from rulesearch.lifetime.modes import plain
 from rulesearch.population import Population
@@ -145,7 +145,7 @@ def untrained_loss(world: Population, seeds: Sequence[int]) -> float:
     total = 0.0
     for first in range(0, len(seeds), BATCH):
         some = seeds[first : first + BATCH]
-        tasks = draw_tasks(world.images, world.shape, some, world.sampling)
+        tasks = world.tasks(some)
         weights, feedback = world.networks(some)
         lived = run_lifetimes(
             world.pool,

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from rulesearch.choices import KernelName, Law
-from rulesearch.data import ImageSet, TaskShape, draw_tasks
+from rulesearch.conditions import AS_SEARCHED, Conditions
+from rulesearch.data import ImageSet, Task, TaskShape, draw_tasks
 from rulesearch.data.tasks import Sampling
 from rulesearch.lifetime import Lifetimes, choose_kernel, compiling, run_lifetimes
 from rulesearch.lifetime.modes import plain
@@ -73,6 +74,7 @@ class Population:
         feedback_init: of the entries of the feedback's own matrices, see `draw_xavier`.
         model: what a step does beside its terms: activation, loss, biases, noise, bounds.
         sampling: how tasks are drawn, see `draw_task`.
+        conditions: what is otherwise than in a search, of tasks, weights and feedback.
         executor: processes that share the work, or None.
         number: its own among the populations that those processes have.
     """
@@ -89,6 +91,7 @@ class Population:
     feedback_init: Law = "uniform"
     model: Model = PAPER
     sampling: Sampling = "afresh"
+    conditions: Conditions = AS_SEARCHED
     executor: Workers | None = None
     number: int = 0
 
@@ -161,7 +164,7 @@ class Population:
         return self.kernel == "einsum" or bool(note)
 
     def _run(self, chunk: Chunk) -> Lifetimes:
-        tasks = draw_tasks(self.images, self.shape, chunk.seeds, self.sampling)
+        tasks = self.tasks(chunk.seeds)
         weights, feedback = self.networks(chunk.seeds, own_memory)
         x, query_x = (t.to(self.device, self.dtype) for t in (tasks.x, tasks.query_x))
         labels, query_labels = (t.to(self.device) for t in (tasks.labels, tasks.query_labels))
@@ -186,6 +189,12 @@ class Population:
             return lived
         # One coefficient for all layers: the derivatives of the layers add up.
         return replace(lived, gradient=lived.gradient.sum(1))
+
+    def tasks(self, seeds: Sequence[int]) -> Task:
+        """The tasks of the lifetimes, stacked along a leading dimension."""
+        return self.conditions.of_task(
+            draw_tasks(self.images, self.shape, seeds, self.sampling), seeds
+        )
 
     def compiling(self, gradient: Sequence[int]) -> AbstractContextManager[bool]:
         """A context in which the kernel of calls with this gradient is compiled."""
@@ -235,12 +244,14 @@ class Population:
         def draw(share: slice) -> None:
             words = [np.random.SeedSequence(s).generate_state(2, np.uint64) for s in seeds[share]]
             first, second = ([int(pair[i]) >> 1 for pair in words] for i in (0, 1))
-            draw_xavier(weights[share], shapes, first)
+            draw_xavier(weights[share], shapes, first, self.conditions.weights_init)
             draw_xavier(feedback[share], own, second, self.feedback_init)
 
         _in_threads(draw, len(seeds))
-        drawn = [t.to(self.device) for t in as_matrices(weights, shapes)]
-        back = [t.to(self.device) for t in as_matrices(feedback, own)]
+        drawn, back = as_matrices(weights, shapes), as_matrices(feedback, own)
+        self.conditions.of_feedback(back, drawn, seeds)
+        drawn = [t.to(self.device) for t in drawn]
+        back = [t.to(self.device) for t in back]
         return drawn, self.pathway if path.tied else back
 
 

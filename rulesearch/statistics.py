@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import torch
 from scipy import stats
+from torch import Tensor
 
 from rulesearch.meta import RunsLifetimes
 from rulesearch.scoring import diverged
@@ -91,7 +92,7 @@ class Difference:
 
 def measure(
     population: RunsLifetimes,
-    theta: Sequence[float],
+    theta: Sequence[float] | Tensor,
     seeds: Sequence[int],
     outputs: int | None,
     *,
@@ -101,14 +102,21 @@ def measure(
 
     Args:
         population: what the coefficients do.
-        theta: raw coefficients, [terms].
+        theta: raw coefficients, [terms], or a tensor of those of each lifetime, [lifetimes, terms].
         seeds: one a lifetime; the same seeds make two rules comparable task by task.
         outputs: units of the output layer, which fix what chance is; see `scored`.
         batch: lifetimes handed over at once, which bounds the memory.
     """
-    coefficients = torch.tensor(tuple(theta), dtype=torch.float64)
+    if isinstance(theta, Tensor):
+        coefficients = theta.to(torch.float64)
+    else:
+        coefficients = torch.tensor(tuple(theta), dtype=torch.float64)
+    rows = coefficients.expand(len(seeds), coefficients.shape[-1])
     parts = [
-        population(coefficients, seeds[first : first + batch])
+        population(
+            rows[first : first + batch] if coefficients.ndim > 1 else coefficients,
+            seeds[first : first + batch],
+        )
         for first in range(0, len(seeds), batch)
     ]
     loss, accuracy, initial = (
@@ -181,6 +189,40 @@ def compare(first: Scores, second: Scores, of: Literal["loss", "accuracy"] = "lo
         raise ValueError("paired differences need the same seeds in the same order")
     differences = np.subtract(getattr(first, of), getattr(second, of))
     return Difference(float(differences.mean()), t_interval(differences.tolist()))
+
+
+def chance(first: Scores, second: Scores, of: Literal["loss", "accuracy"] = "loss") -> float:
+    """How likely a mean difference as large as this is where there is none: Student's paired test.
+
+    Raises:
+        ValueError: they did not run the same lifetimes, or fewer than two.
+    """
+    if first.seeds != second.seeds:
+        raise ValueError("paired differences need the same seeds in the same order")
+    _at_least_two(first.loss)
+    differences = np.subtract(getattr(first, of), getattr(second, of))
+    error = float(stats.sem(differences))
+    if error == 0:  # the same rule twice, or a difference without any spread
+        return 1.0 if differences.mean() == 0 else 0.0
+    return float(2 * stats.t.sf(abs(differences.mean()) / error, len(differences) - 1))
+
+
+def holm(chances: Sequence[float]) -> list[float]:
+    """Probabilities of single tests made to hold for all of them (Holm 1979).
+
+    What is below a level then is no false alarm with that probability, for all tests together,
+    whatever hangs on what.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
+    """
+    found = [0.0] * len(chances)
+    before = 0.0
+    for rank, place in enumerate(sorted(range(len(chances)), key=lambda i: chances[i])):
+        before = min(1.0, max(before, (len(chances) - rank) * chances[place]))
+        found[place] = before
+    return found
 
 
 def clearly_below(first: Scores, second: Scores, bound: float) -> bool:

@@ -16,7 +16,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rulesearch.choices import KernelName
-from rulesearch.data import draw_tasks
 from rulesearch.kernels import Batch
 from rulesearch.kernels.einsum import build
 from rulesearch.kernels.einsum.sizes import update_sizes
@@ -188,7 +187,7 @@ def points_along(
         seeds: one integer a lifetime.
         points: ascending from 0, each below the number of steps.
     """
-    tasks = draw_tasks(population.images, population.shape, seeds, population.sampling)
+    tasks = population.tasks(seeds)
     living = Living(*population.networks(seeds))
     x, labels = tasks.x.to(living.weights[0]), tasks.labels.to(living.weights[0].device)
     noise = population.noise(seeds, x.shape[1])

@@ -138,7 +138,8 @@ def test_subcommands_are_listed_and_the_closest_is_named(capsys):
     assert capsys.readouterr() == (
         "",
         "serach: no subcommand; did you mean search? (rulesearch --help lists them)\n"
-        "frobnicate: no subcommand; give one of search (rulesearch --help lists them)\n",
+        f"frobnicate: no subcommand; give one of {', '.join(SUBCOMMANDS)} "
+        "(rulesearch --help lists them)\n",
     )
 
 

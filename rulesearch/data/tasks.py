@@ -18,9 +18,10 @@ from torch import Tensor
 
 from rulesearch.errors import RuleSearchError
 
-#: How tasks are drawn: `afresh`, distinct classes with random images of each; or `published`, as in
-#: the code that the paper's authors have made public.
-Sampling = Literal["afresh", "published"]
+#: How tasks are drawn: `afresh`, distinct classes with random images of each; `published`, as in
+#: the code that the paper's authors have made public; or `again`, as afresh, but that training
+#: images come again where a class has too few.
+Sampling = Literal["afresh", "published", "again"]
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,10 @@ def draw_task(images: ImageSet, shape: TaskShape, seed: int, sampling: Sampling 
     the task twice. Of a class it is always the first `shots` images in file order that are trained
     on, and the next `queries` that are asked for; the order of training is random here too.
 
+    With `again`, a class of fewer images than `shots + queries` has its query images drawn first,
+    and the others are trained on in one random order after the other, as often as it takes. A class
+    of enough images gives what it gives afresh.
+
     Raises:
         ValueError: `images` is too small for `shape`, which `load_data` with that shape excludes.
 
@@ -185,7 +190,9 @@ def _draw(
     sizes, count = np.diff(images.starts), shape.per_class
 
     def members(size: int) -> np.ndarray:
-        if sampling == "afresh":
+        if sampling == "again" and count > size:
+            return _again(rng, size, shape)
+        if sampling != "published":
             return rng.choice(size, count, replace=False, shuffle=True)
         if count > size:
             # They would be images of the next class.
@@ -195,6 +202,19 @@ def _draw(
     chosen = rng.choice(len(sizes), shape.ways, replace=sampling == "published")
     indices = np.stack([images.starts[c] + members(int(sizes[c])) for c in chosen])
     return rng.permutation(indices[:, : shape.shots].ravel()), indices[:, shape.shots :].ravel()
+
+
+def _again(rng: np.random.Generator, size: int, shape: TaskShape) -> np.ndarray:
+    """Members of a class that has too few: training images in passes, then the query images."""
+    if size <= shape.queries:
+        raise ValueError(
+            f"a task asks for {shape.queries} images of each class, and one has {size}"
+        )
+    order = rng.permutation(size)
+    query, others = order[: shape.queries], order[shape.queries :]
+    passes = -(-shape.shots // len(others))
+    trained = np.concatenate([rng.permutation(others) for _ in range(passes)])
+    return np.concatenate([trained[: shape.shots], query])
 
 
 def _gather(images: ImageSet, train: np.ndarray, query: np.ndarray) -> Task:

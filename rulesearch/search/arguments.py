@@ -123,14 +123,15 @@ class _Parser(argparse.ArgumentParser):
         raise RuleSearchError(f"{message}; {self.prog} --help lists the options")
 
 
-def _networks(text: str) -> tuple[tuple[int, ...], ...]:
+def networks_of(text: str) -> tuple[tuple[int, ...], ...]:
+    """Sizes of networks, with slashes between them."""
     try:
         return tuple(tuple(int(word) for word in sizes.split(",")) for sizes in text.split("/"))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text}: give sizes with commas, as in 170,130") from None
 
 
-def _layers(text: str) -> tuple[str, tuple[int, ...]]:
+def layers_of(text: str) -> tuple[str, tuple[int, ...]]:
     """A term and the layers it is to act in."""
     name, equals, numbers = text.partition("=")
     try:
@@ -143,7 +144,7 @@ def _layers(text: str) -> tuple[str, tuple[int, ...]]:
     )
 
 
-def _bounds(text: str) -> tuple[str, tuple[float, ...]]:
+def bounds_of(text: str) -> tuple[str, tuple[float, ...]]:
     """A parameter and between which numbers its values are kept."""
     name, equals, numbers = text.partition("=")
     try:
@@ -154,7 +155,7 @@ def _bounds(text: str) -> tuple[str, tuple[float, ...]]:
     raise argparse.ArgumentTypeError(f"{text}: give a parameter and two numbers, as in W=-1,1")
 
 
-def _rule(text: str) -> int | tuple[str, ...]:
+def rule_of(text: str) -> int | tuple[str, ...]:
     """A number of terms, or their names."""
     return int(text) if text.isdecimal() else tuple(text.split(","))
 
@@ -211,7 +212,7 @@ def parser(called: str = CALLED) -> argparse.ArgumentParser:
         "--bounds",
         action="append",
         default=[],
-        type=_bounds,
+        type=bounds_of,
         metavar="PARAMETER=LOW,HIGH",
         help="keep weights W, feedback B or biases b within bounds, as in W=-1,1",
     )
@@ -219,7 +220,7 @@ def parser(called: str = CALLED) -> argparse.ArgumentParser:
         "--where",
         action="append",
         default=[],
-        type=_layers,
+        type=layers_of,
         metavar="TERM=LAYERS",
         help="a term acts in these layers only, with commas, from 1, or from -1 at the last",
     )
@@ -242,7 +243,7 @@ def parser(called: str = CALLED) -> argparse.ArgumentParser:
             continue
         wanted = (hints[entry.name], *get_args(hints[entry.name]))
         number = next((kind for kind in (int, float) if kind in wanted), str)
-        kind = _networks if entry.name == "layers" else number
+        kind = networks_of if entry.name == "layers" else number
         fallback = getattr(Config(), entry.name)
         shown = layers_shown(fallback) if entry.name == "layers" else fallback
         default = "" if shown is None else f" ({shown})"
@@ -267,7 +268,7 @@ def parser(called: str = CALLED) -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--terms",
-        type=_rule,
+        type=rule_of,
         metavar="N",
         help="with --show or --from, the best rule of N terms in the run's hall of fame, or that "
         "of TERM,TERM,...",

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING
 from rulesearch.lazily import lazily
 
 if TYPE_CHECKING:
+    from rulesearch.selection.baseline import Near as Near
     from rulesearch.selection.baseline import Rate as Rate
     from rulesearch.selection.baseline import best_rate as best_rate
     from rulesearch.selection.baseline import fit_rate as fit_rate
+    from rulesearch.selection.baseline import rate_near as rate_near
     from rulesearch.selection.coefficients import Coefficients as Coefficients
     from rulesearch.selection.coefficients import refit_coefficients as refit_coefficients
     from rulesearch.selection.dropping import EliminationStep as EliminationStep
@@ -41,6 +43,7 @@ _HOMES = {
     "EliminationStep": "rulesearch.selection.dropping",
     "FitFunction": "rulesearch.selection.setting",
     "Measure": "rulesearch.selection.setting",
+    "Near": "rulesearch.selection.baseline",
     "Overlaps": "rulesearch.selection.setting",
     "Rate": "rulesearch.selection.baseline",
     "Screen": "rulesearch.selection.elimination",
@@ -49,6 +52,7 @@ _HOMES = {
     "common_seeds": "rulesearch.selection.setting",
     "eliminate": "rulesearch.selection.elimination",
     "fit_rate": "rulesearch.selection.baseline",
+    "rate_near": "rulesearch.selection.baseline",
     "refit_coefficients": "rulesearch.selection.coefficients",
     "screen": "rulesearch.selection.elimination",
     "trial_plan": "rulesearch.selection.setting",

@@ -1,0 +1,249 @@
+"""Images for trying a rule elsewhere: none that its search used, whatever the size of the tasks.
+
+`load_data` divides by the size of the tasks, and larger ones may set aside images of the training
+split that a search with smaller tasks has learned from. So what is set aside here is what was set
+aside under the search's own tasks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from rulesearch.data.divide import Part, divide
+from rulesearch.data.files import KNOWN_ENDS, look_for
+from rulesearch.data.load import Data
+from rulesearch.data.read import read_source
+from rulesearch.data.scale import Range, mapped, range_of
+from rulesearch.data.source import Source
+from rulesearch.data.tasks import ImageSet, TaskShape, class_starts
+from rulesearch.errors import RuleSearchError
+
+Divided = tuple[tuple[Part, Part], tuple[str, ...]]
+Divide = Callable[[Source, TaskShape, int], Divided]
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What a search saw: its data sets, and what says which of their images.
+
+    Attributes:
+        datasets: names or files.
+        shape: of its tasks.
+        held_out_classes: so many classes it had no image of.
+        scale: the values that were mapped to 0 and 1; None where inputs were as they are.
+    """
+
+    datasets: tuple[str, ...]
+    shape: TaskShape
+    held_out_classes: int = 0
+    scale: Range | None = None
+
+
+def by_tasks(source: Source, shape: TaskShape, held_out_classes: int) -> Divided:
+    """`divide`, images told apart as they are stored."""
+    return divide(source, shape, held_out_classes=held_out_classes)
+
+
+def load_apart(
+    name: str,
+    root: str | Path | None,
+    shape: TaskShape,
+    searches: Sequence[Searched] = (),
+    *,
+    scale: bool = False,
+    division: Divide = by_tasks,
+) -> Data:
+    """A data set whose images set aside no search has used, for tasks of any size.
+
+    Where a search was on this data set, `held_out` is what was set aside from it, and from all the
+    others; `search` is what any of them used. Elsewhere the set is divided as for tasks of one
+    training image, so that tasks of all sizes are drawn from the same images: its test split where
+    there is one. A file is also compared with the searches' other data sets image by image.
+    Tasks that are larger than what is there are drawn by `sampling="again"`.
+
+    Args:
+        name: see `load_data`,
+        root: likewise.
+        shape: of the tasks that are to be drawn.
+        searches: that are to have seen none of it.
+        scale: whether inputs are mapped to [0, 1] by the range of the search's images; where a
+            search was on this data set, by its own map, whatever this says.
+        division: what says which images a search used.
+
+    Raises:
+        RuleSearchError: the data cannot be read; nothing is left for these tasks.
+    """
+    maps = {s.scale for s in searches if s.scale and _is_of(s, name)}
+    try:
+        source = read_source(name, root, exact=scale or bool(maps))
+    except RuleSearchError as error:
+        raise error.located(f"--dataset {name}") from error.__cause__
+    own = [s for s in searches if _is_of(s, name)]
+    least = [Searched((name,), TaskShape(shape.ways, 1, shape.queries))]
+    divided = [division(source, s.shape, s.held_out_classes) for s in own or least]
+    used = [parts[0] for parts, _ in divided]
+    aside = [parts[1] for parts, _ in divided]
+    notes = tuple(dict.fromkeys(note for _, said in divided for note in said))
+    kept = _without(aside, used)
+    if not own or any(len(s.datasets) > 1 for s in searches):
+        kept, more = _unseen_elsewhere(name, root, kept, searches)
+        notes += more
+    whose = " and ".join(dict.fromkeys(part.which for part in aside))
+    span = next(iter(maps), None) or (_range(used) if scale else None)
+    data = Data(
+        name,
+        _image_set(source, used, span, " and ".join(dict.fromkeys(p.which for p in used))),
+        _image_set(source, kept, span, whose),
+        span,
+        notes,
+    )
+    _refuse_small(data, shape)
+    if shared := _shared(data):
+        raise RuleSearchError(
+            f"--dataset {name}: {shared:,} images set aside are among those of a search; "
+            "they cannot tell how good its rule is"
+        )
+    return data
+
+
+def repeated(data: Data, shape: TaskShape) -> str:
+    """The note on tasks that are larger than a class of the images set aside, or "".
+
+    Example:
+        >>> digits = load_apart("digits", None, TaskShape(5, 75, 10))
+        >>> repeated(digits, TaskShape(5, 75, 10))
+        'digits: training images come again, since the smallest class set aside has 58, a task 85'
+    """
+    fewest = int(np.diff(data.held_out.starts).min())
+    if shape.per_class <= fewest:
+        return ""
+    return (
+        f"{data.name}: training images come again, since the smallest class set aside has "
+        f"{fewest}, a task {shape.per_class}"
+    )
+
+
+def _is_of(search: Searched, name: str) -> bool:
+    """Whether a data set is one of a search's, by its name or its file."""
+    if name in KNOWN_ENDS:
+        return name in search.datasets
+    return any(Path(name).absolute() == Path(other).absolute() for other in search.datasets)
+
+
+Rows = list[tuple[Part, np.ndarray]]
+
+
+def _without(aside: Sequence[Part], used: Sequence[Part]) -> list[Part]:
+    """What is set aside by any division, without what is used under any; each image once."""
+    kept: list[Part] = []
+    for part in aside:
+        rows = part.rows
+        for other in (*used, *kept):
+            if other.split is part.split:
+                rows = rows[~np.isin(rows, other.rows)]
+        if len(rows):
+            kept.append(Part(part.split, rows, part.which))
+    return kept
+
+
+def _unseen_elsewhere(
+    name: str, root: str | Path | None, kept: Sequence[Part], searches: Sequence[Searched]
+) -> tuple[list[Part], tuple[str, ...]]:
+    """The parts without images that the searches' other data sets have too.
+
+    Sets with names of their own have no image in common, so only files are compared.
+    """
+    others = [
+        (other, s)
+        for s in searches
+        for other in s.datasets
+        if not _is_of(Searched((other,), s.shape), name)
+        and not (name in KNOWN_ENDS and other in KNOWN_ENDS)
+    ]
+    seen: set[bytes] = set()
+    notes: list[str] = []
+    for other in dict.fromkeys(other for other, _ in others):
+        try:
+            look_for(other, root)
+            source = read_source(other, root)
+        except RuleSearchError:
+            notes.append(f"{other}, which a search was on, is not here to be compared with {name}")
+            continue
+        for split in (source.train, source.test):
+            seen |= set(_digests(split.inputs())) if split is not None else set()
+    if not seen:
+        return list(kept), tuple(notes)
+    left = []
+    for part in kept:
+        known = np.array([d in seen for d in _digests(part.split.inputs(part.rows))], bool)
+        left.append(Part(part.split, part.rows[~known], part.which))
+        if known.any():
+            notes.append(f"{name}: {known.sum():,} images left out that a search's data have too")
+    return left, tuple(notes)
+
+
+def _digests(x: Float32[np.ndarray, "images inputs"]) -> Iterable[bytes]:
+    return (hashlib.sha256(image.data).digest() for image in np.ascontiguousarray(x))
+
+
+def _shared(data: Data) -> int:
+    """How many images set aside are among those of the search."""
+    seen = set(_digests(data.search.x))
+    return sum(digest in seen for digest in _digests(data.held_out.x))
+
+
+def _range(parts: Sequence[Part]) -> Range:
+    ends = [range_of(part.split.exact_inputs(part.rows)) for part in parts]
+    return min(low for low, _ in ends), max(high for _, high in ends)
+
+
+def _image_set(source: Source, parts: Sequence[Part], span: Range | None, which: str) -> ImageSet:
+    """The images of some parts, each once, by class."""
+    each = _without(parts, ())
+    x = np.concatenate([_inputs(part, span) for part in each]) if each else np.zeros((0, 1))
+    if not each or not len(x):
+        raise RuleSearchError(
+            f"--dataset {source.name}: no image is left that no search used; give another set"
+        )
+    labels = np.concatenate([part.split.y[part.rows] for part in each])
+    rows = np.concatenate([part.rows for part in each])
+    order = np.argsort(labels, kind="stable")
+    arrays = (x[order].astype(np.float32), labels[order], rows[order], class_starts(labels[order]))
+    for array in arrays:
+        array.flags.writeable = False
+    return ImageSet(source.name, which, source.classes, *arrays)
+
+
+def _inputs(part: Part, span: Range | None) -> Float32[np.ndarray, "images inputs"]:
+    if span is None:
+        return part.split.inputs(part.rows)
+    return mapped(part.split.exact_inputs(part.rows), span)[0]
+
+
+def _refuse_small(data: Data, shape: TaskShape) -> None:
+    """Too few classes, or images of one, for a task whose training images may come again.
+
+    Raises:
+        RuleSearchError: a line for each part.
+    """
+    faults = []
+    for part, whose in ((data.held_out, "set aside"), (data.search, "for the search")):
+        sizes = np.diff(part.starts)
+        if shape.ways > len(sizes):
+            faults.append(
+                f"--ways {shape.ways}: the images of {data.name} {whose} are of {len(sizes)} "
+                f"classes; at most {len(sizes)}"
+            )
+        if sizes.min() <= shape.queries:
+            faults.append(
+                f"--queries {shape.queries}: the smallest class of {data.name} {whose} has "
+                f"{sizes.min()} images; at most {max(1, sizes.min() - 1)}"
+            )
+    if faults:
+        raise RuleSearchError(*faults)

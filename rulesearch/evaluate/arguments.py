@@ -1,0 +1,335 @@
+"""Flags of `evaluate`, `compare` and `ablate`, or a file in their site, as plain data."""
+
+from __future__ import annotations
+
+import argparse
+import tomllib
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
+
+from rulesearch.console import version
+from rulesearch.data.files import look_for, names_in
+from rulesearch.errors import RuleSearchError
+from rulesearch.evaluate.options import Asked
+from rulesearch.search.arguments import bounds_of, layers_of, networks_of, rule_of
+
+#: Where the rules that come along lie, for a look before anything heavy is imported.
+KNOWN = Path(__file__).parents[1] / "rule" / "known"
+
+HELP = {
+    "dataset": "digits, emnist, mnist, fashion-mnist, or FILE.npz",
+    "layers": "hidden sizes with commas; all sizes if the ends are those of the data; several "
+    "networks with slashes",
+    "pathway": "how errors travel backward: random, symmetric, direct, sign-symmetric",
+    "activation": "of hidden neurons",
+    "loss": "what errors are the derivative of",
+    "feedback_init": "what feedback begins as: uniform, normal, or transposed weights",
+    "weights_init": "law of the weights: uniform, normal",
+    "noise": "size of the noise in potentials",
+    "feedback_noise": "S, for feedback B + S R with R random",
+    "label_noise": "share of the training labels that are wrong",
+    "image_noise": "standard deviation of the noise in training images",
+    "ways": "classes of a task",
+    "shots": "training examples of each class; images come again where there are too few",
+    "queries": "query examples of each class",
+    "steps": "length of a stream, in place of --shots; of several the longest is run, the others "
+    "are points of it",
+    "rivals": "what the rules are tried beside; none for nothing",
+    "rates": "where rivals' rates are found: here, own (where the rule was searched for), both",
+    "lifetimes": "of each, on images that no search used",
+    "tuning_tasks": "on which a rate is found",
+    "data_root": "folder in torchvision's layout; without it the sets are downloaded",
+    "scale": "map inputs to [0, 1] by the range of the search's images",
+    "seed": "of the lifetimes",
+    "kernel": "auto, einsum, fused",
+    "device": "cpu or cuda",
+    "dtype": "float32 or float64",
+}
+
+#: What says a rule by its terms, as flags of a search do.
+TEXTS = ("term", "feedback_term", "bias_term", "trace", "bounds", "where")
+
+
+@dataclass(frozen=True)
+class Command:
+    """What the command line or a file asked for.
+
+    Attributes:
+        rules: as `load_rule` takes them.
+        wanted: of run directories, another rule of the hall of fame.
+        text: a rule by its terms: `term`, `theta`, and what else `rule_from_text` takes.
+        options: of the evaluation, by name.
+        more: options of this command alone.
+        out: a folder for what is measured, or None.
+        quiet: print the tables only.
+    """
+
+    rules: tuple[str, ...]
+    wanted: int | tuple[str, ...] | None
+    text: dict[str, Any]
+    options: dict[str, Any]
+    more: dict[str, Any]
+    out: Path | None
+    quiet: bool
+
+
+@dataclass(frozen=True)
+class Further:
+    """An option of one command alone.
+
+    Attributes:
+        help: in a line.
+        kind: of its value; None for one that is there or not.
+        default: as it is where nothing says so.
+    """
+
+    help: str
+    kind: Callable[[str], Any] | None
+    default: Any = None
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise RuleSearchError(f"{message}; {self.prog} --help lists the options")
+
+
+def flag(name: str) -> str:
+    """The command line's spelling of an option."""
+    return "--" + name.replace("_", "-")
+
+
+def parser(
+    called: str, description: str, more: Mapping[str, Further], without: Sequence[str] = ()
+) -> argparse.ArgumentParser:
+    """A parser of these options; none of them has a default there."""
+    made = _Parser(
+        prog=called,
+        description=description,
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    known = ", ".join(sorted(file.stem for file in KNOWN.glob("*.toml")))
+    made.add_argument(
+        "rules",
+        nargs="*",
+        metavar="RULE",
+        help=f"a run directory, a rule.toml, or a rule that comes along ({known})",
+    )
+    made.add_argument(
+        "--terms",
+        type=rule_of,
+        metavar="N",
+        help="of a run directory the best rule of N terms in its hall of fame, or that of "
+        "TERM,TERM,...",
+    )
+    made.add_argument("--term", action="append", metavar="TEXT", help="a term, in place of RULE")
+    made.add_argument(
+        "--theta", type=numbers, metavar="A,B,...", help="coefficients, in the terms' order"
+    )
+    made.add_argument(
+        "--feedback-term", action="append", metavar="TEXT", help="of B, beside --term"
+    )
+    made.add_argument("--bias-term", action="append", metavar="TEXT", help="of b, beside --term")
+    made.add_argument("--trace", action="append", metavar="TEXT", help="that terms may read")
+    made.add_argument(
+        "--bounds", action="append", type=bounds_of, metavar="PARAMETER=LOW,HIGH", help="of values"
+    )
+    made.add_argument(
+        "--where", action="append", type=layers_of, metavar="TERM=LAYERS", help="where it acts"
+    )
+    made.add_argument(
+        "--config", type=Path, metavar="FILE.toml", help="these options, in place of flags"
+    )
+    hints, usual = get_type_hints(Asked, include_extras=True), Asked()
+    for entry in fields(Asked):
+        if entry.name in without:
+            continue
+        value = getattr(usual, entry.name)
+        if hints[entry.name] is bool:
+            made.add_argument(flag(entry.name), action="store_true", help=HELP[entry.name])
+            continue
+        several = isinstance(value, tuple)
+        default = f" ({value})" if value and not several else ""
+        made.add_argument(
+            flag(entry.name),
+            type=_kind(entry.name, hints[entry.name]),
+            metavar=f"{entry.name.upper()}{',...' if several and entry.name != 'layers' else ''}",
+            help=HELP[entry.name] + default,
+        )
+    for name, further in more.items():
+        how: dict[str, Any] = {"help": further.help}
+        how |= {"action": "store_true"} if further.kind is None else {"type": further.kind}
+        made.add_argument(flag(name), **how)
+    made.add_argument(
+        "--out",
+        type=Path,
+        help="folder for tables, figures and what is measured; one that was stopped goes on there",
+    )
+    made.add_argument("--quiet", action="store_true", help="print the tables only")
+    made.add_argument("--version", action="version", version=f"rulesearch {version()}")
+    return made
+
+
+def read(
+    arguments: Sequence[str],
+    called: str,
+    description: str,
+    more: Mapping[str, Further] | None = None,
+    without: Sequence[str] = (),
+) -> Command:
+    """The command that some arguments say, with those of `--config` where flags say nothing.
+
+    Args:
+        arguments: of the command line.
+        called: what the command was called as.
+        description: of it, for its help.
+        more: options of this command alone.
+        without: options of an evaluation that it does not have.
+
+    Raises:
+        RuleSearchError: unknown or contradicting options, no rule; a line each.
+    """
+    more = more or {}
+    given = vars(parser(called, description, more, without).parse_args(_joined(arguments)))
+    if not given.get("rules"):
+        given.pop("rules", None)
+    config = given.pop("config", None)
+    if config is not None:
+        names = [e.name for e in fields(Asked) if e.name not in without]
+        names += [*TEXTS, *more, "rules", "terms", "theta", "out", "quiet"]
+        given = _file(config, names) | given
+    rules = given.pop("rules", ())
+    wanted = given.pop("terms", None)
+    text = {name: given.pop(name) for name in (*TEXTS, "theta") if name in given}
+    out, quiet = given.pop("out", None), given.pop("quiet", False)
+    command = Command(
+        rules=(rules,) if isinstance(rules, str) else tuple(rules),
+        wanted=wanted if isinstance(wanted, int) or wanted is None else tuple(wanted),
+        text=text,
+        more={name: given.pop(name, further.default) for name, further in more.items()},
+        options=given,
+        out=None if out is None else Path(out),
+        quiet=quiet,
+    )
+    _refuse(command)
+    return command
+
+
+def look(command: Command) -> None:
+    """Refuse what is named and is not there, all at once, before anything heavy is imported.
+
+    Raises:
+        RuleSearchError: a line for each.
+    """
+    faults = [fault for rule in command.rules if (fault := _no_rule(rule))]
+    sets = command.options.get("dataset", ())
+    for name in (sets,) if isinstance(sets, str) else sets:
+        try:
+            look_for(name, command.options.get("data_root"))
+        except RuleSearchError as error:
+            faults += error.located(f"--dataset {name}").lines
+    if faults:
+        raise RuleSearchError(*faults)
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Numbers with commas."""
+    try:
+        return tuple(float(word) for word in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text}: give numbers with commas, as in 0.01,-0.02"
+        ) from None
+
+
+def _no_rule(given: str) -> str:
+    from difflib import get_close_matches
+
+    known = sorted(file.stem for file in KNOWN.glob("*.toml"))
+    if given in known or Path(given).exists():
+        return ""
+    near = get_close_matches(given, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"give a path, or one of {', '.join(known)}"
+    return f"{given}: no run directory, no rule.toml, and no rule that comes along; {hint}"
+
+
+def _refuse(command: Command) -> None:
+    terms, theta = command.text.get("term", ()), command.text.get("theta", ())
+    if not (command.rules or terms):
+        raise RuleSearchError(
+            "no rule; give a run directory, a rule.toml, a known rule such as paper, or --term "
+            "TEXT with --theta"
+        )
+    if terms and not theta:
+        raise RuleSearchError("--term: without coefficients; give one for each by --theta A,B,...")
+    if command.text and not terms:
+        given = flag(next(iter(command.text)))
+        raise RuleSearchError(f"{given}: beside --term only; a RULE has its own")
+
+
+def _kind(name: str, hint: Any) -> Callable[[str], Any]:
+    """How the text of a flag is read; what a value may be is checked later, all at once."""
+    if name == "layers":
+        return networks_of
+    if name == "dataset":
+        return names_in
+    several = get_origin(hint) is tuple
+    inner = get_args(hint)[0] if several else hint
+    while get_origin(inner) in (Union, types.UnionType):
+        inner = get_args(inner)[0]
+    base = getattr(inner, "__origin__", inner)
+    number: Callable[[str], Any] = base if base in (int, float) else str
+
+    def read(text: str) -> Any:
+        if name == "rivals" and text == "none":
+            return ()
+        try:
+            return tuple(map(number, text.split(","))) if several else number(text)
+        except ValueError:
+            wanted = "whole numbers" if number is int else "numbers"
+            raise argparse.ArgumentTypeError(
+                f"{text}: {wanted} are needed, with commas"
+                if several
+                else f"{text}: a number is needed"
+            ) from None
+
+    return read
+
+
+def _file(path: Path, names: Sequence[str]) -> dict[str, Any]:
+    """The options in a file, spelled as flags without their dashes or as in Python."""
+    from difflib import get_close_matches
+
+    try:
+        plain = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise RuleSearchError(f"--config {path}: cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RuleSearchError(f"--config {path}: not TOML, {error}") from None
+    found = {name.replace("-", "_"): value for name, value in plain.items()}
+    faults = []
+    for name in found:
+        if name not in names:
+            near = get_close_matches(name, names, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"give {', '.join(sorted(names))}"
+            faults.append(f"--config {path}: {name}: no option; {hint}")
+    if faults:
+        raise RuleSearchError(*faults)
+    for name in ("bounds", "where"):  # tables, as a grammar file has them
+        if isinstance(found.get(name), dict):
+            found[name] = [*found[name].items()]
+    return found
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """`--term TEXT` as `--term=TEXT`: a term or a number may begin with a minus."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1] in ("--term", "--feedback-term", "--bias-term", "--theta"):
+            joined[-1] = f"{joined[-1]}={argument}"
+        else:
+            joined.append(argument)
+    return joined

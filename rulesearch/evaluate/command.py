@@ -1,0 +1,94 @@
+"""What the commands have in common once their paths are known to be there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from rulesearch.errors import RuleSearchError
+from rulesearch.evaluate.arguments import Command
+from rulesearch.evaluate.engine import Watch
+from rulesearch.evaluate.options import Asked, asked_for
+from rulesearch.given_rule import load_rule, rule_from_text
+from rulesearch.records.documents import replace_file
+from rulesearch.rule import Rule
+from rulesearch.tabular import Tabular
+
+
+def rules_of(command: Command) -> list[Rule]:
+    """The rules that a command names.
+
+    Raises:
+        RuleSearchError: one that is none.
+    """
+    found = [
+        load_rule(given, command.wanted if Path(given).is_dir() else None)
+        for given in command.rules
+    ]
+    if command.wanted is not None and not any(Path(given).is_dir() for given in command.rules):
+        raise RuleSearchError("--terms: beside a run directory only, which has a hall of fame")
+    if command.text:
+        text = command.text
+        beside = {
+            "feedback": text.get("feedback_term", ()),
+            "bias": text.get("bias_term", ()),
+            "traces": text.get("trace", ()),
+            "bounds": dict(text.get("bounds", ())),
+        }
+        where = dict(text.get("where", ()))
+        found.append(rule_from_text(text["term"], text["theta"], where=where, **beside))
+    return found
+
+
+def asked_of(command: Command) -> Asked:
+    """The options of a command, checked.
+
+    Raises:
+        RuleSearchError: a line for each that cannot be, by the flag.
+    """
+    try:
+        return asked_for(command.options)
+    except RuleSearchError as error:
+        spelled = (f"--{_dashed(line)}" for line in error.lines)
+        raise RuleSearchError(*spelled) from None
+
+
+def _dashed(line: str) -> str:
+    name, colon, rest = line.partition(":")
+    return f"{name.replace('_', '-')}{colon}{rest}"
+
+
+@contextmanager
+def watched(quiet: bool) -> Iterator[Watch]:
+    """Shows what is under way, the share done and the time left, on the error stream."""
+    console = Console(stderr=True)
+    columns = (
+        BarColumn(20),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    hidden = quiet or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
+        task = bar.add_task("", total=1.0)
+
+        def watch(doing: str, share: float) -> None:
+            bar.update(task, completed=share, description=doing)
+
+        yield watch
+
+
+def write(table: Tabular, folder: Path, name: str) -> None:
+    """Write a table as text and as CSV.
+
+    Raises:
+        RuleSearchError: a file cannot be written.
+    """
+    table.to_csv(folder / f"{name}.csv")
+    replace_file(folder / f"{name}.txt", f"{table}\n", "give --out another folder")

@@ -1,0 +1,283 @@
+"""What is tried: rules as they are, and rivals with one number, a rate, on the same tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rulesearch.baselines import by_adam
+from rulesearch.choices import PathwayName, RivalName
+from rulesearch.data import Data
+from rulesearch.evaluate.options import Asked, Scenario
+from rulesearch.given_rule import load_rule
+from rulesearch.lifetime.given import check_reads
+from rulesearch.meta import ROBUST, lifetime_seeds, units
+from rulesearch.model import PAPER
+from rulesearch.notation import Pool, with_biases
+from rulesearch.notation.term import PSEUDO_GRADIENT
+from rulesearch.pathways import pathway as pathway_of
+from rulesearch.population import Population
+from rulesearch.rule import Network, Rule, rule_to_plain
+from rulesearch.search.compared import ADAM_START, by_gradient
+from rulesearch.search.premises import premises
+from rulesearch.search.worlds import World
+from rulesearch.updates import norms, remembering_terms
+
+#: Lifetimes that measure the size of each term, and steps after which terms that remember are
+#: looked at once more, as a search does.
+UNIT_TASKS = 32
+LATER = 5
+#: Where the search for a rate begins: near what it is for networks like the paper's.
+STARTS = {
+    "random-rules": 0.03,
+    "feedback-alignment": 0.01,
+    "direct-feedback-alignment": 0.02,
+    "sign-symmetric": 0.02,
+    "backprop-sgd": 0.02,
+    "backprop-adam": 8 * ADAM_START,
+    "last-layer": 0.2,
+}
+#: What each rival's errors travel on.
+PATHWAYS: dict[str, PathwayName] = {
+    "last-layer": "symmetric",
+    "feedback-alignment": "random",
+    "direct-feedback-alignment": "direct",
+    "sign-symmetric": "sign-symmetric",
+    "kolen-pollack": "random",
+    "backprop-sgd": "symmetric",
+    "backprop-adam": "symmetric",
+}
+#: What they are called in tables.
+CALLED: dict[str, str] = {
+    "untrained": "untrained",
+    "last-layer": "last layer alone",
+    "random-rules": "random rules",
+    "feedback-alignment": "feedback alignment",
+    "direct-feedback-alignment": "direct feedback alignment",
+    "sign-symmetric": "sign-symmetric feedback",
+    "kolen-pollack": "Kolen-Pollack",
+    "backprop-sgd": "backprop by SGD",
+    "backprop-adam": "backprop by Adam",
+}
+assert [*CALLED] == [*get_args(RivalName)]
+
+Coefficients = Callable[[float, Sequence[int]], Sequence[float] | Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Contestant:
+    """A rule, or a rival with one number.
+
+    Attributes:
+        name: in tables.
+        says: what it is, as plain data that decide its numbers.
+        searching: its networks, on images for the search,
+        set_aside: and on images that no search used.
+        theta: raw coefficients at a rate, [terms], or those of each lifetime, [lifetimes, terms].
+        start: where the search for its rate begins; None for one that has none.
+        cliff: whether a rate at which most lifetimes diverge is beyond the good ones; of random
+            rules it is not, half of which unlearn at any rate.
+    """
+
+    name: str
+    says: dict[str, Any]
+    searching: Population
+    set_aside: Population
+    theta: Coefficients
+    start: float | None = None
+    cliff: bool = True
+
+    def after(self, scenario: Scenario, steps: int) -> Contestant:
+        """The same, learning from so many examples of its stream."""
+        now = scenario.conditions(steps)
+        return replace(
+            self,
+            searching=replace(self.searching, conditions=now),
+            set_aside=replace(self.set_aside, conditions=now),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """A scenario with its images.
+
+    Attributes:
+        scenario: it.
+        data: the images.
+        asked: what is said of how to compute.
+    """
+
+    scenario: Scenario
+    data: Data
+    asked: Asked
+
+    def networks(self, pool: Pool, network: Network, **more: Any) -> tuple[Population, Population]:
+        """Networks that learn by rules of a pool, on images for the search and set aside."""
+        config = self.scenario.config(
+            network,
+            data_root=self.asked.data_root,
+            scale=self.data.scale is not None,
+            scale_range=self.data.scale,
+            kernel=self.asked.kernel,
+            device=self.asked.device,
+            dtype=self.asked.dtype,
+        )
+        world = World(self.scenario.dataset, self.data, config)
+        last = self.scenario.asked_at[-1]
+        searching, aside = (
+            replace(
+                world.population(pool, held_out=held_out),
+                sampling="again",
+                conditions=self.scenario.conditions(last),
+                **more,
+            )
+            for held_out in (False, True)
+        )
+        return searching, aside
+
+    def notes(self, rule: Rule) -> tuple[str, ...]:
+        """What a reader must know of a rule's terms here.
+
+        Raises:
+            RuleSearchError: terms that these networks or data cannot have.
+        """
+        network = self.scenario.network(rule.network)
+        config = self.scenario.config(network)
+        world = World(self.scenario.dataset, self.data, config)
+        pool = rule.pool.in_network(world.depth)
+        check_reads(pool, pathway_of(config.pathway, world.depth), config.model(pool))
+        return premises(pool, self.data, config)
+
+
+def of_rule(site: Site, rule: Rule) -> Contestant:
+    """A rule, its coefficients as they are.
+
+    Raises:
+        RuleSearchError: with the rule's name, what `Site.notes` refuses.
+    """
+    network = site.scenario.network(rule.network)
+    pool = rule.pool.in_network(World("", site.data, site.scenario.config(network)).depth)
+    searching, aside = site.networks(pool, network)
+    beside = ("name", "source", "sought", "intervals")
+    said = {n: x for n, x in rule_to_plain(rule).items() if n not in beside}
+    return Contestant(rule.name, {"rule": said}, searching, aside, lambda rate, seeds: rule.theta)
+
+
+def rivals(site: Site, rules: Sequence[Rule]) -> tuple[list[Contestant], tuple[str, ...]]:
+    """The rivals that are asked for, and notes on those that cannot be there.
+
+    Their networks are those of the first rule, biases included, which learn at the same rate.
+    """
+    network = site.scenario.network(rules[0].network)
+    model = replace(rules[0], network=network).model
+    network = replace(network, bias=model.bias)
+    found: list[Contestant] = []
+    notes: list[str] = []
+    for name in site.asked.rivals:
+        if name == "random-rules":
+            made = [_random(site, rule, len(rules) > 1) for rule in rules]
+            found += [each for each in made if each]
+            notes += [
+                f"rule {rule.name}: no random rules, for it has one term"
+                for rule, each in zip(rules, made, strict=True)
+                if not each
+            ]
+        elif name == "backprop-adam" and model != PAPER:
+            notes.append(
+                "backprop by Adam is there for softplus and cross-entropy alone, without biases "
+                "and noise"
+            )
+        else:
+            found.append(_rival(site, name, network))
+    return found, tuple(notes)
+
+
+def _rival(site: Site, name: str, network: Network) -> Contestant:
+    """A rival that does not hang on the terms of a rule."""
+    pool, start = by_gradient(bias=network.bias), STARTS.get(name)
+    direction: tuple[float, ...] = (1.0,)
+    if name == "last-layer":
+        pool = pool.acting({"F": (-1,)})
+    if name == "kolen-pollack":
+        known = load_rule("kolen-pollack")
+        pool, direction = _with_biases(known.pool, known.theta, bias=network.bias)
+        start = 1.0
+    path = PATHWAYS.get(name, network.pathway)
+    # The last layer alone needs no errors from behind; backprop has no feedback to begin with.
+    networks = site.networks(pool, replace(network, pathway=path))
+    if name == "backprop-adam":
+        networks = (by_adam(networks[0]), by_adam(networks[1]))
+    steady = tuple(0.0 if name == "untrained" else x for x in direction)
+    said = {"rival": name, "network": _plain_network(network)}
+    return Contestant(
+        CALLED[name],
+        said,
+        *networks,
+        theta=lambda rate, seeds: tuple(rate * x for x in steady),
+        start=start,
+    )
+
+
+def _with_biases(
+    pool: Pool, theta: Sequence[float], *, bias: bool
+) -> tuple[Pool, tuple[float, ...]]:
+    """A pool whose biases, where there are any, learn at the rate of its pseudo-gradient."""
+    if not bias:
+        return pool, tuple(theta)
+    joined = with_biases(pool)
+    (rate,) = (x for t, x in zip(pool, theta, strict=True) if t.expression == PSEUDO_GRADIENT)
+    own = dict(zip(pool.names, theta, strict=True))
+    return joined, tuple(own.get(name, rate) for name in joined.names)
+
+
+def _random(site: Site, rule: Rule, several: bool) -> Contestant | None:
+    """Random rules of a rule's terms: a direction in units for each lifetime, one rate for all.
+
+    None where there is one term, of which every rule is a multiple.
+    """
+    of = of_rule(site, rule)
+    pool = of.searching.pool
+    if len(pool) < 2:
+        return None
+    scales = units_of(of.searching, site.asked.seed)
+
+    def directions(rate: float, seeds: Sequence[int]) -> Tensor:
+        drawn = np.stack(
+            [np.random.default_rng([seed, 1]).standard_normal(len(scales)) for seed in seeds]
+        )
+        drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+        return torch.from_numpy(rate * drawn * np.array(scales))
+
+    name = CALLED["random-rules"] + (f" of {rule.name}'s terms" if several else "")
+    said = {**of.says, "rival": "random-rules"}
+    start = STARTS["random-rules"]
+    return Contestant(name, said, of.searching, of.set_aside, directions, start, cliff=False)
+
+
+def units_of(searching: Population, seed: int) -> tuple[float, ...]:
+    """The unit of each term: with it, it is as large as the reference, as at a search's begin.
+
+    Raises:
+        RuleSearchError: a term is not finite on these data, or the reference is zero.
+    """
+    pool, shape = searching.pool, searching.shape
+    last = (searching.conditions.steps or shape.ways * shape.shots) - 1
+    points = (0, min(LATER, last)) if remembering_terms(pool) and last else (0,)
+    seeds = lifetime_seeds(seed, "units", 0, UNIT_TASKS)
+    measured = norms(searching, seeds, points=points)
+    labels = [f"{term.name}, {term}" for term in pool]
+    factors = [float(term.factor) for term in pool]
+    reference = pool.names.index(pool.reference)
+    return units(measured, reference, labels, ROBUST.largest_scale, factors)[0]
+
+
+def _plain_network(network: Network) -> dict[str, Any]:
+    from rulesearch.records.plain import to_plain
+
+    plain: dict[str, Any] = to_plain(network)
+    return plain

@@ -1,0 +1,460 @@
+"""Rules beside rivals: no image of a search, common tasks, paired differences, lines kept."""
+
+import csv
+import io
+import itertools
+import json
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+import rulesearch.evaluate.engine as engine
+from rulesearch.conditions import Conditions
+from rulesearch.data import Task, TaskShape, draw_task, load_data
+from rulesearch.data.apart import Searched, by_tasks, load_apart, repeated
+from rulesearch.data.divide import Part
+from rulesearch.errors import RuleSearchError
+from rulesearch.evaluate import evaluate
+from rulesearch.evaluate import kept as kept_module
+from rulesearch.evaluate.__main__ import main
+from rulesearch.evaluate.engine import carry_out
+from rulesearch.evaluate.options import Asked, asked_for
+from rulesearch.evaluate.rivals import CALLED
+from rulesearch.given_rule import load_rule, rule_from_text
+from rulesearch.rule import Rule, Sought
+from rulesearch.selection import rate_near
+from rulesearch.statistics import Scores, chance, compare, holm, measure
+
+TINY = {"layers": (6,), "ways": 2, "shots": 3, "queries": 2, "kernel": "einsum"}
+FEW = {**TINY, "dataset": "digits", "lifetimes": 3, "tuning_tasks": 2}
+TOLD_APART = ("untrained", "feedback-alignment", "backprop-sgd")
+DELTA = rule_from_text(["-e_post*y_pre", "-W"], [0.05, 1e-4], name="delta")
+BEFORE = Searched(("digits",), TaskShape(5, 20, 10))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def soon():
+    """Rates from three measurements: what they are is tested by itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "rate_near", partial(rate_near, widenings=0))
+        yield
+
+
+def images(part):
+    return {image.tobytes() for image in part.x}
+
+
+# --- no image of a search -------------------------------------------------------------------------
+
+
+def test_larger_tasks_would_leak_and_do_not():
+    """A search with small tasks learned from images that larger tasks set aside."""
+    used = images(load_data("digits", shape=BEFORE.shape).search)
+    larger = TaskShape(5, 70, 10)
+    assert images(load_data("digits", shape=larger).held_out) & used  # divided by its own size
+    apart = load_apart("digits", None, larger, [BEFORE])
+    assert not images(apart.held_out) & used
+    assert images(apart.search) == used
+
+
+def test_a_leaking_division_is_refused():
+    def leaking(source, shape, held_out_classes):
+        (search, aside), notes = by_tasks(source, shape, held_out_classes)
+        copies = replace(aside.split)  # the same images as another split, as a bad copy would be
+        rows = np.concatenate([aside.rows, search.rows[:3]])
+        return (search, Part(copies, rows, aside.which)), notes
+
+    with pytest.raises(RuleSearchError, match="3 images set aside are among those of a search"):
+        load_apart("digits", None, BEFORE.shape, [BEFORE], division=leaking)
+
+
+def test_two_searches_leave_what_neither_used():
+    other = Searched(("digits",), TaskShape(5, 70, 10))
+    data = load_apart("digits", None, TaskShape(), [BEFORE, other])
+    for each in (BEFORE, other):
+        assert not images(data.held_out) & images(load_data("digits", shape=each.shape).search)
+
+
+def test_a_copy_of_a_searched_file_is_seen(tmp_path):
+    """Of a file by another name the images tell, not the name."""
+    digits = load_data("digits", shape=BEFORE.shape)
+    for name, part in (("searched", digits.search), ("all", digits.held_out)):
+        x = np.concatenate([digits.search.x, part.x]) if name == "all" else part.x
+        y = np.concatenate([digits.search.labels, part.labels]) if name == "all" else part.labels
+        np.savez(tmp_path / f"{name}.npz", x=x, y=y)
+    search = Searched((str(tmp_path / "searched.npz"),), TaskShape(2, 5, 5))
+    data = load_apart(str(tmp_path / "all.npz"), None, TaskShape(2, 5, 5), [search])
+    assert not images(data.held_out) & images(digits.search)
+    assert any("left out that a search's data have too" in note for note in data.notes)
+
+
+def test_classes_held_out_stay_what_is_tried():
+    search = replace(BEFORE, shape=TaskShape(2, 20, 10), held_out_classes=3)
+    data = load_apart("digits", None, TaskShape(2, 20, 10), [search])
+    assert set(data.held_out.labels.tolist()) == {2, 4, 8}
+    with pytest.raises(RuleSearchError, match=r"--ways 4: .* at most 3"):
+        load_apart("digits", None, TaskShape(4, 20, 10), [search])
+
+
+# --- streams --------------------------------------------------------------------------------------
+
+
+def test_images_come_again_and_queries_never():
+    data = load_data("digits", shape=TaskShape(2, 5, 5))
+    assert repeated(data, TaskShape(2, 200, 5))
+    task = draw_task(data.held_out, TaskShape(2, 200, 5), 3, "again")
+    trained = {x.numpy().tobytes() for x in task.x}
+    assert len(task.x) == 400
+    assert len(trained) < 400
+    assert not trained & {x.numpy().tobytes() for x in task.query_x}
+    counts = np.unique(task.labels, return_counts=True)[1]
+    assert counts.tolist() == [200, 200]
+
+
+def test_a_task_that_fits_is_drawn_as_it_was():
+    data, shape = load_data("digits", shape=TaskShape()), TaskShape(3, 10, 5)
+    one, other = (draw_task(data.search, shape, 5, how) for how in ("afresh", "again"))
+    assert torch.equal(one.x, other.x)
+
+
+def test_points_are_of_one_stream():
+    task = Task(*(torch.arange(8.0).view(1, 4, 2), torch.arange(4).view(1, 4)) * 2)
+    first = Conditions(steps=2).of_task(task, [0])
+    assert torch.equal(first.x, task.x[:, :2])
+    assert torch.equal(first.labels, task.labels[:, :2])
+    assert torch.equal(first.query_x, task.query_x)
+
+
+def test_points_of_a_stream_are_what_shorter_streams_are():
+    whole = evaluate(DELTA, **{**FEW, "shots": ()}, steps=(2, 6), rivals=())
+    at = {entry.steps: entry.scores for entry in whole.entries}
+    alone = evaluate(DELTA, **FEW, rivals=()).entries[0].scores  # 2 ways of 3 shots
+    assert at[6] == alone
+    assert at[2] != at[6]
+    assert at[2].initial_loss == at[6].initial_loss
+
+
+# --- conditions -----------------------------------------------------------------------------------
+
+
+def test_wrong_labels_are_other_classes_of_the_task():
+    labels = torch.tensor([[3, 7] * 200])
+    task = Task(torch.zeros(1, 400, 1), labels, torch.zeros(1, 1, 1), torch.tensor([[3]]))
+    noisy = Conditions(label_noise=0.25).of_task(task, [11])
+    assert set(noisy.labels.unique().tolist()) == {3, 7}
+    assert 0.15 < (noisy.labels != labels).float().mean() < 0.35
+    assert torch.equal(Conditions(label_noise=1.0).of_task(task, [1]).labels, 10 - labels)
+    assert torch.equal(noisy.query_labels, task.query_labels)
+
+
+def test_noise_in_images_is_of_its_size_and_stays_in_range():
+    labels = torch.zeros(1, 50, dtype=torch.int64)
+    task = Task(torch.full((1, 50, 40), 0.5), labels, torch.zeros(1, 50, 40), labels)
+    noisy = Conditions(image_noise=0.1).of_task(task, [1]).x
+    assert noisy.std().item() == pytest.approx(0.1, rel=0.1)
+    assert tuple(Conditions(image_noise=9.0).of_task(task, [1]).x.aminmax()) == (0.0, 1.0)
+
+
+def test_feedback_that_begins_as_the_weights_is_backprop_for_a_step():
+    """Of feedback that is W' the first step is backprop's; noise in it makes another step."""
+    ways = {"rivals": (), "lifetimes": 3, "layers": (6, 5), "shots": (), "steps": (1,)}
+    options = {**FEW, **ways}
+    names = {"feedback_init": "transposed"}
+    same = evaluate(DELTA, **options, **names).entries[0].scores
+    backprop = evaluate(DELTA, **options, pathway="symmetric").entries[0].scores
+    random = evaluate(DELTA, **options).entries[0].scores
+    noisy = evaluate(DELTA, **options, **names, feedback_noise=0.5).entries[0].scores
+    assert same.loss == pytest.approx(backprop.loss, abs=1e-6)
+    assert random.loss != pytest.approx(backprop.loss, abs=1e-6)
+    assert noisy.loss != pytest.approx(backprop.loss, abs=1e-6)
+
+
+def test_weights_by_another_law():
+    one, other = (
+        evaluate(DELTA, **FEW, rivals=(), weights_init=law).entries[0].scores.initial_loss
+        for law in ("uniform", "normal")
+    )
+    assert one != other
+
+
+# --- rates and rivals -----------------------------------------------------------------------------
+
+
+def valley(rate, best=0.03):
+    loss = (float(np.log2(rate / best)) ** 2 + 1,)
+    return Scores((0,), loss, (1.0,), (99.0,), (False,))
+
+
+@pytest.mark.parametrize("centre", [0.03, 0.001, 2.0])
+def test_a_rate_is_found_from_anywhere(centre):
+    found = rate_near(valley, centre)
+    assert found.rate == pytest.approx(0.03, rel=0.05)
+    assert found.bracketed
+
+
+def test_a_rate_comes_back_over_the_cliff():
+    def at(rate):
+        return replace(
+            valley(rate), diverged=(rate > 0.05,), loss=(1.0,) if rate > 0.05 else valley(rate).loss
+        )
+
+    assert rate_near(at, 1.0).rate == pytest.approx(0.03, rel=0.05)
+
+
+def test_a_rate_without_a_valley_says_so():
+    falling = lambda rate: Scores((0,), (1 / rate,), (1.0,), (9e9,), (False,))  # noqa: E731
+    assert not rate_near(falling, 1.0, widenings=3).bracketed
+
+
+@pytest.fixture(scope="module")
+def tried():
+    """The rule and all rivals but Adam, whose kernel is compiled."""
+    names = [name for name in CALLED if name != "backprop-adam"]
+    return evaluate(DELTA, **FEW, rivals=names, rates="both")
+
+
+def test_every_rival_is_on_the_same_tasks(tried):
+    assert {entry.name for entry in tried.entries} == {"delta", *CALLED.values()} - {
+        "backprop by Adam"
+    }
+    assert len({entry.scores.seeds for entry in tried.entries}) == 1
+    # The network is the same before it learns, whoever is to teach it.
+    assert len({tuple(np.round(entry.scores.initial_loss, 5)) for entry in tried.entries}) == 1
+
+
+def test_untrained_ends_as_it_began(tried):
+    (entry,) = (entry for entry in tried.entries if entry.name == "untrained")
+    assert entry.scores.loss == pytest.approx(entry.scores.initial_loss)
+    assert not any(entry.scores.diverged)
+
+
+def test_the_last_layer_alone_moves_no_other():
+    asked = asked_for({**FEW, "rivals": ("last-layer",)})
+    from rulesearch.evaluate.engine import Images
+    from rulesearch.evaluate.options import own_scenario, scenarios
+    from rulesearch.evaluate.rivals import Site, rivals
+    from rulesearch.updates import Living, lived_on
+
+    (scenario,) = scenarios(asked, own_scenario(DELTA))
+    site = Site(scenario, Images([DELTA], asked).of(scenario), asked)
+    ((last,), _) = rivals(site, [DELTA])
+    networks = last.set_aside
+    living, tasks = Living(*networks.networks([1])), networks.tasks([1])
+    after = lived_on(networks, torch.tensor([0.1]), living, (tasks.x, tasks.labels))
+    assert torch.equal(after.weights[0], living.weights[0])
+    assert not torch.equal(after.weights[1], living.weights[1])
+
+
+def test_differences_are_paired_and_held_together(tried):
+    own = next(entry for entry in tried.entries if entry.name == "delta")
+    others = [entry for entry in tried.entries if entry.name != "delta"]
+    found = [tried.against["delta", entry] for entry in others]
+    for entry, each in zip(others, found, strict=True):
+        assert each.loss == compare(own.scores, entry.scores)
+    assert [each.holds for each in found] == holm([each.chance for each in found])
+
+
+def test_seeds_of_rates_are_others(tried):
+    """Not one lifetime on which a rate was found is among those that tell what it is worth."""
+    from rulesearch.meta import lifetime_seeds
+
+    tuning = lifetime_seeds(0, "evaluate/rates", 0, 2)
+    assert not set(tuning) & set(tried.entries[0].scores.seeds)
+
+
+def test_chance_and_holm():
+    one = Scores((0, 1, 2), (1.0, 2.0, 3.5), (0, 0, 0), (9, 9, 9), (False,) * 3)
+    other = replace(one, loss=(0.5, 1.5, 2.5))
+    assert chance(one, one) == 1.0
+    assert chance(one, other) == pytest.approx(0.0572, abs=1e-3)  # Student, 2 degrees of freedom
+    # The least is times all, and no later one is less than an earlier one.
+    assert holm([0.01, 0.02, 0.015, 0.9]) == pytest.approx([0.04, 0.045, 0.045, 0.9])
+
+
+def test_coefficients_of_each_lifetime_go_with_it():
+    """A row of coefficients for each lifetime is what the rows are one by one, batch or not."""
+    from rulesearch.evaluate.engine import Images
+    from rulesearch.evaluate.options import own_scenario, scenarios
+    from rulesearch.evaluate.rivals import Site, of_rule
+
+    asked = asked_for(FEW)
+    (scenario,) = scenarios(asked, own_scenario(DELTA))
+    networks = of_rule(Site(scenario, Images([DELTA], asked).of(scenario), asked), DELTA).set_aside
+    rows = torch.tensor([[0.01, 0.0], [0.1, 1e-3], [0.05, 1e-4]], dtype=torch.float64)
+    together = measure(networks, rows, (1, 2, 3), 10, batch=2)
+    alone = [measure(networks, rows[i].tolist(), (i + 1,), 10).loss[0] for i in range(3)]
+    assert together.loss == pytest.approx(alone, rel=1e-6)
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+def test_a_grid_is_one_table(tmp_path):
+    found = evaluate(DELTA, **{**FEW, "shots": (2, 3), "ways": (2, 3)}, rivals=TOLD_APART[:1])
+    rows = [*csv.DictReader(io.StringIO(found.to_csv(tmp_path / "a.csv")))]
+    assert (tmp_path / "a.csv").read_text() == found.to_csv()
+    assert len(rows) == len(found.lines) == 8
+    assert {(row["ways"], row["shots"]) for row in rows} == {*itertools.product("23", "23")}
+    assert float(rows[0]["loss"]) == found.lines[0]["loss"]
+    assert rows[0]["delta minus it: loss"] == ""
+    assert "<td>delta</td>" in found._repr_html_()
+    text = str(found)
+    assert "3 lifetimes of each (seed 0)" in text
+    assert "Holm" in text
+
+
+def test_a_table_becomes_one_of_pandas_or_says_what_is_missing(monkeypatch):
+    found = evaluate(DELTA, **FEW, rivals=())
+    import sys
+
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(RuleSearchError, match="pip install pandas"):
+        found.to_pandas()
+
+
+def test_figures_are_drawn(tmp_path):
+    from rulesearch.evaluate.figure import draw
+
+    found = evaluate(DELTA, **{**FEW, "shots": (2, 3)}, rivals=TOLD_APART[:1])
+    written = {path.name for path in draw(found, tmp_path)}
+    assert written == {"map.png", "map.svg", "curves.png", "curves.svg"}
+    assert "untrained" in (tmp_path / "curves.svg").read_text()
+
+
+# --- going on -------------------------------------------------------------------------------------
+
+
+def test_a_stopped_grid_goes_on(tmp_path, monkeypatch):
+    options = asked_for({**FEW, "shots": (2, 3), "rivals": TOLD_APART[1:]})
+    whole = carry_out([DELTA], options)
+    put, left = kept_module.Kept.put, [4]
+
+    def stopping(self, question, answer):
+        put(self, question, answer)
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(kept_module.Kept, "put", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        carry_out([DELTA], options, tmp_path)
+    path = tmp_path / "cells.jsonl"
+    assert len(path.read_text().splitlines()) == 4
+    path.write_text(path.read_text() + '{"key": "half')  # killed while it wrote
+    calls = []
+    monkeypatch.setattr(kept_module.Kept, "put", lambda *a: (calls.append(a), put(*a)))
+    assert carry_out([DELTA], options, tmp_path).entries == whole.entries
+    assert len(calls) == len(path.read_text().splitlines()) - 4
+    calls.clear()
+    assert carry_out([DELTA], options, tmp_path).entries == whole.entries
+    assert not calls
+    # Another question has no answer there.
+    carry_out([DELTA.times(2.0)], replace(options, rivals=()), tmp_path)
+    assert len(calls) == 2
+
+
+def test_one_process_at_a_time_and_nothing_of_others(tmp_path, capsys):
+    from rulesearch.runs.lock import alone
+
+    (tmp_path / "thesis.txt").write_text("mine")
+    arguments = ["paper", "--lifetimes", "2", "--layers", "6", "--dataset", "digits"]
+    assert main([*arguments, "--out", str(tmp_path)]) == 2
+    assert "holds something else (thesis.txt)" in capsys.readouterr().err
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+    busy = tmp_path / "busy"
+    busy.mkdir()
+    (busy / "cells.jsonl").write_text("")
+    with alone(busy, "here"):
+        assert main([*arguments, "--rivals", "none", "--out", str(busy)]) == 2
+    assert "works on it" in capsys.readouterr().err
+
+
+# --- command line ---------------------------------------------------------------------------------
+
+
+ARGUMENTS = ["--dataset", "digits", "--layers", "6", "--ways", "2", "--shots", "2,3"]
+ARGUMENTS += ["--queries", "2", "--lifetimes", "2", "--tuning-tasks", "2", "--kernel", "einsum"]
+ARGUMENTS += ["--rivals", "untrained"]
+TERM = ["--term", "-e_post*y_pre", "--theta", "0.05"]
+
+
+def test_the_command_writes_all(tmp_path, capsys):
+    assert main([*TERM, *ARGUMENTS, "--out", str(tmp_path), "--quiet"]) == 0
+    assert "rule minus it" in capsys.readouterr().out
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"cells.jsonl", "evaluation.csv", "evaluation.txt", "map.png", "curves.svg"} <= names
+    for line in (tmp_path / "cells.jsonl").read_text().splitlines():
+        assert {*json.loads(line)} == {"key", "answer"}
+
+
+def test_a_file_in_place_of_flags(tmp_path, capsys):
+    file = tmp_path / "asked.toml"
+    file.write_text(
+        'term = ["-e_post*y_pre"]\ntheta = [0.05]\ndataset = "digits"\nlayers = [6]\nways = 2\n'
+        'shots = [2, 3]\nqueries = 2\nlifetimes = 9\ntuning-tasks = 2\nkernel = "einsum"\n'
+        'rivals = ["untrained"]\n'
+    )
+    assert main(["--config", str(file), "--lifetimes", "2", "--quiet"]) == 0
+    by_file = capsys.readouterr().out
+    assert main([*TERM, *ARGUMENTS, "--quiet"]) == 0
+    assert capsys.readouterr().out == by_file
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "no rule; give a run directory"),
+        (["papr"], "papr: no run directory.*did you mean paper?"),
+        (["paper", "--dataset", "mnst"], "--dataset mnst: unknown data set; did you mean mnist?"),
+        (["paper", "--lifetimes", "0"], r"--lifetimes: must be at least 2"),
+        (["paper", "--shots", "2,x"], "whole numbers are needed"),
+        (["paper", "--shots", "2,2"], "--shots 2: given twice"),
+        (["paper", "--shots", "2", "--steps", "9"], "--steps: beside shots"),
+        (["paper", "--pathway", "randm"], r"--pathway\[0\]: unknown; give one of"),
+        (["paper", "--terms", "3"], "--terms: beside a run directory only"),
+        (["--term", "-e_post*y_pre"], "--term: without coefficients"),
+        (["--term", "-e_post*y_pre", "--theta", "1,2"], "2 coefficients, and 1 terms"),
+        (["paper", "--theta", "1"], "--theta: beside --term only"),
+        (["paper", "--config", "nowhere.toml"], "nowhere.toml: cannot be read"),
+        (["paper", "--colour", "red"], "unrecognized arguments"),
+        (["paper", "paper", "--dataset", "digits"], "rule paper: two have this name"),
+        (["paper", "--dataset", "digits", "--ways", "11", "--layers", "6"], "at most 10"),
+    ],
+)
+def test_what_cannot_be_is_told_in_a_line(arguments, said, capsys):
+    import re
+
+    assert main(arguments) == 2
+    shown = capsys.readouterr().err
+    assert re.search(said, shown)
+    assert "Traceback" not in shown
+
+
+def test_an_unknown_option_in_a_file_is_named(tmp_path, capsys):
+    file = tmp_path / "asked.toml"
+    file.write_text("shot = 3\n")
+    assert main(["paper", "--config", str(file)]) == 2
+    assert "shot: no option; did you mean shots?" in capsys.readouterr().err
+
+
+def test_what_is_not_given_is_where_the_rule_was_searched():
+    sought = Sought(dataset="digits", layers=((6,),), ways=2, shots=3, queries=2)
+    rule = Rule("own", DELTA.pool, DELTA.theta, sought=sought)
+    asked = Asked(lifetimes=2, rivals=(), kernel="einsum")
+    (entry,) = carry_out([rule], asked).entries
+    assert (entry.scenario.layers, entry.scenario.shots) == ((6,), 3)
+
+
+@pytest.mark.slow
+def test_the_rules_that_come_along_and_adam(tmp_path):
+    rules = [load_rule(name) for name in ("paper", "kolen-pollack", "normalised")]
+    asked = asked_for(
+        {"dataset": "digits", "layers": (20,), "shots": 10, "lifetimes": 10, "tuning_tasks": 4}
+    )
+    found = carry_out(rules, asked)
+    loss = {entry.shown: found.summaries[entry].loss for entry in found.entries}
+    assert loss["backprop by Adam"] < loss["untrained"]
+    assert loss["normalised"] < loss["feedback alignment"]
