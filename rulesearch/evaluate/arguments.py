@@ -1,4 +1,4 @@
-"""Flags of `evaluate`, `compare` and `ablate`, or a file in their site, as plain data."""
+"""Flags of `evaluate`, `compare` and `ablate`, or a file in their place, as plain data."""
 
 from __future__ import annotations
 

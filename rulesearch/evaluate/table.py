@@ -297,7 +297,8 @@ def situation_text(scenario: Scenario, steps: int) -> str:
     """A scenario in words.
 
     Example:
-        >>> situation_text(Scenario(dataset="mnist", layers=(130,), ways=5, shots=10, queries=10), 50)
+        >>> mnist = Scenario(dataset="mnist", layers=(130,), ways=5, shots=10, queries=10)
+        >>> situation_text(mnist, 50)
         'mnist, layers 130, 5 ways, 10 shots, 10 queries'
     """
     parts = [called(scenario.dataset), f"layers {layers_shown(scenario.layers)}"]
