@@ -19,23 +19,16 @@ import torch
 from numba import njit
 from numpy.typing import NDArray
 
+from rulesearch.machine import cores as cores
+from rulesearch.machine import processor
+
 STATUS = Path("/proc/self/status")
 #: Bytes of the array whose bandwidth is measured: the weights of the paper's network.
 CACHED = 4 * (784 * 170 + 170 * 130 + 130 * 100 + 100 * 70 + 70 * 47)
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def machine() -> dict[str, str]:
     """What the numbers depend on besides the code."""
-    model = platform.processor() or platform.machine()
-    listing = Path("/proc/cpuinfo")
-    if listing.exists():
-        named = [line for line in listing.read_text().splitlines() if line.startswith("model name")]
-        model = named[0].partition(": ")[2] if named else model
     known = {d.metadata["Name"] for d in metadata.distributions()}
     versions: dict[str, str] = {
         n: metadata.version(n) for n in ("numba", "numpy", "jax") if n in known
@@ -43,7 +36,7 @@ def machine() -> dict[str, str]:
     if torch.cuda.is_available():
         versions |= {"gpu": torch.cuda.get_device_name(), "cuda": str(torch.version.cuda)}
     return {
-        "processor": model,
+        "processor": processor(),
         "cores": str(cores()),
         "threads": str(torch.get_num_threads()),
         "load": f"{os.getloadavg()[0]:.1f}",

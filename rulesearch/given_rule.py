@@ -73,28 +73,16 @@ def pool_around(given: str | os.PathLike[str], rule: Rule) -> Pool:
         ('F0', 'F2', 'F9')
     """
     path = Path(given)
-    if path.is_dir():
-        result = Result.load(path)
-    elif path.suffix == ".json" and path.is_file():
-        result = _read_result(path)
-    else:
+    if not path.is_dir() and path.suffix != ".json":
         return rule.pool
+    result = Result.load(path)
     return pool_of(result.pool, result.definitions)
 
 
 def _of_result(path: Path, wanted: int | Collection[str] | None) -> Rule:
-    result = _read_result(path)
+    result = Result.load(path)
     try:
         return result.rule(wanted, name=path.stem)
-    except RuleSearchError as error:
-        raise error.located(str(path)) from None
-
-
-def _read_result(path: Path) -> Result:
-    try:
-        return Result.from_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RuleSearchError(f"{path}: cannot be read ({error})") from None
     except RuleSearchError as error:
         raise error.located(str(path)) from None
 

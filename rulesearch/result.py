@@ -241,6 +241,10 @@ class Result(Record):
         config: the options of the request.
         versions: name -> version of what the numbers depend on, at its end.
         earlier: the versions and kernels of other sessions of the same run, where they differed.
+        command: the words of the command line that began it; empty from Python.
+        machine: processor, cores that it may use, threads; at its end.
+        checksums: `pool`, of `pool_to_plain`, and `data NAME` of each data set (`Data.digest`),
+            SHA-256 in hexadecimal.
         lifetimes: run by the search: `gradient`, with derivatives, and `forward`, without.
         seconds: wall time of the search, over all sessions; work that a crash undid is not in it.
         schema_version: of this layout.
@@ -265,6 +269,9 @@ class Result(Record):
     config: dict[str, Any]
     versions: dict[str, str]
     earlier: tuple[dict[str, str], ...] = ()
+    command: tuple[str, ...] = ()
+    machine: dict[str, str] = field(default_factory=dict)
+    checksums: dict[str, str] = field(default_factory=dict)
     lifetimes: dict[str, Count] = field(default_factory=dict)
     seconds: Number
 
@@ -353,10 +360,15 @@ class Result(Record):
     def load(cls, run_directory: str | os.PathLike[str]) -> Result:
         """The result of a finished run.
 
+        Args:
+            run_directory: of the run; or its `result.json`, wherever that has gone.
+
         Raises:
             RuleSearchError: no finished run there, or a broken file.
         """
         run = Path(run_directory)
+        if run.suffix == ".json" and run.is_file():
+            return read_document(cls, run, "give the result.json of a finished run")
         if (run / "config.json").exists() and not (run / "result.json").exists():
             raise RuleSearchError(
                 f"{run}: has no result.json, the run is not finished; "

@@ -125,7 +125,7 @@ def content(folder):
         held = path.read_bytes()
         if path.suffix == ".json":
             held = json.loads(held)
-            for name in ("seconds", "digest"):
+            for name in ("seconds", "digest", "command"):
                 held.pop(name, None)
         found[str(path.relative_to(folder))] = held
     return found

@@ -57,6 +57,8 @@ class RunConfig(Record):
         options: name -> value of every option, defaults filled in, paths absolute.
         data: digest of the images, see `Data.digest`; "" if they are not known.
         versions: name -> version of what the numbers depend on, and the kernel, at its start.
+        command: the words of the command line that began it, as they were given; empty from Python.
+            It is told, and hangs on nothing: two runs of one request may differ in it.
         schema_version: of this layout.
     """
 
@@ -65,6 +67,7 @@ class RunConfig(Record):
     options: dict[str, Any]
     data: str = ""
     versions: dict[str, str]
+    command: tuple[str, ...] = ()
 
 
 def versions() -> dict[str, str]:
@@ -263,7 +266,9 @@ def tidy(directory: Path) -> None:
 
 
 def _digest(config: RunConfig) -> str:
-    return digest_of(to_plain(config))
+    plain = to_plain(config)
+    del plain["command"]
+    return digest_of(plain)
 
 
 def reading(directory: Path) -> Run:

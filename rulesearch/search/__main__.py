@@ -16,14 +16,15 @@ from rulesearch.runs import holds_run
 from rulesearch.search.arguments import CALLED, read
 from rulesearch.search.paths import directory, look
 
-DONE, FAILED, REFUSED = 0, 1, 2
+DONE, FAILED, REFUSED, OTHERWISE = 0, 1, 2, 3
 
 
 def main(arguments: Sequence[str] | None = None, called: str = CALLED) -> int:
     """Run the command; returns its exit code.
 
     0 done, 1 the run failed (its state is kept), 2 the request cannot be met (nothing was
-    written), 130 interrupted, or 143 by SIGTERM (its state is kept).
+    written), 3 a search that was run again gave something else, 130 interrupted, or 143 by SIGTERM
+    (its state is kept).
 
     Args:
         arguments: of the command line; None for those of the process.
@@ -54,7 +55,8 @@ def main(arguments: Sequence[str] | None = None, called: str = CALLED) -> int:
             interruptible()
             run = held.enter_context(work.opened(command, request, place))
             grammar = ""
-            work.carry_through(request, run, command.quiet)
+            if not work.carry_through(request, run, command):
+                return OTHERWISE
         except RuleSearchError as error:
             _complain(error, grammar)
             return REFUSED if run is None else FAILED

@@ -76,6 +76,8 @@ class Command:
         quiet: print the result only.
         clear_cache: delete the compiled kernels that are kept, and do nothing else.
         begin: the rule to begin at, as `load_rule` takes it, or None.
+        words: the whole command line, as it was given.
+        reproduce: the result whose search is to be run again, or None.
     """
 
     grammar: str | None
@@ -96,6 +98,8 @@ class Command:
     quiet: bool
     clear_cache: bool = False
     begin: str | None = None
+    words: tuple[str, ...] = ()
+    reproduce: Path | None = None
 
     @property
     def config(self) -> Config:
@@ -107,6 +111,8 @@ class Command:
         """What is to be searched, in a line, as far as the command line says it."""
         if self.resume:
             return f"going on with {self.resume}"
+        if self.reproduce:
+            return f"running the search of {self.reproduce} again"
         config = self.config
         pool = self.grammar or f"{len(self.terms)} term{'s' * (len(self.terms) > 1)}"
         if self.begin:
@@ -264,6 +270,12 @@ def parser(called: str = CALLED) -> argparse.ArgumentParser:
     made.add_argument("--out", type=Path, help="run directory (runs/GRAMMAR-DATASET-seedN-K)")
     made.add_argument("--resume", type=Path, metavar="RUN", help="go on with an interrupted run")
     made.add_argument(
+        "--reproduce",
+        type=Path,
+        metavar="RESULT",
+        help="run the search of a finished run, or of its result.json, again, and say what differs",
+    )
+    made.add_argument(
         "--show", type=Path, metavar="RUN", help="print the result of a finished run again"
     )
     made.add_argument(
@@ -300,16 +312,26 @@ def read(arguments: Sequence[str], called: str = CALLED) -> Command:
     where, clear = dict(places), values.pop("clear_cache")
     feedback, bias = tuple(values.pop("feedback_term")), tuple(values.pop("bias_term"))
     traces, ends = tuple(values.pop("trace")), values.pop("bounds")
-    bounds, begin = dict(ends), values.pop("begin")
+    bounds, begin, again = dict(ends), values.pop("begin"), values.pop("reproduce")
     command = Command(
         *(grammar, terms, feedback, bias, traces, bounds, where, per_layer, values, out, resume),
-        *(show, shown, as_latex, explain, quiet, clear, begin),
+        *(
+            show,
+            shown,
+            as_latex,
+            explain,
+            quiet,
+            clear,
+            begin,
+            (*called.split(), *arguments),
+            again,
+        ),
     )
     own = {"grammar": grammar, "term": terms, "feedback_term": feedback, "bias_term": bias}
     own |= {"trace": traces, "bounds": bounds, "where": where}
     own |= {"per_layer": per_layer, "out": out, "begin": begin}
     begins = [n for n, value in own.items() if value] + list(values)
-    sources = [s for s in (grammar, terms, resume, show, clear, begin) if s]
+    sources = [s for s in (grammar, terms, resume, show, clear, begin, again) if s]
     if not sources:
         raise RuleSearchError(
             "no pool; give a grammar file such as grammar/paper_pool.py, or --term TEXT"
@@ -327,14 +349,19 @@ def read(arguments: Sequence[str], called: str = CALLED) -> Command:
     fixed = [name for name in begins if name not in FREE]
     if resume and fixed:
         raise RuleSearchError(f"--resume {resume}: goes on as it began; leave out {_flags(fixed)}")
+    others = [name for name in fixed if name != "out"] + ["resume"] * bool(resume)
+    if again and others:
+        raise RuleSearchError(
+            f"--reproduce {again}: runs what was asked for then; leave out {_flags(others)}"
+        )
     of_a_run = {"terms": shown is not None and not begin, "latex": as_latex}
     if not show and any(of_a_run.values()):
         given = " and ".join(flag(name) for name, there in of_a_run.items() if there)
         raise RuleSearchError(f"{given}: beside --show RUN only, of a finished run")
-    others = {"resume": resume, "explain": explain}
-    if show and (idle := begins + [n for n, value in others.items() if value]):
+    running = {"resume": resume, "explain": explain, "reproduce": again}
+    if show and (idle := begins + [n for n, value in running.items() if value]):
         raise RuleSearchError(f"--show {show}: runs nothing; leave out {_flags(idle)}")
-    others["show"] = show
-    if clear and (idle := begins + [n for n, value in others.items() if value]):
+    running["show"] = show
+    if clear and (idle := begins + [n for n, value in running.items() if value]):
         raise RuleSearchError(f"--clear-cache: runs nothing; leave out {_flags(idle)}")
     return command

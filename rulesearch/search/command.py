@@ -27,6 +27,8 @@ from rulesearch.notation import (
 )
 from rulesearch.records.plain import from_plain
 from rulesearch.report import locality_table, print_pool, progress, result_text, trial_means
+from rulesearch.report.reproduced import differences, reproduced_text
+from rulesearch.result import Result
 from rulesearch.rule import rule_to_plain
 from rulesearch.runs import at_work
 from rulesearch.runs.kept import Run, history
@@ -35,6 +37,7 @@ from rulesearch.search.beginning import joined
 from rulesearch.search.config import Config, check
 from rulesearch.search.forecast import Forecast, phases
 from rulesearch.search.paths import unfinished
+from rulesearch.search.reproducing import asked_again, other_checksums
 from rulesearch.search.request import Request, prepare, refuse_layers_of_some
 from rulesearch.search.whole import beginning, compared, keep, made_with
 
@@ -47,6 +50,8 @@ def asked(command: Command) -> tuple[Pool, Config]:
     """
     if command.resume:
         pool, config = _kept(command.resume, command.given)
+    elif command.reproduce:
+        pool, config = _asked_again(command.reproduce, command.given)
     else:
         pool, config = _pool_and_config(command)
     check(config)
@@ -86,6 +91,9 @@ def prepared(command: Command, pool: Pool, config: Config) -> Request:
         way = "; where the data have moved to, --dataset or --data-root beside --resume may say"
         raise RuleSearchError(*(f"{line}{way}" for line in error.lines)) from None
     request = prepare(pool, data, config)
+    if command.reproduce:
+        then = Result.load(command.reproduce)
+        return replace(request, told=other_checksums(then, request))
     if command.resume:
         request = compared(request, unfinished(command.resume), f"--resume {command.resume}")
     return request
@@ -99,24 +107,32 @@ def opened(command: Command, request: Request, place: Path) -> AbstractContextMa
     """
     if command.resume:
         return at_work(place, made_with(request), f"--resume {place}")
-    return beginning(request, place)
+    return beginning(request, place, command=command.words)
 
 
-def carry_through(request: Request, run: Run, quiet: bool) -> None:
+def carry_through(request: Request, run: Run, command: Command) -> bool:
     """Search, show meta-steps as they are made, and print and keep the result.
+
+    Returns:
+        Whether it is as it is to be: False for a search run again that gave something else.
 
     Raises:
         RuleSearchError: the search cannot go on, or the run directory cannot be written.
     """
-    console = Console()
+    console, quiet = Console(), command.quiet
     if not quiet:
-        for line in (_outline(request, run.path), *request.messages):
+        for line in (_outline(request, run.path), *request.told, *request.messages):
             _say(console, line)
     with progress(console, quiet, whereabouts=Forecast(phases(request))) as update:
         result = keep(request, run, update, update)
     console.print(result_text(result, run.path))
     if request.config.protocol == "paper" and (line := trial_means(history(run))):
         _say(console, line)
+    if command.reproduce is None:
+        return True
+    then = Result.load(command.reproduce)
+    _say(console, reproduced_text(str(command.reproduce), then, result))
+    return not differences(then, result)
 
 
 def _outline(request: Request, run: Path) -> str:
@@ -144,6 +160,13 @@ def _kept(run: Path, given: Mapping[str, Any]) -> tuple[Pool, Config]:
         raise RuleSearchError(
             *(f"{run / 'config.json'}: {line}; begin a new run" for line in error.lines)
         ) from None
+
+
+def _asked_again(given: Path, options: Mapping[str, Any]) -> tuple[Pool, Config]:
+    try:
+        return asked_again(Result.load(given), options)
+    except RuleSearchError as error:
+        raise RuleSearchError(*(f"--reproduce {given}: {line}" for line in error.lines)) from None
 
 
 def _pool_and_config(command: Command) -> tuple[Pool, Config]:

@@ -9,8 +9,11 @@ from rulesearch.data.files import look_for
 from rulesearch.errors import RuleSearchError
 from rulesearch.grammar_file import grammar_file
 from rulesearch.known_rules import look_for_rule
+from rulesearch.records.plain import from_plain
+from rulesearch.result import Result
 from rulesearch.runs import RunConfig, default_directory, is_finished, look_at, open_run, tidy
 from rulesearch.search.arguments import Command
+from rulesearch.search.config import Config
 
 
 def look(command: Command) -> None:
@@ -23,6 +26,8 @@ def look(command: Command) -> None:
     if command.resume:
         resume = command.resume
         checks.append(lambda: unfinished(resume))
+    elif command.reproduce:
+        checks.append(lambda: look_at(directory(command)))
     else:
         grammar = command.grammar
         if grammar:
@@ -55,7 +60,23 @@ def directory(command: Command) -> Path:
     if command.begin:
         stem = f"from_{Path(command.begin).resolve().stem}"
     config = command.config
+    if command.reproduce:
+        config = from_plain(Config, result_at(command.reproduce).config)
+        given = command.reproduce.resolve()
+        stem = f"again_{given.parent.name if given.name == 'result.json' else given.stem}"
     return command.out or default_directory(stem, config.dataset, config.seed)
+
+
+def result_at(given: Path) -> Result:
+    """The result to be run again.
+
+    Raises:
+        RuleSearchError: nothing of the kind there, or broken.
+    """
+    try:
+        return Result.load(given)
+    except RuleSearchError as error:
+        raise RuleSearchError(*(f"--reproduce {line}" for line in error.lines)) from None
 
 
 def unfinished(run: Path) -> RunConfig:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rulesearch.data import Data
 from rulesearch.locality import classify
+from rulesearch.machine import machine
 from rulesearch.notation import Pool, Term, latex_of, pool_to_plain, text_of
+from rulesearch.records.documents import digest_of
 from rulesearch.records.plain import to_plain
 from rulesearch.result import (
     EliminationRecord,
@@ -90,6 +93,13 @@ def definitions(pool: Pool) -> dict[str, Any]:
     return {name: rows for name, rows in pool_to_plain(pool).items() if name in tables and rows}
 
 
+def checksums(pool: Pool, data: Sequence[Data]) -> dict[str, str]:
+    """What the pool and the images are told apart by, see `Result.checksums`."""
+    return {"pool": digest_of(pool_to_plain(pool))} | {
+        f"data {called(each.name)}": each.digest for each in data
+    }
+
+
 def result_of(
     request: Request,
     found: Found,
@@ -139,6 +149,8 @@ def result_of(
         },
         config=to_plain(config),
         versions=versions(),
+        machine=machine(config.device),
+        checksums=checksums(pool, request.data),
         lifetimes=dict(lifetimes),
         seconds=seconds,
     )

@@ -45,6 +45,7 @@ class Request:
         messages: what a reader must know first, such as a term left out.
         kernel: that will run it.
         begun: the rule that it begins at; None for the reference alone.
+        told: what is said before it begins, and is no part of its result.
     """
 
     pool: Pool
@@ -54,6 +55,7 @@ class Request:
     messages: tuple[str, ...]
     kernel: KernelName
     begun: Begun | None = None
+    told: tuple[str, ...] = ()
 
     @property
     def data(self) -> tuple[Data, ...]:

@@ -94,8 +94,13 @@ def _silent(_: object) -> None:
     return None
 
 
-def record(request: Request) -> RunConfig:
-    """What `config.json` keeps of a request: all that it takes to go on, wherever one stands."""
+def record(request: Request, command: Sequence[str] = ()) -> RunConfig:
+    """What `config.json` keeps of a request: all that it takes to go on, wherever one stands.
+
+    Args:
+        request: to be kept.
+        command: the words of the command line.
+    """
     options = to_plain(request.config)
     options["dataset"] = ",".join(
         str(Path(name).absolute()) if name.lower().endswith(".npz") else name
@@ -108,6 +113,7 @@ def record(request: Request) -> RunConfig:
         options=options,
         data=",".join(data.digest for data in request.data),
         versions=made_with(request),
+        command=tuple(command),
     )
 
 
@@ -117,18 +123,21 @@ def made_with(request: Request) -> dict[str, str]:
 
 
 @contextmanager
-def beginning(request: Request, directory: Path, option: str = "--out") -> Iterator[Run]:
+def beginning(
+    request: Request, directory: Path, option: str = "--out", command: Sequence[str] = ()
+) -> Iterator[Run]:
     """A new run directory, which this process has to itself.
 
     Args:
         request: to be kept there.
         directory: new or empty.
         option: by which it was asked for.
+        command: the words of the command line.
 
     Raises:
         RuleSearchError: it holds a run or other files, or cannot be written.
     """
-    create_run(directory, record(request), option)
+    create_run(directory, record(request, command), option)
     with at_work(directory, made_with(request), f"{option} {directory}") as run:
         yield run
 
@@ -204,6 +213,7 @@ def keep(request: Request, run: Run, on_step: OnStep, on_stage: Callable[[str], 
         versions=own,
         earlier=tuple(made for made in makers(run) if made != own),
         config=record(request).options,
+        command=open_run(run.path).command,
         seconds=run.seconds,
     )
     from rulesearch.figures import figures  # matplotlib, wanted at the end alone

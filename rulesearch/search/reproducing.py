@@ -1,0 +1,84 @@
+"""A search run again from its result alone, to see what comes out differently."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from rulesearch.data import load_data
+from rulesearch.notation import Pool
+from rulesearch.records.plain import from_plain
+from rulesearch.report.reproduced import Differing, differences
+from rulesearch.result import Result
+from rulesearch.rule.recorded import pool_of
+from rulesearch.search.config import Config
+from rulesearch.search.record import checksums
+from rulesearch.search.request import Request
+from rulesearch.search.whole import search
+
+
+def asked_again(result: Result, given: Mapping[str, Any]) -> tuple[Pool, Config]:
+    """The request that led to a result.
+
+    Args:
+        result: of a search.
+        given: options that numbers do not hang on (`rulesearch.search.config.FREE`), as they are to
+            be now.
+
+    Raises:
+        RuleSearchError: records that this version cannot read.
+    """
+    pool = pool_of(result.pool, result.definitions)
+    return pool, replace(from_plain(Config, result.config), **given)
+
+
+def other_checksums(result: Result, request: Request) -> tuple[str, ...]:
+    """What is said of pool and data that are not those that the result came from, a line each."""
+    now = checksums(request.pool, request.data)
+    if not result.checksums:
+        return ("the result is of before checksums were kept: pool and data may be others",)
+    then = result.checksums
+    return tuple(
+        f"{name}: not what it was (checksum {then.get(name, 'none')[:12]} then, "
+        f"{now.get(name, 'none')[:12]} now), so the numbers will differ"
+        for name in {**then, **now}
+        if then.get(name) != now.get(name)
+    )
+
+
+def reproduce(
+    given: str | os.PathLike[str],
+    *,
+    run: str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> tuple[Result, tuple[Differing, ...]]:
+    """Run a search again, and say what differs.
+
+    Args:
+        given: a finished run's directory, or its `result.json`.
+        run: a new run directory; None keeps nothing.
+        options: where the data lie now, and how to compute: dataset, data_root, workers, kernel.
+
+    Returns:
+        The result now, and each value in which it differs from the one given; only the time may,
+        where machine, versions and data are the same.
+
+    Raises:
+        RuleSearchError: as of `Result.load` and `search`.
+    """
+    then = Result.load(given)
+    pool, config = asked_again(then, options)
+    data = [
+        load_data(
+            name,
+            config.data_root,
+            shape=config.shape,
+            scale=config.scale_range or config.scale,
+            held_out_classes=config.held_out_classes,
+        )
+        for name in config.datasets
+    ]
+    now = search(pool, data, config, run=run)
+    return now, differences(then, now)
