@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rulesearch.data import draw_tasks as draw_tasks
     from rulesearch.data import load_data as load_data
     from rulesearch.errors import RuleSearchError as RuleSearchError
+    from rulesearch.export import export as export
     from rulesearch.lifetime import Lifetimes as Lifetimes
     from rulesearch.lifetime import run_lifetimes as run_lifetimes
     from rulesearch.locality import classify as classify
@@ -42,6 +43,7 @@ _HOMES = {
     "Term": "rulesearch.notation",
     "classify": "rulesearch.locality",
     "draw_tasks": "rulesearch.data",
+    "export": "rulesearch.export",  # a package that can be called, as `search` is
     "load_data": "rulesearch.data",
     "load_pool": "rulesearch.notation",
     "lower": "rulesearch.lowering",

@@ -31,6 +31,9 @@ SUBCOMMANDS = {
     "evaluate": Subcommand(
         "rulesearch.evaluate.__main__", "try rules beside rivals, on other data, depths and tasks"
     ),
+    "export": Subcommand(
+        "rulesearch.export.__main__", "write a rule as torch, NumPy, JAX, LaTeX, SymPy, TOML, JSON"
+    ),
 }
 
 

@@ -32,6 +32,8 @@ class Activation:
         range: between which numbers an activity stays.
         safe: for torch, what computes value, slope and the slope's derivative by y without loss of
             digits, templates of `{y}` and `{z}`; where there is none, the expressions are spelled.
+        arrays: likewise value and slope by functions that NumPy, JAX and torch have by one name,
+            of the module `{of}`.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Activation:
     slope: Expr
     range: Interval = _ANY
     safe: Mapping[str, str] = field(default_factory=dict, compare=False)
+    arrays: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def curvature(self) -> tuple[Expr, Expr]:
@@ -90,6 +93,10 @@ ACTIVATIONS: Mapping[str, Activation] = {
                 "value": "softplus({z})",
                 "slope": "slope({y})",
                 "by_y": "slope_derivative({y})",
+            },
+            {
+                "value": "{of}.logaddexp(10*{z}, 0.0)/10",
+                "slope": "-{of}.expm1(-10*{y})",
             },
         ),
         activation("tanh", tanh, lambda y: 1 - y**2, (-1.0, 1.0)),

@@ -14,7 +14,7 @@ from rulesearch.operators import intervals
 from rulesearch.operators.intervals import ANYTHING, Interval
 from rulesearch.operators.quantities import SCALAR, Axis, Index
 
-Target = Literal["torch", "numpy", "numba", "vector"]
+Target = Literal["torch", "numpy", "jax", "numba", "vector"]
 
 
 # --- sums over the other neurons of a layer --------------------------------------------------
@@ -114,11 +114,12 @@ _X = Symbol("x", real=True)
 
 
 def _everywhere(
-    name: str, numpy: str | None = None, vector: str | None = None
+    name: str, numpy: str | None = None, vector: str | None = None, jax: str | None = None
 ) -> dict[Target, str]:
     return {
         "torch": f"torch.{name}({{0}})",
         "numpy": f"numpy.{numpy or name}({{0}})",
+        "jax": jax or f"jnp.{numpy or name}({{0}})",
         "numba": f"math.{name}({{0}})",
         "vector": f"{vector or f'vector_{name}'}({{0}})",
     }
@@ -130,6 +131,7 @@ def _smooth(
     *,
     numpy: str | None = None,
     vector: str | None = None,
+    jax: str | None = None,
     within: Callable[[Expr], Expr] = lambda x: x,
     image: Callable[..., Interval],
 ) -> Operator:
@@ -140,7 +142,7 @@ def _smooth(
         function,
         (1, 1),
         lambda x: (slope.xreplace({_X: x}),),
-        _everywhere(name, numpy, vector),
+        _everywhere(name, numpy, vector, jax),
         within=within,
         image=image,
     )
@@ -183,6 +185,7 @@ OPERATORS: Mapping[str, Operator] = {
             "erf",
             sympy.erf,
             numpy="vectorize(math.erf, otypes=[float])",
+            jax="jax.scipy.special.erf({0})",
             image=intervals.rising(math.erf),
         ),
         _smooth("atan", sympy.atan, numpy="arctan", image=intervals.rising(math.atan)),
@@ -208,6 +211,7 @@ OPERATORS: Mapping[str, Operator] = {
             {
                 "torch": "torch.abs({0})",
                 "numpy": "numpy.abs({0})",
+                "jax": "jnp.abs({0})",
                 "numba": "abs({0})",
                 "vector": "magnitude({0})",
             },
@@ -221,6 +225,7 @@ OPERATORS: Mapping[str, Operator] = {
             {
                 "torch": "torch.sign({0})",
                 "numpy": "numpy.sign({0})",
+                "jax": "jnp.sign({0})",
                 "numba": "sign({0})",
                 "vector": "vector_sign({0})",
             },
@@ -235,6 +240,7 @@ OPERATORS: Mapping[str, Operator] = {
             {
                 "torch": "(0.5*(1 + torch.sign({0})))",
                 "numpy": "(0.5*(1 + numpy.sign({0})))",
+                "jax": "(0.5*(1 + jnp.sign({0})))",
                 "numba": "heaviside({0})",
                 "vector": "vector_heaviside({0})",
             },
@@ -249,6 +255,7 @@ OPERATORS: Mapping[str, Operator] = {
             {
                 "torch": "torch.maximum({0}, {1})",
                 "numpy": "numpy.maximum({0}, {1})",
+                "jax": "jnp.maximum({0}, {1})",
                 "numba": "maximum({0}, {1})",
                 "vector": "vector_maximum({0}, {1})",
             },
@@ -262,6 +269,7 @@ OPERATORS: Mapping[str, Operator] = {
             {
                 "torch": "torch.minimum({0}, {1})",
                 "numpy": "numpy.minimum({0}, {1})",
+                "jax": "jnp.minimum({0}, {1})",
                 "numba": "minimum({0}, {1})",
                 "vector": "vector_minimum({0}, {1})",
             },

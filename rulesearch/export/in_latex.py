@@ -1,0 +1,88 @@
+"""A rule as LaTeX: its equations, what they read, and a table of the coefficients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rulesearch.export.written import Written
+from rulesearch.letters import spelled
+from rulesearch.notation.own import own_symbols
+from rulesearch.notation.printing import latex_of
+from rulesearch.operators import PARAMETERS, definition_of, definitions_of
+from rulesearch.words import significant
+
+_OF_SYNAPSE = {"W": "W_{jk}", "B": "B_{kj}", "b": "b_j"}
+
+
+def in_latex(step: Written) -> str:
+    r"""A text to be read by `\input` where amsmath is loaded: `align*`, and a `tabular`.
+
+    Of the synapse from neuron k to neuron j; a sum binds the index with a prime. Where a term acts
+    in some layers only, it has an Iverson bracket of the layer l; the last one is D.
+    """
+    rule = step.rule
+    lines = [f"% The learning rule {_plain(rule.name)}; needs amsmath.", r"\begin{align*}"]
+    equations = [*_equations(step), *_definitions(step)]
+    lines += [" \\\\\n".join(f"  {equation}" for equation in equations), r"\end{align*}"]
+    lines += ["", r"\begin{tabular}{lrl}", r"  \hline"]
+    lines += [r"  term & coefficient & 95\,\% interval \\", r"  \hline"]
+    for name, value in rule.coefficients.items():
+        ends = rule.intervals.get(name)
+        interval = f"$[{_number(ends[0])},\\ {_number(ends[1])}]$" if ends else "--"
+        lines.append(rf"  {_plain(name)} & ${_number(value)}$ & {interval} \\")
+    return "\n".join([*lines, r"  \hline", r"\end{tabular}", ""])
+
+
+def _equations(step: Written) -> Iterator[str]:
+    rule = step.rule
+    for parameter in PARAMETERS:
+        lead = rf"\Delta {_OF_SYNAPSE[parameter]} ={{}}& "
+        for term, value in zip(rule.pool, rule.theta, strict=True):
+            layers = rule.pool.where.get(term.name, ())
+            for changed, expression in term.updates:
+                if changed == parameter:
+                    sign = "- " if value < 0 else "" if lead.startswith("\\") else "+ "
+                    size = _number(abs(value)) + _bracket(layers)
+                    yield rf"{lead}{sign}{size} \left({latex_of(expression)}\right)"
+                    lead = "& "
+
+
+def _bracket(layers: tuple[int, ...]) -> str:
+    if not layers:
+        return ""
+    named = [str(n) if n > 0 else "D" if n == -1 else f"D - {-n - 1}" for n in layers]
+    return rf"\, [l \in \{{{', '.join(named)}\}}]" if named[1:] else rf"\, [l = {named[0]}]"
+
+
+def _definitions(step: Written) -> Iterator[str]:
+    """What quantities and traces of the rule's own are, and operators."""
+    expressions = [e for term in step.rule.pool for _, e in term.updates]
+    for symbol in own_symbols(expressions).values():
+        name, text = latex_of(symbol), latex_of(definition_of(symbol))
+        memory = symbol.row.memory
+        if memory is None:
+            yield f"{name} ={{}}& {text}"
+            continue
+        first = "the first value" if memory.initial is None else f"${_number(memory.initial)}$"
+        yield (
+            rf"{name} \leftarrow{{}}& {memory.decay:g}\, {name} + {1 - memory.decay:.6g}"
+            rf" \left({text}\right) \text{{, from {first}}}"
+        )
+    for name, (arguments, body) in definitions_of(expressions).items():
+        called = ", ".join(latex_of(a) for a in arguments)
+        letters = "".join(spelled(c).strip("\\") for c in name).replace("_", r"\_")
+        yield rf"\operatorname{{{letters}}}\left({called}\right) ={{}}& {latex_of(body)}"
+
+
+def _number(value: float) -> str:
+    mantissa, _, exponent = significant(value).partition("e")
+    return rf"{mantissa} \times 10^{{{int(exponent)}}}" if exponent else mantissa
+
+
+def _plain(text: str) -> str:
+    """Text for LaTeX outside of mathematics, in letters that every engine has."""
+    letters = "".join(
+        c if c.isascii() and c.isprintable() else spelled(c).strip("\\") for c in text
+    )
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    return "".join(special.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in letters)
