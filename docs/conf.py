@@ -21,6 +21,8 @@ exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "rulesearch"
 html_copy_source = False
+html_show_copyright = False
+smartquotes_action = "D"  # dashes alone: what is quoted is to be copied
 myst_heading_anchors = 3
 
 default_role = "code"  # what `x` is in the docstrings
@@ -38,7 +40,7 @@ TAKEN_IN = {
 
 def read_page(app: Any, page: str, source: list[str]) -> None:
     """Fill a page with what it takes from the code, before it is parsed."""
-    source[0] = filled(source[0])
+    source[0] = filled(source[0]).replace("\n\n```\n", "\n```\n")  # what ends a doctest
     for path, name in TAKEN_IN.items():
         source[0] = source[0].replace(f"]({path}", f"]({name}")
 

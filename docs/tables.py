@@ -156,8 +156,8 @@ def protocols() -> str:
 
 def efforts() -> str:
     """How much is run: `Effort` for each kind of search, and what the levels multiply it by."""
-    kinds = {"accepted": QUICKER, **{f"robust, {n}": e for n, (_, e) in EASIER.items()}}
-    kinds["robust, other data"] = Effort()
+    kinds = {"accepted": QUICKER, **{f"others, on {n}": e for n, (_, e) in EASIER.items()}}
+    kinds["others"] = Effort()
     rows = [
         (f"`{f.name}`", *(_number(getattr(effort, f.name)) for effort in kinds.values()))
         for f in fields(Effort)
@@ -195,7 +195,8 @@ def options() -> str:
 
 def _options_of(subcommand: str) -> str:
     parser = parser_of(subcommand)
-    shown = (action for action in parser._actions if action.help != argparse.SUPPRESS)
+    hidden = (argparse.SUPPRESS, "show this help message and exit")
+    shown = (action for action in parser._actions if action.help not in hidden)
     rows = [_option_row(action, parser.prog) for action in shown]
     head = f"## rulesearch {subcommand}\n\n{_sentence(SUBCOMMANDS[subcommand].help)}\n\n"
     return head + table(["option", "what it says", "range"], rows)
@@ -218,14 +219,16 @@ def _option_row(action: argparse.Action, prog: str) -> tuple[str, str, str]:
 
 
 def _escaped(text: str) -> str:
-    """Text that Markdown leaves as it is."""
-    return re.sub(r"([\\|*_<>`\[\]])", r"\\\1", text)
+    """Text that Markdown leaves as it is, but for options, which are code."""
+    plain = re.sub(r"([\\|*_<>`\[\]])", r"\\\1", text)
+    return re.sub(r"(?<!\S)(--[\w-]+)", r"`\1`", plain)
 
 
 def _range_of(action: argparse.Action) -> str:
-    """The range or the choices of an option, as its type says."""
-    if action.choices:
-        return ", ".join(f"`{choice}`" for choice in action.choices)
+    """The range of an option, or its choices where the help has not said them."""
+    choices = [*(action.choices or ()), *_choices(_hints().get(action.dest))]
+    if choices and not all(str(choice) in (action.help or "") for choice in choices):
+        return ", ".join(f"`{choice}`" for choice in choices)
     return ", ".join(dict.fromkeys(_ranges(_hints().get(action.dest))))
 
 
@@ -234,12 +237,14 @@ def _hints() -> Mapping[str, Any]:
     return get_type_hints(Config, include_extras=True)
 
 
+def _choices(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) is Literal else ()
+
+
 def _ranges(hint: Any) -> Iterator[str]:
     if get_origin(hint) is Annotated:
         yield from (_range(m) for m in get_args(hint)[1:] if isinstance(m, Within))
-    elif get_origin(hint) is Literal:
-        yield from (f"`{choice}`" for choice in get_args(hint))
-    else:
+    elif get_origin(hint) is not Literal:
         for inside in get_args(hint):
             yield from _ranges(inside)
 

@@ -1,6 +1,6 @@
 """What a term needs beyond its own synapse, decided from the expression alone, with evidence.
 
-A verdict is a set of needs, not a yes or no (design, section 4). The paper calls all ten of its
+A verdict is a set of needs, not a yes or no. The paper calls all ten of its
 terms local (section 4.2, and the Discussion on errors and activities in the same neurons); this
 says what each of them really asks of a brain.
 """

@@ -60,7 +60,7 @@ _Z_POST = QUANTITIES["z_post"].symbol
 
 
 def canonical(expression: Expr, written: str = "") -> Expr:
-    """The canonical form (design, section 3).
+    """The canonical form.
 
     Floats become rational; products and powers are distributed over `+`, but for denominators,
     which would no longer separate into post and pre; `exp(a + b)` is `exp(a)*exp(b)`, and the Abs

@@ -109,7 +109,7 @@ class Config:
         ways: classes of a task.
         shots: training examples of each.
         queries: query examples of each.
-        protocol: `accepted`, `robust` or `paper` (design, section 8).
+        protocol: `accepted`, `robust` or `paper`, see `rulesearch.meta.protocols`.
         l1: strength of the penalty on the sizes of the coefficients learned.
         l2: of one on their squares, beside it; not of accepted steps.
         largest_scale: what the unit of a term is capped at, above 0; a large number for no cap.
