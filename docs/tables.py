@@ -284,7 +284,9 @@ def _ours(value: object, room: str) -> bool:
 def interface() -> str:
     """What the root offers, then the rest of each room, for autodoc; each name once."""
     seen: set[int] = set()
-    return "\n".join(_section(room, seen) for room in ("rulesearch", *ROOMS))
+    own = (row.module.removesuffix(".__main__") for row in SUBCOMMANDS.values())
+    rooms = dict.fromkeys(("rulesearch", *ROOMS, *own))
+    return "\n".join(_section(room, seen) for room in rooms)
 
 
 def _section(room: str, seen: set[int]) -> str:
@@ -292,8 +294,8 @@ def _section(room: str, seen: set[int]) -> str:
     lines = [f"## `{room}`", "", _sentence(said), ""]
     lines += ["```{eval-rst}"]
     for value in public(room).values():
-        if inspect.ismodule(value):  # `rulesearch.search`, which is called
-            value = import_module(f"{value.__name__}.whole").search
+        if inspect.ismodule(value):  # a package that is called, as `rulesearch.search`
+            value = getattr(value, value.__name__.rpartition(".")[2])
         if id(value) not in seen:
             seen.add(id(value))
             lines += _directive(value)

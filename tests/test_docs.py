@@ -1,5 +1,6 @@
 """The pages: built without a warning, made from the code, their links, commands and files right."""
 
+import argparse
 import contextlib
 import io
 import re
@@ -9,11 +10,12 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from docs.tables import MARK, filled, options, parser_of
-from rulesearch.__main__ import SUBCOMMANDS, main
+from rulesearch.__main__ import SUBCOMMANDS, Subcommand, main
 from rulesearch.notation import load_pool
 from rulesearch.search.config import Config, flag
 
@@ -64,6 +66,27 @@ def test_the_options_are_those_of_help():
         listed = re.findall(r"^  (?:-\w, )?(--[\w-]+)", said.getvalue(), re.MULTILINE)
         assert len(listed) > 3
         assert [word for word in listed if f"`{word}" not in options()] == ["--help"]
+
+
+def test_a_command_that_comes_is_on_the_page(monkeypatch):
+    def command(words, called):
+        made = argparse.ArgumentParser(prog=called)
+        made.add_argument("--depth", type=int, metavar="N", help="as --layers; *all* of %(prog)s")
+        made.add_argument("--kind", choices=("a", "b"), help="of it")
+        made.add_argument("--inside", help=argparse.SUPPRESS)
+        made.parse_args(words)
+
+    monkeypatch.setitem(sys.modules, "to_come", SimpleNamespace(main=command))
+    monkeypatch.setitem(SUBCOMMANDS, "divine", Subcommand("to_come", "guess a rule"))
+    section = options().partition("## rulesearch divine\n")[2]
+    assert section.splitlines()[1:] == [
+        "Guess a rule.",
+        "",
+        "| option | what it says | range |",
+        "| --- | --- | --- |",
+        "| `--depth N` | as `--layers`; \\*all\\* of rulesearch divine |  |",
+        "| `--kind KIND` | of it | `a`, `b` |",
+    ]
 
 
 def test_marks_are_known():
