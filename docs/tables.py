@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import fields
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from unittest import mock
 
@@ -262,6 +263,15 @@ def _range(within: Within) -> str:
     return f"{least} to {'' if within.most_too else 'below '}{within.most:,}"
 
 
+# --- pages ---------------------------------------------------------------------------------------
+
+
+def further(here: Path = Path(__file__).parent) -> str:
+    """The pages of a folder that its contents do not name."""
+    named = set(re.findall(r"^(?:.*<)?(\w+)>?$", (here / "index.md").read_text(), re.MULTILINE))
+    return "\n".join(sorted({page.stem for page in here.glob("*.md")} - named - {"index"}))
+
+
 # --- the Python interface ------------------------------------------------------------------------
 
 
@@ -319,6 +329,7 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "observables": observables,
     "protocols": protocols,
     "efforts": efforts,
+    "further": further,
     "interface": interface,
 }
 
