@@ -371,7 +371,7 @@ def test_the_stages_say_that_the_kernel_is_compiled_beside_them(digits, monkeypa
     assert "trial 0 and trial 1" in labels
 
 
-@pytest.mark.parametrize("kernel", ["fused", "einsum"])
+@pytest.mark.parametrize("kernel", ["fused", pytest.param("einsum", marks=pytest.mark.slow)])
 def test_every_rival_has_a_rate_of_its_own_and_lives_the_lifetimes_of_the_rule(
     kernel, digits, tmp_path
 ):
@@ -392,6 +392,7 @@ def test_every_rival_has_a_rate_of_its_own_and_lives_the_lifetimes_of_the_rule(
             assert any(str(result.evaluation[name].rate) in each for each in rates)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_result(digits):
     first, again, other = (
         search(POOL, digits, SMALL),
@@ -426,7 +427,7 @@ def test_any_pool_has_an_answer(pool, digits):
     assert all(np.isfinite(v) for v in result.theta.values())
 
 
-@pytest.mark.parametrize("pathway", ["symmetric", "direct"])
+@pytest.mark.parametrize("pathway", [pytest.param("symmetric", marks=pytest.mark.slow), "direct"])
 def test_other_pathways(pathway, digits):
     result = search(POOL, digits, Config(**{**vars(SMALL), "pathway": pathway}))
     assert result.config["pathway"] == pathway
@@ -443,6 +444,7 @@ def test_the_paper_protocol_selects_by_the_penalty_alone(digits):
     assert result.theta == {n: v if n in trial.support else 0 for n, v in trial.theta.items()}
 
 
+@pytest.mark.slow
 def test_terms_are_never_known_by_their_names(digits):
     """The same expressions under other names, in the same order, give the same coefficients."""
     named = search(POOL, digits, SMALL)

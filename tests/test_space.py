@@ -138,7 +138,7 @@ def test_names_stay_when_a_space_grows(description, data):
     assert {t.name: t.expression for t in Pool.generate(**description)}.items() <= grown.items()
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(descriptions)
 def test_needs_leave_just_the_terms_that_need_no_more(description):
     every = Pool.generate(**{**description, "needs": "all"})

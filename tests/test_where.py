@@ -453,8 +453,15 @@ def kept(tmp_path, pool, digits, **options):
     return search(pool, digits, replace(SMALL, **options), run=run), reading(run)
 
 
-@pytest.mark.parametrize("protocol", ["accepted", "robust"])
-@pytest.mark.parametrize("pathway", ["random", "symmetric"])
+@pytest.mark.parametrize(
+    ("pathway", "protocol"),
+    [
+        ("random", "robust"),
+        pytest.param("random", "accepted", marks=pytest.mark.slow),
+        pytest.param("symmetric", "robust", marks=pytest.mark.slow),
+        pytest.param("symmetric", "accepted", marks=pytest.mark.slow),
+    ],
+)
 def test_the_gain_of_a_rule_per_layer_is_over_the_shared_reference(
     tmp_path, digits, pathway, protocol
 ):
@@ -509,6 +516,7 @@ def test_a_search_of_a_mask(tiny, tmp_path, monkeypatch, capsys):
     assert open_run(Path("run")).pool["where"] == {"T0": [2, 3]}
 
 
+@pytest.mark.slow
 def test_a_search_per_layer_goes_on_where_it_was(tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     arguments = [*TERMS, *FLAGS, "--per-layer", "--where", "T1=-1"]

@@ -347,6 +347,7 @@ def test_the_command_searches_in_several_worlds(files, capsys):
     assert replace(Result.load(run), seconds=0.0) == replace(result, seconds=0.0)
 
 
+@pytest.mark.slow
 def test_one_world_has_no_mixture_and_no_world_in_its_labels(files, data, tmp_path):
     result = search(POOL, data[:1], SMALL, run=tmp_path / "run")
     assert result.worlds == {}

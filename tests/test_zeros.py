@@ -129,6 +129,14 @@ def assert_same(found, expected, tolerance):
     assert bool(((found[there] - expected[there]).abs() <= tolerance * scale).all())
 
 
+@pytest.mark.parametrize("a", [2.0, 0.0, torch.tensor([2.0, 0.0])])
+@pytest.mark.parametrize("b", [torch.tensor([math.inf, -3.0]), 0.0])
+def test_a_product_may_have_a_number_in_it(a, b):
+    """As of a function of the fan-in, which is a number and no tensor."""
+    lifted = [torch.as_tensor(x).expand(2) for x in (a, b)]
+    assert torch.equal(zeros.product(a, b).expand(2), zeros.product(*lifted))
+
+
 # --- a coefficient of zero ------------------------------------------------------------------------
 
 

@@ -8,14 +8,15 @@ import torch
 from torch import Tensor
 
 
-def product(a: Tensor, b: Tensor) -> Tensor:
-    """a·b in a derivative: zero where either is, whatever the other is.
+def product(a: Tensor | float, b: Tensor | float) -> Tensor:
+    """a·b in a derivative: zero where either is, whatever the other is; one may be a number.
 
     Example:
         >>> product(torch.tensor([0.0, 2.0]), torch.tensor([math.inf, math.inf]))
         tensor([0., inf])
     """
-    return torch.where((a == 0) | (b == 0), torch.zeros_like(a), a * b)
+    whole = torch.as_tensor(a * b)
+    return torch.where(torch.as_tensor((a == 0) | (b == 0)), torch.zeros_like(whole), whole)
 
 
 def reciprocal(x: Tensor) -> Tensor:
