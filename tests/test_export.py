@@ -10,6 +10,7 @@ import tomllib
 from dataclasses import replace
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 from commands import python
@@ -22,7 +23,8 @@ from rulesearch.export.__main__ import main
 from rulesearch.export.in_arrays import in_arrays
 from rulesearch.export.in_torch import in_torch
 from rulesearch.export.layers import TAKEN
-from rulesearch.export.proof import names_of, trial_of
+from rulesearch.export.proof import deviation, names_of, trial_of
+from rulesearch.export.running import trained
 from rulesearch.export.whole import check
 from rulesearch.export.written import written
 from rulesearch.notation import (
@@ -265,6 +267,56 @@ def test_single_precision_takes_the_softplus_of_torch_and_an_image_of_rows():
     assert not torch.equal(before, net[1].weight)
     x, answers = torch.rand(4), torch.tensor([0.25, 0.75])
     assert rule.step(x, answers) > 0
+
+
+@pytest.mark.parametrize("name", ["memory", "memory, direct", "plastic, direct", "plastic, signs"])
+def test_everything_is_on_the_device_of_the_model(name):
+    """On one where torch refuses to mix, and computes nothing: what is drawn is made there too."""
+    step = written(RULES[name])
+    _, small = trained(in_torch(step), trial_of(step))
+    rule = names_of(in_torch(step), "exported")["Rule"](small.to("meta"))
+    loss = rule.step(*(torch.empty(2, n, dtype=torch.float64, device="meta") for n in (6, 3)))
+    kept = [*small.parameters(), *rule.feedback, loss]
+    kept += [trace for layer in getattr(rule, "traces", []) for trace in layer.values()]
+    assert {tensor.device.type for tensor in kept} == {"meta"}
+
+
+# --- arrays --------------------------------------------------------------------------------------
+
+
+def test_numpy_stays_in_single_precision():
+    step = written(RULES["memory, direct"])
+    made, trial = names_of(in_arrays(step, "numpy"), "exported"), trial_of(step)
+    single = [w.float().numpy() for w in trial.weights], [b.float().numpy() for b in trial.feedback]
+    x, state = trial.x[0].float().numpy(), made["begin"](*single)
+    weights, _, state = made["step"](*single, x, 1, state)
+    arrays = [*weights, *(trace for layer in state["traces"] for trace in layer.values())]
+    assert {array.dtype.name for array in arrays} == {"float32"}
+
+
+@pytest.mark.slow
+def test_jax_takes_many_networks_at_once():
+    jax = pytest.importorskip("jax")
+    step = written(RULES["memory, direct"])
+    made, trial = names_of(in_arrays(step, "jax"), "exported"), trial_of(step)
+    with jax.enable_x64(True):
+        weights, feedback = ([jax.numpy.stack([m, m]) for m in each] for each in single_of(trial))
+        state = jax.vmap(made["begin"])(weights, feedback)
+        x, labels = (
+            jax.numpy.stack([v[:5]] * 2, 1) for v in (trial.x.numpy(), trial.labels.numpy())
+        )
+
+        def one(carried, example):
+            return jax.vmap(made["step"])(*carried[:2], *example, carried[2]), None
+
+        (weights, _, _), _ = jax.lax.scan(one, (weights, feedback, state), (x, labels))
+        arrays = [numpy.asarray(w) for w in weights]
+    for layer, found in enumerate(arrays, start=1):
+        assert deviation(trial.kernel[4].arrays[f"W of layer {layer}"], found[1]) < 1e-10
+
+
+def single_of(trial):
+    return [w.numpy() for w in trial.weights], [b.numpy() for b in trial.feedback]
 
 
 # --- the code itself -----------------------------------------------------------------------------

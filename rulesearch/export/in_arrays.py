@@ -143,7 +143,8 @@ def _forward(code: Code) -> Iterator[str]:
     lines += [f"loss = {code.at_output(loss.value)}"] if "L" in step.reads else []
     if step.errors or "L" in step.reads:
         yield "# What the outputs should answer, of a class number a 1 at the class."
-        yield f"t = label if {of}.ndim(label) else ({of}.arange(z[-1].shape[0]) == label)*1.0"
+        yield f"t = label if {of}.ndim(label) else {of}.arange(z[-1].shape[0]) == label"
+        yield f"t = {of}.asarray(t, dtype=z[-1].dtype)"
     if any("top" in line for line in lines):
         yield "top = z[-1].max()"
     yield from lines
