@@ -125,12 +125,12 @@ def test_links_lead_somewhere():
 
 def listed(index):
     trees = re.findall(r"^```\{toctree\}\n.*?\n\n(.*?)^```", index, re.M | re.S)
-    return {name for tree in trees for name in re.findall(r"(\w+)>?$", tree, re.M)}
+    return sorted(name for tree in trees for name in re.findall(r"(\w+)>?$", tree, re.M))
 
 
 def test_every_page_is_in_the_contents(tmp_path):
     index = (DOCS / "index.md").read_text()
-    assert listed(filled(index)) == {page.stem for page in PAGES} - {"index"}
+    assert listed(filled(index)) == [page.stem for page in PAGES if page.stem != "index"]
     for page in ("index", "start", "to_come"):
         (tmp_path / f"{page}.md").write_text("# Contents\n\nBegin <start>\n")
     assert further(tmp_path) == "to_come"
