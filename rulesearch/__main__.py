@@ -34,6 +34,7 @@ SUBCOMMANDS = {
     "export": Subcommand(
         "rulesearch.export.__main__", "write a rule as torch, NumPy, JAX, LaTeX, SymPy, TOML, JSON"
     ),
+    "report": Subcommand("rulesearch.run_report", "write the page of a finished run"),
 }
 
 

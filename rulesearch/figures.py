@@ -62,34 +62,48 @@ TRIAL = {"color": SKY, "linewidth": 0.6, "alpha": 0.7}  # one trial's line, behi
 
 
 def figures(history: Iterable[Row], result: Result, directory: Path) -> list[Path]:
-    """Draw the figures of a run, each as PDF and PNG.
+    """Draw the figures of a run, each as PDF and PNG; see `drawn`.
+
+    Returns:
+        The files written.
+    """
+    return write(drawn(history, result), directory)
+
+
+def drawn(history: Iterable[Row], result: Result) -> dict[str, Figure]:
+    """The figures of a run by name.
+
+    They are `accuracy`, `coefficients`, where angles were observed `alignment`, and of a search
+    that looks for the best rules of each size `hall_of_fame`.
 
     Args:
         history: rows of `history.jsonl`: `stage`, `step`, `loss`, `accuracy`, `theta`, `angles`.
         result: what the search ended with.
-        directory: where to; made if it is not there.
-
-    Returns:
-        The files written: `accuracy`, `coefficients`, where angles were observed `alignment`, and
-        of a search that looks for the best rules of each size `hall_of_fame`.
     """
     rows = list(history)
     trials, refits = by_stage(rows, "trial "), by_stage(rows, "final refit ")
-    directory.mkdir(parents=True, exist_ok=True)
     with style():
-        drawn = {
+        made = {
             "accuracy": accuracy_figure(trials, result),
             "coefficients": coefficient_figure(trials, refits, result),
         }
         if _observed(trials) or _observed(refits):
-            drawn["alignment"] = alignment_figure(trials, refits)
+            made["alignment"] = alignment_figure(trials, refits)
         if result.hall:
-            drawn["hall_of_fame"] = hall_figure(result)
-        written = []
-        for name, figure in drawn.items():
+            made["hall_of_fame"] = hall_figure(result)
+    return made
+
+
+def write(made: Mapping[str, Figure], directory: Path) -> list[Path]:
+    """Write figures as PDF and PNG into a directory, which is made if it is not there."""
+    directory.mkdir(parents=True, exist_ok=True)
+    written = []
+    with style():
+        for name, figure in made.items():
             for kind, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
                 path = directory / f"{name}.{kind}"
                 figure.savefig(path, metadata=metadata)  # without a date: same run, same file
+                figure.set_layout_engine("none")  # it is laid out, which takes longer than drawing
                 written.append(path)
     return written
 

@@ -97,13 +97,16 @@ def make_small(put, drawn=False):
     put(baseline, "WIDENINGS", 0)
     put(baseline, "optimize", SimpleNamespace(minimize_scalar=lambda loss, **_: loss(7.5)))
     if not drawn:
-        put(Figure, "savefig", _sketch)
+        put(Figure, "savefig", sketch)
 
 
-def _sketch(figure, path, metadata):
+def sketch(figure, target, metadata, **_):
     """The lines of a figure as numbers, in place of a drawing."""
     lines = [line.get_xydata().tolist() for axes in figure.axes for line in axes.lines]
-    Path(path).write_text(f"{sorted(metadata)} {lines}")
+    if hasattr(target, "write"):
+        target.write(f"<svg>{lines}</svg>")
+    else:
+        Path(target).write_text(f"{sorted(metadata)} {lines}")
 
 
 def ended(pid):

@@ -11,6 +11,7 @@ from commands import SMALL, TINY
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
+from small_runs import sketch
 
 from rulesearch.data import load_data
 from rulesearch.data.files import KNOWN_ENDS, names_in
@@ -49,7 +50,7 @@ def clouds(path, inputs, classes, spread=0.15):
 @pytest.fixture(autouse=True, scope="module")
 def figures_are_not_drawn():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", lambda _, path, **more: Path(path).touch())
+        patch.setattr(Figure, "savefig", sketch)
         yield
 
 

@@ -38,15 +38,26 @@ def _terms(terms: list[tuple[str, str, PoolEntry]], parameter: str) -> list[str]
     """The terms of the equation of one parameter."""
     lines = []
     for index, (sign, size, entry) in enumerate(terms):
-        mantissa, _, exponent = size.partition("e")
-        number = rf"{mantissa} \times 10^{{{int(exponent)}}}" if exponent else mantissa
+        number = number_latex(size)
         shown_sign = f"{sign} " if index or sign == "-" else ""
         form = entry.changes_latex.get(parameter, entry.latex)
-        lines.append(rf"{shown_sign}{number}{_bracket(entry)} \left({form}\right)")
+        lines.append(rf"{shown_sign}{number}{layers_latex(entry)} \left({form}\right)")
     return lines
 
 
-def _bracket(entry: PoolEntry) -> str:
+def number_latex(text: str) -> str:
+    r"""A number as `significant` writes it, for LaTeX's math mode.
+
+    Example:
+        >>> print(number_latex("0.0384"), number_latex("-1.23e-05"))
+        0.0384 -1.23 \times 10^{-5}
+    """
+    mantissa, _, exponent = text.partition("e")
+    return rf"{mantissa} \times 10^{{{int(exponent)}}}" if exponent else mantissa
+
+
+def layers_latex(entry: PoolEntry) -> str:
+    """The layers of a term as an Iverson bracket; "" where it acts in all."""
     match entry.layers:
         case ():
             return ""

@@ -69,7 +69,8 @@ def print_pool(
     console.print(pool_table(rows, layers))
 
 
-def _coefficients(result: Result) -> Sheet:
+def coefficient_table(result: Result) -> Sheet:
+    """The coefficient of each term with its interval, or what became of it."""
     limited = any(entry.layers for entry in result.pool)
     by_hall = bool(result.hall)
     screened = "Trials: how many of the L1 search kept the term."
@@ -145,9 +146,12 @@ def _fate(result: Result, name: str, kept: int, ended: int) -> str:
     return "in too few trials" if 2 * kept < ended else "gains nothing"
 
 
-def _elimination(result: Result) -> Sheet:
+def elimination_table(result: Result) -> Sheet:
+    """The tries to do without a term, in their order; the one that led to the rule is marked."""
     arrived = all(step.arrived for step in result.elimination)
     unknown = "" if arrived else " ? no refit has arrived: the cost is at most that."
+    # Of accepted steps there is no full support that was fitted for its own sake.
+    whose = "the best rule until then" if result.hall else "the full support, both refitted"
     table = Sheet(
         "Elimination",
         {
@@ -159,7 +163,7 @@ def _elimination(result: Result) -> Sheet:
             "95 % interval": "text",
             "of gain": "number",
         },
-        "Cost: the loss of what is left minus that of the full support, both refitted; "
+        f"Cost: the loss of what is left minus that of {whose}; "
         "* clearly cheap, so dropped without a refit. > marks the rule chosen." + unknown,
     )
     kept = [step for step in result.elimination if step.kept]
@@ -178,7 +182,7 @@ def _elimination(result: Result) -> Sheet:
     return table
 
 
-def _evaluations(result: Result) -> list[Sheet]:
+def evaluation_tables(result: Result) -> list[Sheet]:
     """The final evaluation; of several worlds, each apart, then all together."""
     intervals = (
         "Intervals are over tasks, conditional on these images; "
@@ -240,6 +244,27 @@ def _beside(evaluation: Mapping[str, EvaluationRecord]) -> str:
     return f"Its loss minus a rival's, on the same lifetimes: {', '.join(parts)}."
 
 
+def paired_tables(result: Result) -> list[Sheet]:
+    """How much less loss the rule has than each rival, on the same lifetimes; a table a world."""
+    worlds = {f": {name}": world.evaluation for name, world in result.worlds.items()}
+    sheets = []
+    for where, evaluation in (worlds or {"": result.evaluation}).items():
+        table = Sheet(
+            f"The rule beside each rival{where}",
+            {"": "text", "loss of the rule minus its": "number", "95 % interval": "interval"},
+            "On the same lifetimes, nats; below zero the rule is better, and clearly so if the "
+            "whole interval is.",
+        )
+        for name, entry in evaluation.items():
+            low, high = entry.gained_interval
+            if name == "rule" or entry.gained is None or low is None or high is None:
+                continue
+            table.add(in_words(name), f"{-entry.gained:+.3f}", interval_text((-high, -low)))
+        if table.rows:
+            sheets.append(table)
+    return sheets
+
+
 def gap_closed(evaluation: Mapping[str, EvaluationRecord]) -> Number:
     """The share of the gap from feedback alignment to backprop by SGD that a rule closes.
 
@@ -280,15 +305,15 @@ def result_text(result: Result, run_directory: Path) -> RenderableType:
     parts: list[RenderableType] = [first]
     if result.message:
         parts.append(Text(result.message))
-    parts += [Text(), _coefficients(result)]
+    parts += [Text(), coefficient_table(result)]
     if result.joining:
         parts += [Text(), joining_table(result)]
     if result.hall:
         parts += [Text(), hall_table(result), Text(choice_text(result))]
     elif result.elimination:
-        parts += [Text(), _elimination(result)]
+        parts += [Text(), elimination_table(result)]
     if result.evaluation:
-        for sheet in _evaluations(result):
+        for sheet in evaluation_tables(result):
             parts += [Text(), sheet]
     closed = gap_closed(result.evaluation)
     if closed is not None and result.learns:

@@ -17,5 +17,6 @@ from rulesearch.runs.directory import reading as reading
 from rulesearch.runs.directory import tidy as tidy
 from rulesearch.runs.directory import versions as versions
 from rulesearch.runs.directory import write_hall as write_hall
+from rulesearch.runs.directory import write_report as write_report
 from rulesearch.runs.directory import write_result as write_result
 from rulesearch.runs.directory import write_rule as write_rule

@@ -6,6 +6,7 @@
       checkpoints/         the same names: how far a stage under way is
       history.jsonl        all history, one meta-step a line, to look at while it grows
       hall_of_fame.csv     the best rules of each size, likewise, where the protocol looks for them
+      report.html          all of it as one page
       result.json          the answer, a `rulesearch.result.Result`
 
 `config.json` is written first and claims the directory; a file that is replaced is replaced at
@@ -308,6 +309,15 @@ def write_rule(run: Path, latex: str) -> None:
         RuleSearchError: the file cannot be written.
     """
     replace_file(run / "rule.tex", latex, go_on(run))
+
+
+def write_report(run: Path, page: str) -> None:
+    """Write `report.html`.
+
+    Raises:
+        RuleSearchError: the file cannot be written.
+    """
+    replace_file(run / "report.html", page, go_on(run))
 
 
 def write_result(run: Path, result: Result) -> None:

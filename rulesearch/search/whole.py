@@ -26,6 +26,7 @@ from rulesearch.runs import (
     open_run,
     versions,
     write_hall,
+    write_report,
     write_result,
     write_rule,
 )
@@ -216,12 +217,16 @@ def keep(request: Request, run: Run, on_step: OnStep, on_stage: Callable[[str], 
         command=open_run(run.path).command,
         seconds=run.seconds,
     )
-    from rulesearch.figures import figures  # matplotlib, wanted at the end alone
+    from rulesearch import figures  # matplotlib, wanted at the end alone
     from rulesearch.report import hall_csv, latex
+    from rulesearch.report.page import page
+    from rulesearch.search.again import again
 
     write_history(run)
+    drawn = figures.drawn(history(run), result)
     with writing(run.path, go_on(run.path)):
-        figures(history(run), result, run.path)
+        figures.write(drawn, run.path)
+    write_report(run.path, page(result, drawn, again(record(request))))
     if result.hall:
         write_hall(run.path, hall_csv(result.pool, result.hall))
     write_rule(run.path, latex(result))

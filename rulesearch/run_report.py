@@ -1,0 +1,79 @@
+"""`rulesearch report RUN`: the page of a finished run, `report.html`, written again."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from rulesearch.console import process
+from rulesearch.errors import RuleSearchError
+
+CALLED = "python -m rulesearch.run_report"
+DONE, REFUSED = 0, 2
+
+
+def report_html(run: str | os.PathLike[str]) -> str:
+    """The text of the page of a finished run; the same run gives the same text.
+
+    Raises:
+        RuleSearchError: no finished run there, or a broken file.
+    """
+    from rulesearch.figures import drawn
+    from rulesearch.report.page import page
+    from rulesearch.result import Result
+    from rulesearch.runs import open_run, read_history
+    from rulesearch.search.again import again
+
+    directory = Path(run)
+    result = Result.load(directory)
+    figures = drawn(read_history(directory), result)
+    return page(result, figures, again(open_run(directory)))
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise RuleSearchError(f"{message}; {self.prog} --help lists the options")
+
+
+def main(arguments: Sequence[str] | None = None, called: str = CALLED) -> int:
+    """Run the command; returns its exit code, 0 done or 2 refused, when nothing was changed.
+
+    Args:
+        arguments: of the command line; None for those of the process.
+        called: what the command was called as, for its help.
+    """
+    parser = _Parser(
+        prog=called,
+        description="Write the page of a finished run: one file, to be read in a browser, sent, "
+        "or printed.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="directory of a finished run")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="where to (RUN/report.html); replaced whole"
+    )
+    try:
+        asked = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
+        target: Path = asked.out or asked.run / "report.html"
+        if target.is_dir():
+            raise RuleSearchError(f"--out {target}: is a directory; give a file in it")
+        if not target.parent.is_dir():
+            raise RuleSearchError(f"--out {target}: no directory {target.parent}; make it first")
+        text = report_html(asked.run)
+        from rulesearch.records.documents import replace_file
+
+        replace_file(target, text, "choose another --out")
+    except RuleSearchError as error:
+        for line in error.lines:
+            print(line, file=sys.stderr)
+        return REFUSED
+    print(f"{target}: {len(text.encode()) / 1000:.0f} kB")
+    return DONE
+
+
+if __name__ == "__main__":
+    process(main)
