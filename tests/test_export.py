@@ -131,6 +131,8 @@ def rules():
         g="-softplus(z_post)*relu(-e_pre)**pi",
     )
     yield "functions", functions, Network(feedback_init="normal")
+    # Dark pixels have errors of -0.0, whose inverse is infinite and not minus that.
+    yield "zeros", Pool(a="-e_post*atan(1/e_pre)"), Network()
     yield "no errors", Pool(a="tanh(y_post)*y_pre - W"), Network()
     yield "a number", Pool(a="1", b="-L*xi_post*y_pre"), Network(noise=0.5)
 
@@ -269,7 +271,7 @@ def test_single_precision_takes_the_softplus_of_torch_and_an_image_of_rows():
     assert rule.step(x, answers) > 0
 
 
-@pytest.mark.parametrize("name", ["memory", "memory, direct", "plastic, direct", "plastic, signs"])
+@pytest.mark.parametrize("name", ["memory", "plastic, direct"])
 def test_everything_is_on_the_device_of_the_model(name):
     """On one where torch refuses to mix, and computes nothing: what is drawn is made there too."""
     step = written(RULES[name])

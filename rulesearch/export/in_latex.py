@@ -9,6 +9,7 @@ from rulesearch.letters import spelled
 from rulesearch.notation.own import own_symbols
 from rulesearch.notation.printing import latex_of
 from rulesearch.operators import PARAMETERS, definition_of, definitions_of
+from rulesearch.report.latex import number_latex
 from rulesearch.words import significant
 
 _OF_SYNAPSE = {"W": "W_{jk}", "B": "B_{kj}", "b": "b_j"}
@@ -75,8 +76,7 @@ def _definitions(step: Written) -> Iterator[str]:
 
 
 def _number(value: float) -> str:
-    mantissa, _, exponent = significant(value).partition("e")
-    return rf"{mantissa} \times 10^{{{int(exponent)}}}" if exponent else mantissa
+    return number_latex(significant(value))
 
 
 def _plain(text: str) -> str:

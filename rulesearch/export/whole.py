@@ -32,8 +32,9 @@ def export(
     """The text of a rule for a target, once it has been found to be the same rule.
 
     Code is run over 20 steps of a drawn network in float64, beside the einsum kernel, and every
-    weight, feedback, bias and trace is compared after each step; `toml` and `json` are read again;
-    the expressions of `sympy` are compared with the rule's. LaTeX nothing can read again.
+    weight, feedback, bias and trace is compared after each step, up to where a weight passes 1000;
+    `toml` and `json` are read again; the expressions of `sympy` are compared with the rule's. LaTeX
+    nothing can read again.
 
     Args:
         rule: the rule, or what `load_rule` takes.
