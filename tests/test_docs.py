@@ -64,7 +64,7 @@ def test_the_options_are_those_of_help():
         with contextlib.redirect_stdout(said), pytest.raises(SystemExit):
             import_module(row.module).main(["--help"], f"rulesearch {name}")
         listed = re.findall(r"^  (?:-\w, )?(--[\w-]+)", said.getvalue(), re.MULTILINE)
-        assert len(listed) > 3
+        assert "--help" in listed
         assert [word for word in listed if f"`{word}" not in options()] == ["--help"]
 
 
