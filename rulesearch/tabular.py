@@ -40,12 +40,17 @@ class Tabular:
         yield from self.renderables()
 
     def __str__(self) -> str:
+        return self.text()
+
+    def text(self, width: int = WIDTH) -> str:
+        """As it prints on a terminal of so many characters."""
         from rich.console import Console
 
         text = io.StringIO()
-        console = Console(file=text, width=WIDTH, color_system=None)
-        console.print(*self.renderables(), sep="\n\n")
-        return text.getvalue().rstrip()
+        console = Console(file=text, width=width, color_system=None)
+        for each in self.renderables():
+            console.print(each)
+        return "\n".join(line.rstrip() for line in text.getvalue().splitlines()).rstrip()
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""

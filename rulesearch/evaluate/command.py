@@ -18,6 +18,9 @@ from rulesearch.records.documents import replace_file
 from rulesearch.rule import Rule
 from rulesearch.tabular import Tabular
 
+#: Characters of a line in a file, which no terminal wraps.
+WIDE = 180
+
 
 def rules_of(command: Command) -> list[Rule]:
     """The rules that a command names.
@@ -91,4 +94,4 @@ def write(table: Tabular, folder: Path, name: str) -> None:
         RuleSearchError: a file cannot be written.
     """
     table.to_csv(folder / f"{name}.csv")
-    replace_file(folder / f"{name}.txt", f"{table}\n", "give --out another folder")
+    replace_file(folder / f"{name}.txt", f"{table.text(WIDE)}\n", "give --out another folder")

@@ -21,6 +21,8 @@ from rulesearch.rule import Rule
 from rulesearch.selection import Near, rate_near
 from rulesearch.statistics import Scores, measure
 
+#: Octaves that a rate may be away from where its search begins, beyond the first; of random rules.
+WIDENINGS, FEW = 12, 4
 #: Told what is under way, and the share of all that is done.
 Watch = Callable[[str, float], None]
 
@@ -202,7 +204,9 @@ def _rate(site: Site, contestant: Contestant, kept: Kept) -> Near:
     def at(rate: float) -> Scores:
         return measure(networks, contestant.theta(rate, seeds), seeds, networks.outputs)
 
-    found = rate_near(at, contestant.start, cliff=contestant.cliff)
+    # Random rules may have no good rate at all, which is not worth a long way.
+    most = WIDENINGS if contestant.cliff else FEW
+    found = rate_near(at, contestant.start, widenings=most, cliff=contestant.cliff)
     kept.put(question, found)
     return found
 

@@ -36,7 +36,6 @@ DASHES = (
     (0, (1, 3)),
     (0, (5, 4)),
 )
-MOST_IN_CELLS = 400  # scenarios times contestants whose numbers are written
 
 
 def draw(found: Evaluated, folder: Path) -> list[Path]:
@@ -63,7 +62,7 @@ def map_figure(found: Evaluated) -> Figure:
     situations = found.situations
     names = list(dict.fromkeys(entry.shown for entry in found.entries))
     at = {(entry.shown, entry.situation): entry for entry in found.entries}
-    figure = Figure(figsize=(2.2 + 0.42 * len(names), 1.6 + 0.17 * len(situations)))
+    figure = Figure(figsize=(3.0 + 0.42 * len(names), 2.6 + 0.17 * len(situations)))
     axes = figure.subplots()
     nan = float("nan")
     rows = [
@@ -78,14 +77,13 @@ def map_figure(found: Evaluated) -> Figure:
     axes.set_yticks(
         range(len(situations)), [_row_label(found, situation) for situation in situations]
     )
-    if len(situations) * len(names) <= MOST_IN_CELLS or len(situations) > 1:
-        for row, situation in enumerate(situations):
-            for column, name in enumerate(names):
-                if entry := at.get((name, situation)):
-                    summary = found.summaries[entry]
-                    text = f"{summary.accuracy:.2f}" + ("·" if summary.diverged else "")
-                    color = "white" if summary.accuracy < 0.55 else "black"
-                    axes.text(column, row, text, ha="center", va="center", color=color, fontsize=5)
+    for row, situation in enumerate(situations):
+        for column, name in enumerate(names):
+            if entry := at.get((name, situation)):
+                summary = found.summaries[entry]
+                text = f"{summary.accuracy:.2f}" + ("·" if summary.diverged else "")
+                color = "white" if summary.accuracy < 0.55 else "black"
+                axes.text(column, row, text, ha="center", va="center", color=color, fontsize=5)
     figure.colorbar(image, ax=axes, label="accuracy", shrink=0.6)
     axes.set_title(f"Accuracy; · some of {found.asked.lifetimes} lifetimes diverged", loc="left")
     return figure

@@ -81,7 +81,7 @@ class Contestant:
         theta: raw coefficients at a rate, [terms], or those of each lifetime, [lifetimes, terms].
         start: where the search for its rate begins; None for one that has none.
         cliff: whether a rate at which most lifetimes diverge is beyond the good ones; of random
-            rules it is not, half of which unlearn at any rate.
+            rules it is not, some of which unlearn at any rate.
     """
 
     name: str
@@ -238,6 +238,9 @@ def _with_biases(
 def _random(site: Site, rule: Rule, several: bool) -> Contestant | None:
     """Random rules of a rule's terms: a direction in units for each lifetime, one rate for all.
 
+    Of a direction and its opposite it is the one in which the reference, as the rule has it, does
+    not unlearn.
+
     None where there is one term, of which every rule is a multiple.
     """
     of = of_rule(site, rule)
@@ -246,11 +249,14 @@ def _random(site: Site, rule: Rule, several: bool) -> Contestant | None:
         return None
     scales = units_of(of.searching, site.asked.seed)
 
+    reference = pool.names.index(pool.reference)
+
     def directions(rate: float, seeds: Sequence[int]) -> Tensor:
-        drawn = np.stack(
-            [np.random.default_rng([seed, 1]).standard_normal(len(scales)) for seed in seeds]
-        )
+        rows = [np.random.default_rng([seed, 1]).standard_normal(len(scales)) for seed in seeds]
+        drawn = np.stack(rows)
         drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+        # Of a direction and its opposite the one that the rule's own reference has.
+        drawn *= np.sign(drawn[:, [reference]] * rule.theta[reference])
         return torch.from_numpy(rate * drawn * np.array(scales))
 
     name = CALLED["random-rules"] + (f" of {rule.name}'s terms" if several else "")

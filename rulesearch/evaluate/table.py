@@ -211,13 +211,14 @@ class Evaluated(Tabular):
         if len(self.situations) <= FEW:
             for situation in self.situations:
                 yield self._table(situation)
+                yield Text("")
         else:
             yield self._grid("Accuracy", None)
+            yield Text("")
             for rule in self.rules:
                 if any(name == rule.name for name, _ in self.against):
                     yield self._grid(f"Loss of {rule.name} minus that of", rule.name)
-        if self.notes:
-            yield Text("")
+                    yield Text("")
         for note in self.notes:
             yield Text(note)
 

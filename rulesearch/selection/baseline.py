@@ -210,7 +210,7 @@ def rate_near(
     outcomes_at: Callable[[float], Scores],
     centre: float,
     *,
-    widenings: int = 2 * WIDENINGS,
+    widenings: int = WIDENINGS,
     cliff: bool = True,
 ) -> Near:
     """The least mean loss along a rate, in few measurements where a good one is known.
