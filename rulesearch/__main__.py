@@ -31,6 +31,10 @@ SUBCOMMANDS = {
     "evaluate": Subcommand(
         "rulesearch.evaluate.__main__", "try rules beside rivals, on other data, depths and tasks"
     ),
+    "compare": Subcommand("rulesearch.compare.__main__", "compare rules on common tasks"),
+    "ablate": Subcommand(
+        "rulesearch.ablate.__main__", "a rule without each of its terms, and with others"
+    ),
     "export": Subcommand(
         "rulesearch.export.__main__", "write a rule as torch, NumPy, JAX, LaTeX, SymPy, TOML, JSON"
     ),

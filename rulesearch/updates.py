@@ -114,8 +114,17 @@ class Point:
         """
         one_hot = torch.zeros(len(self.population.pool), dtype=torch.float64)
         one_hot[term] = 1.0
+        # Whatever a term changes, its list is as long as that of one that changes all.
+        pool = self.population.pool
+        wide = [term.name for term in pool if {p for p, _ in term.updates} != {"W"}]
         after = lived_on(
-            self.population, one_hot, self.living, self.example, kernel="einsum", noise=self.noise
+            self.population,
+            one_hot,
+            self.living,
+            self.example,
+            wide,
+            kernel="einsum",
+            noise=self.noise,
         )
         before = _parameters(self.living, after)
         return [b - a for a, b in zip(before, _parameters(after, after), strict=True)]

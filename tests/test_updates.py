@@ -7,7 +7,7 @@ import torch
 from test_population import PAPER, SEEDS, SHAPE, population
 
 from rulesearch.data import draw_tasks
-from rulesearch.notation import Pool
+from rulesearch.notation import Pool, together
 from rulesearch.pathways import PATHWAYS
 from rulesearch.updates import first_failure, norms, overlaps, points_along
 
@@ -113,3 +113,13 @@ def test_updates_that_are_not_finite_overlap_with_nothing():
     (a, ab), (ba, _) = overlaps(some, (3.0, 0.0), SEEDS[:2], (0, 5))
     assert a > 0
     assert np.isfinite([ab, ba]).all()
+
+
+def test_updates_of_terms_that_change_different_matrices_are_compared():
+    """A term of the weights alone beside one of both: overlaps are of what both change."""
+    pool = together(Pool(kp="-e_post*y_pre", hebb="y_post*y_pre"), Pool(kp="-e_post*y_pre", of="B"))
+    networks = replace(population(dtype=torch.float64), pool=pool)
+    found = overlaps(networks, (0.05, 0.0), (1,), (0,))
+    alone = overlaps(replace(networks, pool=pool.only("hebb")), (0.0,), (1,), (0,))
+    assert found[1][1] == pytest.approx(alone[0][0])
+    assert found[0][0] > 0

@@ -18,7 +18,7 @@ DESCRIPTION = "Try learning rules, unchanged, beside rivals on images that no se
 
 def main(arguments: Sequence[str] | None = None, called: str = "rulesearch evaluate") -> int:
     """Run the command; returns its exit code: 0 done, 2 refused, 130 or 143 stopped."""
-    return guarded(lambda: read(_own(arguments), called, DESCRIPTION), _work)
+    return guarded(lambda: read(own(arguments), called, DESCRIPTION), _work)
 
 
 def _work(command: Command) -> None:
@@ -59,7 +59,8 @@ def guarded(reading: Callable[[], Command], work: Callable[[Command], None]) -> 
     return DONE
 
 
-def _own(arguments: Sequence[str] | None) -> Sequence[str]:
+def own(arguments: Sequence[str] | None) -> Sequence[str]:
+    """The arguments given, or those of the process."""
     return sys.argv[1:] if arguments is None else arguments
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -47,14 +48,18 @@ def rules_of(command: Command) -> list[Rule]:
     return found
 
 
-def asked_of(command: Command) -> Asked:
+def asked_of(command: Command, **usual: Any) -> Asked:
     """The options of a command, checked.
+
+    Args:
+        command: that was read.
+        **usual: what stands where it says nothing.
 
     Raises:
         RuleSearchError: a line for each that cannot be, by the flag.
     """
     try:
-        return asked_for(command.options)
+        return asked_for({**usual, **command.options})
     except RuleSearchError as error:
         spelled = (f"--{_dashed(line)}" for line in error.lines)
         raise RuleSearchError(*spelled) from None

@@ -10,7 +10,18 @@ from matplotlib.figure import Figure
 
 from rulesearch.evaluate.options import Scenario
 from rulesearch.evaluate.table import Entry, Evaluated, axis_value
-from rulesearch.figures import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, style
+from rulesearch.figures import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    WIDTH,
+    style,
+)
 
 #: Axes that curves may run along, the first that varies last.
 ALONG = (
@@ -85,6 +96,7 @@ def map_figure(found: Evaluated) -> Figure:
                 color = "white" if summary.accuracy < 0.55 else "black"
                 axes.text(column, row, text, ha="center", va="center", color=color, fontsize=5)
     figure.colorbar(image, ax=axes, label="accuracy", shrink=0.6)
+    axes.set_ylabel(", ".join(found.varied))
     axes.set_title(f"Accuracy; · some of {found.asked.lifetimes} lifetimes diverged", loc="left")
     return figure
 
@@ -95,17 +107,18 @@ def curves_figure(found: Evaluated) -> Figure:
     others = [axis for axis in found.varied if axis != along]
     panels: dict[tuple[str, ...], list[Entry]] = {}
     for entry in found.entries:
-        label = tuple(str(axis_value(entry.scenario, axis)) for axis in others)
+        label = tuple(_named(axis, axis_value(entry.scenario, axis)) for axis in others)
         panels.setdefault(label, []).append(entry)
     heads = list(dict.fromkeys(label[:1] for label in panels))
     tails = list(dict.fromkeys(label[1:] for label in panels))
-    figure = Figure(figsize=(1.0 + 1.7 * max(2, len(heads)), 1.6 + 1.3 * len(tails)))
+    wide = max(WIDTH, 1.0 + 1.7 * len(heads))
+    figure = Figure(figsize=(wide, 1.8 + max(2.2, 1.3 * len(tails))))
     grid = figure.subplots(len(tails), len(heads), squeeze=False, sharex=True, sharey=True)
-    for row, tail in enumerate(tails):
+    for number, tail in enumerate(tails):
         for column, head in enumerate(heads):
-            axes = grid[row][column]
+            axes = grid[number][column]
             _curves(axes, found, panels.get((*head, *tail), []), along)
-            if row == 0:
+            if number == 0:
                 axes.set_title(" ".join(head))
             if column == len(heads) - 1 and any(tail):
                 axes.annotate(
@@ -116,10 +129,20 @@ def curves_figure(found: Evaluated) -> Figure:
                     va="center",
                     fontsize=6,
                 )
-    figure.supxlabel(along.replace("_", " "), fontsize=8)
-    figure.supylabel("accuracy, with its 95 % interval", fontsize=8)
+    for axes in grid[-1]:
+        axes.set_xlabel(along.replace("_", " "))
+    for row in grid:
+        row[0].set_ylabel("accuracy")
     handles, labels = grid[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, frameon=False, loc="outside lower center", ncols=3)
+    columns = max(2, int(figure.get_figwidth() / 2.2))
+    figure.legend(
+        handles, labels, frameon=False, loc="outside lower center", ncols=columns, fontsize=7
+    )
+    figure.suptitle(
+        f"Mean accuracy of {found.asked.lifetimes} lifetimes on images that no search used; of "
+        "rules with its 95 % interval",
+        fontsize=7,
+    )
     return figure
 
 
@@ -148,6 +171,10 @@ def _curves(axes: Axes, found: Evaluated, entries: Sequence[Entry], along: str) 
         ticks = sorted({_number(entry, along) for entry in entries})
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
+
+
+def _named(axis: str, value: object) -> str:
+    return str(value) if axis == "dataset" else f"{axis.replace('_', ' ')} {value}"
 
 
 def _number(entry: Entry, along: str) -> float:

@@ -86,6 +86,19 @@ class Against:
         """`*` where the difference of losses holds for all of the table together."""
         return "*" if self.holds < LEVEL else ""
 
+    def __str__(self) -> str:
+        low, high = self.loss.interval
+        return f"{self.loss.mean:+.3f} [{low:+.3f}, {high:+.3f}]{self.mark}"
+
+
+def against_each(pairs: Sequence[tuple[Scores, Scores]]) -> list[Against]:
+    """The first of each pair minus the second; what holds, holds for all pairs together."""
+    chances = [chance(first, second) for first, second in pairs]
+    return [
+        Against(compare(first, second), compare(first, second, "accuracy"), by_chance, holds)
+        for (first, second), by_chance, holds in zip(pairs, chances, holm(chances), strict=True)
+    ]
+
 
 @dataclass(frozen=True)
 class Evaluated(Tabular):
@@ -130,16 +143,8 @@ class Evaluated(Tabular):
             for number, name in enumerate(names):
                 earlier = names[: number + 1]  # a pair of rules is one difference
                 pairs += [(own[name], e) for e in entries if e.name not in earlier]
-        chances = [chance(a.scores, b.scores) for a, b in pairs]
-        return {
-            (a.name, b): Against(
-                compare(a.scores, b.scores),
-                compare(a.scores, b.scores, "accuracy"),
-                by_chance,
-                holds,
-            )
-            for (a, b), by_chance, holds in zip(pairs, chances, holm(chances), strict=True)
-        }
+        found = against_each([(a.scores, b.scores) for a, b in pairs])
+        return {(a.name, b): each for (a, b), each in zip(pairs, found, strict=True)}
 
     @property
     def lines(self) -> tuple[Line, ...]:
@@ -247,7 +252,7 @@ class Evaluated(Tabular):
                 significant(found.loss),
                 str(found.diverged) if found.diverged else "",
                 "" if entry.rate is None else significant(entry.rate) + edge,
-                *(_difference(self.against.get((name, entry))) for name in others),
+                *(str(self.against.get((name, entry), "")) for name in others),
             )
         return sheet
 
@@ -311,13 +316,6 @@ def situation_text(scenario: Scenario, steps: int) -> str:
     return ", ".join([*parts, f"{scenario.ways} ways", asked, f"{scenario.queries} queries"])
 
 
-def _difference(against: Against | None) -> str:
-    if against is None:
-        return ""
-    low, high = against.loss.interval
-    return f"{against.loss.mean:+.3f} [{low:+.3f}, {high:+.3f}]{against.mark}"
-
-
 def _differences(name: str, against: Against | None) -> dict[str, Number]:
     """The columns of a rule minus an entry; None where there is no such pair."""
     titles = [
@@ -332,8 +330,3 @@ def _differences(name: str, against: Against | None) -> dict[str, Number]:
     for each in (against.loss, against.accuracy):
         values += [each.mean, *each.interval]
     return dict(zip(titles, [*values, against.chance, against.holds], strict=True))
-
-
-def names_of(entries: Sequence[Entry]) -> list[str]:
-    """What contestants are called, each once."""
-    return [*dict.fromkeys(entry.shown for entry in entries)]

@@ -1,0 +1,35 @@
+"""A rule without each of its terms, and with others: `ablate("paper")`.
+
+The package can be called, and is the function of its name; `rulesearch ablate` is the command
+around it.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from rulesearch.lazily import lazily
+
+if TYPE_CHECKING:
+    from rulesearch.ablate.table import Ablated as Ablated
+    from rulesearch.ablate.whole import ablate as ablate
+
+_HOMES = {
+    "Ablated": "rulesearch.ablate.table",
+    "ablate": "rulesearch.ablate.whole",
+}
+
+__all__ = sorted(_HOMES)
+__getattr__, __dir__ = lazily(__name__, _HOMES)
+
+
+class _Callable(ModuleType):
+    def __call__(self, *arguments: Any, **options: Any) -> Ablated:
+        from rulesearch.ablate.whole import ablate
+
+        return ablate(*arguments, **options)
+
+
+sys.modules[__name__].__class__ = _Callable

@@ -1,0 +1,35 @@
+"""Rules beside each other, on common tasks: `compare(["paper", "normalised"])`.
+
+The package can be called, and is the function of its name; `rulesearch compare` is the command
+around it.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from rulesearch.lazily import lazily
+
+if TYPE_CHECKING:
+    from rulesearch.compare.table import Compared as Compared
+    from rulesearch.compare.whole import compare as compare
+
+_HOMES = {
+    "Compared": "rulesearch.compare.table",
+    "compare": "rulesearch.compare.whole",
+}
+
+__all__ = sorted(_HOMES)
+__getattr__, __dir__ = lazily(__name__, _HOMES)
+
+
+class _Callable(ModuleType):
+    def __call__(self, *arguments: Any, **options: Any) -> Compared:
+        from rulesearch.compare.whole import compare
+
+        return compare(*arguments, **options)
+
+
+sys.modules[__name__].__class__ = _Callable

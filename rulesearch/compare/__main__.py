@@ -1,0 +1,39 @@
+"""`rulesearch compare A B ...`, also `python -m rulesearch.compare`: rules on common tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rulesearch.console import interruptible, process
+from rulesearch.evaluate.__main__ import guarded, own
+from rulesearch.evaluate.arguments import Command, read
+
+DESCRIPTION = "Compare learning rules, pair by pair, on common tasks of images that no search used."
+
+
+def main(arguments: Sequence[str] | None = None, called: str = "rulesearch compare") -> int:
+    """Run the command; returns its exit code, as that of `rulesearch evaluate`."""
+    return guarded(lambda: read(own(arguments), called, DESCRIPTION), _work)
+
+
+def _work(command: Command) -> None:
+    from rich.console import Console
+
+    from rulesearch.compare.whole import compared
+    from rulesearch.evaluate.command import asked_of, rules_of, watched, write
+
+    rules, asked = rules_of(command), asked_of(command, rivals=())
+    interruptible()
+    with watched(command.quiet) as watch:
+        found = compared(rules, asked, command.out, watch)
+    Console().print(found)
+    if command.out is not None:
+        from rulesearch.evaluate.figure import draw
+
+        write(found, command.out, "comparison")
+        write(found.terms, command.out, "terms")
+        draw(found.evaluated, command.out)
+
+
+if __name__ == "__main__":
+    process(lambda: main(called="python -m rulesearch.compare"))
