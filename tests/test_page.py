@@ -14,7 +14,8 @@ from test_hall import a_found
 from test_report import a_result
 
 from rulesearch.__main__ import main
-from rulesearch.notation import Pool, load_pool, pool_from_plain, pool_to_plain
+from rulesearch.given_rule import load_rule
+from rulesearch.notation import Pool, latex_of, load_pool, pool_from_plain, pool_to_plain
 from rulesearch.records.plain import to_plain
 from rulesearch.report import page as page_module
 from rulesearch.report.mathml import mathml
@@ -124,7 +125,7 @@ def test_every_number_of_the_result_is_on_the_page():
     ids=lambda less: "without " + ", ".join(less) or "whole",
 )
 def test_a_run_that_lacks_parts_has_a_sound_page(less):
-    seen = sound(page(replace(of_a_search(), **less), {}, Again("rulesearch search pool.toml", "")))
+    seen = sound(page(replace(of_a_search(), **less), {}, Again("rulesearch search pool.toml", {})))
     assert "Run it again" in seen.text
     assert ("Hall of fame" in seen.text) == ("hall" not in less)
     assert ("Accuracy on images set aside" in seen.text) == ("evaluation" not in less)
@@ -161,7 +162,7 @@ def hostile():
 
 
 def test_hostile_names_stay_text():
-    text = page(hostile(), {}, Again(HOSTILE, HOSTILE, HOSTILE))
+    text = page(hostile(), {}, Again(HOSTILE, {HOSTILE: HOSTILE}, HOSTILE))
     seen = sound(text)
     assert seen.text.count(HOSTILE) >= 8
     assert "'\"><img src=x onerror=alert(2)>" in seen.text
@@ -214,6 +215,16 @@ def test_terms_are_said_in_words(term, words):
     assert spoken(made.expression) == words
 
 
+@pytest.mark.parametrize("name", ["paper_pool", "normalised", "bcm", "three_factor", "feedback"])
+def test_every_term_of_a_grammar_can_be_said_and_set(name):
+    for term in load_pool(Path(__file__).parents[1] / "grammar" / f"{name}.py"):
+        for _, form in term.updates:
+            assert not re.search(
+                r"[*_^]|sum_p", spoken(form).replace("_post", "").replace("_pre", "")
+            )
+            assert mathml(latex_of(form)).startswith("<math")
+
+
 def test_a_figure_in_a_page_has_text_ids_of_its_own_and_the_pages_black():
     def drawn():
         figure = Figure(figsize=(2, 1))
@@ -261,6 +272,21 @@ def test_the_command_line_asks_for_the_same_search(config):
     assert replace(asked.resolved(), data_root=config.data_root) == config.resolved()
 
 
+def test_a_rule_that_a_search_began_at_is_a_file_beside_the_pool(tmp_path):
+    rule = replace(load_rule("paper"), source="/home/me/runs/paper")
+    kept = RunConfig(pool={}, options=to_plain(Config(begin=rule).resolved()), versions={})
+    told = again(kept)
+    assert told.command == "rulesearch search pool.toml --from from.toml"
+    assert "/home" not in told.files["from.toml"]
+    (tmp_path / "from.toml").write_text(told.files["from.toml"])
+    begun = load_rule(tmp_path / "from.toml")
+    assert (begun.pool, begun.theta) == (rule.pool, rule.theta)
+    result = replace(of_a_search(), config=kept.options, machine={"processor": "Z80"})
+    text = page(result, {}, told)
+    assert "/home" not in text
+    assert "Z80" in sound(text).text
+
+
 def test_an_effort_of_its_own_is_said():
     kept = RunConfig(pool={}, options=to_plain(SMALL.resolved()), versions={})
     assert "--effort" not in again(kept).command
@@ -278,7 +304,7 @@ def test_files_are_named_without_their_folders_and_quoted():
 def test_the_pool_on_the_page_is_the_pool(name, tmp_path):
     pool = load_pool(Path(__file__).parents[1] / "grammar" / f"{name}.py")
     kept = RunConfig(pool=pool_to_plain(pool), options=to_plain(Config().resolved()), versions={})
-    (tmp_path / "pool.toml").write_text(again(kept).pool)
+    (tmp_path / "pool.toml").write_text(again(kept).files["pool.toml"])
     assert load_pool(tmp_path / "pool.toml") == pool_from_plain(kept.pool) == pool
 
 

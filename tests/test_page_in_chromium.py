@@ -78,8 +78,10 @@ def pages(tmp_path_factory):
     whole = of_a_search()
     long = replace(whole, message="a" * 300, images={"search" * 20: "of " * 200})
     made = {
-        "hostile": page(hostile(), {}, Again(HOSTILE, HOSTILE)),
-        "long": page(long, drawn([], whole), Again("word " * 100 + "x" * 300, "x" * 500)),
+        "hostile": page(hostile(), {}, Again(HOSTILE, {HOSTILE: HOSTILE})),
+        "long": page(
+            long, drawn([], whole), Again("word " * 100 + "x" * 300, {"pool.toml": "x" * 500})
+        ),
     }
     for name, text in made.items():
         (folder / f"{name}.html").write_text(text, encoding="utf-8")

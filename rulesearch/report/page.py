@@ -67,13 +67,13 @@ class Again:
     """How a search is run again.
 
     Attributes:
-        command: the command line, which names `pool.toml`.
-        pool: the text of that file.
+        command: the command line.
+        files: those that it names, name -> text.
         note: what the command line does not say; or "".
     """
 
     command: str
-    pool: str
+    files: Mapping[str, str]
     note: str = ""
 
 
@@ -142,9 +142,17 @@ def without_paths(result: Result) -> Result:
     config = dict(result.config)
     if config.get("data_root"):
         config["data_root"] = "DATA"
+    if config.get("begin"):
+        # Where the rule that it began at comes from has paths too, and nothing hangs on it.
+        config["begin"] = without_source(config["begin"])
     if "dataset" in config:
         config["dataset"] = ",".join(PurePath(n).name for n in names_in(str(config["dataset"])))
     return replace(result, config=config)
+
+
+def without_source(rule: Mapping[str, Any]) -> dict[str, Any]:
+    """A rule as plain data without where it comes from, which no number hangs on."""
+    return {name: said for name, said in rule.items() if name not in ("source", "sought")}
 
 
 @lru_cache(maxsize=1)
@@ -291,7 +299,9 @@ def _options(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Every option with its value, those of the effort too."""
     rows = []
     for name, value in config.items():
-        if isinstance(value, Mapping):
+        if name == "begin" and value:
+            rows.append((name, str(value.get("name", "rule"))))
+        elif isinstance(value, Mapping):
             rows += [(f"{name}.{inner}", str(each)) for inner, each in value.items()]
         else:
             rows.append((name, "-" if value is None else str(value)))

@@ -11,11 +11,11 @@ import tomli_w
 
 from rulesearch.choices import EffortLevel
 from rulesearch.records.plain import from_plain
-from rulesearch.report.page import Again
+from rulesearch.report.page import Again, without_source
 from rulesearch.runs import RunConfig
 from rulesearch.search.config import LEVELS, Config, flag, layers_shown
 
-POOL = "pool.toml"
+POOL, BEGIN = "pool.toml", "from.toml"
 #: What the protocol and the effort fill in: said only where it is otherwise.
 _FILLED = ("l1", "largest_scale", "trials", "meta_steps", "meta_batch")
 #: What is measured, and what numbers do not hang on.
@@ -32,7 +32,11 @@ def again(kept: RunConfig) -> Again:
     config = from_plain(Config, kept.options)
     level = _level(config)
     note = "" if level else "The effort was given by its numbers, from Python; see every option."
-    return Again(command_line(config, level), tomli_w.dumps(dict(kept.pool)), note)
+    texts = {POOL: dict(kept.pool)}
+    if config.begin is not None:
+        texts[BEGIN] = without_source(config.begin)
+    files = {name: tomli_w.dumps(plain) for name, plain in texts.items()}
+    return Again(command_line(config, level), files, note)
 
 
 def command_line(config: Config, level: EffortLevel | None = "normal") -> str:
@@ -64,6 +68,8 @@ def _shown(name: str, value: Any) -> str:
     match name:
         case "data_root":
             return "DATA"
+        case "begin":
+            return BEGIN
         case "dataset":
             return ",".join(PurePath(dataset).name for dataset in value.split(","))
         case _:
