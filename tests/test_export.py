@@ -12,8 +12,11 @@ from pathlib import Path
 
 import numpy
 import pytest
+import strategies
 import torch
 from commands import python
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sympy import Abs
 
 import rulesearch
@@ -27,6 +30,7 @@ from rulesearch.export.proof import deviation, names_of, trial_of
 from rulesearch.export.running import trained
 from rulesearch.export.whole import check
 from rulesearch.export.written import written
+from rulesearch.model import Model
 from rulesearch.notation import (
     L,
     W,
@@ -43,6 +47,8 @@ from rulesearch.notation import (
     z_post,
 )
 from rulesearch.operators import QUANTITIES, operator
+from rulesearch.operators.activations import ACTIVATIONS
+from rulesearch.operators.losses import LOSSES
 from rulesearch.rule import Network, Rule, rule_from_plain, rule_to_plain
 
 GRAMMAR = sorted((Path(__file__).parent.parent / "grammar").glob("*.*"))
@@ -129,6 +135,7 @@ def rules():
         e="-sign(e_post)*sigmoid(e_pre)*sum_pre(sum_post(W*e_post)*y_pre)",
         f="-log(1 + y_post**(3/2))*sin(z_pre)/n_post**2",
         g="-softplus(z_post)*relu(-e_pre)**pi",
+        h="-tanh(1/(3*(e_post**2 + 1)))*y_pre/2",
     )
     yield "functions", functions, Network(feedback_init="normal")
     # Dark pixels have errors of -0.0, whose inverse is infinite and not minus that.
@@ -153,6 +160,30 @@ def test_all_that_a_rule_may_have(name, library):
 @pytest.mark.parametrize("target", ["sympy", "toml", "json", "latex"])
 def test_all_that_a_rule_may_have_as_text(name, target):
     assert export(RULES[name], target)
+
+
+@st.composite
+def drawn_rules(draw):
+    """Rules of every kind: own quantities and traces, terms of all parameters, any network."""
+    path = draw(st.sampled_from(strategies.PATHWAYS))
+    network = Network(
+        activation=draw(st.sampled_from([*ACTIVATIONS])),
+        loss=draw(st.sampled_from([*LOSSES])),
+        bias=draw(st.booleans()),
+        noise=draw(st.sampled_from([0.0, 0.3])),
+        pathway=path,
+    )
+    model = Model(bias=network.bias, noise=network.noise)
+    terms = draw(strategies.step_terms(path, model, smooth=True))
+    theta = tuple(draw(st.sampled_from([-0.02, -0.01, 0.01, 0.02])) for _ in terms)
+    return Rule("drawn", Pool.checked(terms, {}, {}), theta, network)
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(drawn_rules(), st.sampled_from(["numpy", "torch", "sympy"]))
+def test_rules_that_nobody_thought_of(rule, target):
+    assert export(rule, target)
 
 
 # --- what is not the rule is refused -------------------------------------------------------------

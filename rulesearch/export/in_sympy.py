@@ -120,7 +120,7 @@ def faults_of(source: str, step: Written) -> Iterator[str]:
     for term in step.rule.pool:
         for parameter, expression in term.updates:
             said = _ours(sympy.sympify(made[f"d{parameter}"][term.name]), own)
-            if _defined(said) != _defined(expression):
+            if not _same(said, expression):
                 yield f"{term.name} is {said}"
     for name, symbol in own.items():
         key, memory = made[_name(name)], symbol.row.memory
@@ -130,11 +130,17 @@ def faults_of(source: str, step: Written) -> Iterator[str]:
             said, *rest = made["traces"][key]
             if rest != [memory.decay, memory.initial]:
                 yield f"{name} moves by {rest}"
-        if _defined(_ours(sympy.sympify(said), own)) != _defined(definition_of(symbol)):
+        if not _same(_ours(sympy.sympify(said), own), definition_of(symbol)):
             yield f"{name} is {said}"
     theta, where = step.rule.coefficients, dict(step.rule.pool.where)
     if (made["theta"], made["where"]) != (theta, where):
         yield f"theta is {made['theta']}, where {made['where']}"
+
+
+def _same(said: Expr, meant: Expr) -> bool:
+    """Whether two expressions are one, however they are written: 1/(3*(x + 1)) and 1/(3*x + 3)."""
+    one, other = _defined(said), _defined(meant)
+    return bool(one == other or sympy.simplify(one - other) == 0)
 
 
 def _defined(expression: Expr) -> Expr:
