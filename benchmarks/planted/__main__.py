@@ -34,7 +34,7 @@ PEER_SEEDS = {True: 1, False: 0}
 #: Seeds of students that do not know the teacher's networks, and of those who see weights.
 UNKNOWN_SEEDS, WEIGHT_SEEDS = 1, 1
 #: Seeds of the nulls, each for both kinds and all three pools.
-NULL_SEEDS = 34
+NULL_SEEDS = 41
 #: Of a quick look: teachers, and seeds of everything.
 SMALL = (2, 1)
 

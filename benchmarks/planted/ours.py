@@ -10,7 +10,7 @@ import torch
 from benchmarks.planted.lessons import Student
 from benchmarks.planted.world import STEPS
 from rulesearch.meta import ACCEPTED, descend, lifetime_seeds, units
-from rulesearch.pursuit import Aims, Means, Place, pursue
+from rulesearch.pursuit import Aims, Means, Place, in_spans, pursue
 from rulesearch.selection import Effort, Measure, Setting, best_rate, common_seeds
 from rulesearch.statistics import Scores, measure
 from rulesearch.updates import norms
@@ -111,8 +111,10 @@ def search(student: Student, known: Known, parsimony: float = PARSIMONY) -> Foun
         common=common_seeds(setting),
     )
     phi = tuple(x / s for x, s in zip(known.reference, setting.scales, strict=True))
+    begin = Place((setting.reference,), phi)
+    means = replace(means, setting=in_spans(means, begin, terms))
     aims = Aims(starts=1, steps=STEPS_AT_MOST, l1=0.0, parsimony=parsimony, against_reference=False)
-    found = pursue(means, aims, Place((setting.reference,), phi), terms)
+    found = pursue(means, aims, begin, terms)
     return Found(found.coefficients.theta, student.spent.cost, found.message)
 
 
