@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING
 from rulesearch.lazily import lazily
 
 if TYPE_CHECKING:
+    from rulesearch.ablate import ablate as ablate
+    from rulesearch.compare import compare as compare
     from rulesearch.data import TaskShape as TaskShape
     from rulesearch.data import draw_tasks as draw_tasks
     from rulesearch.data import load_data as load_data
     from rulesearch.errors import RuleSearchError as RuleSearchError
+    from rulesearch.evaluate import evaluate as evaluate
     from rulesearch.export import export as export
     from rulesearch.lifetime import Lifetimes as Lifetimes
     from rulesearch.lifetime import run_lifetimes as run_lifetimes
@@ -41,8 +44,11 @@ _HOMES = {
     "RuleSearchError": "rulesearch.errors",
     "TaskShape": "rulesearch.data",
     "Term": "rulesearch.notation",
+    "ablate": "rulesearch.ablate",  # packages that can be called, as `search` is
     "classify": "rulesearch.locality",
+    "compare": "rulesearch.compare",
     "draw_tasks": "rulesearch.data",
+    "evaluate": "rulesearch.evaluate",
     "export": "rulesearch.export",  # a package that can be called, as `search` is
     "load_data": "rulesearch.data",
     "load_pool": "rulesearch.notation",

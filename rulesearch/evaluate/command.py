@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from rulesearch.given_rule import load_rule, rule_from_text
 from rulesearch.records.documents import replace_file
 from rulesearch.rule import Rule
 from rulesearch.tabular import Tabular
+from rulesearch.words import percent
 
 #: Characters of a line in a file, which no terminal wraps.
 WIDE = 180
@@ -72,7 +74,10 @@ def _dashed(line: str) -> str:
 
 @contextmanager
 def watched(quiet: bool) -> Iterator[Watch]:
-    """Shows what is under way, the share done and the time left, on the error stream."""
+    """Shows what is under way, the share done and the time left, on the error stream.
+
+    Where that is no terminal, a line for each scenario.
+    """
     console = Console(stderr=True)
     columns = (
         BarColumn(20),
@@ -86,8 +91,14 @@ def watched(quiet: bool) -> Iterator[Watch]:
     with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
         task = bar.add_task("", total=1.0)
 
+        told: list[str] = []
+
         def watch(doing: str, share: float) -> None:
             bar.update(task, completed=share, description=doing)
+            scenario = doing.partition(" ")[0]
+            if hidden and not quiet and scenario not in (*told, ""):
+                told.append(scenario)
+                print(f"{scenario}, {percent(share)} done", file=sys.stderr, flush=True)
 
         yield watch
 
