@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from rulesearch.console import interruptible, process
 from rulesearch.errors import RuleSearchError
+from rulesearch.evaluate import arguments as given
 from rulesearch.evaluate.__main__ import guarded, own
-from rulesearch.evaluate.arguments import Command, Further, read
+from rulesearch.evaluate.arguments import Command, Further
 
+CALLED = "rulesearch ablate"
 DESCRIPTION = "A rule without each of its terms, refitted and not, and with each of a pool's."
 MORE = {
     "pool": Further("grammar file whose terms are added one by one", str),
@@ -18,9 +20,18 @@ MORE = {
 WITHOUT = ("rivals", "rates")
 
 
-def main(arguments: Sequence[str] | None = None, called: str = "rulesearch ablate") -> int:
+def main(arguments: Sequence[str] | None = None, called: str = CALLED) -> int:
     """Run the command; returns its exit code, as that of `rulesearch evaluate`."""
-    return guarded(lambda: read(own(arguments), called, DESCRIPTION, MORE, WITHOUT), _work)
+    return guarded(lambda: read(own(arguments), called), _work)
+
+
+def read(arguments: Sequence[str], called: str = CALLED) -> Command:
+    """The command that some arguments say.
+
+    Raises:
+        RuleSearchError: unknown or contradicting arguments.
+    """
+    return given.read(arguments, called, DESCRIPTION, MORE, WITHOUT)
 
 
 def _work(command: Command) -> None:

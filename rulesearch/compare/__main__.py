@@ -5,15 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rulesearch.console import interruptible, process
+from rulesearch.evaluate import arguments as given
 from rulesearch.evaluate.__main__ import guarded, own
-from rulesearch.evaluate.arguments import Command, read
+from rulesearch.evaluate.arguments import Command
 
+CALLED = "rulesearch compare"
 DESCRIPTION = "Compare learning rules, pair by pair, on common tasks of images that no search used."
 
 
-def main(arguments: Sequence[str] | None = None, called: str = "rulesearch compare") -> int:
+def main(arguments: Sequence[str] | None = None, called: str = CALLED) -> int:
     """Run the command; returns its exit code, as that of `rulesearch evaluate`."""
-    return guarded(lambda: read(own(arguments), called, DESCRIPTION), _work)
+    return guarded(lambda: read(own(arguments), called), _work)
+
+
+def read(arguments: Sequence[str], called: str = CALLED) -> Command:
+    """The command that some arguments say.
+
+    Raises:
+        RuleSearchError: unknown or contradicting arguments.
+    """
+    return given.read(arguments, called, DESCRIPTION)
 
 
 def _work(command: Command) -> None:

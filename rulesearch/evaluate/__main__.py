@@ -10,15 +10,26 @@ from collections.abc import Callable, Sequence
 
 from rulesearch.console import NOTHING_WRITTEN, code_of, interruptible, process
 from rulesearch.errors import RuleSearchError
-from rulesearch.evaluate.arguments import Command, look, read
+from rulesearch.evaluate import arguments as given
+from rulesearch.evaluate.arguments import Command, look
 
 DONE, REFUSED = 0, 2
+CALLED = "rulesearch evaluate"
 DESCRIPTION = "Try learning rules, unchanged, beside rivals on images that no search used."
 
 
-def main(arguments: Sequence[str] | None = None, called: str = "rulesearch evaluate") -> int:
+def main(arguments: Sequence[str] | None = None, called: str = CALLED) -> int:
     """Run the command; returns its exit code: 0 done, 2 refused, 130 or 143 stopped."""
-    return guarded(lambda: read(own(arguments), called, DESCRIPTION), _work)
+    return guarded(lambda: read(own(arguments), called), _work)
+
+
+def read(arguments: Sequence[str], called: str = CALLED) -> Command:
+    """The command that some arguments say.
+
+    Raises:
+        RuleSearchError: unknown or contradicting arguments.
+    """
+    return given.read(arguments, called, DESCRIPTION)
 
 
 def _work(command: Command) -> None:
