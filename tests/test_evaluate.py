@@ -458,3 +458,23 @@ def test_the_rules_that_come_along_and_adam(tmp_path):
     loss = {entry.shown: found.summaries[entry].loss for entry in found.entries}
     assert loss["backprop by Adam"] < loss["untrained"]
     assert loss["normalised"] < loss["feedback alignment"]
+
+
+def test_random_rules_are_as_long_as_the_rule_and_do_not_unlearn_by_its_main_term():
+    from rulesearch.evaluate.options import own_scenario, scenarios
+    from rulesearch.evaluate.rivals import Site, rivals, units_of
+
+    asked = asked_for({**FEW, "rivals": ("random-rules",)})
+    (scenario,) = scenarios(asked, own_scenario(DELTA))
+    site = Site(scenario, engine.Images([DELTA], asked).of(scenario), asked)
+    ((random,), _) = rivals(site, [DELTA])
+    scales = torch.tensor(units_of(random.searching, 0), dtype=torch.float64)
+    rows = random.theta(1.0, range(40)) / scales
+    own = torch.tensor(DELTA.theta, dtype=torch.float64) / scales
+    assert torch.allclose(rows.norm(dim=1), own.norm().expand(40))
+    main = int(own.abs().argmax())
+    assert (rows[:, main] * own[main] > 0).all()
+    other = rows[:, 1 - main]
+    assert (other > 0).any()
+    assert (other < 0).any()
+    assert torch.equal(random.theta(0.5, range(3)), random.theta(1.0, range(3)) / 2)

@@ -17,7 +17,7 @@ from rulesearch.runs.lock import LOCK, alone
 
 CELLS = "cells.jsonl"
 #: Of the meaning of a line; with another one nothing is read back.
-LAYOUT = 1
+LAYOUT = 2
 
 Kind = TypeVar("Kind")
 

@@ -16,7 +16,7 @@ from rulesearch.data import Data
 from rulesearch.evaluate.options import Asked, Scenario
 from rulesearch.given_rule import load_rule
 from rulesearch.lifetime.given import check_reads
-from rulesearch.meta import ROBUST, lifetime_seeds, units
+from rulesearch.meta import ACCEPTED, lifetime_seeds, units
 from rulesearch.model import PAPER
 from rulesearch.notation import Pool, with_biases
 from rulesearch.notation.term import PSEUDO_GRADIENT
@@ -34,7 +34,7 @@ UNIT_TASKS = 32
 LATER = 5
 #: Where the search for a rate begins: near what it is for networks like the paper's.
 STARTS = {
-    "random-rules": 0.03,
+    "random-rules": 0.5,
     "feedback-alignment": 0.01,
     "direct-feedback-alignment": 0.02,
     "sign-symmetric": 0.02,
@@ -238,8 +238,8 @@ def _with_biases(
 def _random(site: Site, rule: Rule, several: bool) -> Contestant | None:
     """Random rules of a rule's terms: a direction in units for each lifetime, one rate for all.
 
-    Of a direction and its opposite it is the one in which the reference, as the rule has it, does
-    not unlearn.
+    At a rate of 1 they are as long as the rule. Of a direction and its opposite it is the one in
+    which the term that is most of the rule does what it does there.
 
     None where there is one term, of which every rule is a multiple.
     """
@@ -249,15 +249,16 @@ def _random(site: Site, rule: Rule, several: bool) -> Contestant | None:
         return None
     scales = units_of(of.searching, site.asked.seed)
 
-    reference = pool.names.index(pool.reference)
+    # The rule in units: its length, and the term that is most of it.
+    own = np.array([x / s if s else 0.0 for x, s in zip(rule.theta, scales, strict=True)])
+    length, main = float(np.linalg.norm(own)), int(np.abs(own).argmax())
 
     def directions(rate: float, seeds: Sequence[int]) -> Tensor:
         rows = [np.random.default_rng([seed, 1]).standard_normal(len(scales)) for seed in seeds]
         drawn = np.stack(rows)
         drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
-        # Of a direction and its opposite the one that the rule's own reference has.
-        drawn *= np.sign(drawn[:, [reference]] * rule.theta[reference])
-        return torch.from_numpy(rate * drawn * np.array(scales))
+        drawn *= np.sign(drawn[:, [main]] * own[main])
+        return torch.from_numpy(rate * length * drawn * np.array(scales))
 
     name = CALLED["random-rules"] + (f" of {rule.name}'s terms" if several else "")
     said = {**of.says, "rival": "random-rules"}
@@ -279,7 +280,7 @@ def units_of(searching: Population, seed: int) -> tuple[float, ...]:
     labels = [f"{term.name}, {term}" for term in pool]
     factors = [float(term.factor) for term in pool]
     reference = pool.names.index(pool.reference)
-    return units(measured, reference, labels, ROBUST.largest_scale, factors)[0]
+    return units(measured, reference, labels, ACCEPTED.largest_scale, factors)[0]
 
 
 def _plain_network(network: Network) -> dict[str, Any]:
