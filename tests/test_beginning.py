@@ -127,7 +127,7 @@ def pursued(begin, simple=None):
     """A pursuit in a world where terms 0, 1 and 3 matter, and the rules that it compared."""
     seen = []
     means = means_of(WORLD, effort=EFFORT_THERE, start=0.03)
-    means = replace(means, on_compared=lambda place, outcomes: seen.append(place.phi))
+    means = replace(means, on_compared=lambda place, theta, outcomes: seen.append(place.phi))
     return pursue(means, AIMS, Place((0,), means.setting.start), range(5), simple, begin), seen
 
 

@@ -37,7 +37,7 @@ def entry_of(support, losses):
         tuple(range(TASKS)), tuple(losses), (0.5,) * TASKS, (3.0,) * TASKS, (False,) * TASKS
     )
     phi = tuple(float(term in support) for term in range(6))
-    return Entry(Place(tuple(support), phi), outcomes)
+    return Entry(Place(tuple(support), phi), phi, outcomes)
 
 
 @st.composite

@@ -10,9 +10,9 @@ from test_descent import Otherwise
 from test_meta import Bowl
 
 from rulesearch.meta import ACCEPTED, descend, lifetime_seeds
-from rulesearch.pursuit import Aims, Means, Place, course, pursue
+from rulesearch.pursuit import Aims, Means, Place, course, in_spans, pursue
 from rulesearch.pursuit.joining import Promise, judge, promises
-from rulesearch.pursuit.place import plainly_without, saliences, without
+from rulesearch.pursuit.place import plainly_without, saliences, turned, without
 from rulesearch.pursuit.settling import settle, within_ball
 from rulesearch.selection import Effort, Setting
 from rulesearch.statistics import Scores, measure
@@ -210,7 +210,7 @@ def test_departures_of_a_later_round_end_where_an_earlier_one_has_a_better_rule(
     def entry(terms, losses):
         seeds = tuple(range(len(losses)))
         outcomes = Scores(seeds, losses, (0.5,) * 3, (2.0,) * 3, (False,) * 3)
-        return course.Entry(Place(tuple(range(terms)), (0.01,) * terms), outcomes)
+        return course.Entry(Place(tuple(range(terms)), (0.01,) * terms), (0.01,) * terms, outcomes)
 
     short, long = entry(2, (0.50, 0.61, 0.72)), entry(4, (0.1, 0.2, 0.3))
     worse, near = entry(3, (0.70, 0.80, 0.92)), entry(3, (0.45, 0.70, 0.70))
@@ -224,7 +224,7 @@ def test_the_best_that_needs_less_is_in_the_hall_though_it_does_worse():
     def entry(terms, loss):
         losses = tuple(loss + 0.01 * n for n in range(4))
         outcomes = Scores(tuple(range(4)), losses, (0.5,) * 4, (2.0,) * 4, (False,) * 4)
-        return course.Entry(Place(terms, (0.01,) * 3), outcomes)
+        return course.Entry(Place(terms, (0.01,) * 3), (0.01,) * 3, outcomes)
 
     of = {0: frozenset(), 1: frozenset({"dendritic"}), 2: frozenset({"global"})}
     best, plain, other = entry((0, 1), 0.3), entry((0,), 0.9), entry((1,), 0.5)
@@ -316,3 +316,64 @@ def test_the_least_within_a_ball_is_the_least(seed, terms):
     others = draw.normal(size=(200, terms))
     others *= draw.uniform(0, 1, size=(200, 1)) / np.linalg.norm(others, axis=1, keepdims=True)
     assert all(value(least) <= value(other) + 1e-9 for other in others)
+
+
+# --- units ----------------------------------------------------------------------------------------
+
+
+def test_where_spans_mislead_the_course_goes_on_in_the_units_that_did_better():
+    """In units a thousand times too small for the terms that matter no descent reaches them."""
+    means = means_of(WORLD, effort=EFFORT, start=0.03)
+    good, bad = means.setting.scales, (1.0, *(1e-3,) * (len(WORLD.names) - 1))
+    misled = means.in_units(bad)
+    seen = []
+    watched = replace(
+        misled, on_compared=lambda place, theta, outcomes: seen.append((place, theta))
+    )
+    alone = pursue(misled, AIMS, begun(means), range(len(good)))
+    both = pursue(watched, AIMS, begun(means), range(len(good)), other_units=(good,))
+    assert both.chosen.loss < alone.chosen.loss
+    assert set(both.chosen.place.support) > set(alone.chosen.place.support)
+    # Whatever the units of its place, an entry has the coefficients that were run.
+    assert both.chosen.theta == means.theta(both.chosen.place.phi)
+    assert seen >= {ranked.entry.theta for ranked in both.hall}
+
+
+def test_a_place_in_other_units_is_the_same_rule():
+    place = Place((0, 2), (0.5, 0.0, -3.0), ((1.0, 0.0), (0.0, 1.0)), 0.1)
+    old, new = (1.0, 0.0, 2.0), (1.0, 0.0, 0.25)
+    other = turned(place, old, new)
+    assert [x * s for x, s in zip(other.phi, new, strict=True)] == [0.5, 0.0, -6.0]
+    assert (other.support, other.second, other.size) == (place.support, (), None)
+    assert turned(place, old, old) is place
+
+
+def losing(limits):
+    """Means of a world in which each term alone is tolerated up to a limit, in raw coefficients."""
+
+    def measured(label, theta, seeds):
+        bad = any(abs(x) > limit for x, limit in zip(theta[1:], limits, strict=True))
+        loss = (3.0 if bad else 1.0,) * len(seeds)
+        return Scores(
+            tuple(seeds), loss, (0.5,) * len(seeds), (2.0,) * len(seeds), (bad,) * len(seeds)
+        )
+
+    means = means_of(WORLD, effort=EFFORT, start=0.03)
+    return replace(means, measure=measured)
+
+
+def test_a_span_is_how_far_a_term_goes_alone():
+    means = losing((0.03, 2.0, 0.001, *(1.0,) * (len(WORLD.names) - 4)))
+    setting, telling = in_spans(means, begun(means), range(len(WORLD.names)))
+    assert telling  # 1 of 2 nats is gone
+    assert setting.scales[0] == 1.0  # the reference's own
+    spans = [scale / 0.5 for scale in setting.scales[1:4]]
+    assert spans == [1.0, 64.0, 1 / 64]
+
+
+def test_spans_tell_little_where_the_reference_does():
+    means = losing((1.0,) * (len(WORLD.names) - 1))
+    weak = lambda label, theta, seeds: replace(  # noqa: E731
+        means.measure(label, theta, seeds), initial_loss=(1.5,) * len(seeds)
+    )
+    assert not in_spans(replace(means, measure=weak), begun(means), (1,))[1]

@@ -112,9 +112,11 @@ def search(student: Student, known: Known, parsimony: float = PARSIMONY) -> Foun
     )
     phi = tuple(x / s for x, s in zip(known.reference, setting.scales, strict=True))
     begin = Place((setting.reference,), phi)
-    means = replace(means, setting=in_spans(means, begin, terms))
+    by_spans, telling = in_spans(means, begin, terms)
+    other_units = () if telling else (setting.scales,)
+    means = replace(means, setting=by_spans)
     aims = Aims(starts=1, steps=STEPS_AT_MOST, l1=0.0, parsimony=parsimony, against_reference=False)
-    found = pursue(means, aims, begin, terms)
+    found = pursue(means, aims, begin, terms, other_units=other_units)
     return Found(found.coefficients.theta, student.spent.cost, found.message)
 
 

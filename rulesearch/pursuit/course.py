@@ -20,7 +20,7 @@ from rulesearch.pursuit.hall import (
 )
 from rulesearch.pursuit.joining import LEVEL, Tested, judge, promises
 from rulesearch.pursuit.leaving import leave
-from rulesearch.pursuit.place import Means, Place
+from rulesearch.pursuit.place import Means, Place, turned
 from rulesearch.pursuit.settling import Settled, settle
 from rulesearch.statistics import Difference, compare
 
@@ -111,6 +111,7 @@ def pursue(
     terms: Sequence[int],
     simplest: Sequence[int] | None = None,
     begin: Place | None = None,
+    other_units: Sequence[tuple[float, ...]] = (),
 ) -> Pursuit:
     """From the reference, or another rule, to a hall of fame and a choice.
 
@@ -129,8 +130,10 @@ def pursue(
         terms: indices of those that may join.
         simplest: of these, those that join at once; None for all.
         begin: the rule to begin with, as it was given; None for the reference.
+        other_units: of all terms, [terms] each, that the first descents are tried in as well; the
+            course goes on in those that the best of them had. The reference's own are the same.
     """
-    alone = Entry(reference, means.compared("common/reference", reference))
+    alone = _entry(means, "common/reference", reference)
     rival = alone if aims.against_reference else None
     entries, rounds = [alone], []
     place, first = reference, set(terms if simplest is None else simplest)
@@ -138,7 +141,7 @@ def pursue(
     if begin is not None:
         place, first = begin, first if all_at_once else set()
         means = means if all_at_once else means.over({*begin.support, *reference.support})
-        entries.append(Entry(begin, means.compared("common/begun with", begin)))
+        entries.append(_entry(means, "common/begun with", begin))
     for number in range(1 if all_at_once else 1 + ROUNDS):
         if number:
             means = means.over(place.support)
@@ -157,17 +160,25 @@ def pursue(
         label = "" if all_at_once else f"round {number}/"
         support = means.in_order([*place.support, *joining])
         means = means.over({*support, *reference.support})
-        starts = [
-            means.descend(_start(means, aims, label, place.phi, support, start))
-            for start in range(aims.starts if number == 0 else 1)
-        ]
+        units = (means.setting.scales, *(() if number else other_units))
+        every = _descents(
+            means, replace(aims, starts=1) if number else aims, label, place, support, units, alone
+        )
+        best_units = min(every, key=lambda start: start.entry.loss).units
+        starts = [start for start in every if start.units == best_units]
+        entries = [_turned(entry, means.setting.scales, best_units) for entry in entries]
+        means = means.in_units(best_units)
         earlier = entries if number else []
-        found = _thinned(means, label, starts, earlier, alone, rival)
+        found = _thinned(means, label, [start.entry for start in starts], earlier, alone, rival)
         entries += [*found.starts, *found.path, *found.others]
         best = min(entries, key=lambda entry: entry.loss)
         means = replace(means, gain=max(0.0, gain_of(best, rival).mean))
         rounds.append(
-            Round(tests, tuple(starts), _departures(found.gone, found.path, best, means.gain))
+            Round(
+                tests,
+                tuple(start.descended for start in starts),
+                _departures(found.gone, found.path, best, means.gain),
+            )
         )
         worthless = gain_of(best, before).interval[1] <= means.protocol.worth * means.gain
         if worthless and (number or begin is None):  # at a rule no other term has had its turn yet
@@ -189,6 +200,56 @@ def pursue(
         coefficients=settle(means, "settling", chosen.place),
         message=_message(means, chosen, rival, best, gain),
     )
+
+
+def _entry(means: Means, label: str, place: Place) -> Entry:
+    """A rule, compared."""
+    return Entry(place, means.theta(place.phi), means.compared(label, place))
+
+
+def _turned(entry: Entry, old: tuple[float, ...], new: tuple[float, ...]) -> Entry:
+    """The same entry, its place in other units; itself where that changes nothing."""
+    place = turned(entry.place, old, new)
+    return entry if place is entry.place else replace(entry, place=place)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """A descent of all terms together.
+
+    Attributes:
+        units: of its terms, [terms].
+        descended: where it led,
+        entry: and what that does.
+    """
+
+    units: tuple[float, ...]
+    descended: Descended
+    entry: Entry
+
+
+def _descents(
+    means: Means,
+    aims: Aims,
+    label: str,
+    place: Place,
+    support: tuple[int, ...],
+    units: Sequence[tuple[float, ...]],
+    alone: Entry,
+) -> list[_Start]:
+    """Descents of all terms together from a place, so many in each of some units."""
+    found: list[_Start] = []
+    for scales in units:
+        own = means.in_units(scales)
+        phi = turned(place, means.setting.scales, scales).phi
+        for _ in range(aims.starts):
+            number = len(found)
+            there = own.descend(_start(own, aims, label, phi, support, number))
+            rule = Place(there.support, there.phi, there.second, there.size)
+            reached = rule if rule.support else alone.place
+            entry = _entry(own, f"{label}common/start {number}", reached)
+            found.append(_Start(scales, there, entry))
+    return found
 
 
 def _tests(
@@ -244,24 +305,20 @@ class _Thinned:
 def _thinned(
     means: Means,
     label: str,
-    starts: Sequence[Descended],
+    starts: Sequence[Entry],
     earlier: Sequence[Entry],
     alone: Entry,
     rival: Entry | None,
 ) -> _Thinned:
-    """The entries that starts lead to, then those of the best of them with fewer terms.
+    """The entries that starts have led to, then those of the best of them with fewer terms.
 
     They end where an earlier round has a clearly better rule that is no longer.
     """
 
     def entry(what: str, place: Place) -> Entry:
-        return Entry(place, means.compared(f"{label}common/{what}", place))
+        return _entry(means, f"{label}common/{what}", place)
 
-    begun = []
-    for number, start in enumerate(starts):
-        place = Place(start.support, start.phi, start.second, start.size)
-        begun.append(entry(f"start {number}", place if place.support else alone.place))
-    first = min(begun, key=lambda entry: entry.loss)
+    first = min(starts, key=lambda entry: entry.loss)
     means = replace(means, gain=max(means.gain, gain_of(first, rival).mean))
     gone, path, others = [], [], []
     steps = means.setting.effort.refit_steps
@@ -274,7 +331,7 @@ def _thinned(
         ]
         if _outdone(path[-1], earlier):
             break
-    return _Thinned(tuple(begun), tuple(gone), tuple(path), tuple(others))
+    return _Thinned(tuple(starts), tuple(gone), tuple(path), tuple(others))
 
 
 def _outdone(entry: Entry, earlier: Sequence[Entry]) -> bool:

@@ -14,11 +14,13 @@ class Entry:
     """A rule, and what it did on the lifetimes on which rules are compared.
 
     Attributes:
-        place: the rule.
+        place: the rule, in the units of its course.
+        theta: its raw coefficients, [terms].
         outcomes: on the common lifetimes.
     """
 
     place: Place
+    theta: tuple[float, ...]
     outcomes: Scores
 
     @property

@@ -61,7 +61,7 @@ class Means:
         covered: the terms that they cover.
         tests: seeds of the lifetimes on which terms are tried without.
         common: seeds of those on which rules are compared.
-        on_compared: told of every rule that was compared, and what it did.
+        on_compared: told of every rule that was compared, its raw coefficients, and what it did.
         needs: what terms need beyond their synapse.
     """
 
@@ -76,7 +76,7 @@ class Means:
     tests: tuple[int, ...]
     common: tuple[int, ...]
     covered: tuple[int, ...] = ()
-    on_compared: Callable[[Place, Scores], None] = lambda place, outcomes: None
+    on_compared: Callable[[Place, tuple[float, ...], Scores], None] = lambda *rule: None
     needs: Needs = lambda terms: frozenset()
 
     def over(self, terms: Iterable[int]) -> Means:
@@ -98,9 +98,14 @@ class Means:
 
     def compared(self, label: str, place: Place) -> Scores:
         """A rule on the lifetimes on which rules are compared."""
-        outcomes = self.measure(label, self.theta(place.phi), self.common)
-        self.on_compared(place, outcomes)
+        theta = self.theta(place.phi)
+        outcomes = self.measure(label, theta, self.common)
+        self.on_compared(place, theta, outcomes)
         return outcomes
+
+    def in_units(self, scales: tuple[float, ...]) -> Means:
+        """The same means with other units, `theta = scales * phi`, [terms]."""
+        return replace(self, setting=replace(self.setting, scales=scales))
 
     def better(self, label: str, place: Place, steps: int) -> Place:
         """Accepted steps from a place, without a penalty; its zeros may become terms."""
@@ -120,6 +125,18 @@ class Means:
         )
         found = self.descend(plan)
         return Place(found.support, found.phi, found.second, found.size)
+
+
+def turned(place: Place, old: Sequence[float], new: Sequence[float]) -> Place:
+    """The same rule in other units; of its votes, whose sizes hang on them, nothing is kept.
+
+    Args:
+        place: the rule.
+        old: its units, [terms],
+        new: and those wanted; zero where the old ones are.
+    """
+    phi = tuple(x * a / b if x else 0.0 for x, a, b in zip(place.phi, old, new, strict=True))
+    return place if phi == place.phi else Place(place.support, phi)
 
 
 def saliences(place: Place) -> np.ndarray:

@@ -98,10 +98,12 @@ def by_pursuit(
     )
     terms = [t for t, scale in enumerate(setting.scales) if scale]
     begin = Place(means.in_order([t for t, x in enumerate(phi) if x]), phi)
+    other_units: tuple[tuple[float, ...], ...] = ()
     if len(terms) <= ROOM:
         # Of many terms only those that join would need it, one by one.
-        setting = in_spans(means.over(terms), begin, terms)
-        means = replace(means, setting=setting)
+        by_spans, telling = in_spans(means.over(terms), begin, terms)
+        other_units = () if telling else (setting.scales,)
+        means = replace(means, setting=by_spans)
     aims = Aims(
         starts=config.trials,
         steps=config.meta_steps or 0,
@@ -112,7 +114,7 @@ def by_pursuit(
     simple, begun = simplest(request.pool, terms), None
     if request.begun is not None:
         begun = _place_of(request.begun, means)
-    found = pursue(means, aims, begin, terms, simple, begun)
+    found = pursue(means, aims, begin, terms, simple, begun, other_units)
     starts = [start for each in found.rounds for start in each.starts]
     departures = [departure for each in found.rounds for departure in each.departures]
     lost = [each for start in starts for each in start.lost]
@@ -252,13 +254,13 @@ def _board(
     needs: Needs,
     *,
     against_reference: bool,
-) -> Callable[[Place, Scores], None]:
+) -> Callable[[Place, tuple[float, ...], Scores], None]:
     """Keeps the hall of fame as it grows, with every rule that is compared; the reference first."""
     pool = pool_entries(request.pool, request.config)
     entries: list[Entry] = []
 
-    def enter(place: Place, outcomes: Scores) -> None:
-        entries.append(Entry(place, outcomes))
+    def enter(place: Place, theta: tuple[float, ...], outcomes: Scores) -> None:
+        entries.append(Entry(place, theta, outcomes))
         best = min(entries, key=lambda entry: entry.loss)
         gain = gain_of(best, entries[0] if against_reference else None).mean
         hall = hall_of_fame(entries, needs)
@@ -278,7 +280,7 @@ def _hall_records(
     """The hall of fame as records.
 
     Args:
-        setting: with the units of the terms.
+        setting: with the names of the terms.
         needs: of terms.
         hall: the rules.
         gain: of the best of them, nats.
@@ -289,8 +291,7 @@ def _hall_records(
     records = []
     for ranked in hall:
         entry, place = ranked.entry, ranked.entry.place
-        raw = [s * x for s, x in zip(setting.scales, place.phi, strict=True)]
-        raw = list(theta) if entry is chosen else raw
+        raw = theta if entry is chosen else entry.theta
         records.append(
             HallRecord(
                 support=pool_order(setting, place.support),
