@@ -326,10 +326,8 @@ def test_where_spans_mislead_the_course_goes_on_in_the_units_that_did_better():
     means = means_of(WORLD, effort=EFFORT, start=0.03)
     good, bad = means.setting.scales, (1.0, *(1e-3,) * (len(WORLD.names) - 1))
     misled = means.in_units(bad)
-    seen = []
-    watched = replace(
-        misled, on_compared=lambda place, theta, outcomes: seen.append((place, theta))
-    )
+    seen = set()
+    watched = replace(misled, on_compared=lambda place, theta, outcomes: seen.add(theta))
     alone = pursue(misled, AIMS, begun(means), range(len(good)))
     both = pursue(watched, AIMS, begun(means), range(len(good)), other_units=(good,))
     assert both.chosen.loss < alone.chosen.loss
