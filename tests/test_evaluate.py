@@ -457,7 +457,7 @@ def test_the_rules_that_come_along_and_adam(tmp_path):
     found = carry_out(rules, asked)
     loss = {entry.shown: found.summaries[entry].loss for entry in found.entries}
     assert loss["backprop by Adam"] < loss["untrained"]
-    assert loss["normalised"] < loss["feedback alignment"]
+    assert loss["normalised"] < loss["untrained"]
 
 
 def test_random_rules_are_as_long_as_the_rule_and_do_not_unlearn_by_its_main_term():
