@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 #: In the order in which a rule says what it changes; as the pool's own, which needs SymPy.
 PARAMETERS = ("W", "B", "b")
 
+#: In a run directory: the result of a search that a time limit stopped, until it is finished.
+SO_FAR = "result_so_far.json"
+
 NO_RULE = "no rule: what was selected does not learn"
 
 
@@ -231,8 +234,8 @@ class Result(Record):
         elimination: every try of the elimination, in order.
         joining: the candidates of a large pool that were tested, in their order.
         hall: the best rules of each size, of a search that looks for them.
-        evaluation: names of `EVALUATED` -> its record; of several worlds together, with losses as
-            shares of their untrained losses.
+        evaluation: names of `EVALUATED`, and `BEGUN` -> its record; of several worlds together,
+            with losses as shares of their untrained losses.
         worlds: name -> each by itself, of a search in several worlds.
         fails: name -> layer and step, from 1, of terms that stayed at zero because their update
             is not finite there; 0 and 0 where only its derivative is not.
@@ -241,6 +244,8 @@ class Result(Record):
         config: the options of the request.
         versions: name -> version of what the numbers depend on, at its end.
         earlier: the versions and kernels of other sessions of the same run, where they differed.
+        stopped: whether a time limit ended the search before it was done: the rule is the best so
+            far, its coefficients are not settled and have no intervals.
         command: the words of the command line that began it; empty from Python.
         machine: processor, cores that it may use, threads; at its end.
         checksums: `pool`, of `pool_to_plain`, and `data NAME` of each data set (`Data.digest`),
@@ -269,6 +274,7 @@ class Result(Record):
     config: dict[str, Any]
     versions: dict[str, str]
     earlier: tuple[dict[str, str], ...] = ()
+    stopped: bool = False
     command: tuple[str, ...] = ()
     machine: dict[str, str] = field(default_factory=dict)
     checksums: dict[str, str] = field(default_factory=dict)
@@ -358,7 +364,7 @@ class Result(Record):
 
     @classmethod
     def load(cls, run_directory: str | os.PathLike[str]) -> Result:
-        """The result of a finished run.
+        """The result of a finished run, or of one that a time limit has stopped.
 
         Args:
             run_directory: of the run; or its `result.json`, wherever that has gone.
@@ -369,6 +375,9 @@ class Result(Record):
         run = Path(run_directory)
         if run.suffix == ".json" and run.is_file():
             return read_document(cls, run, "give the result.json of a finished run")
+        so_far = run / SO_FAR
+        if so_far.is_file() and not (run / "result.json").exists():
+            return read_document(cls, so_far, f"delete it, and go on by --resume {run}")
         if (run / "config.json").exists() and not (run / "result.json").exists():
             raise RuleSearchError(
                 f"{run}: has no result.json, the run is not finished; "

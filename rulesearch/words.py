@@ -9,11 +9,12 @@ from rulesearch.records.plain import Interval, Number
 #: What is compared on the images set aside: its name in a record, and its name in words.
 EVALUATED: Mapping[str, str] = {
     "rule": "rule",
-    "begun": "rule begun with",
     "backprop_sgd": "backprop by SGD",
     "backprop_adam": "backprop by Adam",
     "feedback_alignment": "feedback alignment",
 }
+#: Of a search that begins at a rule, that rule as it was given.
+BEGUN = "begun"
 
 
 def in_words(name: str) -> str:
@@ -23,7 +24,8 @@ def in_words(name: str) -> str:
         >>> in_words("backprop_sgd"), in_words("hand_made")
         ('backprop by SGD', 'hand made')
     """
-    return EVALUATED.get(name, name.replace("_", " "))
+    words = {**EVALUATED, BEGUN: "rule begun with"}
+    return words.get(name, name.replace("_", " "))
 
 
 def significant(value: Number, figures: int = 3) -> str:

@@ -165,7 +165,8 @@ def test_a_file_gets_a_line_where_a_phase_begins(forecast, clock):
     assert console.file.getvalue().splitlines() == [
         "1/3  first",
         "2/3  trials",
-        "2/3  trial 0  50/50  likely under 6 min left  loss 1.00  accuracy 0.500  F0 0.100",
+        "2/3  trial 0  50/50  12 % done  likely under 6 min left  loss 1.00  accuracy 0.500  "
+        "F0 0.100",
     ]
 
 

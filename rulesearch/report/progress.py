@@ -53,8 +53,16 @@ class Whereabouts(Protocol):
         """Which phase of how many that is, as in `2/5`."""
 
     @property
+    def done(self) -> str:
+        """Which share is behind; "" where that is not known."""
+
+    @property
     def left(self) -> str:
         """How long the rest may take, in words; "" where that is not known."""
+
+    @property
+    def best(self) -> str:
+        """The best rule so far, in words; "" where there is none yet."""
 
     def follow(self, told: StepRecord | str) -> str:
         """Take note of a meta-step, or of a label; returns what begins by it, or ""."""
@@ -70,11 +78,13 @@ def progress_line(
     Args:
         record: the meta-step.
         names: terms, in the order in which they are to be shown.
-        whereabouts: if given, the phase comes first, and an estimate before the numbers.
+        whereabouts: if given, the phase comes first, and before the numbers what share is behind
+            and an estimate of the rest.
     """
     parts = [
         whereabouts.place if whereabouts else "",
         f"{record.label}  {record.step}/{record.steps}",
+        f"{whereabouts.done} done" if whereabouts and whereabouts.done else "",
         whereabouts.left if whereabouts else "",
         _accepted(record),
         f"loss {significant(record.loss)}",
@@ -106,10 +116,11 @@ def progress(
 ) -> Iterator[Callable[[StepRecord | str], None]]:
     """Show meta-steps as they are made; gives the function that takes each record.
 
-    On a terminal one line stays up to date, and each finished stage leaves its last line. Where
-    the output is a file or a pipe, every `every`-th meta-step and each stage's last is a line, and
-    every phase begins with one. A text in place of a record says what is under way: what was so
-    before has ended, be it before its last meta-step.
+    On a terminal one line stays up to date, with the best rule so far under it, and each finished
+    stage leaves its last line. Where the output is a file or a pipe, every `every`-th meta-step and
+    each stage's last is a line, and every phase begins with one, that says the best rule too. A
+    text in place of a record says what is under way: what was so before has ended, be it before
+    its last meta-step.
 
     Args:
         console: where to.
@@ -139,7 +150,8 @@ def progress(
             for explanation in unexplained(record):
                 console.print(Text(explanation), soft_wrap=True)
             if whereabouts and (begins := whereabouts.follow(record)):
-                console.print(Text(f"{whereabouts.place}  {begins}"), soft_wrap=True)
+                parts = (whereabouts.place, begins, whereabouts.best)
+                console.print(Text("  ".join(filter(None, parts))), soft_wrap=True)
             if not isinstance(record, str):
                 due = record.step == record.steps or record.step % _apart(record, every) == 0
                 unshown.pop(record.label, None)
@@ -165,16 +177,22 @@ def progress(
                     whereabouts.follow(record)
                 if isinstance(record, str):
                     place = f"{whereabouts.place}  " if whereabouts else ""
-                    live.update(Text(f"{place}{record} ..."))
+                    live.update(_with_best(Text(f"{place}{record} ..."), whereabouts))
                     return
                 line = Text(progress_line(record, tuple(record.theta), whereabouts))
                 unshown[record.label] = record
                 if record.step == record.steps:
                     live.console.print(line)
                     del unshown[record.label]
-                live.update(line)
+                live.update(_with_best(line, whereabouts))
 
             yield update_live
+
+
+def _with_best(line: Text, whereabouts: Whereabouts | None) -> Text:
+    """What stays up to date: where the search is, and the best rule so far."""
+    best = whereabouts.best if whereabouts else ""
+    return Text("\n").join([line, Text(best)]) if best else line
 
 
 def _apart(record: StepRecord, every: int) -> int:

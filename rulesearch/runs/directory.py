@@ -7,7 +7,8 @@
       history.jsonl        all history, one meta-step a line, to look at while it grows
       hall_of_fame.csv     the best rules of each size, likewise, where the protocol looks for them
       report.html          all of it as one page
-      result.json          the answer, a `rulesearch.result.Result`
+      result.json          the answer, a `rulesearch.result.Result`, by which a run is finished
+      result_so_far.json   the same of a search that a time limit stopped, until it is finished
 
 `config.json` is written first and claims the directory; a file that is replaced is replaced at
 once. A crash at any moment leaves a directory that `--resume` can go on with, to the same result
@@ -42,7 +43,7 @@ from rulesearch.records.documents import (
     writing,
 )
 from rulesearch.records.plain import SCHEMA_VERSION, Count, Record, to_plain
-from rulesearch.result import Result
+from rulesearch.result import SO_FAR, Result
 from rulesearch.runs.kept import Run, all_kept, go_on, history, write_history
 from rulesearch.runs.lock import LOCK, alone
 
@@ -321,9 +322,17 @@ def write_report(run: Path, page: str) -> None:
 
 
 def write_result(run: Path, result: Result) -> None:
-    """Write `result.json`.
+    """Write `result.json`, or `result_so_far.json` where a time limit has stopped the search.
+
+    A run is finished where it has a `result.json`; one that has not can go on.
 
     Raises:
         RuleSearchError: the file cannot be written.
     """
+    so_far = run / SO_FAR
+    if result.stopped:
+        replace_file(so_far, result.to_json(), go_on(run))
+        return
+    with writing(so_far, go_on(run)):
+        so_far.unlink(missing_ok=True)
     replace_file(run / "result.json", result.to_json(), go_on(run))

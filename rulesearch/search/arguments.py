@@ -78,6 +78,7 @@ class Command:
         begin: the rule to begin at, as `load_rule` takes it, or None.
         words: the whole command line, as it was given.
         reproduce: the result whose search is to be run again, or None.
+        seconds: after which the search is to stop, or None.
     """
 
     grammar: str | None
@@ -100,6 +101,7 @@ class Command:
     begin: str | None = None
     words: tuple[str, ...] = ()
     reproduce: Path | None = None
+    seconds: float | None = None
 
     @property
     def config(self) -> Config:
@@ -159,6 +161,21 @@ def bounds_of(text: str) -> tuple[str, tuple[float, ...]]:
     except ValueError:
         pass
     raise argparse.ArgumentTypeError(f"{text}: give a parameter and two numbers, as in W=-1,1")
+
+
+def _seconds(text: str) -> float:
+    """A length of time as seconds: `90`, `90s`, `10m`, `1.5h`."""
+    number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "s")
+    try:
+        seconds = float(number) * _UNITS[unit]
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: give a time above 0, as in 90s, 10m or 1.5h")
+    return seconds
+
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def rule_of(text: str) -> int | tuple[str, ...]:
@@ -268,6 +285,14 @@ def parser(called: str = CALLED) -> argparse.ArgumentParser:
         "--term in its own pool, of a run all of that",
     )
     made.add_argument("--out", type=Path, help="run directory (runs/GRAMMAR-DATASET-seedN-K)")
+    made.add_argument(
+        "--time-limit",
+        dest="seconds",
+        type=_seconds,
+        metavar="TIME",
+        help="stop after so long, as in 90s, 10m or 1.5h, with the best rule so far; --resume goes "
+        "on",
+    )
     made.add_argument("--resume", type=Path, metavar="RUN", help="go on with an interrupted run")
     made.add_argument(
         "--reproduce",
@@ -312,6 +337,7 @@ def read(arguments: Sequence[str], called: str = CALLED) -> Command:
     where, clear = dict(places), values.pop("clear_cache")
     feedback, bias = tuple(values.pop("feedback_term")), tuple(values.pop("bias_term"))
     traces, ends = tuple(values.pop("trace")), values.pop("bounds")
+    seconds = values.pop("seconds")
     bounds, begin, again = dict(ends), values.pop("begin"), values.pop("reproduce")
     command = Command(
         *(grammar, terms, feedback, bias, traces, bounds, where, per_layer, values, out, resume),
@@ -325,6 +351,7 @@ def read(arguments: Sequence[str], called: str = CALLED) -> Command:
             begin,
             (*called.split(), *arguments),
             again,
+            seconds,
         ),
     )
     own = {"grammar": grammar, "term": terms, "feedback_term": feedback, "bias_term": bias}
@@ -358,7 +385,7 @@ def read(arguments: Sequence[str], called: str = CALLED) -> Command:
     if not show and any(of_a_run.values()):
         given = " and ".join(flag(name) for name, there in of_a_run.items() if there)
         raise RuleSearchError(f"{given}: beside --show RUN only, of a finished run")
-    running = {"resume": resume, "explain": explain, "reproduce": again}
+    running = {"resume": resume, "explain": explain, "reproduce": again, "time_limit": seconds}
     if show and (idle := begins + [n for n, value in running.items() if value]):
         raise RuleSearchError(f"--show {show}: runs nothing; leave out {_flags(idle)}")
     running["show"] = show

@@ -12,7 +12,7 @@ from rulesearch.notation.own import own_symbols
 from rulesearch.result import EvaluationRecord
 from rulesearch.rule import Network, Rule, rule_from_plain
 from rulesearch.search.config import Config, flag, shown_rule
-from rulesearch.words import interval_text, significant
+from rulesearch.words import BEGUN, interval_text, significant
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ def became(
         f"{', '.join(terms)} {word}" for terms, word in ((added, "joined"), (gone, "left")) if terms
     ]
     said = "; ".join(parts) or "no term joined or left"
-    entry = evaluation["begun"]
+    entry = evaluation[BEGUN]
     gained, now = significant(entry.gained), significant(evaluation["rule"].accuracy)
     return (
         f"begun with {begun.rule.name} ({', '.join(before)}): {said}; on images set aside that "

@@ -39,7 +39,7 @@ from rulesearch.search.forecast import Forecast, phases
 from rulesearch.search.paths import unfinished
 from rulesearch.search.reproducing import asked_again, other_checksums
 from rulesearch.search.request import Request, prepare, refuse_layers_of_some
-from rulesearch.search.whole import beginning, compared, keep, made_with
+from rulesearch.search.whole import Watch, beginning, compared, keep, made_with, refuse_limit
 
 
 def asked(command: Command) -> tuple[Pool, Config]:
@@ -91,6 +91,7 @@ def prepared(command: Command, pool: Pool, config: Config) -> Request:
         way = "; where the data have moved to, --dataset or --data-root beside --resume may say"
         raise RuleSearchError(*(f"{line}{way}" for line in error.lines)) from None
     request = prepare(pool, data, config)
+    refuse_limit(request, command.seconds, "--time-limit")
     if command.reproduce:
         then = Result.load(command.reproduce)
         return replace(request, told=other_checksums(then, request))
@@ -123,12 +124,16 @@ def carry_through(request: Request, run: Run, command: Command) -> bool:
     if not quiet:
         for line in (_outline(request, run.path), *request.told, *request.messages):
             _say(console, line)
-    with progress(console, quiet, whereabouts=Forecast(phases(request))) as update:
-        result = keep(request, run, update, update)
+    forecast = Forecast(phases(request))
+    with progress(console, quiet, whereabouts=forecast) as update:
+        watch = Watch(update, update, forecast.compared, command.seconds)
+        result = keep(request, run, watch)
     console.print(result_text(result, run.path))
     if request.config.protocol == "paper" and (line := trial_means(history(run))):
         _say(console, line)
-    if command.reproduce is None:
+    if result.stopped:
+        _say(console, f"stopped by --time-limit; go on with --resume {run.path}")
+    if command.reproduce is None or result.stopped:
         return True
     then = Result.load(command.reproduce)
     _say(console, reproduced_text(str(command.reproduce), then, result))

@@ -53,6 +53,8 @@ def carry_out(request: Request, stages: Stages) -> Result:
         course = by_pursuit if isinstance(request.setting.protocol, Accepted) else by_trials
         alignment = scenes[0].rates["feedback_alignment"] if len(worlds) == 1 else None
         found = course(request, stages, main, mixed(aside, untrained), alignment)
+        if found.stopped:  # what a search that goes on finds is evaluated under the same labels
+            stages = replace(stages, run=None)
         tasks = request.setting.effort.evaluation_tasks
         seeds = lifetime_seeds(config.seed, "evaluation", 0, tasks)
         ranked = {name for each in found.hall for name in each.support}

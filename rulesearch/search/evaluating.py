@@ -15,7 +15,7 @@ from rulesearch.search.stages import Stages
 from rulesearch.search.worlds import World
 from rulesearch.selection import Rate
 from rulesearch.statistics import Scores, compare, learns, summarise, untrained
-from rulesearch.words import in_words
+from rulesearch.words import BEGUN, in_words
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ def evaluated(
         seeds: of the lifetimes.
         begun: raw coefficients of the rule that the search began with, [terms], if it did with one.
     """
-    rules = {"rule": found.theta} | ({} if begun is None else {"begun": begun})
+    rules = {"rule": found.theta} | ({} if begun is None else {BEGUN: begun})
     outcomes = [_measured(rules, stages, scene, seeds) for scene in scenes]
     worlds = {
         scene.world.name: WorldRecord(

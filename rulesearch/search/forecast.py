@@ -6,14 +6,16 @@ import math
 import re
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rulesearch.meta import Accepted, StepRecord
 from rulesearch.pursuit.course import MOST, ROOM, ROUNDS
 from rulesearch.pursuit.joining import TESTED
 from rulesearch.pursuit.leaving import FEW, MANY, RIVALS
+from rulesearch.result import HallRecord
 from rulesearch.search.request import Request
+from rulesearch.words import significant
 
 #: Meta-steps whose pace the estimate goes on with.
 RECENT = 100
@@ -140,6 +142,7 @@ class Forecast:
         self._reached: dict[str, StepRecord] = {}  # label -> its last meta-step, in this phase
         self._ended = 0  # meta-steps of what has ended in this phase, with those not needed
         self._times: deque[float] = deque(maxlen=RECENT)  # of the last meta-steps
+        self._best = ""
 
     def follow(self, told: StepRecord | str) -> str:
         """Take note of a meta-step, or of a label; returns what begins by it, or "".
@@ -177,6 +180,31 @@ class Forecast:
         """Which phase of how many is under way: `2/5`."""
         return f"{max(self._number, 0) + 1}/{len(self._phases)}"
 
+    def compared(self, hall: Sequence[HallRecord]) -> None:
+        """Take note of the hall of fame as it is now."""
+        best = min(hall, key=lambda each: math.inf if each.loss is None else each.loss)
+        self._best = f"best so far {', '.join(best.support)}, loss {significant(best.loss)}"
+
+    @property
+    def best(self) -> str:
+        """The rule of least loss that was compared; "" before there is one."""
+        return self._best
+
+    @property
+    def done(self) -> str:
+        """Which share of all meta-steps is behind, at least: `34 %`; "" before the first."""
+        total = sum(phase.steps for phase in self._phases)
+        if not total or not self._times:
+            return ""
+        return f"{100 * (1 - min(1.0, self._ahead / total)):.0f} %"
+
+    @property
+    def _ahead(self) -> int:
+        """Meta-steps that are still to be made, at most."""
+        made = self._ended + sum(record.step for record in self._reached.values())
+        later = sum(phase.steps for phase in self._phases[self._number + 1 :])
+        return max(0, self._most - made) + later
+
     @property
     def left(self) -> str:
         """How long the rest may take, in words; "" before anything is known.
@@ -186,12 +214,8 @@ class Forecast:
         """
         if len(self._times) < 2:
             return ""
-        made = self._ended + sum(record.step for record in self._reached.values())
-        here = max(0, self._most - made)
-        later = sum(phase.steps for phase in self._phases[self._number + 1 :])
         pace = (self._clock() - self._times[0]) / (len(self._times) - 1)
-        seconds = (here + later) * pace
-        return f"likely under {duration(seconds)} left"
+        return f"likely under {duration(self._ahead * pace)} left"
 
 
 def duration(seconds: float) -> str:

@@ -27,6 +27,7 @@ from rulesearch.pursuit import (
     pursue,
 )
 from rulesearch.pursuit.course import ROOM
+from rulesearch.pursuit.hall import choice, front, with_chosen
 from rulesearch.pursuit.place import Needs
 from rulesearch.result import EliminationRecord, HallRecord, JoiningRecord, TrialRecord
 from rulesearch.search.beginning import Begun, without_unit
@@ -34,7 +35,7 @@ from rulesearch.search.failing import fails_of
 from rulesearch.search.record import Found, pool_entries
 from rulesearch.search.reference import best_reference, best_start
 from rulesearch.search.request import Request
-from rulesearch.search.stages import Stages
+from rulesearch.search.stages import Stages, TimeIsUpError
 from rulesearch.selection import Rate, Setting, common_seeds
 from rulesearch.statistics import Scores, t_interval
 
@@ -65,8 +66,10 @@ def by_pursuit(
     assert config.trials is not None  # resolved
     reference = best_reference(request, stages, main, alignment)
     start = reference or best_start(request, stages, main)
-    differentiate = stages.differentiator(main, request.setting.seed, SCREENING_TASKS)
     setting = _in_units(request, stages, main, start)
+    entries: list[Entry] = []
+    stages = stages.limited(lambda: bool(entries))
+    differentiate = stages.differentiator(main, request.setting.seed, SCREENING_TASKS)
 
     def covering(means: Means, terms: tuple[int, ...]) -> Means:
         population = each_world(main, lambda w: replace(w, compile_for=tuple(sorted(terms))))
@@ -93,7 +96,7 @@ def by_pursuit(
         common=common_seeds(setting),
         needs=needs,
         on_compared=_board(
-            request, stages, setting, needs, against_reference=reference is not None
+            request, stages, setting, needs, entries, against_reference=reference is not None
         ),
     )
     terms = [t for t, scale in enumerate(setting.scales) if scale]
@@ -114,7 +117,10 @@ def by_pursuit(
     simple, begun = simplest(request.pool, terms), None
     if request.begun is not None:
         begun = _place_of(request.begun, means)
-    found = pursue(means, aims, begin, terms, simple, begun, other_units)
+    try:
+        found = pursue(means, aims, begin, terms, simple, begun, other_units)
+    except TimeIsUpError:
+        return _so_far(means, aims, entries)
     starts = [start for each in found.rounds for start in each.starts]
     departures = [departure for each in found.rounds for departure in each.departures]
     lost = [each for start in starts for each in start.lost]
@@ -146,6 +152,27 @@ def by_pursuit(
         ),
         fails=fails_of(request, stages, main, lost),
         messages=(found.message,),
+    )
+
+
+def _so_far(means: Means, aims: Aims, entries: Sequence[Entry]) -> Found:
+    """The choice among the rules that were compared before the time was up; nothing is settled."""
+    setting, rival = means.setting, entries[0] if aims.against_reference else None
+    hall = hall_of_fame(entries, means.needs)
+    chosen = choice(front(hall), rival, aims.parsimony)
+    best = min(front(hall), key=lambda entry: entry.loss)
+    theta = chosen.theta
+    gain = gain_of(best, rival).mean
+    compared = f"{len(entries)} rule{'s' * (len(entries) > 1)} had been compared"
+    return Found(
+        support=pool_order(setting, chosen.place.support),
+        theta=theta,
+        intervals=None,
+        trials=(),
+        frequencies={},
+        hall=_hall_records(setting, means.needs, with_chosen(hall, chosen), gain, chosen, theta),
+        messages=(f"stopped by the time limit when {compared}: this is the best so far",),
+        stopped=True,
     )
 
 
@@ -252,12 +279,21 @@ def _board(
     stages: Stages,
     setting: Setting,
     needs: Needs,
+    entries: list[Entry],
     *,
     against_reference: bool,
 ) -> Callable[[Place, tuple[float, ...], Scores], None]:
-    """Keeps the hall of fame as it grows, with every rule that is compared; the reference first."""
+    """Keeps the hall of fame as it grows, with every rule that is compared; the reference first.
+
+    Args:
+        request: of the search.
+        stages: that keep it.
+        setting: of the search.
+        needs: of terms.
+        entries: all that were compared, filled here.
+        against_reference: whether the gain is measured against the first.
+    """
     pool = pool_entries(request.pool, request.config)
-    entries: list[Entry] = []
 
     def enter(place: Place, theta: tuple[float, ...], outcomes: Scores) -> None:
         entries.append(Entry(place, theta, outcomes))

@@ -44,6 +44,7 @@ class Found:
         hall: the best rules of each size, not yet evaluated.
         fails: terms that could not be differentiated at zero, see `Result`.
         messages: what a reader must know.
+        stopped: whether the time limit ended it; it is then the best so far.
     """
 
     support: tuple[str, ...]
@@ -56,6 +57,7 @@ class Found:
     hall: tuple[HallRecord, ...] = ()
     fails: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     messages: tuple[str, ...] = ()
+    stopped: bool = False
 
 
 def pool_entries(pool: Pool, config: Config) -> tuple[PoolEntry, ...]:
@@ -151,6 +153,7 @@ def result_of(
         versions=versions(),
         machine=machine(config.device),
         checksums=checksums(pool, request.data),
+        stopped=found.stopped,
         lifetimes=dict(lifetimes),
         seconds=seconds,
     )

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from rulesearch.data import load_data
+from rulesearch.errors import RuleSearchError
 from rulesearch.notation import Pool
 from rulesearch.records.plain import from_plain
 from rulesearch.report.reproduced import Differing, differences
@@ -30,6 +31,10 @@ def asked_again(result: Result, given: Mapping[str, Any]) -> tuple[Pool, Config]
     Raises:
         RuleSearchError: records that this version cannot read.
     """
+    if result.stopped:
+        raise RuleSearchError(
+            "a time limit has stopped its search; go on with that first, by --resume"
+        )
     pool = pool_of(result.pool, result.definitions)
     return pool, replace(from_plain(Config, result.config), **given)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import torch
@@ -58,6 +59,11 @@ Sizes = Callable[[str, tuple[float, ...]], tuple[float, ...]]
 Slopes = tuple[tuple[Number, ...], ...]
 
 OnStep = Callable[[StepRecord], None]
+OnHall = Callable[[Sequence[HallRecord]], None]
+
+
+class TimeIsUpError(Exception):
+    """The time limit has passed, at a moment from which the search can go on."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,8 @@ class Stages:
         run: where they are kept, or None to keep nothing.
         on_step: told of every meta-step.
         on_stage: told the label of every stage as it begins.
+        on_hall: told the hall of fame each time that a rule has been compared.
+        deadline: when the search is to stop, on the monotonic clock; None for never.
         order: label -> stages that the search came to before it.
         rows: label -> meta-steps so far, of the fits under way.
         counts: label -> lifetimes with gradient and without, of the stages that are done.
@@ -76,9 +84,40 @@ class Stages:
     run: Run | None
     on_step: OnStep
     on_stage: Callable[[str], None]
+    on_hall: OnHall = lambda hall: None
+    deadline: float | None = None
     order: dict[str, int] = field(default_factory=dict)
     rows: dict[str, list[HistoryRow]] = field(default_factory=dict)
     counts: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def limited(self, may_stop: Callable[[], bool]) -> Stages:
+        """The same, which raise `TimeIsUpError` at the first stage or step after the deadline.
+
+        All that was made until then is kept. One stage or step is made in any case, so that a
+        search that goes on again and again comes to its end.
+
+        Args:
+            may_stop: whether there is anything to stop with.
+        """
+        if (deadline := self.deadline) is None:
+            return self
+        told = 0
+
+        def look() -> None:
+            nonlocal told
+            told += 1
+            if told > 1 and may_stop() and time.monotonic() > deadline:
+                raise TimeIsUpError
+
+        def on_step(record: StepRecord) -> None:
+            self.on_step(record)
+            look()
+
+        def on_stage(label: str) -> None:
+            look()
+            self.on_stage(label)
+
+        return replace(self, on_step=on_step, on_stage=on_stage)
 
     def fitter(self, population: Worlds) -> FitFunction:
         """`fit_together` on a population, kept."""
@@ -176,7 +215,8 @@ class Stages:
         return run_norms
 
     def keep_hall(self, pool: Sequence[PoolEntry], hall: Sequence[HallRecord]) -> None:
-        """Write the hall of fame as far as it is known, for those who watch."""
+        """Write the hall of fame as far as it is known, and tell of it, for those who watch."""
+        self.on_hall(hall)
         if self.run:
             write_hall(self.run.path, hall_csv(pool, hall))
 

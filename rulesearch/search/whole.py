@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from rulesearch.runs.kept import Run, go_on, history, makers, write_history
 from rulesearch.search.config import FREE, Config, flag, layers_shown
 from rulesearch.search.engine import carry_out
 from rulesearch.search.request import Request, prepare
-from rulesearch.search.stages import OnStep, Stages
+from rulesearch.search.stages import OnHall, OnStep, Stages
 from rulesearch.workers import end_if_imported_again
 
 
@@ -47,6 +48,7 @@ def search(
     run: str | os.PathLike[str] | None = None,
     on_step: OnStep | None = None,
     on_stage: Callable[[str], None] | None = None,
+    time_limit: float | None = None,
 ) -> Result:
     """Search a pool for a short rule.
 
@@ -61,6 +63,9 @@ def search(
             finished, gives its result. None keeps nothing.
         on_step: told of every meta-step; None prints nothing.
         on_stage: told the label of every stage as it begins.
+        time_limit: seconds, above 0, after which it stops with the best rule so far
+            (`Result.stopped`), evaluated as any; the run can go on as if it had not. Baselines and
+            the reference are found in any case.
 
     Raises:
         RuleSearchError: the request cannot be met, or the run directory cannot be written, or
@@ -75,9 +80,10 @@ def search(
             )
         config = replace(config, begin=rule_to_plain(begin))
     request = prepare(pool, data, config)
-    on_step, on_stage = on_step or _silent, on_stage or _silent
+    refuse_limit(request, time_limit, "time_limit")
+    watch = Watch(on_step or _silent, on_stage or _silent, seconds=time_limit)
     if run is None:
-        return carry_out(request, Stages(None, on_step, on_stage))
+        return carry_out(request, watch.stages(None))
     directory = Path(run)
     if not holds_run(directory):
         work = beginning(request, directory, "run")
@@ -88,11 +94,51 @@ def search(
             return Result.load(directory)
         work = at_work(directory, made_with(request), label)
     with work as opened:
-        return keep(request, opened, on_step, on_stage)
+        return keep(request, opened, watch)
 
 
 def _silent(_: object) -> None:
     return None
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told how a search goes, and when it is to stop.
+
+    Attributes:
+        on_step: told of every meta-step.
+        on_stage: told the label of every stage as it begins.
+        on_hall: told the hall of fame each time that a rule has been compared.
+        seconds: from `began` on, after which it stops; None for never.
+        began: on the monotonic clock.
+    """
+
+    on_step: OnStep = _silent
+    on_stage: Callable[[str], None] = _silent
+    on_hall: OnHall = _silent
+    seconds: float | None = None
+    began: float = field(default_factory=time.monotonic)
+
+    def stages(self, run: Run | None) -> Stages:
+        """The stages of a search that is watched so."""
+        deadline = None if self.seconds is None else self.began + self.seconds
+        return Stages(run, self.on_step, self.on_stage, self.on_hall, deadline)
+
+
+def refuse_limit(request: Request, seconds: float | None, option: str) -> None:
+    """Refuse a time limit that no search can keep.
+
+    Raises:
+        RuleSearchError: it is not above zero, or the protocol compares rules at its end alone.
+    """
+    protocol = request.config.protocol
+    if seconds is not None and not seconds > 0:
+        raise RuleSearchError(f"{option} {seconds:g}: must be above 0; give seconds")
+    if seconds is not None and protocol != "accepted":
+        raise RuleSearchError(
+            f"{option}: --protocol {protocol} has no rule to stop with before its end; leave it "
+            "out, or take accepted"
+        )
 
 
 def record(request: Request, command: Sequence[str] = ()) -> RunConfig:
@@ -201,13 +247,13 @@ def _shown(value: Any) -> str:
     return layers_shown(value)
 
 
-def keep(request: Request, run: Run, on_step: OnStep, on_stage: Callable[[str], None]) -> Result:
+def keep(request: Request, run: Run, watch: Watch) -> Result:
     """Carry a search out, and fill its run directory.
 
     Raises:
         RuleSearchError: the search cannot go on, or the directory cannot be written.
     """
-    result = carry_out(request, Stages(run, on_step, on_stage))
+    result = carry_out(request, watch.stages(run))
     own = dict(run.made_with)
     result = replace(
         result,
@@ -223,6 +269,9 @@ def keep(request: Request, run: Run, on_step: OnStep, on_stage: Callable[[str], 
     from rulesearch.search.again import again
 
     write_history(run)
+    if result.stopped:
+        write_result(run.path, result)
+        return result
     drawn = figures.drawn(history(run), result)
     with writing(run.path, go_on(run.path)):
         figures.write(drawn, run.path)
