@@ -172,6 +172,7 @@ def whole(tmp_path_factory, digits):
     run, labels = tmp_path_factory.mktemp("runs") / "whole", []
     with pytest.MonkeyPatch.context() as patch:
         make_small(patch.setattr)
+        small_defaults(patch, EFFORT)
         patch.setattr(settling, "DRAWS", 8)
         search(POOL, digits, SMALL, begin=FOUND, run=run, on_stage=labels.append)
     return run, labels

@@ -74,8 +74,8 @@ def made_in(run):
 @pytest.mark.slow
 @pytest.mark.parametrize("moments", [0, 25])
 def test_it_goes_on_to_the_same_bits(moments, monkeypatch, digits, capsys):
-    search(POOL, digits, LIMITED, run="whole")
     small_defaults(monkeypatch, EFFORT)
+    search(POOL, digits, LIMITED, run="whole")
     with pytest.MonkeyPatch.context() as patch:
         passes(patch, moments)
         assert main([*OPTIONS, "--time-limit", "9h", "--out", "broken"]) == 0
