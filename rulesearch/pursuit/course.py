@@ -30,6 +30,8 @@ ROOM = 40
 ROUNDS = 4
 #: Terms at most of the rule that a further round begins with.
 MOST = 8
+#: Steps that units are tried by, taken or not.
+TRIED = 8
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,8 @@ def pursue(
         terms: indices of those that may join.
         simplest: of these, those that join at once; None for all.
         begin: the rule to begin with, as it was given; None for the reference.
-        other_units: of all terms, [terms] each, that the first descents are tried in as well; the
-            course goes on in those that the best of them had. The reference's own are the same.
+        other_units: of all terms, [terms] each, that the first steps are tried in as well; the
+            course goes on in those in which they led furthest. The reference's own are the same.
     """
     alone = _entry(means, "common/reference", reference)
     rival = alone if aims.against_reference else None
@@ -160,25 +162,22 @@ def pursue(
         label = "" if all_at_once else f"round {number}/"
         support = means.in_order([*place.support, *joining])
         means = means.over({*support, *reference.support})
-        units = (means.setting.scales, *(() if number else other_units))
-        every = _descents(
-            means, replace(aims, starts=1) if number else aims, label, place, support, units, alone
-        )
-        best_units = min(every, key=lambda start: start.entry.loss).units
-        starts = [start for start in every if start.units == best_units]
-        entries = [_turned(entry, means.setting.scales, best_units) for entry in entries]
-        means = means.in_units(best_units)
+        if other_units and not number:
+            units = _best_units(means, aims, label, place, support, other_units)
+            entries = [_turned(entry, means.setting.scales, units) for entry in entries]
+            place = turned(place, means.setting.scales, units)
+            means = means.in_units(units)
+        starts = [
+            means.descend(_start(means, aims, f"{label}trial {start}", place.phi, support))
+            for start in range(aims.starts if number == 0 else 1)
+        ]
         earlier = entries if number else []
-        found = _thinned(means, label, [start.entry for start in starts], earlier, alone, rival)
+        found = _thinned(means, label, starts, earlier, alone, rival)
         entries += [*found.starts, *found.path, *found.others]
         best = min(entries, key=lambda entry: entry.loss)
         means = replace(means, gain=max(0.0, gain_of(best, rival).mean))
         rounds.append(
-            Round(
-                tests,
-                tuple(start.descended for start in starts),
-                _departures(found.gone, found.path, best, means.gain),
-            )
+            Round(tests, tuple(starts), _departures(found.gone, found.path, best, means.gain))
         )
         worthless = gain_of(best, before).interval[1] <= means.protocol.worth * means.gain
         if worthless and (number or begin is None):  # at a rule no other term has had its turn yet
@@ -213,43 +212,24 @@ def _turned(entry: Entry, old: tuple[float, ...], new: tuple[float, ...]) -> Ent
     return entry if place is entry.place else replace(entry, place=place)
 
 
-@dataclass(frozen=True)
-class _Start:
-    """A descent of all terms together.
-
-    Attributes:
-        units: of its terms, [terms].
-        descended: where it led,
-        entry: and what that does.
-    """
-
-    units: tuple[float, ...]
-    descended: Descended
-    entry: Entry
-
-
-def _descents(
+def _best_units(
     means: Means,
     aims: Aims,
     label: str,
     place: Place,
     support: tuple[int, ...],
-    units: Sequence[tuple[float, ...]],
-    alone: Entry,
-) -> list[_Start]:
-    """Descents of all terms together from a place, so many in each of some units."""
-    found: list[_Start] = []
-    for scales in units:
+    others: Sequence[tuple[float, ...]],
+) -> tuple[float, ...]:
+    """The units in which the first steps of all terms together lead furthest down."""
+    reached: dict[tuple[float, ...], float] = {}
+    for number, scales in enumerate((means.setting.scales, *others)):
         own = means.in_units(scales)
         phi = turned(place, means.setting.scales, scales).phi
-        for _ in range(aims.starts):
-            number = len(found)
-            there = own.descend(_start(own, aims, label, phi, support, number))
-            rule = Place(there.support, there.phi, there.second, there.size)
-            reached = rule if rule.support else alone.place
-            entry = _entry(own, f"{label}common/start {number}", reached)
-            found.append(_Start(scales, there, entry))
-    return found
+        plan = _start(own, aims, f"{label}first steps {number}", phi, support)
+        there = own.descend(replace(plan, steps=min(TRIED, aims.steps)))
+        rule = Place(there.support, there.phi) if there.support else place
+        reached[scales] = _entry(own, f"{label}common/first steps {number}", rule).loss
+    return min(reached, key=lambda scales: reached[scales])
 
 
 def _tests(
@@ -268,10 +248,9 @@ def _start(
     label: str,
     phi: tuple[float, ...],
     support: tuple[int, ...],
-    number: int,
 ) -> Descent:
     return Descent(
-        label=f"{label}trial {number}",
+        label=label,
         support=support,
         scales=means.setting.scales,
         start=phi,
@@ -305,12 +284,12 @@ class _Thinned:
 def _thinned(
     means: Means,
     label: str,
-    starts: Sequence[Entry],
+    starts: Sequence[Descended],
     earlier: Sequence[Entry],
     alone: Entry,
     rival: Entry | None,
 ) -> _Thinned:
-    """The entries that starts have led to, then those of the best of them with fewer terms.
+    """The entries that starts lead to, then those of the best of them with fewer terms.
 
     They end where an earlier round has a clearly better rule that is no longer.
     """
@@ -318,7 +297,11 @@ def _thinned(
     def entry(what: str, place: Place) -> Entry:
         return _entry(means, f"{label}common/{what}", place)
 
-    first = min(starts, key=lambda entry: entry.loss)
+    begun = []
+    for number, start in enumerate(starts):
+        place = Place(start.support, start.phi, start.second, start.size)
+        begun.append(entry(f"start {number}", place if place.support else alone.place))
+    first = min(begun, key=lambda entry: entry.loss)
     means = replace(means, gain=max(means.gain, gain_of(first, rival).mean))
     gone, path, others = [], [], []
     steps = means.setting.effort.refit_steps
@@ -331,7 +314,7 @@ def _thinned(
         ]
         if _outdone(path[-1], earlier):
             break
-    return _Thinned(tuple(starts), tuple(gone), tuple(path), tuple(others))
+    return _Thinned(tuple(begun), tuple(gone), tuple(path), tuple(others))
 
 
 def _outdone(entry: Entry, earlier: Sequence[Entry]) -> bool:

@@ -51,7 +51,8 @@ def phases(request: Request) -> tuple[Phase, ...]:
         ),
     )
     whole = (config.trials or 1) * (config.meta_steps or 0)
-    trials = Phase("trials", ("trial ", "common/start "), whole)
+    probing = ("first steps ", "common/first steps ")
+    trials = Phase("trials", (*probing, "trial ", "common/start "), whole)
     evaluation = Phase("evaluation", ("evaluation/",), 0)
     terms = sum(scale > 0 for scale in request.setting.scales)
     protocol = request.setting.protocol
