@@ -30,8 +30,8 @@ ROOM = 40
 ROUNDS = 4
 #: Terms at most of the rule that a further round begins with.
 MOST = 8
-#: Steps that units are tried by, taken or not.
-TRIED = 8
+#: Steps that units are tried by, taken or not; and how many times as much others must gain in them.
+TRIED, MORE = 8, 1.1
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def pursue(
         simplest: of these, those that join at once; None for all.
         begin: the rule to begin with, as it was given; None for the reference.
         other_units: of all terms, [terms] each, that the first steps are tried in as well; the
-            course goes on in those in which they led furthest. The reference's own are the same.
+            course goes on in those if they gain a tenth more so. The reference's own are the same.
     """
     alone = _entry(means, "common/reference", reference)
     rival = alone if aims.against_reference else None
@@ -163,7 +163,8 @@ def pursue(
         support = means.in_order([*place.support, *joining])
         means = means.over({*support, *reference.support})
         if other_units and not number:
-            units = _best_units(means, aims, label, place, support, other_units)
+            at = entries[-1]  # the rule that the first steps begin at
+            units = _better_units(means, aims, label, at, support, other_units)
             entries = [_turned(entry, means.setting.scales, units) for entry in entries]
             place = turned(place, means.setting.scales, units)
             means = means.in_units(units)
@@ -212,24 +213,27 @@ def _turned(entry: Entry, old: tuple[float, ...], new: tuple[float, ...]) -> Ent
     return entry if place is entry.place else replace(entry, place=place)
 
 
-def _best_units(
+def _better_units(
     means: Means,
     aims: Aims,
     label: str,
-    place: Place,
+    at: Entry,
     support: tuple[int, ...],
     others: Sequence[tuple[float, ...]],
 ) -> tuple[float, ...]:
-    """The units in which the first steps of all terms together lead furthest down."""
-    reached: dict[tuple[float, ...], float] = {}
+    """Its own units, or those in which the first steps of all terms together gain more."""
+    place, gained = at.place, dict[tuple[float, ...], float]()
     for number, scales in enumerate((means.setting.scales, *others)):
         own = means.in_units(scales)
         phi = turned(place, means.setting.scales, scales).phi
         plan = _start(own, aims, f"{label}first steps {number}", phi, support)
         there = own.descend(replace(plan, steps=min(TRIED, aims.steps)))
         rule = Place(there.support, there.phi) if there.support else place
-        reached[scales] = _entry(own, f"{label}common/first steps {number}", rule).loss
-    return min(reached, key=lambda scales: reached[scales])
+        there_on = _entry(own, f"{label}common/first steps {number}", rule)
+        gained[scales] = at.loss - there_on.loss
+    best = max(gained, key=lambda scales: gained[scales])
+    mine = means.setting.scales
+    return best if gained[best] > MORE * gained[mine] else mine
 
 
 def _tests(
