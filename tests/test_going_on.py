@@ -82,7 +82,7 @@ def changed_config(run, change):
     for stage in run.glob("*/*.json"):
         held = json.loads(stage.read_text())
         del held["digest"]
-        held["run"] = digest_of(value)
+        held["run"] = digest_of({n: v for n, v in value.items() if n != "command"})
         stage.write_text(json.dumps({**held, "digest": digest_of(held)}))
 
 
