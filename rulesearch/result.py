@@ -375,6 +375,8 @@ class Result(Record):
         run = Path(run_directory)
         if run.suffix == ".json" and run.is_file():
             return read_document(cls, run, "give the result.json of a finished run")
+        if run.is_file():
+            raise RuleSearchError(f"{run}: a file; give the directory of a finished run")
         so_far = run / SO_FAR
         if so_far.is_file() and not (run / "result.json").exists():
             return read_document(cls, so_far, f"delete it, and go on by --resume {run}")

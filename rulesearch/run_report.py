@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None, called: str = CALLED) -> int:
         target: Path = asked.out or asked.run / "report.html"
         if target.is_dir():
             raise RuleSearchError(f"--out {target}: is a directory; give a file in it")
-        if not target.parent.is_dir():
+        if asked.out and not target.parent.is_dir():
             raise RuleSearchError(f"--out {target}: no directory {target.parent}; make it first")
         text = report_html(asked.run)
         from rulesearch.records.documents import replace_file

@@ -19,7 +19,7 @@ from rulesearch.data.divide import Part
 from rulesearch.errors import RuleSearchError
 from rulesearch.evaluate import evaluate
 from rulesearch.evaluate import kept as kept_module
-from rulesearch.evaluate.__main__ import main
+from rulesearch.evaluate.__main__ import main, read
 from rulesearch.evaluate.engine import carry_out
 from rulesearch.evaluate.options import Asked, asked_for
 from rulesearch.evaluate.rivals import CALLED
@@ -478,3 +478,85 @@ def test_random_rules_are_as_long_as_the_rule_and_do_not_unlearn_by_its_main_ter
     assert (other > 0).any()
     assert (other < 0).any()
     assert torch.equal(random.theta(0.5, range(3)), random.theta(1.0, range(3)) / 2)
+
+
+# --- names and files ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("names", "rivals"),
+    [
+        (("untrained",), ("untrained",)),
+        (("backprop by SGD",), ("backprop-sgd",)),
+        (("a", "random rules of a's terms"), ("random-rules",)),
+    ],
+)
+def test_a_rule_that_is_called_as_a_rival_is_refused(names, rivals):
+    """Its differences would be those of the rival."""
+    rules = [replace(DELTA, name=name) for name in names]
+    with pytest.raises(RuleSearchError, match="a rival is called that"):
+        evaluate(rules, **FEW, rivals=rivals)
+
+
+def test_a_rule_may_be_called_as_a_rival_that_is_not_there():
+    found = evaluate(replace(DELTA, name="untrained"), **FEW, rivals=())
+    assert [line["contestant"] for line in found.lines] == ["untrained"]
+
+
+def test_a_table_says_of_which_loss_function_a_line_is(tmp_path):
+    found = evaluate(DELTA, **FEW, rivals=(), loss=("cross-entropy", "squared"))
+    rows = [*csv.DictReader(io.StringIO(found.to_csv(tmp_path / "a.csv")))]
+    assert [row["loss function"] for row in rows] == ["cross-entropy", "squared"]
+    assert [float(row["loss"]) for row in rows] == [line["loss"] for line in found.lines]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("rules = [3]", "rules: [3]; give text, or a list of texts"),
+        ("rules = 'paper'\nout = 3", "out: 3; give text"),
+        ("rules = 'paper'\nterms = 1.5", "terms: 1.5; give a number of terms, or their names"),
+        ("rules = 'paper'\nquiet = 'no'", "quiet: 'no'; give true or false"),
+        ("term = '-W'\ntheta = ['x']", "theta: ['x']; give a list of numbers"),
+        ("term = '-W'\ntheta = 1\nwhere = 3", "where: 3; give a table"),
+    ],
+)
+def test_a_config_file_with_the_wrong_kind_of_value_is_refused_in_a_line(tmp_path, text, told):
+    file = tmp_path / "c.toml"
+    file.write_text(text)
+    with pytest.raises(RuleSearchError) as refusal:
+        read(["--config", str(file)])
+    assert refusal.value.lines == (f"--config {file}: {told}",)
+
+
+def test_one_term_and_one_number_in_a_config_file_are_a_rule(tmp_path):
+    file = tmp_path / "c.toml"
+    file.write_text("term = '-W'\ntheta = 0.1\nrivals = 'none'")
+    command = read(["--config", str(file)])
+    assert command.text == {"term": ["-W"], "theta": [0.1]}
+    assert command.options == {"rivals": []}
+    file.write_text("rules = 'paper'\nterms = 'F0,F2'")
+    assert read(["--config", str(file)]).wanted == ("F0", "F2")
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\nb"])
+def test_a_name_that_is_no_line_of_text_is_refused(name):
+    with pytest.raises(RuleSearchError) as refusal:
+        replace(DELTA, name=name)
+    assert refusal.value.lines == (f"rule: its name is {name!r}; give one line of text",)
+
+
+def test_a_name_is_no_markup():
+    found = evaluate(replace(DELTA, name="[red]a"), **FEW, rivals=TOLD_APART[:1])
+    assert "[red]a minus it" in found.text(200)
+
+
+def test_layers_in_which_nothing_acts_are_told():
+    """A rule with a term for each layer says nothing of a deeper network's others."""
+    rule = replace(DELTA, pool=DELTA.pool.acting({"T0": (1, 2), "T1": (1,)}))
+    assert str(rule) == "delta: 0.0500*(-e_post*y_pre) [layers 1, 2] + 0.000100*(-W) [layers 1]"
+    assert not [n for n in evaluate(rule, **FEW, rivals=()).notes if "stay" in n]
+    deeper = evaluate(rule, **{**FEW, "layers": (6, 5, 4)}, rivals=())
+    assert "rule delta: of 4 layers 3, 4 stay as they are drawn, for no term acts there" in (
+        deeper.notes
+    )

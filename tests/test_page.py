@@ -361,7 +361,7 @@ def test_a_broken_run_leaves_the_page_that_was_there(run, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["nowhere"], "--out nowhere/report.html: no directory nowhere; make it first"),
+        (["nowhere"], "nowhere/result.json: no such file; give the directory of a finished run"),
         (["."], "result.json: no such file; give the directory of a finished run"),
         ([".", "--out", "."], "--out .: is a directory; give a file in it"),
         ([".", "--out", "no/page.html"], "--out no/page.html: no directory no; make it first"),
@@ -375,6 +375,14 @@ def test_what_is_no_run_is_refused_in_a_line(arguments, said, tmp_path, monkeypa
     assert main(["report", *arguments]) == 2
     assert capsys.readouterr().err == f"{said}\n"
     assert not [*tmp_path.iterdir()]
+
+
+def test_a_file_is_no_run(tmp_path, capsys):
+    (tmp_path / "a.txt").write_text("mine")
+    assert main(["report", str(tmp_path / "a.txt")]) == 2
+    said = f"{tmp_path / 'a.txt'}: a file; give the directory of a finished run\n"
+    assert capsys.readouterr().err == said
+    assert (tmp_path / "a.txt").read_text() == "mine"
 
 
 def test_a_result_read_back_gives_the_same_page():

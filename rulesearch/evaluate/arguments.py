@@ -299,6 +299,45 @@ def _kind(name: str, hint: Any) -> Callable[[str], Any]:
     return read
 
 
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_texts(value: object) -> bool:
+    return all(map(_is_text, value)) if isinstance(value, list) else _is_text(value)
+
+
+def _is_numbers(value: object) -> bool:
+    each = value if isinstance(value, list) else [value]
+    return all(type(number) in (int, float) for number in each)
+
+
+def _is_rule(value: object) -> bool:
+    return type(value) is int or _is_texts(value)
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_yes_or_no(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+#: What is no option of an evaluation, as a file has it: whether a value fits, and what would.
+_IN_FILES: dict[str, tuple[Callable[[object], bool], str]] = {
+    "rules": (_is_texts, "text, or a list of texts"),
+    **dict.fromkeys(
+        ("term", "feedback_term", "bias_term", "trace"), (_is_texts, "text, or a list of texts")
+    ),
+    "theta": (_is_numbers, "a list of numbers"),
+    "terms": (_is_rule, "a number of terms, or their names"),
+    **dict.fromkeys(("bounds", "where"), (_is_table, "a table")),
+    **dict.fromkeys(("out", "data_root", "pool"), (_is_text, "text")),
+    "quiet": (_is_yes_or_no, "true or false"),
+}
+
+
 def _file(path: Path, names: Sequence[str]) -> dict[str, Any]:
     """The options in a file, spelled as flags without their dashes or as in Python."""
     from difflib import get_close_matches
@@ -316,11 +355,21 @@ def _file(path: Path, names: Sequence[str]) -> dict[str, Any]:
             near = get_close_matches(name, names, n=1)
             hint = f"did you mean {near[0]}?" if near else f"give {', '.join(sorted(names))}"
             faults.append(f"--config {path}: {name}: no option; {hint}")
+    for name, (fits, wanted) in _IN_FILES.items():
+        if name in found and not fits(found[name]):
+            faults.append(f"--config {path}: {name}: {found[name]!r}; give {wanted}")
     if faults:
         raise RuleSearchError(*faults)
     for name in ("bounds", "where"):  # tables, as a grammar file has them
-        if isinstance(found.get(name), dict):
+        if name in found:
             found[name] = [*found[name].items()]
+    for name in ("term", "feedback_term", "bias_term", "trace", "theta"):  # one of them, or several
+        if name in found and not isinstance(found[name], list):
+            found[name] = [found[name]]
+    if isinstance(found.get("terms"), str):
+        found["terms"] = rule_of(found["terms"])
+    if found.get("rivals") == "none":
+        found["rivals"] = []
     return found
 
 

@@ -12,7 +12,14 @@ from rulesearch.data.apart import Searched, load_apart, repeated
 from rulesearch.errors import RuleSearchError
 from rulesearch.evaluate.kept import Kept, keeping
 from rulesearch.evaluate.options import Asked, Scenario, own_scenario, scenarios, varied
-from rulesearch.evaluate.rivals import Contestant, Site, of_rule, rivals
+from rulesearch.evaluate.rivals import (
+    CALLED,
+    Contestant,
+    Site,
+    of_rule,
+    random_rules_of,
+    rivals,
+)
 from rulesearch.evaluate.table import Entry, Evaluated
 from rulesearch.lifetime.modes import plain
 from rulesearch.meta import lifetime_seeds
@@ -82,7 +89,7 @@ def carry_out(
     Raises:
         RuleSearchError: nothing like that can be done, a line for each reason.
     """
-    refuse_names(rules)
+    refuse_names(rules, asked.rivals)
     grid = scenarios(asked, own_scenario(rules[0]))
     images = Images(rules, asked)
     sites = [Site(scenario, images.of(scenario), asked) for scenario in grid]
@@ -109,11 +116,11 @@ def carry_out(
     )
 
 
-def refuse_names(rules: Sequence[Rule]) -> None:
-    """Refuse rules that tables could not tell apart.
+def refuse_names(rules: Sequence[Rule], beside: Sequence[str] = ()) -> None:
+    """Refuse rules that tables could not tell apart, from each other or from the rivals.
 
     Raises:
-        RuleSearchError: none, or two with one name.
+        RuleSearchError: none, two with one name, or one with that of a rival.
     """
     names = [rule.name for rule in rules]
     if not names:
@@ -122,6 +129,14 @@ def refuse_names(rules: Sequence[Rule]) -> None:
         if names.count(name) > 1:
             raise RuleSearchError(
                 f"rule {name}: two have this name; give each a name of its own, in a rule.toml"
+            )
+    taken = [CALLED[rival] for rival in beside]
+    if "random-rules" in beside:
+        taken += [random_rules_of(name) for name in names]
+    for name in names:
+        if name in taken:
+            raise RuleSearchError(
+                f"rule {name}: a rival is called that; give the rule another name, in a rule.toml"
             )
 
 

@@ -151,7 +151,29 @@ class Site:
         world = World(self.scenario.dataset, self.data, config)
         pool = rule.pool.in_network(world.depth)
         check_reads(pool, pathway_of(config.pathway, world.depth), config.model(pool))
-        return premises(pool, self.data, config)
+        return (*still_layers(rule, world.depth), *premises(pool, self.data, config))
+
+
+def still_layers(rule: Rule, depth: int) -> tuple[str, ...]:
+    """The note on layers in which no term of a rule changes weights, or none.
+
+    Example:
+        >>> first = Rule("first", Pool(F0="-e_post*y_pre", where={"F0": (1, 2)}), (0.1,))
+        >>> still_layers(first, 2), still_layers(first, 4)
+        ((), ('rule first: of 4 layers 3, 4 stay as they are drawn, for no term acts there',))
+    """
+    changes = [any(parameter == "W" for parameter, _ in term.updates) for term in rule.pool]
+    still = [
+        str(layer)
+        for layer, row in enumerate(rule.pool.in_network(depth).mask(depth), start=1)
+        if not any(acts and moves for acts, moves in zip(row, changes, strict=True))
+    ]
+    if not still:
+        return ()
+    stay = "stay as they are drawn" if len(still) > 1 else "stays as it is drawn"
+    return (
+        f"rule {rule.name}: of {depth} layers {', '.join(still)} {stay}, for no term acts there",
+    )
 
 
 def of_rule(site: Site, rule: Rule) -> Contestant:
@@ -235,6 +257,11 @@ def _with_biases(
     return joined, tuple(own.get(name, rate) for name in joined.names)
 
 
+def random_rules_of(name: str) -> str:
+    """What the random rules of one rule of several are called."""
+    return f"{CALLED['random-rules']} of {name}'s terms"
+
+
 def _random(site: Site, rule: Rule, several: bool) -> Contestant | None:
     """Random rules of a rule's terms: a direction in units for each lifetime, one rate for all.
 
@@ -260,7 +287,7 @@ def _random(site: Site, rule: Rule, several: bool) -> Contestant | None:
         drawn *= np.sign(drawn[:, [main]] * own[main])
         return torch.from_numpy(rate * length * drawn * np.array(scales))
 
-    name = CALLED["random-rules"] + (f" of {rule.name}'s terms" if several else "")
+    name = random_rules_of(rule.name) if several else CALLED["random-rules"]
     said = {**of.says, "rival": "random-rules"}
     start = STARTS["random-rules"]
     return Contestant(name, said, of.searching, of.set_aside, directions, start, cliff=False)

@@ -153,7 +153,11 @@ class Evaluated(Tabular):
 
     def _line(self, entry: Entry) -> Line:
         found = self.summaries[entry]
-        line: dict[str, Value] = {name: axis_value(entry.scenario, name) for name in AXES}
+        # The axis of that name says which loss it is; the loss itself is a column too.
+        titles = {name: "loss function" if name == "loss" else name for name in AXES}
+        line: dict[str, Value] = {
+            title: axis_value(entry.scenario, name) for name, title in titles.items()
+        }
         line |= {
             "steps": entry.steps,
             "contestant": entry.name,

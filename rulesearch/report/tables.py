@@ -111,19 +111,21 @@ class Sheet:
 
     def _table(self, widths: Sequence[int]) -> Table:
         table = Table(
-            title=self.title,
-            caption=self.caption or None,
+            # As they are, like the cells: what looks like markup in a name is none.
+            title=Text(self.title, "bold"),
+            caption=Text(self.caption) if self.caption else None,
             box=box.SIMPLE_HEAD,
             show_edge=False,
             padding=(0, 1, 0, 0),
             title_justify="left",
             caption_justify="left",
-            title_style="bold",
             caption_style="",
         )
         for (heading, kind), width in zip(self.columns.items(), widths, strict=True):
             justify: Literal["right", "left"] = "right" if kind == "number" else "left"
-            table.add_column(heading, justify=justify, width=width, overflow="fold")
+            table.add_column(
+                Text(heading, overflow="fold"), justify=justify, width=width, overflow="fold"
+            )
         for cells, style in self.rows:
             table.add_row(*map(_shown, cells), style=style)
         return table

@@ -99,7 +99,8 @@ class Rule:
 
     def __post_init__(self) -> None:
         if faults := [*_faults(self)]:
-            raise RuleSearchError(*(f"rule {self.name}: {fault}" for fault in faults))
+            whose = f"rule {self.name}" if _is_name(self.name) else "rule"
+            raise RuleSearchError(*(f"{whose}: {fault}" for fault in faults))
 
     @property
     def coefficients(self) -> dict[str, float]:
@@ -135,12 +136,20 @@ class Rule:
             sign = "-" if value < 0 else "+" if parts else ""
             spaced = f"{sign} " if parts else sign
             shown = f"({term.shown})" if len(term.updates) == 1 else f"[{term.shown}]"
-            parts.append(f"{spaced}{abs(value):#.3g}*{shown}")
+            layers = ", ".join(map(str, self.pool.where.get(term.name, ())))
+            where = f" [layers {layers}]" if layers else ""
+            parts.append(f"{spaced}{abs(value):#.3g}*{shown}{where}")
         return f"{self.name}: {' '.join(parts)}"
+
+
+def _is_name(text: str) -> bool:
+    return bool(text.strip()) and text.isprintable()
 
 
 def _faults(rule: Rule) -> Iterator[str]:
     """What is wrong with a rule."""
+    if not _is_name(rule.name):
+        yield f"its name is {rule.name!r}; give one line of text"
     if len(rule.theta) != len(rule.pool):
         yield f"{len(rule.theta)} coefficients, and {len(rule.pool)} terms; give one for each"
     else:
