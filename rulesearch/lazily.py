@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 
@@ -34,3 +35,19 @@ def lazily(
         return sorted(homes)
 
     return get, names
+
+
+def callable_as(package: str, home: str) -> None:
+    """Make a package the function of its own name, which is imported when it is called.
+
+    Args:
+        package: its `__name__`, as in `rulesearch.search`.
+        home: module that defines the function.
+    """
+    name = package.rpartition(".")[2]
+
+    class Callable(ModuleType):
+        def __call__(self, *arguments: Any, **options: Any) -> Any:
+            return getattr(import_module(home), name)(*arguments, **options)
+
+    sys.modules[package].__class__ = Callable

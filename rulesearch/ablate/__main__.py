@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rulesearch.console import interruptible, process
 from rulesearch.errors import RuleSearchError
 from rulesearch.evaluate import arguments as given
-from rulesearch.evaluate.__main__ import guarded, own
 from rulesearch.evaluate.arguments import Command, Further
+from rulesearch.evaluate.guarded import guarded, own
 
 CALLED = "rulesearch ablate"
 DESCRIPTION = "A rule without each of its terms, refitted and not, and with each of a pool's."

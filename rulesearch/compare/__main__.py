@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from rulesearch.console import interruptible, process
 from rulesearch.evaluate import arguments as given
-from rulesearch.evaluate.__main__ import guarded, own
 from rulesearch.evaluate.arguments import Command
+from rulesearch.evaluate.guarded import guarded, own
 
 CALLED = "rulesearch compare"
 DESCRIPTION = "Compare learning rules, pair by pair, on common tasks of images that no search used."

@@ -6,11 +6,9 @@ around it.
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rulesearch.lazily import lazily
+from rulesearch.lazily import callable_as, lazily
 
 if TYPE_CHECKING:
     from rulesearch.evaluate.options import Asked as Asked
@@ -27,13 +25,4 @@ _HOMES = {
 
 __all__ = sorted(_HOMES)
 __getattr__, __dir__ = lazily(__name__, _HOMES)
-
-
-class _Callable(ModuleType):
-    def __call__(self, *arguments: Any, **options: Any) -> Evaluated:
-        from rulesearch.evaluate.whole import evaluate
-
-        return evaluate(*arguments, **options)
-
-
-sys.modules[__name__].__class__ = _Callable
+callable_as(__name__, "rulesearch.evaluate.whole")

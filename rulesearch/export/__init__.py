@@ -6,11 +6,9 @@ function of its name.
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rulesearch.lazily import lazily
+from rulesearch.lazily import callable_as, lazily
 
 if TYPE_CHECKING:
     from rulesearch.export.targets import TARGETS as TARGETS
@@ -23,13 +21,4 @@ _HOMES = {
 
 __all__ = sorted(_HOMES)
 __getattr__, __dir__ = lazily(__name__, _HOMES)
-
-
-class _Callable(ModuleType):
-    def __call__(self, *arguments: Any, **options: Any) -> str:
-        from rulesearch.export.whole import export
-
-        return export(*arguments, **options)
-
-
-sys.modules[__name__].__class__ = _Callable
+callable_as(__name__, "rulesearch.export.whole")

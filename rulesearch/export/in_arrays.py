@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rulesearch.export.heading import docstring, heading
-from rulesearch.export.layers import Code, Places, indented
+from rulesearch.export.layers import Code, Places, errors_back, indented
 from rulesearch.export.spelling import WORDS, Library
 from rulesearch.export.written import Written
 
@@ -79,7 +79,7 @@ def _step(code: Code) -> Iterator[str]:
         yield '    first = state["steps"] == 0'
     yield from indented(list(_forward(code)), 1)
     if step.errors:
-        yield from indented(list(_errors(code)), 1)
+        yield from indented(list(errors_back(code)), 1)
     made = [("W", "weights"), ("B", "feedback"), ("b", "biases")]
     changed = [name for p, name in made if p in step.changes]
     places = [n for view, n in zip(step.views, _traces(code), strict=True) if view.traces]
@@ -148,22 +148,6 @@ def _forward(code: Code) -> Iterator[str]:
     if any("top" in line for line in lines):
         yield "top = z[-1].max()"
     yield from lines
-
-
-def _errors(code: Code) -> Iterator[str]:
-    step = code.step
-    first = "" if "e_pre" in step.reads else "1, "
-    yield "# Its errors on their way back."
-    yield "e = [None]*depth + [error]"
-    yield f"for layer in reversed(range({first}depth)):"
-    carrier = code.carrier
-    for name, text in (("W", "weights[layer]"), ("B", "feedback[layer].T")):
-        if name in carrier:
-            yield f"    {name} = {text}"
-    source = "e[depth]" if step.direct else "e[layer + 1]"
-    slope = code.of_activation("slope", "y[layer]", "z[layer]")
-    back = f"{source} @ {carrier}"
-    yield f"    e[layer] = {back if slope == '1' else f'({back}) * ({slope})'}"
 
 
 def _potentials(code: Code) -> Iterator[str]:

@@ -7,7 +7,7 @@ from string import Template
 
 from rulesearch.choices import ActivationName
 from rulesearch.export.heading import docstring, heading
-from rulesearch.export.layers import Code, Places, indented
+from rulesearch.export.layers import Code, Places, errors_back, indented
 from rulesearch.export.spelling import WORDS
 from rulesearch.export.written import View, Written
 
@@ -214,7 +214,7 @@ def _step(code: Code) -> Iterator[str]:
         body.append("first = torch.tensor(self.steps == 0, device=self.linears[0].weight.device)")
     body += _forward(code)
     if step.errors:
-        body += _errors(code)
+        body += errors_back(code)
     body.append("for layer, linear in enumerate(self.linears):")
     for view in step.views:
         name = _traces(view)
@@ -273,20 +273,3 @@ def _forward(code: Code) -> Iterator[str]:
     if any("top" in line for line in lines):
         yield "top = z[-1].amax(-1, keepdim=True)"
     yield from lines
-
-
-def _errors(code: Code) -> Iterator[str]:
-    step = code.step
-    first = "" if "e_pre" in step.reads else "1, "
-    yield "# Their errors on their way back."
-    yield "e = [None]*depth + [error]"
-    yield f"for layer in reversed(range({first}depth)):"
-    carrier = code.carrier
-    for name, text in (("W", "weights"), ("B", "feedback")):
-        if name in carrier:
-            place = getattr(code.places, text)
-            yield f"    {name} = {place.format(layer='layer')}"
-    source = "e[depth]" if step.direct else "e[layer + 1]"
-    slope = code.of_activation("slope", "y[layer]", "z[layer]")
-    back = f"{source} @ {carrier}"
-    yield f"    e[layer] = {back if slope == '1' else f'({back}) * ({slope})'}"

@@ -261,3 +261,21 @@ def layers_as_code(layers: Layers) -> str:
 def indented(lines: Iterator[str] | list[str], by: int) -> list[str]:
     """Lines, so many levels in."""
     return [("    " * by + line) if line else "" for line in lines]
+
+
+def errors_back(code: Code) -> Iterator[str]:
+    """The lines that carry errors back from the output, layer by layer."""
+    step = code.step
+    first = "" if "e_pre" in step.reads else "1, "
+    yield "# Their errors on their way back."
+    yield "e = [None]*depth + [error]"
+    yield f"for layer in reversed(range({first}depth)):"
+    carrier = code.carrier
+    for name, text in (("W", "weights"), ("B", "feedback")):
+        if name in carrier:
+            place = getattr(code.places, text)
+            yield f"    {name} = {place.format(layer='layer')}"
+    source = "e[depth]" if step.direct else "e[layer + 1]"
+    slope = code.of_activation("slope", "y[layer]", "z[layer]")
+    back = f"{source} @ {carrier}"
+    yield f"    e[layer] = {back if slope == '1' else f'({back}) * ({slope})'}"

@@ -6,14 +6,11 @@ function of its name.
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rulesearch.lazily import lazily
+from rulesearch.lazily import callable_as, lazily
 
 if TYPE_CHECKING:
-    from rulesearch.result import Result
     from rulesearch.search.config import Config as Config
     from rulesearch.search.engine import carry_out as carry_out
     from rulesearch.search.request import Request as Request
@@ -32,13 +29,4 @@ _HOMES = {
 
 __all__ = sorted(_HOMES)
 __getattr__, __dir__ = lazily(__name__, _HOMES)
-
-
-class _Callable(ModuleType):
-    def __call__(self, *arguments: Any, **options: Any) -> Result:
-        from rulesearch.search.whole import search
-
-        return search(*arguments, **options)
-
-
-sys.modules[__name__].__class__ = _Callable
+callable_as(__name__, "rulesearch.search.whole")
