@@ -22,6 +22,9 @@ KernelName: TypeAlias = Literal["auto", "einsum", "fused"]
 Law: TypeAlias = Literal["uniform", "normal"]
 """Which of Glorot and Bengio's (2010) laws Xavier numbers are drawn from."""
 
+LogName: TypeAlias = Literal["tensorboard"]
+"""Whose files meta-steps are written to as well."""
+
 LossName: TypeAlias = Literal["cross-entropy", "squared"]
 """What the errors are the derivative of, see `rulesearch.operators.losses`."""
 

@@ -384,6 +384,7 @@ def descent_step(
         observed=voters.observed,
         taken=taken is not None,
         voted=after.count,
+        size=after.size,
     )
     return record, after
 

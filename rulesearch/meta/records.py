@@ -127,7 +127,8 @@ class StepRecord:
         left_out: lifetimes of this step whose loss or gradient was not finite.
         observed: mean over the lifetimes with a finite loss of each observable asked for, by layer.
         taken: of a descent, whether the step was accepted; None elsewhere.
-        voted: of a descent, the lifetimes that have voted at the place where it is now.
+        voted: of a descent, the lifetimes that have voted at the place where it is now,
+        size: and with which size the next step is tried first, in units.
     """
 
     label: str
@@ -141,6 +142,7 @@ class StepRecord:
     observed: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     taken: bool | None = None
     voted: Count = 0
+    size: float = 0.0
 
 
 @dataclass(frozen=True)

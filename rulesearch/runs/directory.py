@@ -6,6 +6,7 @@
       checkpoints/         the same names: how far a stage under way is
       history.jsonl        all history, one meta-step a line, to look at while it grows
       hall_of_fame.csv     the best rules of each size, likewise, where the protocol looks for them
+      tensorboard/         likewise, for TensorBoard, where it was asked for
       report.html          all of it as one page
       result.json          the answer, a `rulesearch.result.Result`, by which a run is finished
       result_so_far.json   the same of a search that a time limit stopped, until it is finished

@@ -186,7 +186,8 @@ def _value(run: Run, folder: str, kept: Kept, kind: type[Kind]) -> Kind:
 _DELETE = "delete it to make that stage anew"
 
 
-def _file_stem(label: str) -> str:
+def file_stem(label: str) -> str:
+    """A label as the name of a file, without its ending; two labels never share one."""
     name = quote_plus(label)
     if len(name) > LONGEST_NAME:
         name = f"{name[: LONGEST_NAME - 17]}-{hashlib.sha256(label.encode()).hexdigest()[:16]}"
@@ -194,7 +195,7 @@ def _file_stem(label: str) -> str:
 
 
 def _path(run: Run, folder: str, label: str) -> Path:
-    return run.path / folder / f"{_file_stem(label)}.json"
+    return run.path / folder / f"{file_stem(label)}.json"
 
 
 def _write_kept(

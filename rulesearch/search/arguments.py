@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn, get_args, get_type_hints
 
-from rulesearch.choices import ActivationName, LossName
+from rulesearch.choices import ActivationName, LogName, LossName
 from rulesearch.console import version
 from rulesearch.errors import RuleSearchError
 from rulesearch.search.config import FREE, Config, flag, layers_shown
@@ -79,6 +79,7 @@ class Command:
         words: the whole command line, as it was given.
         reproduce: the result whose search is to be run again, or None.
         seconds: after which the search is to stop, or None.
+        log: whose files meta-steps are written to as well, or None.
     """
 
     grammar: str | None
@@ -102,6 +103,7 @@ class Command:
     words: tuple[str, ...] = ()
     reproduce: Path | None = None
     seconds: float | None = None
+    log: LogName | None = None
 
     @property
     def config(self) -> Config:
@@ -293,6 +295,11 @@ def parser(called: str = CALLED) -> argparse.ArgumentParser:
         help="stop after so long, as in 90s, 10m or 1.5h, with the best rule so far; --resume goes "
         "on",
     )
+    made.add_argument(
+        "--log",
+        choices=get_args(LogName),
+        help="write meta-steps to RUN/tensorboard as well; tensorboard --logdir RUN shows them",
+    )
     made.add_argument("--resume", type=Path, metavar="RUN", help="go on with an interrupted run")
     made.add_argument(
         "--reproduce",
@@ -337,7 +344,7 @@ def read(arguments: Sequence[str], called: str = CALLED) -> Command:
     where, clear = dict(places), values.pop("clear_cache")
     feedback, bias = tuple(values.pop("feedback_term")), tuple(values.pop("bias_term"))
     traces, ends = tuple(values.pop("trace")), values.pop("bounds")
-    seconds = values.pop("seconds")
+    seconds, log = values.pop("seconds"), values.pop("log")
     bounds, begin, again = dict(ends), values.pop("begin"), values.pop("reproduce")
     command = Command(
         *(grammar, terms, feedback, bias, traces, bounds, where, per_layer, values, out, resume),
@@ -352,6 +359,7 @@ def read(arguments: Sequence[str], called: str = CALLED) -> Command:
             (*called.split(), *arguments),
             again,
             seconds,
+            log,
         ),
     )
     own = {"grammar": grammar, "term": terms, "feedback_term": feedback, "bias_term": bias}
@@ -385,7 +393,8 @@ def read(arguments: Sequence[str], called: str = CALLED) -> Command:
     if not show and any(of_a_run.values()):
         given = " and ".join(flag(name) for name, there in of_a_run.items() if there)
         raise RuleSearchError(f"{given}: beside --show RUN only, of a finished run")
-    running = {"resume": resume, "explain": explain, "reproduce": again, "time_limit": seconds}
+    running = {"resume": resume, "explain": explain, "reproduce": again}
+    running |= {"time_limit": seconds, "log": log}
     if show and (idle := begins + [n for n, value in running.items() if value]):
         raise RuleSearchError(f"--show {show}: runs nothing; leave out {_flags(idle)}")
     running["show"] = show

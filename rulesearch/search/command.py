@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +17,7 @@ from rulesearch.errors import RuleSearchError
 from rulesearch.given_rule import load_rule, pool_around
 from rulesearch.locality import classify, parse_needs, terms_allowed, terms_by_needs, within
 from rulesearch.lowering import lower_terms
+from rulesearch.meta import StepRecord
 from rulesearch.notation import (
     Pool,
     beside_text,
@@ -27,6 +28,7 @@ from rulesearch.notation import (
 )
 from rulesearch.records.plain import from_plain
 from rulesearch.report import locality_table, print_pool, progress, result_text, trial_means
+from rulesearch.report.events import events
 from rulesearch.report.reproduced import differences, reproduced_text
 from rulesearch.result import Result
 from rulesearch.rule import rule_to_plain
@@ -125,8 +127,14 @@ def carry_through(request: Request, run: Run, command: Command) -> bool:
         for line in (_outline(request, run.path), *request.told, *request.messages):
             _say(console, line)
     forecast = Forecast(phases(request))
-    with progress(console, quiet, whereabouts=forecast) as update:
-        watch = Watch(update, update, forecast.compared, command.seconds)
+    log = events(run.path) if command.log else nullcontext(_unlogged)
+    with log as written, progress(console, quiet, whereabouts=forecast) as update:
+
+        def tell(told: StepRecord | str) -> None:
+            written(told)
+            update(told)
+
+        watch = Watch(tell, tell, forecast.compared, command.seconds)
         result = keep(request, run, watch)
     console.print(result_text(result, run.path))
     if request.config.protocol == "paper" and (line := trial_means(history(run))):
@@ -138,6 +146,10 @@ def carry_through(request: Request, run: Run, command: Command) -> bool:
     then = Result.load(command.reproduce)
     _say(console, reproduced_text(str(command.reproduce), then, result))
     return not differences(then, result)
+
+
+def _unlogged(_: object) -> None:
+    return None
 
 
 def _outline(request: Request, run: Path) -> str:

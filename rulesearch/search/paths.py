@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from rulesearch.data.files import look_for
@@ -37,6 +38,7 @@ def look(command: Command) -> None:
         checks.append(lambda: _look_for_data(command))
         if not command.explain:
             checks.append(lambda: look_at(directory(command)))
+    checks.append(lambda: _look_for_log(command))
     faults: list[str] = []
     for check in checks:
         try:
@@ -45,6 +47,14 @@ def look(command: Command) -> None:
             faults.extend(error.lines)
     if faults:
         raise RuleSearchError(*faults)
+
+
+def _look_for_log(command: Command) -> None:
+    if command.log and find_spec("tensorboard") is None:
+        raise RuleSearchError(
+            "--log tensorboard: tensorboard is not installed; pip install tensorboard, or leave "
+            "--log out"
+        )
 
 
 def _look_for_rule(begin: str) -> None:
