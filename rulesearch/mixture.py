@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from rulesearch.data import TaskShape
+from rulesearch.executors import Executor
 from rulesearch.lifetime import Lifetimes, run_lifetimes
 from rulesearch.lifetime.modes import plain
 from rulesearch.population import Population
@@ -81,6 +82,7 @@ class Mixture:
         *,
         gradient: Sequence[int] = (),
         observe: Sequence[str] = (),
+        executor: Executor | None = None,
     ) -> Lifetimes:
         """One lifetime for each seed, in its world; see `Population.__call__`.
 
@@ -94,7 +96,11 @@ class Mixture:
             own = [i for i, seed in enumerate(seeds) if seed % len(self.worlds) == number]
             if own:
                 lived = world(
-                    rows[own], [seeds[i] for i in own], gradient=gradient, observe=observe
+                    rows[own],
+                    [seeds[i] for i in own],
+                    gradient=gradient,
+                    observe=observe,
+                    executor=executor,
                 )
                 parts.append((own, _relative(lived, untrained, world.outputs)))
         deep = {len(world.sizes) for world in self.worlds}
@@ -117,6 +123,42 @@ class Mixture:
 
 Worlds: TypeAlias = Population | Mixture
 """What a search runs on: one world, in nats, or several, in shares of their untrained losses."""
+
+
+@dataclass(frozen=True, eq=False)
+class SideBySide:
+    """A population as meta-learning sees it, whose lifetimes an executor carries out.
+
+    Attributes:
+        population: one world, or several.
+        executor: see `Population.__call__`.
+    """
+
+    population: Worlds
+    executor: Executor
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The terms, in the order of the coefficients."""
+        return self.population.names
+
+    @property
+    def outputs(self) -> int | None:
+        """Units of the output layer; of several worlds None."""
+        return self.population.outputs
+
+    def __call__(
+        self,
+        theta: Tensor,
+        seeds: Sequence[int],
+        *,
+        gradient: Sequence[int] = (),
+        observe: Sequence[str] = (),
+    ) -> Lifetimes:
+        """As the population's own, to the same bits."""
+        return self.population(
+            theta, seeds, gradient=gradient, observe=observe, executor=self.executor
+        )
 
 
 def worlds_of(population: Worlds) -> tuple[Population, ...]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +22,7 @@ from rulesearch.choices import KernelName, Law
 from rulesearch.conditions import AS_SEARCHED, Conditions
 from rulesearch.data import ImageSet, Task, TaskShape, draw_tasks
 from rulesearch.data.tasks import Sampling
+from rulesearch.executors import Executor, Packed, Piece, unpacked
 from rulesearch.lifetime import Lifetimes, choose_kernel, compiling, run_lifetimes
 from rulesearch.lifetime.modes import plain
 from rulesearch.lowering import lower_terms
@@ -30,7 +31,6 @@ from rulesearch.network import as_matrices, draw_xavier, empty_rows, weight_shap
 from rulesearch.notation import Pool
 from rulesearch.pathways import feedback_shapes
 from rulesearch.pathways import pathway as pathway_of
-from rulesearch.workers import Workers, started
 
 #: Lifetimes handed to a worker at once. Fixed, so that results do not depend on their number.
 CHUNK = 4
@@ -75,8 +75,6 @@ class Population:
         model: what a step does beside its terms: activation, loss, biases, noise, bounds.
         sampling: how tasks are drawn, see `draw_task`.
         conditions: what is otherwise than in a search, of tasks, weights and feedback.
-        executor: processes that share the work, or None.
-        number: its own among the populations that those processes have.
     """
 
     pool: Pool
@@ -92,8 +90,6 @@ class Population:
     model: Model = PAPER
     sampling: Sampling = "afresh"
     conditions: Conditions = AS_SEARCHED
-    executor: Workers | None = None
-    number: int = 0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -114,6 +110,7 @@ class Population:
         gradient: Sequence[int] = (),
         observe: Sequence[str] = (),
         observe_at: Sequence[int] = (),
+        executor: Executor | None = None,
     ) -> Lifetimes:
         """One lifetime for each seed.
 
@@ -123,6 +120,11 @@ class Population:
             gradient: indices of the terms to differentiate.
             observe: names of the observables wanted.
             observe_at: numbers of steps after which they are, see `run_lifetimes`.
+            executor: what carries them out, so many at a time; None for this process. It changes
+                no bit.
+
+        Raises:
+            RuleSearchError: a worker has died of it again and again.
         """
         count = len(seeds)
         chosen = list(range(count))
@@ -131,7 +133,7 @@ class Population:
             # Torch rounds a batch by its size, so that here there is one size only. What the
             # last chunk lacks is its last lifetime again, of which nothing is kept.
             chosen += [count - 1] * (-count % CHUNK)
-        size = CHUNK if whole or self.executor else count
+        size = CHUNK if whole or executor else count
         rows = theta.expand(count, theta.shape[-1])[chosen]
         lives = [seeds[i] for i in chosen]
         # What is at work anywhere in the call, so that no lifetime hangs on its chunk.
@@ -148,10 +150,13 @@ class Population:
             )
             for i in range(0, len(lives), size)
         ]
-        if self.executor is None:
+        if executor is None:
             parts = [self._run(chunk) for chunk in chunks]
         else:
-            parts = self.executor.map(type(self)._run, self.number, chunks)
+            packed = executor.packed(self)
+            label = f"lifetimes of {', '.join(self.names[i] for i in working) or 'no term'}"
+            pieces = [Piece(f"{label}, from {c.seeds[0]}", (packed, c)) for c in chunks]
+            parts = executor.map(_carried_out, pieces)
         return _joined(parts, count)
 
     @property
@@ -313,17 +318,8 @@ def _joined(parts: list[Lifetimes], count: int) -> Lifetimes:
     )
 
 
-@contextmanager
-def shared_by_workers(
-    populations: Sequence[Population], workers: int
-) -> Iterator[list[Population]]:
-    """The populations, run by this many processes; with 1, by this one.
-
-    Raises:
-        RuleSearchError: see `rulesearch.workers.started`.
-    """
-    if workers == 1:
-        yield list(populations)
-        return
-    with started(populations, workers) as executor:
-        yield [replace(p, executor=executor, number=i) for i, p in enumerate(populations)]
+def _carried_out(task: tuple[Packed, Chunk]) -> Lifetimes:
+    """Some lifetimes of a population, in a worker."""
+    packed, chunk = task
+    population: Population = unpacked(packed)
+    return population._run(chunk)

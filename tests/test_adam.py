@@ -10,13 +10,13 @@ import torch
 from test_population import SEEDS, images, population, same
 
 from rulesearch.baselines import by_adam
+from rulesearch.executors import started
 from rulesearch.kernels import Batch, Unsupported
 from rulesearch.kernels.einsum import build
 from rulesearch.kernels.fused.adam import AdamKernel
 from rulesearch.lowering import lower
 from rulesearch.notation import Pool
 from rulesearch.pathways import pathway
-from rulesearch.population import shared_by_workers
 from rulesearch.statistics import measure
 
 SIZES = (21, 9, 17, 4)
@@ -194,5 +194,6 @@ def test_workers_change_no_bit(ours):
     rate = torch.tensor([0.01], dtype=torch.float64)
     other = replace(ours[1], images=images(per_class=9))
     alone = [some(rate, SEEDS) for some in (ours[1], other)]
-    with shared_by_workers([ours[1], other], 2) as shared:
-        assert all(map(same, [some(rate, SEEDS) for some in shared], alone))
+    with started("processes", 2, [ours[1].images, other.images]) as executor:
+        shared = [some(rate, SEEDS, executor=executor) for some in (ours[1], other)]
+    assert all(map(same, shared, alone))

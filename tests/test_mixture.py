@@ -9,15 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_population import PAPER, SEEDS, SHAPE, SIZES, THETA, each_own, images
 
+from rulesearch.executors import started
 from rulesearch.kernels import KERNELS
 from rulesearch.lifetime import Lifetimes, choose_kernel
 from rulesearch.lowering import lower_terms
 from rulesearch.meta import ROBUST, FitPlan, fit, lifetime_seeds
 from rulesearch.meta.descent import Descent, descend
 from rulesearch.meta.protocols import ACCEPTED
-from rulesearch.mixture import Mixture, each_world, mixed, untrained_loss, worlds_of
+from rulesearch.mixture import Mixture, SideBySide, each_world, mixed, untrained_loss, worlds_of
 from rulesearch.pathways import pathway
-from rulesearch.population import Population, shared_by_workers
+from rulesearch.population import Population
 from rulesearch.scoring import diverged, scored
 from rulesearch.statistics import measure
 from rulesearch.updates import first_failure, norms, overlaps
@@ -160,8 +161,8 @@ def test_a_lifetime_hangs_on_its_seed_alone(company, threads):
 def test_workers_change_nothing():
     mixture, seeds = Mixture(WORLDS, UNTRAINED), range(11)
     here = mixture(THETA, seeds, gradient=EVERY)
-    with shared_by_workers(WORLDS, 2) as shared:
-        there = Mixture(tuple(shared), UNTRAINED)(THETA, seeds, gradient=EVERY)
+    with started("processes", 2, [world.images for world in WORLDS]) as executor:
+        there = SideBySide(mixture, executor)(THETA, seeds, gradient=EVERY)
     assert same(here, there)
 
 

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rulesearch.data import ImageSet, TaskShape, draw_tasks
+from rulesearch.executors import started
 from rulesearch.kernels import KERNELS, Unsupported
 from rulesearch.lifetime import Lifetimes, run_lifetimes
 from rulesearch.notation import Pool, load_pool
 from rulesearch.pathways import PATHWAYS
-from rulesearch.population import CHUNK, Population, shared_by_workers
+from rulesearch.population import CHUNK, Population
 from rulesearch.updates import norms
 
 PAPER = load_pool(GRAMMAR / "paper_pool.py")
@@ -334,8 +335,8 @@ def test_norms_are_the_oracles(pathway):
 
 
 def test_one_worker_is_this_process():
-    with shared_by_workers([population()], 1) as (same,):
-        assert same.executor is None
+    with started("processes", 1) as executor:
+        assert executor is None
 
 
 @pytest.mark.slow  # starts processes
@@ -346,8 +347,8 @@ def test_workers_change_no_bit_where_some_chunks_lack_a_term():
     theta[:-1, 1:] = 0.0  # the last lifetime has all terms, and is in the last chunk
     every = tuple(range(len(PAPER)))
     alone = one(theta, SEEDS, gradient=every)
-    with shared_by_workers([one], 2) as (shared,):
-        together = shared(theta, SEEDS, gradient=every)
+    with started("processes", 2, [one.images]) as executor:
+        together = one(theta, SEEDS, gradient=every, executor=executor)
     assert torch.equal(together.loss, alone.loss)
     assert torch.equal(together.gradient, alone.gradient)
 
@@ -362,8 +363,11 @@ def test_workers_change_no_bit():
     every = tuple(range(len(PAPER)))
     alone = [p(THETA, SEEDS, gradient=every, observe=("angle",)) for p in (first, second)]
     assert not torch.equal(alone[0].loss, alone[1].loss)
-    with shared_by_workers([first, second], 2) as shared:
-        together = [p(THETA, SEEDS, gradient=every, observe=("angle",)) for p in shared]
+    with started("processes", 2, [first.images, second.images]) as executor:
+        together = [
+            p(THETA, SEEDS, gradient=every, observe=("angle",), executor=executor)
+            for p in (first, second)
+        ]
     for one, two in zip(alone, together, strict=True):
         assert torch.equal(one.loss, two.loss)
         assert torch.equal(one.accuracy, two.accuracy)

@@ -45,7 +45,9 @@ _HELP = {
     "kernel": "auto, einsum, fused",
     "device": "cpu or cuda",
     "dtype": "float32 or float64",
-    "workers": "processes",
+    "executor": "what lifetimes are carried out by: processes; dask, or dask:tcp://HOST:PORT of a "
+    "scheduler; jobs of Slurm, slurm or slurm:FILE.toml",
+    "workers": "of the executor, so many at a time; they share the cores",
     "seed": "of everything drawn",
     "effort": "how much is run in trials, elimination, evaluation: quick, normal, thorough",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rulesearch.baselines import by_adam
@@ -79,20 +79,6 @@ def by_gradient(*, bias: bool) -> Pool:
     (term,) = pool.terms
     both = replace(term, beside=(("b", BIAS_GRADIENT),))
     return Pool.checked((both,), pool.start, pool.where)
-
-
-def populations(of: Mapping[str, Baseline]) -> list[Population]:
-    """All of their networks, in a row; see `shared`."""
-    return [p for baseline in of.values() for p in (baseline.searching, baseline.set_aside)]
-
-
-def shared(of: Mapping[str, Baseline], row: Sequence[Population]) -> dict[str, Baseline]:
-    """The baselines with the networks of a row in the place of their own."""
-    pairs = zip(row[::2], row[1::2], strict=True)
-    return {
-        key: replace(baseline, searching=searching, set_aside=set_aside)
-        for (key, baseline), (searching, set_aside) in zip(of.items(), pairs, strict=True)
-    }
 
 
 def best_rates(

@@ -35,4 +35,5 @@ def compile_now(request: Request, stages: Stages, population: Worlds, terms: Seq
     start = torch.tensor(
         [s * phi for s, phi in zip(setting.scales, setting.start, strict=True)], dtype=torch.float64
     )
-    population(start, lifetime_seeds(setting.seed, "compiling", 0, 1), gradient=terms)
+    live = stages.side_by_side(population)
+    live(start, lifetime_seeds(setting.seed, "compiling", 0, 1), gradient=terms)

@@ -23,6 +23,7 @@ from rulesearch.choices import (
 )
 from rulesearch.data.files import names_in
 from rulesearch.errors import RuleSearchError
+from rulesearch.executors.by_name import USUAL, named
 from rulesearch.records.plain import Count, Finite, Within, problems, to_plain
 from rulesearch.selection.effort import Effort
 
@@ -40,7 +41,7 @@ Cap: TypeAlias = Annotated[float, Within(0, math.inf, least_too=False, most_too=
 
 MOST_LAYERS = 100
 
-FREE = ("dataset", "data_root", "workers", "kernel")
+FREE = ("dataset", "data_root", "executor", "workers", "kernel")
 """Options that may be given again when a run goes on: where its data lie, and how it computes."""
 
 HIDDEN = (170, 130, 100, 70)
@@ -122,7 +123,9 @@ class Config:
         kernel: `auto`, `einsum`, `fused`.
         device: `cpu` or `cuda`.
         dtype: `float32` or `float64`.
-        workers: processes.
+        executor: what carries lifetimes out: `processes` of this machine, `dask`, workers of a
+            scheduler that is there, `dask:ADDRESS`, or jobs of Slurm, `slurm` or `slurm:FILE.toml`.
+        workers: of the executor; one of `processes` is this process alone.
         seed: of everything drawn, not negative.
         effort: how much is run, `quick` (a quarter), `normal` or `thorough` (twice), of trials,
             elimination and evaluation together; or the numbers themselves, an `Effort`.
@@ -158,6 +161,7 @@ class Config:
     kernel: KernelName = "auto"
     device: Device = "cpu"
     dtype: DType = "float32"
+    executor: str = USUAL
     workers: Annotated[int, Within(1, 1024)] = 1
     seed: Count = 0
     effort: Effort | EffortLevel = "normal"
@@ -358,6 +362,10 @@ def check(config: Config, spelled: Callable[[str], str] = flag) -> None:
         parse_needs(config.locality)
     except RuleSearchError as error:
         faults.extend(error.lines)
+    try:
+        named(config.executor)
+    except RuleSearchError as error:
+        faults.extend(f"{spelled('executor')} {line}" for line in error.lines)
     if faults:
         raise RuleSearchError(*faults)
 

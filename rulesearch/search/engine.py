@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
+from rulesearch.executors import Executor
 from rulesearch.lifetime.modes import plain
 from rulesearch.meta import Accepted, lifetime_seeds
 from rulesearch.mixture import each_world, mixed
-from rulesearch.population import Population, shared_by_workers
 from rulesearch.pursuit.course import ROOM
 from rulesearch.result import Result
 from rulesearch.search import compared
 from rulesearch.search.beginning import became
-from rulesearch.search.compared import Baseline
 from rulesearch.search.compiling import compile_now, compiled_meanwhile
 from rulesearch.search.evaluating import Scene, evaluated
 from rulesearch.search.pursuing import by_pursuit
@@ -28,42 +27,44 @@ UNTRAINED_TASKS = 256
 
 
 @plain()
-def carry_out(request: Request, stages: Stages) -> Result:
-    """The search that `prepare` found possible: baselines, the protocol's course, evaluation."""
+def carry_out(request: Request, stages: Stages, executor: Executor | None = None) -> Result:
+    """The search that `prepare` found possible: baselines, the protocol's course, evaluation.
+
+    Args:
+        request: of the search.
+        stages: run what is expensive.
+        executor: what carries lifetimes out, so many at a time; None for this process. It changes
+            no bit.
+    """
     began = time.monotonic()
     pool, config, worlds = request.pool, request.config, request.worlds
-    rivals = [compared.baselines(request, world) for world in worlds]
-    populations = [
-        *(world.population(pool, held_out=aside) for aside in (False, True) for world in worlds),
-        *(population for each in rivals for population in compared.populations(each)),
-    ]
-    with shared_by_workers(populations, config.workers) as row:
-        scenes = _scenes(request, stages, rivals, row)
-        untrained = [scene.untrained for scene in scenes]
-        searching, aside = [s.searching for s in scenes], [s.set_aside for s in scenes]
-        terms = [term for term, scale in enumerate(request.setting.scales) if scale]
-        first = _covered_at_first(request, terms)
-        main = each_world(mixed(searching, untrained), lambda w: replace(w, compile_for=first))
-        with compiled_meanwhile(stages, main, terms) as beside:
-            scenes = [
-                replace(s, rates=compared.best_rates(request, beside, s.rivals, s.label))
-                for s in scenes
-            ]
-        compile_now(request, stages, main, terms)
-        course = by_pursuit if isinstance(request.setting.protocol, Accepted) else by_trials
-        alignment = scenes[0].rates["feedback_alignment"] if len(worlds) == 1 else None
-        found = course(request, stages, main, mixed(aside, untrained), alignment)
-        if found.stopped:  # what a search that goes on finds is evaluated under the same labels
-            stages = replace(stages, run=None)
-        tasks = request.setting.effort.evaluation_tasks
-        seeds = lifetime_seeds(config.seed, "evaluation", 0, tasks)
-        ranked = {name for each in found.hall for name in each.support}
-        begun = request.begun
-        places = {*map(pool.names.index, ranked), *(begun.support if begun else ())}
-        covered = tuple(sorted(places))
-        scenes = [replace(s, set_aside=replace(s.set_aside, compile_for=covered)) for s in scenes]
-        theta = begun.theta if begun else None
-        evaluation = evaluated(found, pool.names, stages, scenes, seeds, theta)
+    stages = replace(stages, executor=executor)
+    scenes = _scenes(request, stages)
+    untrained = [scene.untrained for scene in scenes]
+    searching, aside = [s.searching for s in scenes], [s.set_aside for s in scenes]
+    terms = [term for term, scale in enumerate(request.setting.scales) if scale]
+    first = _covered_at_first(request, terms)
+    main = each_world(mixed(searching, untrained), lambda w: replace(w, compile_for=first))
+    with compiled_meanwhile(stages, main, terms) as beside:
+        scenes = [
+            replace(s, rates=compared.best_rates(request, beside, s.rivals, s.label))
+            for s in scenes
+        ]
+    compile_now(request, stages, main, terms)
+    course = by_pursuit if isinstance(request.setting.protocol, Accepted) else by_trials
+    alignment = scenes[0].rates["feedback_alignment"] if len(worlds) == 1 else None
+    found = course(request, stages, main, mixed(aside, untrained), alignment)
+    if found.stopped:  # what a search that goes on finds is evaluated under the same labels
+        stages = replace(stages, run=None)
+    tasks = request.setting.effort.evaluation_tasks
+    seeds = lifetime_seeds(config.seed, "evaluation", 0, tasks)
+    ranked = {name for each in found.hall for name in each.support}
+    begun = request.begun
+    places = {*map(pool.names.index, ranked), *(begun.support if begun else ())}
+    covered = tuple(sorted(places))
+    scenes = [replace(s, set_aside=replace(s.set_aside, compile_for=covered)) for s in scenes]
+    theta = begun.theta if begun else None
+    evaluation = evaluated(found, pool.names, stages, scenes, seeds, theta)
     found = replace(found, hall=evaluation.hall)
     if begun is not None:
         line = became(begun, found.support, pool.names, evaluation.together)
@@ -74,33 +75,19 @@ def carry_out(request: Request, stages: Stages) -> Result:
     )
 
 
-def _scenes(
-    request: Request,
-    stages: Stages,
-    rivals: Sequence[Mapping[str, Baseline]],
-    row: Sequence[Population],
-) -> list[Scene]:
-    """What is measured in each world: networks and rivals as in the row, rates not yet known.
-
-    Args:
-        request: of the search.
-        stages: run what is expensive.
-        rivals: of each world.
-        row: networks for the search of all worlds, those for the evaluation, and the rivals'.
-    """
+def _scenes(request: Request, stages: Stages) -> list[Scene]:
+    """What is measured in each world: networks and rivals, rates not yet known."""
     scenes, worlds = [], request.worlds
-    others = iter(row[2 * len(worlds) :])
     seeds = lifetime_seeds(request.config.seed, "untrained", 0, UNTRAINED_TASKS)
-    for number, world in enumerate(worlds):
-        label, searching = f"untrained/{world.name}", row[number]
-        own = [next(others) for _ in compared.populations(rivals[number])]
+    for world in worlds:
+        label, searching = f"untrained/{world.name}", world.population(request.pool)
         scenes.append(
             Scene(
                 world=world,
                 label=request.label(world),
                 searching=searching,
-                set_aside=row[len(worlds) + number],
-                rivals=compared.shared(rivals[number], own),
+                set_aside=world.population(request.pool, held_out=True),
+                rivals=compared.baselines(request, world),
                 rates={},
                 untrained=stages.untrained(label, searching, seeds) if len(worlds) > 1 else 1.0,
             )

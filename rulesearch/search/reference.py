@@ -39,11 +39,8 @@ def best_reference(
         assert alignment is not None
         rate, shared = alignment, pseudo_gradient
     elif len(shared) > 1:
-        # In this process: workers have the search's populations only.
         single = Pool(F=expression)
-        alone = each_world(
-            main, lambda world: replace(world, pool=single, compile_for=(), executor=None)
-        )
+        alone = each_world(main, lambda world: replace(world, pool=single, compile_for=()))
         only = compared.one_term(request, alone, setting.protocol.start)
         rate = _of_any_sign(request, only, stages, alone)
     else:

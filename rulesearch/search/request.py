@@ -89,6 +89,26 @@ def _refuse_other_kinds(pool: Any, data: Any, config: Any) -> None:
         )
 
 
+def settled(
+    pool: Pool, data: Data | Sequence[Data], config: Config
+) -> tuple[Pool, Config, tuple[World, ...]]:
+    """Pool and options as a search of these data has them; of `prepare`, all that measures nothing.
+
+    Raises:
+        RuleSearchError: options that do not fit the data or the pool, or an argument of another
+            kind.
+    """
+    data = (data,) if isinstance(data, Data) else data
+    _refuse_other_kinds(pool, data, config)
+    check(config, field_name)
+    config, worlds = worlds_for(config, data)
+    if config.bias:
+        pool = with_biases(pool)
+    within(pool, parse_needs(config.locality), config.neurons)
+    refuse_layers_of_some(pool, [world.depth for world in worlds])
+    return pool.in_network(worlds[0].depth), config, worlds
+
+
 @plain()
 def prepare(pool: Pool, data: Data | Sequence[Data], config: Config) -> Request:
     """Check that a search can be met, and measure its units.
@@ -102,15 +122,7 @@ def prepare(pool: Pool, data: Data | Sequence[Data], config: Config) -> Request:
         RuleSearchError: options, locality, terms that are not finite on the data; or an argument
             of another kind.
     """
-    data = (data,) if isinstance(data, Data) else data
-    _refuse_other_kinds(pool, data, config)
-    check(config, field_name)
-    config, worlds = worlds_for(config, data)
-    if config.bias:
-        pool = with_biases(pool)
-    within(pool, parse_needs(config.locality), config.neurons)
-    refuse_layers_of_some(pool, [world.depth for world in worlds])
-    pool = pool.in_network(worlds[0].depth)
+    pool, config, worlds = settled(pool, data, config)
     begun = begun_at(config, pool, {world.depth for world in worlds})
     model = bounded(config.model(pool), pool)
     for depth in {world.depth for world in worlds}:

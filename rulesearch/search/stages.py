@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import torch
 
+from rulesearch.executors import Executor
 from rulesearch.meta import (
     Descended,
     Descent,
@@ -17,12 +18,13 @@ from rulesearch.meta import (
     Fit,
     FitPlan,
     MetaState,
+    RunsLifetimes,
     StepRecord,
     descend,
     fit_together,
     lifetime_seeds,
 )
-from rulesearch.mixture import Worlds, untrained_loss, worlds_of
+from rulesearch.mixture import SideBySide, Worlds, untrained_loss, worlds_of
 from rulesearch.population import Population
 from rulesearch.pursuit.place import Descend, Differentiate
 from rulesearch.records.plain import Number
@@ -76,6 +78,7 @@ class Stages:
         on_stage: told the label of every stage as it begins.
         on_hall: told the hall of fame each time that a rule has been compared.
         deadline: when the search is to stop, on the monotonic clock; None for never.
+        executor: what carries lifetimes out, so many at a time; None for this process.
         order: label -> stages that the search came to before it.
         rows: label -> meta-steps so far, of the fits under way.
         counts: label -> lifetimes with gradient and without, of the stages that are done.
@@ -86,6 +89,7 @@ class Stages:
     on_stage: Callable[[str], None]
     on_hall: OnHall = lambda hall: None
     deadline: float | None = None
+    executor: Executor | None = None
     order: dict[str, int] = field(default_factory=dict)
     rows: dict[str, list[HistoryRow]] = field(default_factory=dict)
     counts: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -119,6 +123,10 @@ class Stages:
 
         return replace(self, on_step=on_step, on_stage=on_stage)
 
+    def side_by_side(self, population: Worlds) -> RunsLifetimes:
+        """The population, carried out by the executor if there is one."""
+        return SideBySide(population, self.executor) if self.executor else population
+
     def fitter(self, population: Worlds) -> FitFunction:
         """`fit_together` on a population, kept."""
 
@@ -128,7 +136,8 @@ class Stages:
             if left:
                 self.on_stage(_together([plan.label for plan in left]))
                 states = [self._reached(plan.label, MetaState) for plan in left]
-                for fit in fit_together(population, left, states, self._stepped):
+                live = self.side_by_side(population)
+                for fit in fit_together(live, left, states, self._stepped):
                     self._keep(fit.label, fit)
                     done[fit.label] = fit
             return [fit for fit in done.values() if fit is not None]
@@ -143,7 +152,8 @@ class Stages:
             if done is None:
                 self.on_stage(plan.label)
                 reached = self._reached(plan.label, DescentState)
-                done = descend(population, plan, reached, self._descended)
+                live = self.side_by_side(population)
+                done = descend(live, plan, reached, self._descended)
                 self._keep(plan.label, done)
             return done
 
@@ -157,7 +167,7 @@ class Stages:
             if done is not None:
                 return done
             self.on_stage(label)
-            outcomes = measure(population, theta, seeds, population.outputs)
+            outcomes = measure(self.side_by_side(population), theta, seeds, population.outputs)
             self._keep(label, outcomes)
             return outcomes
 
@@ -180,7 +190,7 @@ class Stages:
 
     def differentiator(self, population: Worlds, seed: int, tasks: int) -> Differentiate:
         """Derivatives by all terms of a population's pool, kept; None where one is not finite."""
-        terms = range(len(population.names))
+        terms, live = range(len(population.names)), self.side_by_side(population)
 
         def run_derivatives(label: str, theta: tuple[float, ...]) -> Slopes:
             done = self._done(label, Slopes)
@@ -190,7 +200,7 @@ class Stages:
                 seeds = lifetime_seeds(seed, label, 0, tasks, len(worlds_of(population)))
                 rows: list[tuple[Number, ...]] = []
                 for first in range(0, tasks, BATCH):
-                    lived = population(rule, seeds[first : first + BATCH], gradient=terms)
+                    lived = live(rule, seeds[first : first + BATCH], gradient=terms)
                     assert lived.gradient is not None
                     slopes = lived.gradient.to(torch.float64).tolist()
                     rows += [tuple(map(_or_none, row)) for row in slopes]

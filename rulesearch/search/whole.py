@@ -13,6 +13,8 @@ from typing import Any
 from rulesearch.data import Data
 from rulesearch.data.files import names_in
 from rulesearch.errors import RuleSearchError
+from rulesearch.executors import started
+from rulesearch.executors.processes import end_if_imported_again
 from rulesearch.notation import Pool, pool_to_plain
 from rulesearch.records.documents import writing
 from rulesearch.records.plain import to_plain
@@ -36,7 +38,6 @@ from rulesearch.search.config import FREE, Config, flag, layers_shown
 from rulesearch.search.engine import carry_out
 from rulesearch.search.request import Request, prepare
 from rulesearch.search.stages import OnHall, OnStep, Stages
-from rulesearch.workers import end_if_imported_again
 
 
 def search(
@@ -83,7 +84,7 @@ def search(
     refuse_limit(request, time_limit, "time_limit")
     watch = Watch(on_step or _silent, on_stage or _silent, seconds=time_limit)
     if run is None:
-        return carry_out(request, watch.stages(None))
+        return _carried_out(request, watch.stages(None))
     directory = Path(run)
     if not holds_run(directory):
         work = beginning(request, directory, "run")
@@ -95,6 +96,13 @@ def search(
         work = at_work(directory, made_with(request), label)
     with work as opened:
         return keep(request, opened, watch)
+
+
+def _carried_out(request: Request, stages: Stages) -> Result:
+    """By the executor that the options name, whose workers have the images."""
+    images = [part for data in request.data for part in (data.search, data.held_out)]
+    with started(request.config.executor, request.config.workers, images) as executor:
+        return carry_out(request, stages, executor)
 
 
 def _silent(_: object) -> None:
@@ -148,19 +156,24 @@ def record(request: Request, command: Sequence[str] = ()) -> RunConfig:
         request: to be kept.
         command: the words of the command line.
     """
-    options = to_plain(request.config)
+    asked = asked_of(request.pool, request.config, request.data)
+    return replace(asked, versions=made_with(request), command=tuple(command))
+
+
+def asked_of(pool: Pool, config: Config, data: Sequence[Data]) -> RunConfig:
+    """The same, of what `settled` gives, without what only a process at work on it knows."""
+    options = to_plain(config)
     options["dataset"] = ",".join(
         str(Path(name).absolute()) if name.lower().endswith(".npz") else name
-        for name in request.config.datasets
+        for name in config.datasets
     )
-    if request.config.data_root is not None:
-        options["data_root"] = str(Path(request.config.data_root).absolute())
+    if config.data_root is not None:
+        options["data_root"] = str(Path(config.data_root).absolute())
     return RunConfig(
-        pool=pool_to_plain(request.pool),
+        pool=pool_to_plain(pool),
         options=options,
-        data=",".join(data.digest for data in request.data),
-        versions=made_with(request),
-        command=tuple(command),
+        data=",".join(each.digest for each in data),
+        versions={},
     )
 
 
@@ -201,6 +214,21 @@ def compared(request: Request, kept: RunConfig, label: str) -> Request:
         RuleSearchError: its numbers would be those of another search.
     """
     now = record(request)
+    refuse_other(now, kept, label)
+    return replace(request, messages=(*request.messages, *_changed(now.versions, kept.versions)))
+
+
+def refuse_other(now: RunConfig, kept: RunConfig, label: str) -> None:
+    """Refuse to take a kept request for what is asked for now.
+
+    Args:
+        now: what is asked for.
+        kept: as it began.
+        label: what the run is called, in the words of whoever asked.
+
+    Raises:
+        RuleSearchError: its numbers would be those of another search.
+    """
     faults = []
     if now.pool != kept.pool:
         faults.append(f"{label}: began with another pool; go on with that, or choose another run")
@@ -219,7 +247,6 @@ def compared(request: Request, kept: RunConfig, label: str) -> Request:
     ]
     if faults:
         raise RuleSearchError(*faults)
-    return replace(request, messages=(*request.messages, *_changed(now.versions, kept.versions)))
 
 
 def _other_data(now: RunConfig, kept: RunConfig) -> list[tuple[str, str]]:
@@ -253,7 +280,7 @@ def keep(request: Request, run: Run, watch: Watch) -> Result:
     Raises:
         RuleSearchError: the search cannot go on, or the directory cannot be written.
     """
-    result = carry_out(request, watch.stages(run))
+    result = _carried_out(request, watch.stages(run))
     own = dict(run.made_with)
     result = replace(
         result,
