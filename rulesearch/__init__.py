@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from rulesearch.result import Result as Result
     from rulesearch.search import Config as Config
     from rulesearch.search import search as search
+    from rulesearch.sweep import sweep as sweep
 
 _HOMES = {
     "Config": "rulesearch.search.config",
@@ -57,6 +58,7 @@ _HOMES = {
     # The package, which can be called: it is what this name stands for as soon as anything has
     # imported it, so it must be that from the start.
     "search": "rulesearch.search",
+    "sweep": "rulesearch.sweep",
 }
 
 __all__ = sorted(_HOMES)

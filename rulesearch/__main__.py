@@ -28,6 +28,9 @@ SUBCOMMANDS = {
     "search": Subcommand(
         "rulesearch.search.__main__", "search a pool of candidate terms for a short, local rule"
     ),
+    "sweep": Subcommand(
+        "rulesearch.sweep.__main__", "search many pools in many worlds with many seeds"
+    ),
     "evaluate": Subcommand(
         "rulesearch.evaluate.__main__", "try rules beside rivals, on other data, depths and tasks"
     ),

@@ -11,6 +11,8 @@ from rulesearch.notation import e_post, e_pre, y_pre
 from rulesearch.result import EvaluationRecord, HallRecord
 from rulesearch.search.evaluating import not_undercut
 from rulesearch.selection import Effort
+from rulesearch.sweep import Planned
+from rulesearch.sweep.table import row_of
 
 
 def record(gained, interval, diverged=0, lifetimes=300):
@@ -25,10 +27,13 @@ def record(gained, interval, diverged=0, lifetimes=300):
     )
 
 
+TWO = Pool(F0="-e_post*y_pre", F2="-e_post*e_pre")
+
+
 def ended(rule, reference):
     return SimpleNamespace(
         evaluation={"rule": rule, "feedback_alignment": reference},
-        config={"dataset": "digits", "seed": 0},
+        learns=False,
         support=("F0",),
         lifetimes={"gradient": 10, "forward": 20},
         seconds=3.0,
@@ -47,15 +52,25 @@ def ended(rule, reference):
 )
 def test_a_search_fails_where_its_rule_is_clearly_worse(interval, diverged, fails):
     result = ended(record(1.0, (0.9, 1.1), diverged), record(sum(interval) / 2, interval))
-    row = searches.row_of("paper_pool", True, result)
-    assert (row.reference, row.fails) == ("feedback_alignment", fails)
-    assert (row.low, row.high) == interval
+    row = row_of(Planned("two", "digits", Config()), TWO, result)
+    assert (row.reference, searches.fails(row)) == ("feedback_alignment", fails)
+    assert row.gained_interval == interval
 
 
-def test_a_pool_that_begins_elsewhere_is_beside_no_training():
+@pytest.mark.parametrize(
+    ("pool", "pathway"), [(Pool(F2="-e_post*e_pre"), "random"), (TWO, "direct")]
+)
+def test_what_does_not_begin_with_feedback_alignment_is_beside_no_training(pool, pathway):
     result = ended(record(1.0, (0.9, 1.1)), record(-0.2, (-0.3, -0.1)))
-    row = searches.row_of("own", False, result)
-    assert (row.reference, row.gained, row.fails) == ("untrained", 1.0, False)
+    row = row_of(Planned("own", "digits", Config(pathway=pathway)), pool, result)
+    assert (row.reference, row.gained, searches.fails(row)) == ("untrained", 1.0, False)
+
+
+def test_on_the_symmetric_pathway_a_rule_is_beside_backprop():
+    result = ended(record(1.0, (0.9, 1.1)), record(-0.2, (-0.3, -0.1)))
+    result.evaluation["backprop_sgd"] = record(0.4, (0.3, 0.5))
+    row = row_of(Planned("two", "digits", Config(pathway="symmetric")), TWO, result)
+    assert (row.reference, row.gained) == ("backprop_sgd", 0.4)
 
 
 @pytest.mark.slow  # compiles

@@ -122,8 +122,8 @@ def read_document(kind: type[RecordType], path: Path, way_out: str) -> RecordTyp
         raise RuleSearchError(*(f"{path}: {line}; {way_out}" for line in error.lines)) from None
 
 
-def replace_file(path: Path, text: str, way_out: str) -> None:
-    """Write a file so that a crash leaves either the old content or the new, whole.
+def replace_file(path: Path, content: str | bytes, way_out: str) -> None:
+    """Write a file, text or bytes, so that a crash leaves either the old content or the new, whole.
 
     Raises:
         RuleSearchError: it cannot be written; what was there before is untouched.
@@ -132,8 +132,8 @@ def replace_file(path: Path, text: str, way_out: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with writing(path, way_out):
         try:
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(text)
+            with temporary.open("wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
