@@ -293,8 +293,9 @@ def kept(folder):
             if name.endswith(".json"):
                 for word in ("machine", "versions"):
                     held.pop(word, None)
-        # Pages and figures are made of these, and say how long it took.
-        runs[run.name] = {n: held for n, held in files.items() if n.endswith((".json", "l", "x"))}
+        # Of which the page and the figures are made.
+        shown = (".json", ".jsonl", ".csv", ".tex")
+        runs[run.name] = {name: held for name, held in files.items() if name.endswith(shown)}
         assert not any(b"rulesearch-sweep" in path.read_bytes() for path in run.rglob("*.*"))
     return runs
 
@@ -324,18 +325,24 @@ def plain(found):
 
 @pytest.mark.slow
 def test_what_was_begun_goes_on_at_a_worker(tmp_path):
-    """Half of a run's stages are there, and a worker does the others only."""
+    """Of one run half of the stages are there, of the other all, and workers do the rest."""
     asked = {"seeds": [0, 1], **OPTIONS}
     whole = sweep({"two": TWO}, out=tmp_path, **asked)
     before = kept(tmp_path)
-    run = tmp_path / "two-digits-0"
-    (run / "result.json").unlink()
-    stages = sorted((run / "stages").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    for run in tmp_path.iterdir():
+        (run / "result.json").unlink()
+    stages = sorted((tmp_path / "two-digits-0" / "stages").iterdir(), key=written)
     for path in stages[len(stages) // 2 :]:
         path.unlink()
+    first = written(stages[0])
     again = sweep({"two": TWO}, out=tmp_path, workers=2, executor="processes", **asked)
     assert plain(again) == plain(whole)
     assert kept(tmp_path) == before
+    assert written(stages[0]) > first  # it has been at a worker
+
+
+def written(path):
+    return path.stat().st_mtime_ns
 
 
 @pytest.mark.slow
