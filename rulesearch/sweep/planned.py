@@ -141,11 +141,11 @@ def _rule(given: Any) -> Any:
 
 def _world_names(configs: Sequence[tuple[str, Config]]) -> list[str]:
     """What worlds are called: by their data, and by their layers where that is not enough."""
-    short = ["+".join(map(called, config.datasets)) for _, config in configs]
+    short = [name or "+".join(map(called, config.datasets)) for name, config in configs]
     names = []
     for (name, config), data in zip(configs, short, strict=True):
         layers = layers_shown(config.layers).replace(",", "-").replace("/", "+")
-        names.append(name or (data if short.count(data) == 1 else f"{data}-{layers}"))
+        names.append(data if name or short.count(data) == 1 else f"{data}-{layers}")
     return names
 
 
