@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from rulesearch.data import Data, load_data
 from rulesearch.errors import RuleSearchError
-from rulesearch.executors import Executor, GivenUp, Packed, Piece, started, unpacked
+from rulesearch.executors import Executor, GivenUp, Packed, Piece, named, started, unpacked
 from rulesearch.notation import Pool
 from rulesearch.records.documents import writing
 from rulesearch.result import Result
@@ -27,6 +27,7 @@ from rulesearch.sweep.table import Row, Swept, row_of, row_of_failed
 #: Told of a search that has ended: its row, how many have by now, and of how many.
 Watch: TypeAlias = Callable[[Row, int, int], None]
 ANOTHER = "give another --out"
+RESULT = "result.json"
 
 
 def unwatched(row: Row, done: int, of: int) -> None:
@@ -77,18 +78,23 @@ def carry_out(
         watch: told of every search that has ended.
 
     Raises:
-        RuleSearchError: one of them cannot be met, a line for each reason; nothing is written then.
+        RuleSearchError: there is no such executor, or one of the searches cannot be met, a line
+            for each reason; nothing is written then.
     """
+    named(executor)
     images = Images()
     _refuse(pools, plan, images, out)
     rows: dict[int, Row] = {}
     with _alone(out):
-        left = [n for n, each in enumerate(plan) if not _is_done(each, out)]
-        for number in set(range(len(plan))) - set(left):
-            assert out is not None
-            each = plan[number]
-            rows[number] = row_of(each, pools[each.pool], Result.load(out / each.name))
-        for number, ended in _ended(pools, plan, left, images, out, executor, workers):
+        left: list[Left] = []
+        for number, each in enumerate(plan):
+            run = None if out is None else out / each.name
+            if run is not None and holds_run(run) and is_finished(run):
+                rows[number] = row_of(each, pools[each.pool], Result.load(run))
+            else:
+                data = images.of(each.config)
+                left.append(Left(number, each, pools[each.pool], data, run))
+        for number, ended in _ended(left, executor, workers):
             each = plan[number]
             if isinstance(ended, str):
                 rows[number] = row_of_failed(each, ended)
@@ -135,77 +141,67 @@ def _alone(out: Path | None) -> AbstractContextManager[None]:
     return alone(out, f"--out {out}")
 
 
-def _is_done(each: Planned, out: Path | None) -> bool:
-    return out is not None and holds_run(out / each.name) and is_finished(out / each.name)
+@dataclass(frozen=True)
+class Left:
+    """A search that has not ended.
+
+    Attributes:
+        number: in the plan.
+        planned: what it is.
+        pool: the terms.
+        data: the images.
+        run: its directory, or None to keep nothing.
+    """
+
+    number: int
+    planned: Planned
+    pool: Pool
+    data: tuple[Data, ...]
+    run: Path | None
 
 
 Ended: TypeAlias = Iterator[tuple[int, Result | str]]
 """Number of a search, and its result, or why it has none; as they come."""
 
 
-def _ended(
-    pools: Mapping[str, Pool],
-    plan: Sequence[Planned],
-    left: Sequence[int],
-    images: Images,
-    out: Path | None,
-    executor: str,
-    workers: int,
-) -> Ended:
+def _ended(left: Sequence[Left], executor: str, workers: int) -> Ended:
     """Those that are left, by as many workers as there is work for."""
     if not left:
         return
     # Images, that they come to each worker once.
-    parts = [part for data in images.known.values() for part in (data.search, data.held_out)]
-    with started(executor, min(workers, len(left)), parts) as by:
-        if by is None:
-            yield from _here(pools, plan, left, images, out)
-        else:
-            yield from _by_workers(pools, plan, left, images, out, by)
+    sets = dict.fromkeys(data for each in left for data in each.data)
+    images = [part for data in sets for part in (data.search, data.held_out)]
+    with started(executor, min(workers, len(left)), images) as by:
+        yield from _here(left) if by is None else _by_workers(left, by)
 
 
-def _here(
-    pools: Mapping[str, Pool],
-    plan: Sequence[Planned],
-    left: Sequence[int],
-    images: Images,
-    out: Path | None,
-) -> Ended:
-    for number in left:
-        each = plan[number]
-        run = None if out is None else out / each.name
+def _here(left: Sequence[Left]) -> Ended:
+    for each in left:
         try:
-            yield number, search(pools[each.pool], images.of(each.config), each.config, run=run)
+            result = search(each.pool, each.data, each.planned.config, run=each.run)
         except RuleSearchError as error:
-            yield number, str(error)
+            yield each.number, str(error)
+        else:
+            yield each.number, result
 
 
-def _by_workers(
-    pools: Mapping[str, Pool],
-    plan: Sequence[Planned],
-    left: Sequence[int],
-    images: Images,
-    out: Path | None,
-    executor: Executor,
-) -> Ended:
-    packed = {data: executor.packed(data) for data in images.known.values()}
+def _by_workers(left: Sequence[Left], executor: Executor) -> Ended:
     pieces = []
-    for number in left:
-        each = plan[number]
-        data = tuple(packed[one] for one in images.of(each.config))
-        kept = {} if out is None else files_of(out / each.name)
-        task = Task(each.name, pools[each.pool], data, each.config, out is not None, kept)
-        pieces.append(Piece(each.name, task))
+    for each in left:
+        data = tuple(map(executor.packed, each.data))
+        kept = None if each.run is None else files_of(each.run)
+        task = Task(each.planned.name, each.pool, data, each.planned.config, kept)
+        pieces.append(Piece(each.planned.name, task))
     for place, answer in executor.answers(_searched, pieces):
-        number = left[place]
+        number, run = left[place].number, left[place].run
         if isinstance(answer, GivenUp):
             yield number, answer.line
         elif isinstance(answer, str):
             yield number, answer
         else:
-            if out is not None:
-                write_files(out / plan[number].name, answer)
-            yield number, Result.from_json(answer["result.json"].decode())
+            if run is not None:
+                write_files(run, answer)
+            yield number, Result.from_json(answer[RESULT].decode())
 
 
 # --- in a worker ---------------------------------------------------------------------------------
@@ -220,16 +216,15 @@ class Task:
         pool: the terms.
         data: the images.
         config: the options.
-        keep: whether all of a run directory is wanted, or its result alone.
-        kept: what is there of it already, by the names of the files.
+        kept: what is there of the run already, by the names of the files; None where its result
+            alone is wanted.
     """
 
     name: str
     pool: Pool
     data: tuple[Packed, ...]
     config: Config
-    keep: bool
-    kept: Mapping[str, bytes]
+    kept: Mapping[str, bytes] | None
 
 
 def _searched(task: Task) -> dict[str, bytes] | str:
@@ -238,9 +233,8 @@ def _searched(task: Task) -> dict[str, bytes] | str:
     with tempfile.TemporaryDirectory(prefix="rulesearch-sweep-") as folder:
         run = Path(folder) / task.name
         try:
-            if not task.keep:
-                result = search(task.pool, data, task.config)
-                return {"result.json": result.to_json().encode()}
+            if task.kept is None:
+                return {RESULT: search(task.pool, data, task.config).to_json().encode()}
             write_files(run, task.kept)
             search(task.pool, data, task.config, run=run)
             return files_of(run)
