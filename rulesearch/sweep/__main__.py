@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from rulesearch.console import NOTHING_WRITTEN, code_of, interruptible, process
 from rulesearch.errors import RuleSearchError
-from rulesearch.sweep.arguments import Command, look, read
+from rulesearch.sweep import arguments as given
+from rulesearch.sweep.arguments import Command
 
 if TYPE_CHECKING:
     from rulesearch.sweep.table import Row
@@ -27,8 +28,8 @@ def main(arguments: Sequence[str] | None = None, called: str = CALLED) -> int:
     """
     command = None
     try:
-        command = read(sys.argv[1:] if arguments is None else arguments, called)
-        look(command)
+        command = given.read(sys.argv[1:] if arguments is None else arguments, called)
+        given.look(command)
         return _work(command)
     except RuleSearchError as error:
         for line in error.lines:
