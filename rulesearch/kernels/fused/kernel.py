@@ -63,14 +63,15 @@ class FusedKernel:
     @property
     def source(self) -> str:
         """The generated module, for float32."""
-        return _source(self.schedule, self._carrier, "float32", self._numbers, self._numbers)
+        return _source(self.schedule, self.carrier, "float32", self.numbers, self.numbers)
 
     @property
-    def _carrier(self) -> Carrier:
+    def carrier(self) -> Carrier:
+        """What carries errors back, along every edge."""
         return self.path.edges[0].carrier
 
     @property
-    def _numbers(self) -> bool:
+    def numbers(self) -> bool:
         """Whether the loss takes numbers alone, in the place of labels."""
         return not models.has_softmax(self.schedule.plan.model)
 
@@ -90,7 +91,7 @@ class FusedKernel:
         data = arrays(batch, self._begun(batch))
         steps = data.x.shape[1]
         data, times = self._with_biases_and_noise(data), batch.asked
-        if self._numbers:
+        if self.numbers:
             data, times = one_hot(data, self.sizes[-1]), times or (steps,)
         backward = bool(gradient) or idle is not None
         starts, slots = self.checkpoints(data.theta, steps) if backward else _none(data.theta)
@@ -106,7 +107,7 @@ class FusedKernel:
         layout = layout_of(
             self.schedule,
             (pixels, *self.sizes[1:]),
-            self._sources,
+            self.sources,
             fans=self.sizes,
             itemsize=data.theta.itemsize,
             steps=steps,
@@ -121,8 +122,8 @@ class FusedKernel:
             at = placed(idle_products(idle), layout, data.theta.itemsize)
             beside = at, address_of_idle(cache.load(_idle_source(idle, dtype)))
         numbers = data.labels.ndim > 2
-        text = _source(self.schedule, self._carrier, dtype, asked is not None, numbers)
-        module, lowest = cache.load(text), self._lowest(plans)
+        text = _source(self.schedule, self.carrier, dtype, asked is not None, numbers)
+        module, lowest = cache.load(text), self.lowest(plans)
         slopes = pixel_slopes(self.schedule.plan.model.activation)
         job = Job(module, data, kept, skips, layout, lowest, starts, results, beside, asked, slopes)
         run(job, torch.get_num_threads())
@@ -143,7 +144,7 @@ class FusedKernel:
     ) -> AbstractContextManager[bool]:
         """See `rulesearch.kernels.Kernel`."""
         name = str(dtype).removeprefix("torch.")
-        texts = [_source(self.schedule, self._carrier, name, self._numbers, self._numbers)]
+        texts = [_source(self.schedule, self.carrier, name, self.numbers, self.numbers)]
         return ahead.compiling([*texts, _idle_source(idle, name)] if idle else texts)
 
     def _begun(self, batch: Batch) -> dict[Key, Array]:
@@ -152,7 +153,7 @@ class FusedKernel:
         dtype = batch.weights[0].numpy().dtype
         for schedule in self.schedule.all:
             changes = schedule.plan.changes
-            posts = self._sources if changes == "B" else range(1, len(self.sizes))
+            posts = self.sources if changes == "B" else range(1, len(self.sizes))
             for trace in schedule.plan.carried:
                 for layer, post in enumerate(posts):
                     given = batch.memories.get((changes, layer, trace.name))
@@ -172,11 +173,11 @@ class FusedKernel:
         return found
 
     @property
-    def _sources(self) -> list[int]:
+    def sources(self) -> list[int]:
         """For each target of a feedback edge, the layer where it comes from."""
         return [edge.source for edge in sorted(self.path.edges, key=lambda e: e.target)]
 
-    def _lowest(self, plans: Sequence[Plan]) -> int:
+    def lowest(self, plans: Sequence[Plan]) -> int:
         """The lowest layer whose error something reads: no term may read that of the pixels."""
         read = self.schedule.quantities.union(*(plan.quantities for plan in plans))
         return 0 if "e_pre" in read else 1 if "e_post" in read else len(self.sizes) - 1
@@ -187,7 +188,7 @@ class FusedKernel:
         Where nothing in an image is lit, and a factor on the post side may be infinite, no lit
         pixel would show that such a factor times zero is no number.
         """
-        if not self.skips or all(_bounded_beside_pixels(plan) for plan in plans):
+        if not self.skips or all(bounded_beside_pixels(plan) for plan in plans):
             return np.full(len(data.theta), self.skips)
         return np.asarray((data.x != 0).any(2).all(1))
 
@@ -260,7 +261,7 @@ def _segment(factor: float) -> int:
     return max(1, min(SEGMENT, int(math.log(MAGNIFICATION) / -math.log(factor))))
 
 
-def _bounded_beside_pixels(plan: Plan) -> bool:
+def bounded_beside_pixels(plan: Plan) -> bool:
     """Whether what groups take from the post side, and their scalars, are numbers."""
     scalars = (part.scalar for group in plan.groups for part in group.parts)
     return plan.bounded(*(group.post for group in plan.groups), *scalars)

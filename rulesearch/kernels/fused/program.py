@@ -272,8 +272,20 @@ def source(
         numbers: whether training examples have such answers too, and not labels. A loss other than
             the paper's takes nothing else, here and there.
     """
+    made, passes = functions(schedule, carrier=carrier, asks=asks, numbers=numbers)
+    body = [*("\n".join(p.source()) + "\n" for p in passes), *made]
+    model = schedule.plan.model
+    return module(
+        str(schedule.plan), body, columns(schedule), dtype=dtype, lanes=lanes, model=model
+    )
+
+
+def functions(
+    schedule: Schedule, *, carrier: Carrier, asks: bool, numbers: bool
+) -> tuple[list[str], list[RowPass]]:
+    """The text of each function that a module has of its own, and the passes that they call."""
     passes: list[RowPass] = []
-    functions = [
+    lines = [
         layers.drive_source(schedule, passes),
         layers.change_source(schedule, passes),
         layers.error_source(schedule, carrier, passes),
@@ -282,16 +294,13 @@ def source(
         *(line for each in schedule.all for line in _of_plan(each, carrier, passes, asks=asks)),
     ]
     if schedule.back:
-        functions.append(layers.change_source(schedule.back, passes))
+        lines.append(layers.change_source(schedule.back, passes))
     if columns_beside := unasked(schedule):
-        functions.append(_use_matrices(columns_beside))
-    model = schedule.plan.model
-    own = models.functions(schedule)
-    main = [_forward(schedule, asks, numbers), _adjoint(schedule, carrier, asks, numbers)]
-    body = [*texts(functions, passes), *own, *main]
-    return module(
-        str(schedule.plan), body, columns(schedule), dtype=dtype, lanes=lanes, model=model
-    )
+        lines.append(_use_matrices(columns_beside))
+    made = texts(lines, ())
+    made += models.functions(schedule)
+    made += [_forward(schedule, asks, numbers), _adjoint(schedule, carrier, asks, numbers)]
+    return made, list(dict.fromkeys(passes))
 
 
 def _use_matrices(beside: Sequence[str]) -> list[str]:
