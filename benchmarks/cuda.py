@@ -1,4 +1,4 @@
-"""Lifetimes on a GPU: the einsum kernel beside peers in the same run.
+"""Lifetimes on a GPU: both kernels beside peers in the same run.
 
     python -m benchmarks.cuda [--data-root DIR] [--batches 64,256,1024,4096] [--json FILE]
     python -m benchmarks.cuda --device cpu --batches 2
@@ -10,7 +10,8 @@ random feedback) with the paper's ten terms, in float32 without TF32, with the g
 term or forward only. All data are on the device before a clock starts. At most 64 lifetimes
 differ; a larger batch has them again, which changes no time.
 
-- `einsum` is the project's kernel, called as anyone would.
+- `einsum` and `fused` are the project's kernels, called as anyone would: the one waits for launches,
+  the other is one launch, where numba-cuda is installed.
 - `torch.compile` and `autograd` are one step by hand for one lifetime, batched by vmap, compiled
   or eager, under autograd.
 - `JAX` is the same step: jit, scan, checkpoint of every step, grad, batched by vmap.
@@ -28,6 +29,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import importlib.util
 import json
 import math
 import os
@@ -37,7 +39,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from rich import box
@@ -51,9 +52,6 @@ from benchmarks.rivals.in_torch import Answer, by_compile, by_kernel, no_compile
 from benchmarks.speed import AGREES, QUICK, disagreement, milliseconds, say, three, times
 from benchmarks.work import Setting, Work, work
 from rulesearch.errors import RuleSearchError
-
-if TYPE_CHECKING:
-    pass
 
 BATCHES = (64, 256, 1024, 4096)
 ROUNDS = 5
@@ -151,9 +149,16 @@ def no_jax_on(device: str) -> str:
     return "JAX: left out, it finds no GPU; pip install 'jax[cuda12]'" if missing else ""
 
 
+def no_numba_cuda(device: str) -> str:
+    """Why the fused kernel cannot run on a device, or nothing."""
+    missing = device == "cuda" and not importlib.util.find_spec("numba_cuda")
+    return "fused: left out, no numba-cuda; pip install 'rulesearch[cuda]'" if missing else ""
+
+
 #: Name -> way, in the order of the tables.
 RIVALS: Mapping[str, Rival] = {
     REFERENCE: Rival(lambda given, gradient: by_kernel("einsum", given, gradient)),
+    "fused": Rival(lambda given, gradient: by_kernel("fused", given, gradient), no_numba_cuda),
     "torch.compile": Rival(by_compile_anew, lambda device: no_compiler()),
     "autograd": Rival(by_eager),
     "JAX": Rival(by_jax_exactly, no_jax_on, in_torch=False),

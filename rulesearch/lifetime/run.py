@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import Any, TypeVar
@@ -134,7 +134,8 @@ def run_lifetimes(
             place of labels there may be probabilities, [lifetimes, queries, outputs], or
             [lifetimes, asked, queries, outputs] where they differ with the steps of `ask_at`: the
             accuracy is then the share whose likeliest class is right.
-        kernel: `einsum`, `fused`, or `auto`: fused on a CPU where it can.
+        kernel: `einsum`, `fused`, or `auto`: fused on a CPU where it can. For tensors on CUDA
+            `fused` needs `pip install 'rulesearch[cuda]'`.
         gradient: all terms, none, or the names of some (zero for the rest, and in layers where a
             term does not act).
         pathway: name of the feedback graph; "random" where matrices are given.
@@ -331,6 +332,8 @@ def compiling(
     Returns:
         The context, which gives whether there is anything to compile. Its end waits for it.
     """
+    if not on_cpu:
+        return nullcontext(False)  # a GPU's kernel is compiled when it is called
     path = pathway_of(pathway, len(sizes) - 1)
     wanted = terms_named("gradient", pool, gradient)
     model = bounded(model, pool)
@@ -338,7 +341,7 @@ def compiling(
     named = terms_named("compile_for", pool, compile_for) or wanted
     active = _active(pool, [*named, *covered])
     idle = sorted({pool.columns[i] for i in wanted} - set(active))
-    chosen, _ = choose_kernel(kernel, _plan(pool, active, model), sizes, path, on_cpu=on_cpu)
+    chosen, _ = choose_kernel(kernel, _plan(pool, active, model), sizes, path, on_cpu=True)
     return chosen.compiling(dtype, _plan(pool, idle, model) if idle else None)
 
 

@@ -86,8 +86,11 @@ class FusedKernel:
         """Run lifetimes; see `rulesearch.kernels.Kernel`.
 
         Raises:
-            Unsupported: tensors that are not on the CPU, or neither float32 nor float64.
+            Unsupported: tensors that are neither on the CPU nor on a GPU, or neither float32 nor
+                float64; or what is not taken on a GPU.
         """
+        if batch.theta.device.type == "cuda":
+            return _on_a_gpu(self, batch, gradient, idle, keep_weights)
         data = arrays(batch, self._begun(batch))
         steps = data.x.shape[1]
         data, times = self._with_biases_and_noise(data), batch.asked
@@ -250,6 +253,27 @@ class FusedKernel:
                     factor += theta[:, :, part.term] * float(part.coefficient)
             smallest = np.minimum(smallest, np.abs(factor).min(1, initial=1.0))
         return [_segment(factor) for factor in smallest.tolist()]
+
+
+def _on_a_gpu(
+    kernel: FusedKernel,
+    batch: Batch,
+    gradient: Sequence[int],
+    idle: Plan | None,
+    keep_weights: bool,
+) -> KernelOutput:
+    """Run lifetimes where the tensors are.
+
+    Raises:
+        Unsupported: numba-cuda is missing, or what is not taken on a GPU.
+    """
+    if idle is not None:
+        raise Unsupported("terms that are zero beside those at work, on a GPU")
+    try:
+        from rulesearch.kernels.fused.cuda.kernel import run
+    except ImportError as error:
+        raise Unsupported(f"tensors on cuda: {error}; pip install 'rulesearch[cuda]'") from None
+    return run(kernel, batch, gradient=gradient, keep_weights=keep_weights)
 
 
 def _segment(factor: float) -> int:

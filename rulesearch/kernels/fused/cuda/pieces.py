@@ -96,7 +96,7 @@ def block_sum(sh, x):
 @device
 def left_out(order, which, k):
     """Whether a row is none of those asked for: any of some bits, or 0 for all rows."""
-    return which != 0 and order[k] & which == 0
+    return which != 0 and ld(order, k) & which == 0
 
 
 @device
@@ -173,7 +173,7 @@ def list_rows(s, sh, at, order, f, other):
     for k in range(thread(), at[0, SIZE], block()):
         now = ld(s, f + at[0, Y] + k) != F(0.0) or at[0, SKIPS] == 0
         touched = now or ld(s, other + at[0, Y] + k) != F(0.0)
-        order[k] = (1 if now else 0) + (2 if touched else 0)
+        st(order, k, (1 if now else 0) + (2 if touched else 0))
     sync()
 
 
@@ -181,8 +181,8 @@ def list_rows(s, sh, at, order, f, other):
 def list_dark(s, sh, at, order, f):
     """Note which pixels `list_rows` does not call lit in a frame, bit 4."""
     for k in range(thread(), at[0, SIZE], block()):
-        if order[k] & 1 == 0:
-            order[k] += 4
+        if ld(order, k) & 1 == 0:
+            st(order, k, ld(order, k) + 4)
     sync()
 
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-
 from rulesearch.kernels.fused.cuda import rows
 from rulesearch.kernels.fused.cuda.pieces import PIECES
 from rulesearch.kernels.fused.cuda.rows import Chunks
@@ -142,5 +141,3 @@ def _kernels(given: Sequence[str], asks: bool, numbers: bool) -> list[str]:
         lines = "\n".join(indented(calls)) + "\n"
         texts.append(_KERNEL.format(name=name, taken=taken, calls=lines))
     return texts
-
-

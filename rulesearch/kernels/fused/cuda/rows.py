@@ -1,8 +1,8 @@
 """Passes over rows, as `fused.rows` describes them, for the threads of a block.
 
 A row belongs to a warp and an element of it to a lane, throughout: no two threads share one. What
-a pass reads of vectors along a row stays in registers, and so does what it gathers, until the warps'
-shares are added up in their order, through shared memory.
+a pass reads of vectors along a row stays in registers, and so does what it gathers, until the
+warps' shares are added up in their order, through shared memory.
 """
 
 from __future__ import annotations

@@ -22,18 +22,63 @@ from typing import Any
 
 from rulesearch.kernels import Unsupported
 from rulesearch.kernels.fused.cuda.rows import THREADS
+from rulesearch.kernels.fused.cuda.statements import (
+    ANY,
+    accumulations,
+    assigned,
+    called,
+    copied,
+    expression,
+    gathered_by,
+    loaded,
+    name_of,
+    read_by,
+    share_of,
+    stores,
+)
 from rulesearch.kernels.fused.names import indented
 
 #: Arguments that are arrays of their own, and not places in `s`.
 ARRAYS = frozenset(
-    ("at", "order", "x", "slopes", "noise", "labels", "query_labels", "answers", "targets")
-    + ("asked", "starts", "out", "table")
+    [
+        "at",
+        "order",
+        "x",
+        "slopes",
+        "noise",
+        "labels",
+        "query_labels",
+        "answers",
+        "targets",
+        "asked",
+        "starts",
+        "out",
+        "table",
+    ]
 )
 #: Functions that know nothing of `s`.
 _PURE = frozenset(
-    ("F", "range", "len", "abs", "min", "max", "float", "int", "frame", "use_weights")
-    + ("use_matrices", "sign", "heaviside", "maximum", "minimum", "product", "reciprocal")
-    + ("clipped", "within", "kept", "signed")
+    [
+        "F",
+        "range",
+        "len",
+        "abs",
+        "min",
+        "max",
+        "frame",
+        "use_weights",
+        "use_matrices",
+        "sign",
+        "heaviside",
+        "maximum",
+        "minimum",
+        "product",
+        "reciprocal",
+        "clipped",
+        "within",
+        "kept",
+        "signed",
+    ]
 )
 #: Those that all threads call together and that leave nothing to wait for.
 _TOGETHER = frozenset(("use_weights", "use_matrices"))
@@ -49,68 +94,26 @@ _NAMES = {
 }
 #: Vectors that nothing writes during a lifetime.
 _CONSTANT = frozenset(("theta", "ones_pre", "ones_post", "zeros"))
-_ANY = "*"
 
 
 def rewritten(text: str) -> tuple[str, int, int]:
-    """A function of a CPU's module for the threads of a block.
+    """Functions of a CPU's module for the threads of a block.
 
     Returns:
-        Its text; how many sums over threads it takes at once, and how many vectors its warps add
+        Their text; how many sums over threads it takes at once, and how many vectors its warps add
         up for themselves.
 
     Raises:
         Unsupported: a statement that is none of the known kinds.
     """
-    (definition,) = ast.parse(text).body
-    assert isinstance(definition, ast.FunctionDef), "one function"
-    writer = _Writer(definition.name)
-    lines = writer.function(definition)
-    return "\n".join(lines) + "\n", writer.sums, writer.gathers
-
-
-def name_of(node: ast.AST) -> str:
-    """The name of a node that is one; "" of another."""
-    return node.id if isinstance(node, ast.Name) else ""
-
-
-def called(node: ast.AST) -> str:
-    """The name of the function that a node calls."""
-    return name_of(node.func) if isinstance(node, ast.Call) else ""
-
-
-def _expression(text: str) -> ast.expr:
-    return ast.parse(text, mode="eval").body
-
-
-def _assigned(statements: Iterable[ast.stmt]) -> set[str]:
-    """Names that statements give a value to."""
-    nodes = (node for one in statements for node in ast.walk(one))
-    return {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-
-
-def _stores(statements: Sequence[ast.stmt]) -> list[tuple[ast.expr, ast.expr]]:
-    """Vector and place of everything that statements write."""
-    found = list[tuple[ast.expr, ast.expr]]()
-    for node in (node for one in statements for node in ast.walk(one)):
-        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
-            found.append((node.value, node.slice))
-        if isinstance(node, ast.Call) and called(node) == "store":
-            found.append((node.args[0], node.args[1]))
-    return found
-
-
-def _accumulations(statements: Sequence[ast.stmt]) -> list[str]:
-    """Locals that statements add to: `x += …`, `x = add(x, …)`."""
-    found = []
-    for one in statements:
-        if isinstance(one, ast.AugAssign) and isinstance(one.op, ast.Add) and name_of(one.target):
-            found.append(name_of(one.target))
-        if isinstance(one, ast.Assign) and called(one.value) == "add":
-            assert isinstance(one.value, ast.Call)
-            if name_of(one.targets[0]) and name_of(one.targets[0]) == name_of(one.value.args[0]):
-                found.append(name_of(one.targets[0]))
-    return list(dict.fromkeys(found))
+    texts, sums, gathers = [], 0, 0
+    for definition in ast.parse(text).body:
+        assert isinstance(definition, ast.FunctionDef), "functions only"
+        names = frozenset(argument.arg for argument in definition.args.args)
+        writer = _Writer(definition.name, ARRAYS & names)
+        texts.append("\n".join(writer.function(definition)) + "\n")
+        sums, gathers = max(sums, writer.sums), max(gathers, writer.gathers)
+    return "\n\n".join(texts), sums, gathers
 
 
 @dataclass
@@ -119,6 +122,7 @@ class _Writer:
 
     Attributes:
         name: of the function, for what is refused.
+        arrays: its arguments that are arrays of their own.
         sums: sums over threads that are taken at once, at most,
         gathers: and vectors that warps add up for themselves.
         written: vectors that have been written since threads last waited; of one thread's writes
@@ -130,6 +134,7 @@ class _Writer:
     """
 
     name: str
+    arrays: frozenset[str]
     sums: int = 0
     gathers: int = 0
     written: set[str] = field(default_factory=set)
@@ -166,14 +171,14 @@ class _Writer:
         names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
         if names & self.own:
             raise self.refused(node)
-        read = {name for name in _read(node) if name not in _CONSTANT}
+        read = {name for name in read_by(node, self.arrays) if name not in _CONSTANT}
         lines = self.wait() if read and self.written else []
         self.seen |= read
         return lines
 
     def before_writing(self, names: Iterable[str]) -> list[str]:
         """What comes before one thread writes what others may still be reading."""
-        return self.wait() if self.seen & {*names, _ANY} else []
+        return self.wait() if self.seen & {*names, ANY} else []
 
     # --- statements by all threads alike
 
@@ -193,7 +198,7 @@ class _Writer:
                 self.zero.discard(name)
                 return [*self.before_reading(node.value), ast.unparse(self.translated(node))]
             case ast.AugAssign(target=target):
-                value = ast.BinOp(_loaded(target), node.op, node.value)
+                value = ast.BinOp(loaded(target), node.op, node.value)
                 return self.written_by_one(target, value, [node.value])
             case ast.Expr(value=ast.Constant()):
                 return [ast.unparse(node)]
@@ -219,8 +224,8 @@ class _Writer:
         if called(value) == "pointer":
             assert isinstance(value, ast.Call)
             base, place = value.args
-            if name_of(base) in ARRAYS:
-                assert isinstance(place, ast.BinOp) and isinstance(place.op, ast.Mult)
+            if name_of(base) in self.arrays:
+                assert isinstance(place, ast.BinOp), "the number of a row times its length"
                 self.rows[name_of(target)] = name_of(base), place.left
                 return []
         together = isinstance(value, ast.Call) and called(value) not in {*_PURE, ""} - _TOGETHER
@@ -232,7 +237,7 @@ class _Writer:
             if ast.unparse(value) == "F(0.0)" or called(value) == "zero":
                 self.zero.add(name_of(target))
         made = ast.unparse(self.translated(value))
-        self.own -= _assigned([ast.Assign([target], value)])
+        self.own -= assigned([ast.Assign([target], value)])
         return [*lines, f"{ast.unparse(target)} = {made}"]
 
     def written_by_one(
@@ -279,7 +284,7 @@ class _Writer:
             return self.shared(node)
         lines = self.before_reading(node.iter)
         head = f"for {ast.unparse(node.target)} in {ast.unparse(self.translated(node.iter))}:"
-        self.zero -= _assigned(node.body)
+        self.zero -= assigned(node.body)
         before = set(self.seen)
         self.turn(node.body)
         # What the end of a turn has read, the beginning of the next may write.
@@ -298,28 +303,33 @@ class _Writer:
         if called(node.iter) != "range" or not name_of(node.target):
             return False
         simple = all(
-            isinstance(one, ast.Assign | ast.AugAssign) or called(getattr(one, "value", one)) == "store"
+            isinstance(one, ast.Assign | ast.AugAssign)
+            or called(getattr(one, "value", one)) == "store"
             for one in node.body
         )
-        own = all(ast.unparse(place) == name_of(node.target) for _, place in _stores(node.body))
-        adds = _accumulations(node.body)
-        useful = bool(adds or _stores(node.body))
-        counts = any(name_of(t) in _assigned(node.body) for t, _ in _stores(node.body))
+        own = all(ast.unparse(place) == name_of(node.target) for _, place in stores(node.body))
+        adds = accumulations(node.body)
+        useful = bool(adds or stores(node.body))
+        counts = any(name_of(t) in assigned(node.body) for t, _ in stores(node.body))
         return simple and own and useful and not counts and set(adds) <= self.zero
 
     def shared(self, node: ast.For) -> list[str]:
         """A loop of which every thread does some turns."""
         assert isinstance(node.iter, ast.Call)
         variable, bounds = name_of(node.target), node.iter.args
-        stored = {name_of(vector) for vector, _ in _stores(node.body)}
+        stored = {name_of(vector) for vector, _ in stores(node.body)}
         lines = list[str]()
-        elsewhere = {n for n in _read(node, but=variable) if n not in _CONSTANT}
-        if (elsewhere and self.written) or self.written & {*_read(node), *stored, "s"}:
+        elsewhere = {n for n in read_by(node, self.arrays, but=variable) if n not in _CONSTANT}
+        if (elsewhere and self.written) or self.written & {
+            *read_by(node, self.arrays),
+            *stored,
+            "s",
+        }:
             lines += self.wait()
         lines += self.before_writing(stored)
         if elsewhere:
-            self.seen.add(_ANY)
-        adds = _accumulations(node.body)
+            self.seen.add(ANY)
+        adds = accumulations(node.body)
         body = [ast.unparse(self.translated(one)) for one in self.spelled(node.body)]
         begin, end = (ast.Constant(0), bounds[0]) if len(bounds) == 1 else bounds[:2]
         end_text = ast.unparse(self.translated(end))
@@ -328,7 +338,7 @@ class _Writer:
             # The thread of a place is the same in every loop.
             lines.append(f"    if {variable} >= {ast.unparse(self.translated(begin))}:")
             body = indented(body)
-        self.own |= _assigned(node.body) - set(adds)
+        self.own |= assigned(node.body) - set(adds)
         self.written |= {f"{name}[]" for name in stored}
         return [*lines, *indented(body), *self.over_threads(adds)]
 
@@ -354,12 +364,12 @@ class _Writer:
         which, end = (ast.unparse(bound) for bound in node.iter.args)
         (inner,) = (one for one in node.body if isinstance(one, ast.For))
         variable = name_of(inner.target)
-        adds = _accumulations(inner.body)
-        begun = {n for n in adds if n in _assigned([o for o in node.body if o is not inner])}
+        adds = accumulations(inner.body)
+        begun = {n for n in adds if n in assigned([o for o in node.body if o is not inner])}
         across = [name for name in adds if name not in begun]
         if not set(across) <= self.zero:
             raise self.refused(node)
-        gathered = list(dict.fromkeys(filter(None, map(_gathered, inner.body))))
+        gathered = list(dict.fromkeys(filter(None, map(gathered_by, inner.body))))
         self.gathers = max(self.gathers, len(gathered))
         lines = self.wait()
         clear = [f"st(sh, ({g} * warps + warp) * width + j, F(0.0))" for g in range(len(gathered))]
@@ -367,9 +377,9 @@ class _Writer:
             lines += ["for j in range(lane, width, WARP):", *indented(clear)]
         body = []
         for one in inner.body:
-            if name := _gathered(one):
+            if name := gathered_by(one):
                 place = f"({gathered.index(name)} * warps + warp) * width + {variable}"
-                share = ast.unparse(self.translated(_share(one)))
+                share = ast.unparse(self.translated(share_of(one)))
                 body += [f"at_j = {place}", f"st(sh, at_j, ld(sh, at_j) + {share})"]
             else:
                 body += [ast.unparse(self.translated(o)) for o in self.spelled([one])]
@@ -378,7 +388,7 @@ class _Writer:
             if one is inner:
                 row += [f"for {variable} in range(lane, width, WARP):", *indented(body)]
                 row += [f"{name} = lane_sum({name})" for name in adds if name in begun]
-            elif _stores([one]):
+            elif stores([one]):
                 made = [ast.unparse(self.translated(o)) for o in self.spelled([one])]
                 row += ["if lane == 0:", *indented(made)]
             else:
@@ -402,7 +412,7 @@ class _Writer:
                 case ast.Assign(targets=[ast.Subscript(value=vector, slice=place)], value=value):
                     out.append(self.stored(vector, place, value))
                 case ast.AugAssign(target=ast.Subscript(value=vector, slice=place) as target):
-                    value = ast.BinOp(_loaded(target), one.op, one.value)
+                    value = ast.BinOp(loaded(target), one.op, one.value)
                     out.append(self.stored(vector, place, value))
                 case ast.Expr(value=ast.Call(args=[vector, place, value]) as call):
                     assert called(call) == "store"
@@ -418,69 +428,21 @@ class _Writer:
 
     def place(self, vector: ast.expr, index: ast.expr) -> ast.expr:
         """Where in `s` an element of a vector is."""
-        index = self.translated(index)
+        index = expression(ast.unparse(self.translated(index)))
         if name_of(vector) == "s":
             return index
-        start = self.translated(vector)
+        start: ast.expr = self.translated(vector)
         if isinstance(index, ast.Constant) and index.value == 0:
             return start
         return ast.BinOp(start, ast.Add(), index)
 
     def translated(self, node: Any) -> Any:
         """A node in words of numbers, reading by `ld`."""
-        return ast.fix_missing_locations(_Words(self).visit(_copied(node)))
+        return ast.fix_missing_locations(_Words(self).visit(copied(node)))
 
     def refused(self, node: ast.AST) -> Unsupported:
         """What is said of a statement of no known kind."""
         return Unsupported(f"{ast.unparse(node).splitlines()[0]} in {self.name}, on a GPU")
-
-
-def _copied(node: ast.AST) -> ast.AST:
-    text = ast.unparse(ast.fix_missing_locations(node))
-    return ast.parse(text).body[0] if isinstance(node, ast.stmt) else _expression(text)
-
-
-def _loaded(target: ast.expr) -> ast.expr:
-    """What stands at a target, read."""
-    return _expression(ast.unparse(target))
-
-
-def _gathered(node: ast.stmt) -> str:
-    """The vector that a statement adds to at the place of a row that it is at; "" if none."""
-    match node:
-        case ast.Expr(value=ast.Call(args=[to, _, ast.Call(args=[ast.Call(args=[of, _]), _])])):
-            return name_of(to) if name_of(to) == name_of(of) and not name_of(to).endswith("row") else ""
-    return ""
-
-
-def _share(node: ast.stmt) -> ast.expr:
-    """What such a statement adds."""
-    assert isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
-    assert isinstance(node.value.args[2], ast.Call)
-    return node.value.args[2].args[1]
-
-
-def _read(node: ast.AST, but: str = "") -> set[str]:
-    """Vectors that a node reads; not what it reads at the place that a loop is at.
-
-    A vector that is not read at its beginning may be another's part, and stands for any.
-    """
-    found = set[str]()
-    for one in ast.walk(node):
-        vector = place = None
-        if isinstance(one, ast.Subscript) and isinstance(one.ctx, ast.Load):
-            vector, place = one.value, one.slice
-        elif isinstance(one, ast.Call) and called(one) == "load":
-            vector, place = one.args
-        elif isinstance(one, ast.Call) and called(one) == "some":
-            found.add(_ANY)
-        if vector is None or place is None or name_of(vector) in ARRAYS:
-            continue
-        if but and ast.unparse(place) == but:
-            continue
-        plain = isinstance(place, ast.Constant) or (not but and isinstance(place, ast.Name))
-        found.add(name_of(vector) if plain and name_of(vector) else _ANY)
-    return found
 
 
 class _Words(ast.NodeTransformer):
@@ -495,11 +457,11 @@ class _Words(ast.NodeTransformer):
             array, row = self._writer.rows[name]
             at = ast.Tuple([self.visit(row), self.visit(node.slice)], ast.Load())
             return ast.Subscript(ast.Name(array), at, ast.Load())
-        if name in ARRAYS:
+        if name in self._writer.arrays:
             return ast.Subscript(node.value, self.visit(node.slice), node.ctx)
-        return self._loaded(node.value, node.slice)
+        return self._read_at(node.value, node.slice)
 
-    def _loaded(self, vector: ast.expr, place: ast.expr) -> ast.expr:
+    def _read_at(self, vector: ast.expr, place: ast.expr) -> ast.expr:
         where = self._writer.place(vector, place)
         return ast.Call(ast.Name("ld"), [ast.Name("s"), where], [])
 
@@ -508,21 +470,21 @@ class _Words(ast.NodeTransformer):
         if name == "pointer":
             return self._writer.place(given[0], given[1])
         if name == "load":
-            return self._loaded(given[0], given[1])
+            return self._read_at(given[0], given[1])
         if name in ("ld", "st"):
             return ast.Call(node.func, [given[0], given[1], *map(self.visit, given[2:])], [])
         arguments = [self.visit(one) for one in given]
         if name in ("splat", "total"):
             return arguments[0]
         if name == "zero":
-            return _expression("F(0.0)")
+            return expression("F(0.0)")
         if name == "fma":
             product = ast.BinOp(arguments[0], ast.Mult(), arguments[1])
             return ast.BinOp(product, ast.Add(), arguments[2])
         if name in _SIGNS:
             return ast.BinOp(arguments[0], _SIGNS[name](), arguments[1])
         if name in _NAMES:
-            return ast.Call(_expression(_NAMES[name]), arguments, [])
+            return ast.Call(expression(_NAMES[name]), arguments, [])
         if name and name not in _PURE:
             others = [one for one in arguments if name_of(one) != "s"]
             return ast.Call(node.func, [ast.Name("s"), ast.Name("sh"), *others], [])

@@ -20,8 +20,6 @@ from typing import Any
 
 import numpy as np
 
-from rulesearch.errors import RuleSearchError
-
 #: Whether numba's simulator stands in for a GPU.
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
 #: Threads that work in step: lanes of a warp.
@@ -34,34 +32,35 @@ REGISTERS = 65536
 try:
     from numba import cuda as _cuda
 except AttributeError as error:  # what numba-cuda imports has gone from NumPy
-    raise RuleSearchError(
-        f"numba-cuda does not go with NumPy {np.__version__} ({error}); "
-        "pip install 'rulesearch[cuda]' brings what works together"
-    ) from None
+    raise ImportError(f"numba-cuda does not go with NumPy {np.__version__} ({error})") from None
 
 cuda: Any = _cuda
 
+#: Decorators of a kernel, and of what it calls.
+kernel: Any
+device: Any
+
 if SIMULATED:
     _lock = threading.Lock()
+    # The simulator's own threads know more than Python's.
+    _current: Any = threading.current_thread
 
-    #: A kernel, and what it calls.
-    kernel: Any = cuda.jit
-
-    def device(function: Callable[..., Any]) -> Callable[..., Any]:
-        """What a kernel calls."""
+    def _itself(function: Callable[..., Any]) -> Callable[..., Any]:
         return function
+
+    kernel, device = cuda.jit, _itself
 
     def thread():
         """The number of this thread in its block."""
-        return threading.current_thread().threadIdx.x
+        return _current().threadIdx.x
 
     def block():
         """How many threads a block has."""
-        return threading.current_thread()._manager._block_dim[0]
+        return _current()._manager._block_dim[0]
 
     def sync():
         """Wait for all threads of the block; what they have written can then be read."""
-        threading.current_thread().syncthreads()
+        _current().syncthreads()
 
     def sync_lanes():
         """Wait for the other lanes of the warp; what they have written can then be read."""
@@ -77,7 +76,7 @@ if SIMULATED:
 
     def _exchanged(value):
         """What every lane of this warp has, in their order."""
-        me, number = threading.current_thread(), thread()
+        me, number = _current(), thread()
         with _lock:
             warps = me._manager.__dict__.setdefault("_warps", {})
             warp = number // WARP
@@ -118,16 +117,16 @@ if SIMULATED:
     )
 
 else:
-    from numba.cuda import types
+    from numba.cuda import types as _types
     from numba.cuda.extending import intrinsic as _intrinsic
 
     math = _math
     intrinsic: Any = _intrinsic
+    types: Any = _types
     _ALL_LANES = 0xFFFFFFFF
 
-    #: A kernel, and what it calls. Without a limit a block could need more registers than there are.
-    kernel: Any = cuda.jit(max_registers=REGISTERS // THREADS)
-    device: Any = cuda.jit(device=True)
+    # A block must not need more registers than there are.
+    kernel, device = cuda.jit(max_registers=REGISTERS // THREADS), cuda.jit(device=True)
 
     @device
     def thread():
