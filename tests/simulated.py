@@ -142,8 +142,14 @@ CASES = {
 }
 
 
+def off(found, expected):
+    """The largest error, relative to the largest value."""
+    assert found.shape == expected.shape
+    return float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-9))
+
+
 def apart(made, keep_weights=True):
-    """How far the simulator's outcome is from einsum's."""
+    """How far the simulator's outcome is from einsum's, every term and layer by itself."""
     from rulesearch.kernels.fused.cuda.kernel import run
 
     weights = made.start.weights
@@ -152,14 +158,16 @@ def apart(made, keep_weights=True):
     batch, terms = models.given_batch(made), range(len(made.terms))
     found = run(fused, batch, gradient=terms, keep_weights=keep_weights)
     expected = einsum(batch, gradient=terms, keep_weights=keep_weights)
-    far = models.distance(found, expected)
+    pairs = [(getattr(found, n), getattr(expected, n)) for n in ("loss", "initial_loss")]
+    pairs += [(found.accuracy, expected.accuracy)]
+    pairs += zip(found.gradient.unbind(-1), expected.gradient.unbind(-1), strict=True)
+    for name in ("weights", "biases", "feedback"):
+        layers = getattr(found, name) or [], getattr(expected, name) or []
+        pairs += zip(*layers, strict=True)
     for key, memory in found.memories.items():
         # einsum has those of biases in the name of their plan.
-        kept = expected.memories.get(key, expected.memories.get(("b", *key[1:])))
-        far = max(far, models.relative(memory, kept))
-    for a, b in zip(found.feedback or [], expected.feedback or [], strict=True):
-        far = max(far, models.relative(a, b))
-    return far
+        pairs.append((memory, expected.memories.get(key, expected.memories.get(("b", *key[1:])))))
+    return max(off(a, b) for a, b in pairs)
 
 
 def broken(text):
@@ -167,6 +175,36 @@ def broken(text):
     begin = text.index("def vectors(")
     end = text.index("\n    sync()\n", begin)
     return text[:end] + text[end:].replace("\n    sync()\n", "\n", 1)
+
+
+@words.kernel
+def _each(out):
+    """What the words between threads give each thread; a row of `out` each."""
+    i = words.thread()
+    out[0, i] = words.lane_sum(float(i))
+    out[1, i] = words.lane_max(np.nan if i == 1 else float(-i))
+    words.st(out[2], i, float(i))
+    words.sync()
+    out[3, i] = words.ld(out[2], words.THREADS - 1 - i)
+    words.sync()
+    words.st(out[2], i, float(2 * i))
+    words.sync_lanes()
+    out[4, i] = words.ld(out[2], i ^ 1)
+
+
+def stand_ins():
+    """The largest error of the words between threads."""
+    out, every = np.zeros((5, words.THREADS)), np.arange(words.THREADS)
+    _each[1, words.THREADS](out)
+    warps = every.reshape(-1, WARP)
+    expected = [
+        np.repeat(warps.sum(1), WARP),
+        np.repeat(-warps[:, 0], WARP),
+        2 * every,
+        every[::-1],
+        2 * (every ^ 1),
+    ]
+    return float(np.abs(out - expected).max())
 
 
 def main(names):
@@ -183,8 +221,10 @@ def main(names):
         kernel.loaded = lambda text: loaded(broken(text))
     for name in names:
         if name in CASES:
-            far = apart(CASES[name](), keep_weights="races" not in names)
+            far = apart(CASES[name](), keep_weights=not {"races", "quick"} & {*names})
             print(json.dumps({"case": name, "apart": far, "races": races.found}))
+        if name == "stand-ins":
+            print(json.dumps({"case": name, "apart": stand_ins(), "races": 0}))
     if "random" in names:
 
         @hypothesis.settings(

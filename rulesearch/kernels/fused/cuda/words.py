@@ -102,7 +102,7 @@ if SIMULATED:
 
     def lane_max(value):
         """The largest over the lanes of a warp, of those that are numbers."""
-        return _butterfly(value, lambda a, b: b if b > a else a)
+        return _butterfly(value, lambda a, b: a if a >= b or b != b else b)
 
     def shared_type(dtype: str) -> Any:
         """The type of values in shared memory."""
@@ -181,7 +181,7 @@ else:
 
     @device
     def _larger(a, b):
-        return b if b > a else a
+        return a if a >= b or b != b else b
 
     @device
     def lane_max(value):
