@@ -473,7 +473,7 @@ class _Words(ast.NodeTransformer):
             return self._read_at(given[0], given[1])
         if name in ("ld", "st"):
             return ast.Call(node.func, [given[0], given[1], *map(self.visit, given[2:])], [])
-        arguments = [self.visit(one) for one in given]
+        arguments: list[ast.expr] = [self.visit(one) for one in given]
         if name in ("splat", "total"):
             return arguments[0]
         if name == "zero":
@@ -488,4 +488,4 @@ class _Words(ast.NodeTransformer):
         if name and name not in _PURE:
             others = [one for one in arguments if name_of(one) != "s"]
             return ast.Call(node.func, [ast.Name("s"), ast.Name("sh"), *others], [])
-        return ast.Call(self.visit(node.func), arguments, node.keywords)
+        return ast.Call(node.func, arguments, node.keywords)
