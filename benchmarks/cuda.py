@@ -10,8 +10,8 @@ random feedback) with the paper's ten terms, in float32 without TF32, with the g
 term or forward only. All data are on the device before a clock starts. At most 64 lifetimes
 differ; a larger batch has them again, which changes no time.
 
-- `einsum` and `fused` are the project's kernels, called as anyone would: one waits for launches, the
-  other is one launch, where numba-cuda is installed.
+- `einsum` and `fused` are the project's kernels, called as anyone would: one waits for launches,
+  the other is one launch, where numba-cuda is installed.
 - `torch.compile` and `autograd` are one step by hand for one lifetime, batched by vmap, compiled
   or eager, under autograd.
 - `JAX` is the same step: jit, scan, checkpoint of every step, grad, batched by vmap.
