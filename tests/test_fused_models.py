@@ -24,7 +24,7 @@ from rulesearch.lifetime import Carried
 from rulesearch.lowering import lower, lower_terms
 from rulesearch.model import PAPER, Model
 from rulesearch.network import gate
-from rulesearch.notation import Pool, Term, trace
+from rulesearch.notation import Pool, Term, load_pool, trace
 from rulesearch.operators import Interval, sum_post
 from rulesearch.operators.activations import ACTIVATIONS, activation
 from rulesearch.operators.losses import LOSSES, TARGET, TOP, Loss
@@ -181,6 +181,29 @@ def test_traces_of_biases():
     )
     # The query is asked after some steps, as of every loss but the paper's.
     assert_equals_einsum(case(terms, Model(ACTIVATIONS["tanh"], LOSSES["squared"], bias=True)))
+
+
+@pytest.mark.slow
+def test_what_begins_at_the_first_step_where_steps_are_repeated():
+    """A trace of synapses has them repeated, and the first is the last of these."""
+    known = {
+        made.name: made
+        for made in (
+            trace("slow_pre", "y_pre", decay=0.7, initial="first"),
+            trace("slow", "W*y_pre", decay=0.5),
+        )
+    }
+    terms = (
+        Term.of("A", "-e_post*slow_pre", quantities=known),
+        Term.of("B", "-slow*e_post", quantities=known),
+    )
+    assert_equals_einsum(case(terms, PAPER))
+
+
+@pytest.mark.slow  # compiles
+def test_feedback_that_reads_weights_which_a_decay_scales():
+    """What it adds to Λ of weights is of those after the step, which are scaled already."""
+    assert_equals_einsum(case(load_pool("grammar/feedback.py").terms, PAPER))
 
 
 # Each compiles for tens of seconds.

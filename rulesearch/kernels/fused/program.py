@@ -187,12 +187,12 @@ def adjoint(s, at, order, {labels}, {given}, starts, idle, table):
     # There is no step after the last: its vectors are zero.
     clear(pointer(s, at[0, SCRATCH] + (steps & 1) * at[0, BLOCK]), at[0, BLOCK])
     for t in range(steps - 1, -1, -1):
-{note}        f = frame(at, t, True)
+        f = frame(at, t, True)
         after = frame(at, t + 1, True) if t < steps - 1 else f
         b = at[0, SCRATCH] + (t & 1) * at[0, BLOCK]
         b_after = at[0, SCRATCH] + (1 - (t & 1)) * at[0, BLOCK]
 {recover}
-        list_rows(s, at, order, f, after)
+{note}        list_rows(s, at, order, f, after)
 {ask}        clear(pointer(s, b + at[0, ADJOINTS]), at[0, BLOCK] - at[0, ADJOINTS])
         for l in range(depth):
 {step}

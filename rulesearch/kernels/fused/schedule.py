@@ -214,6 +214,9 @@ def schedule_of(plan: Plan) -> Schedule:
     slow = bool(synapse)
     # A scaling is of the matrix itself.
     slow = slow or any(g.matrix != "W" for g in matrices)
+    # Λ of weights is scaled when the step before is reached. What the feedback's own step adds to
+    # it, where that reads weights, comes before, and is of weights that are not scaled yet.
+    slow = slow or (back is not None and "B" in back.quantities)
     made = Schedule(
         plan,
         levels,
