@@ -17,7 +17,7 @@ from rulesearch.errors import RuleSearchError
 from rulesearch.given_rule import load_rule, pool_around
 from rulesearch.meta import lifetime_seeds
 from rulesearch.notation import Pool, pool_to_plain, trace, y_post, y_pre
-from rulesearch.pursuit import Place, pursue, settling
+from rulesearch.pursuit import Opening, Place, pursue, settling
 from rulesearch.result import EvaluationRecord, Result
 from rulesearch.rule import Network, Rule, Sought, rule_to_plain, toml_of
 from rulesearch.search import Config, prepare
@@ -128,7 +128,8 @@ def pursued(begin, simple=None):
     seen = []
     means = means_of(WORLD, effort=EFFORT_THERE, start=0.03)
     means = replace(means, on_compared=lambda place, theta, outcomes: seen.append(place.phi))
-    return pursue(means, AIMS, Place((0,), means.setting.start), range(5), simple, begin), seen
+    reference = Place((0,), means.setting.start)
+    return pursue(means, AIMS, Opening(reference, tuple(range(5)), simple, begin)), seen
 
 
 WRONG = Place((1, 2), (0.0, -0.01, 0.02, 0.0, 0.0))

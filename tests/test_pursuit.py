@@ -10,7 +10,7 @@ from test_descent import Otherwise
 from test_meta import Bowl
 
 from rulesearch.meta import ACCEPTED, descend, lifetime_seeds
-from rulesearch.pursuit import Aims, Means, Place, course, in_spans, pursue
+from rulesearch.pursuit import Aims, Means, Opening, Place, course, in_spans, pursue
 from rulesearch.pursuit.joining import Promise, judge, promises
 from rulesearch.pursuit.place import plainly_without, saliences, turned, without
 from rulesearch.pursuit.settling import settle, within_ball
@@ -183,13 +183,14 @@ WORLD = Bowl((0.03, -0.02, 0.0, 0.015, 0.0), (900.0, 900.0, 500.0, 900.0, 300.0)
 AIMS = Aims(starts=1, steps=30, l1=0.0, parsimony=0.05, against_reference=True)
 
 
-def begun(means):
-    return Place((0,), means.setting.start)
+def opening(means, terms=5, **other):
+    """At the reference, with so many terms."""
+    return Opening(Place((0,), means.setting.start), tuple(range(terms)), **other)
 
 
 def test_a_pursuit_finds_the_terms_that_matter_and_their_coefficients():
     means = means_of(WORLD, effort=EFFORT, start=0.03)
-    found = pursue(means, AIMS, begun(means), range(5))
+    found = pursue(means, AIMS, opening(means))
     assert sorted(found.chosen.place.support) == [0, 1, 3]
     assert found.coefficients.theta == pytest.approx((0.03, -0.02, 0, 0.015, 0), abs=0.004)
     sizes = [ranked.entry.terms for ranked in found.hall if ranked.behind.mean == 0]
@@ -200,7 +201,7 @@ def test_a_pursuit_finds_the_terms_that_matter_and_their_coefficients():
 @pytest.mark.parametrize(("simplest", "tested"), [((), {1, 3}), ((1, 2), {3})])
 def test_a_large_pool_gives_the_same_by_rounds(simplest, tested):
     means = means_of(WORLD, effort=EFFORT, start=0.03)
-    found = pursue(means, AIMS, begun(means), range(5), simplest)
+    found = pursue(means, AIMS, opening(means, simplest=simplest))
     assert sorted(found.chosen.place.support) == [0, 1, 3]
     joined = {each.term for one in found.rounds for each in one.tested if each.joins}
     assert joined == tested
@@ -239,7 +240,7 @@ def test_the_best_that_needs_less_is_in_the_hall_though_it_does_worse():
 def test_where_nothing_else_pays_the_reference_is_the_answer():
     alone = Bowl((0.03, 0.0, 0.0), (900.0, 500.0, 300.0), jitter=0.004)
     means = means_of(alone, effort=EFFORT, start=0.03)
-    found = pursue(means, AIMS, begun(means), range(3))
+    found = pursue(means, AIMS, opening(means, 3))
     assert found.chosen.place.support == (0,)
 
 
@@ -254,13 +255,13 @@ def test_order_and_powers_of_two_permute_and_rescale_the_answer_to_the_bit(order
     """The keys say what terms are; their places in the pool and their units say nothing."""
     keys, factors = "abcde", tuple(2.0**power for power in powers)
     plain = means_of(WORLD, effort=EFFORT, start=0.03, seed=seed, keys=tuple(keys))
-    one = pursue(plain, AIMS, begun(plain), range(5))
+    one = pursue(plain, AIMS, opening(plain))
     world = Otherwise(WORLD, tuple(order), factors)
     names, scales = tuple(keys[i] for i in order), tuple(1 / factor for factor in factors)
     means = means_of(world, effort=EFFORT, start=0.03, seed=seed, keys=names, scales=scales)
     at = order.index(0)
     start = tuple(0.03 if place == at else 0.0 for place in range(5))
-    other = pursue(means, AIMS, Place((at,), start), range(5))
+    other = pursue(means, AIMS, Opening(Place((at,), start), tuple(range(5))))
     back = [order.index(term) for term in range(5)]
     assert tuple(other.coefficients.theta[i] * factors[i] for i in back) == one.coefficients.theta
     assert [order[t] for t in other.chosen.place.support] == [*one.chosen.place.support]
@@ -272,7 +273,7 @@ def test_order_and_powers_of_two_permute_and_rescale_the_answer_to_the_bit(order
 def test_of_few_terms_the_way_is_chosen_after_its_steps():
     """Both ways are in the hall, so that what does as well is seen."""
     means = means_of(WORLD, effort=EFFORT, start=0.03)
-    found = pursue(means, AIMS, begun(means), range(5))
+    found = pursue(means, AIMS, opening(means))
     two = [ranked for ranked in found.hall if ranked.entry.terms == 2]
     assert sorted(two[0].entry.place.support) == [0, 1]
 
@@ -328,8 +329,8 @@ def test_where_spans_mislead_the_course_goes_on_in_the_units_that_did_better():
     misled = means.in_units(bad)
     seen = set()
     watched = replace(misled, on_compared=lambda place, theta, outcomes: seen.add(theta))
-    alone = pursue(misled, AIMS, begun(means), range(len(good)))
-    both = pursue(watched, AIMS, begun(means), range(len(good)), other_units=(good,))
+    alone = pursue(misled, AIMS, opening(means, len(good)))
+    both = pursue(watched, AIMS, opening(means, len(good), other_units=(good,)))
     assert both.chosen.loss < alone.chosen.loss
     assert set(both.chosen.place.support) > set(alone.chosen.place.support)
     # Whatever the units of its place, an entry has the coefficients that were run.
@@ -362,7 +363,7 @@ def losing(limits):
 
 def test_a_span_is_how_far_a_term_goes_alone():
     means = losing((0.03, 2.0, 0.001, *(1.0,) * (len(WORLD.names) - 4)))
-    setting, telling = in_spans(means, begun(means), range(len(WORLD.names)))
+    setting, telling = in_spans(means, opening(means).reference, range(len(WORLD.names)))
     assert telling  # 1 of 2 nats is gone
     assert setting.scales[0] == 1.0  # the reference's own
     spans = [scale / 0.5 for scale in setting.scales[1:4]]
@@ -374,4 +375,4 @@ def test_spans_tell_little_where_the_reference_does():
     weak = lambda label, theta, seeds: replace(  # noqa: E731
         means.measure(label, theta, seeds), initial_loss=(1.5,) * len(seeds)
     )
-    assert not in_spans(replace(means, measure=weak), begun(means), (1,))[1]
+    assert not in_spans(replace(means, measure=weak), opening(means).reference, (1,))[1]

@@ -10,7 +10,7 @@ import torch
 from benchmarks.planted.lessons import Student
 from benchmarks.planted.world import STEPS
 from rulesearch.meta import ACCEPTED, descend, lifetime_seeds, units
-from rulesearch.pursuit import Aims, Means, Place, in_spans, pursue
+from rulesearch.pursuit import Aims, Means, Opening, Place, in_spans, pursue
 from rulesearch.selection import Effort, Measure, Setting, best_rate, common_seeds
 from rulesearch.statistics import Scores, measure
 from rulesearch.updates import norms
@@ -93,7 +93,7 @@ def measurer(student: Student) -> Measure:
 def search(student: Student, known: Known, parsimony: float = PARSIMONY) -> Found:
     """The rule that a pursuit finds."""
     setting = known.setting
-    terms = [term for term, scale in enumerate(setting.scales) if scale]
+    terms = tuple(term for term, scale in enumerate(setting.scales) if scale)
 
     def differentiate(label: str, theta: tuple[float, ...]) -> Sequence[Sequence[float | None]]:
         raise AssertionError("a small pool joins at once")
@@ -113,10 +113,10 @@ def search(student: Student, known: Known, parsimony: float = PARSIMONY) -> Foun
     phi = tuple(x / s for x, s in zip(known.reference, setting.scales, strict=True))
     begin = Place((setting.reference,), phi)
     by_spans, telling = in_spans(means, begin, terms)
-    other_units = () if telling else (setting.scales,)
+    opening = Opening(begin, terms, other_units=() if telling else (setting.scales,))
     means = replace(means, setting=by_spans)
     aims = Aims(starts=1, steps=STEPS_AT_MOST, l1=0.0, parsimony=parsimony, against_reference=False)
-    found = pursue(means, aims, begin, terms, other_units=other_units)
+    found = pursue(means, aims, opening)
     return Found(found.coefficients.theta, student.spent.cost, found.message)
 
 

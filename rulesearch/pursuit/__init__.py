@@ -8,6 +8,7 @@ what is done and answer from there when an interrupted search goes on.
 
 from rulesearch.pursuit.course import Aims as Aims
 from rulesearch.pursuit.course import Departure as Departure
+from rulesearch.pursuit.course import Opening as Opening
 from rulesearch.pursuit.course import Pursuit as Pursuit
 from rulesearch.pursuit.course import Round as Round
 from rulesearch.pursuit.course import pursue as pursue

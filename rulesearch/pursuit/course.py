@@ -106,15 +106,44 @@ class Aims:
     against_reference: bool
 
 
-def pursue(
-    means: Means,
-    aims: Aims,
-    reference: Place,
-    terms: Sequence[int],
-    simplest: Sequence[int] | None = None,
-    begin: Place | None = None,
-    other_units: Sequence[tuple[float, ...]] = (),
-) -> Pursuit:
+@dataclass(frozen=True)
+class Opening:
+    """What a pursuit begins with.
+
+    Attributes:
+        reference: the rule that others are measured against, at its best coefficient.
+        terms: indices of those that may join,
+        simplest: and of these, those that join at once; None for all.
+        begun: another rule to begin at, as it was given; None for the reference.
+        other_units: of all terms, [terms] each, that the first steps are tried in as well; the
+            course goes on in those if they gain a tenth more so. The reference's own are the same.
+    """
+
+    reference: Place
+    terms: tuple[int, ...]
+    simplest: tuple[int, ...] | None = None
+    begun: Place | None = None
+    other_units: tuple[tuple[float, ...], ...] = ()
+
+    @property
+    def all_at_once(self) -> bool:
+        """Whether every term joins without a test."""
+        return self.simplest is None or {*self.simplest} == {*self.terms}
+
+    @property
+    def place(self) -> Place:
+        """The rule that the course begins at."""
+        return self.begun or self.reference
+
+    @property
+    def first(self) -> tuple[int, ...]:
+        """The terms that join it at once: at a rule that learns, none of a large pool."""
+        if self.all_at_once:
+            return self.terms
+        return () if self.begun else self.simplest or ()
+
+
+def pursue(means: Means, aims: Aims, opening: Opening) -> Pursuit:
     """From the reference, or another rule, to a hall of fame and a choice.
 
     All terms of a small pool join at once. Of a large one the simplest do: most of what can be
@@ -128,33 +157,26 @@ def pursue(
     Args:
         means: what is worked with; its `gain` is filled in here.
         aims: what is wanted.
-        reference: the rule that others are measured against, at its best coefficient.
-        terms: indices of those that may join.
-        simplest: of these, those that join at once; None for all.
-        begin: the rule to begin with, as it was given; None for the reference.
-        other_units: of all terms, [terms] each, that the first steps are tried in as well; the
-            course goes on in those if they gain a tenth more so. The reference's own are the same.
+        opening: what it begins with.
     """
+    reference, place, all_at_once = opening.reference, opening.place, opening.all_at_once
     alone = _entry(means, "common/reference", reference)
     rival = alone if aims.against_reference else None
     entries, rounds = [alone], []
-    place, first = reference, set(terms if simplest is None else simplest)
-    all_at_once = first == set(terms)
-    if begin is not None:
-        place, first = begin, first if all_at_once else set()
-        means = means if all_at_once else means.over({*begin.support, *reference.support})
-        entries.append(_entry(means, "common/begun with", begin))
+    if opening.begun:
+        means = means if all_at_once else means.over({*place.support, *reference.support})
+        entries.append(_entry(means, "common/begun with", place))
     for number in range(1 if all_at_once else 1 + ROUNDS):
         if number:
             means = means.over(place.support)
         before = min(entries, key=lambda entry: entry.loss)
-        others = [term for term in terms if term not in place.support]
+        others = [term for term in opening.terms if term not in place.support]
         tests = _tests(means, f"round {number}", place, others, number) if number else ()
         if number:
             joining = [each.term for each in tests if each.joins]
         else:
-            joining = [term for term in others if term in first]
-        if not joining and (number or begin is None):
+            joining = [term for term in others if term in opening.first]
+        if not joining and (number or not opening.begun):
             rounds.append(Round(tests, (), ()))
             if number:
                 break
@@ -162,9 +184,9 @@ def pursue(
         label = "" if all_at_once else f"round {number}/"
         support = means.in_order([*place.support, *joining])
         means = means.over({*support, *reference.support})
-        if other_units and not number:
+        if opening.other_units and not number:
             at = entries[-1]  # the rule that the first steps begin at
-            units = _better_units(means, aims, label, at, support, other_units)
+            units = _better_units(means, aims, label, at, support, opening.other_units)
             entries = [_turned(entry, means.setting.scales, units) for entry in entries]
             place = turned(place, means.setting.scales, units)
             means = means.in_units(units)
@@ -181,7 +203,7 @@ def pursue(
             Round(tests, tuple(starts), _departures(found.gone, found.path, best, means.gain))
         )
         worthless = gain_of(best, before).interval[1] <= means.protocol.worth * means.gain
-        if worthless and (number or begin is None):  # at a rule no other term has had its turn yet
+        if worthless and (number or not opening.begun):  # at a rule no other has had its turn yet
             break
         small = [entry for entry in entries if entry.terms <= MOST]
         place = min(small, key=lambda entry: entry.loss).place

@@ -18,6 +18,7 @@ from rulesearch.pursuit import (
     Descend,
     Entry,
     Means,
+    Opening,
     Place,
     Pursuit,
     Ranked,
@@ -99,13 +100,13 @@ def by_pursuit(
             request, stages, setting, needs, entries, against_reference=reference is not None
         ),
     )
-    terms = [t for t, scale in enumerate(setting.scales) if scale]
+    terms = tuple(t for t, scale in enumerate(setting.scales) if scale)
     begin = Place(means.in_order([t for t, x in enumerate(phi) if x]), phi)
-    other_units: tuple[tuple[float, ...], ...] = ()
+    opening = Opening(begin, terms, simplest(request.pool, terms))
     if len(terms) <= ROOM:
         # Of many terms only those that join would need it, one by one.
         by_spans, telling = in_spans(means.over(terms), begin, terms)
-        other_units = () if telling else (setting.scales,)
+        opening = replace(opening, other_units=() if telling else (setting.scales,))
         means = replace(means, setting=by_spans)
     aims = Aims(
         starts=config.trials,
@@ -114,11 +115,10 @@ def by_pursuit(
         parsimony=config.parsimony,
         against_reference=reference is not None,
     )
-    simple, begun = simplest(request.pool, terms), None
     if request.begun is not None:
-        begun = _place_of(request.begun, means)
+        opening = replace(opening, begun=_place_of(request.begun, means))
     try:
-        found = pursue(means, aims, begin, terms, simple, begun, other_units)
+        found = pursue(means, aims, opening)
     except TimeIsUpError:
         return _so_far(means, aims, entries)
     starts = [start for each in found.rounds for start in each.starts]
