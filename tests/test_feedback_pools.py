@@ -390,7 +390,7 @@ def result_of(pool, theta):
 
 def test_each_parameter_has_an_equation():
     result = result_of(JOINT, {"kp": 0.5, "decay": -0.25, "b0": 2.0})
-    assert equation(result) == (
+    assert equation(result.pool, result.theta) == (
         "dW = 0.500*(-e_post*y_pre); dB = 0.500*(-2*e_post*y_pre) - 0.250*(-B); db = 2.00*(-e_post)"
     )
     assert [entry.shown for entry in result.pool] == [term.shown for term in JOINT]
@@ -402,7 +402,8 @@ def test_each_parameter_has_an_equation():
         "  \\Delta b ={}& 2.00 \\left(- e_{j}\\right)\n"
         "\\end{align*}\n"
     )
-    assert equation(result_of(JOINT, {"decay": 1.0})) == "dB = 1.00*(-B)"
+    alone = result_of(JOINT, {"decay": 1.0})
+    assert equation(alone.pool, alone.theta) == "dB = 1.00*(-B)"
 
 
 def test_a_result_alone_says_what_its_terms_mean():

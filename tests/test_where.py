@@ -509,7 +509,9 @@ def test_a_search_of_a_mask(tiny, tmp_path, monkeypatch, capsys):
     result = Result.load("run")
     assert [entry.layers for entry in result.pool] == [(2, 3)]
     # Too few images to learn from: the equation is that of the result, and not printed as a rule.
-    assert re.fullmatch(r"dW = \d.*\*\(-e_post\*y_pre\) \[layers 2, 3\]", equation(result))
+    assert re.fullmatch(
+        r"dW = \d.*\*\(-e_post\*y_pre\) \[layers 2, 3\]", equation(result.pool, result.theta)
+    )
     rule = Path("run/rule.tex").read_text()
     assert r"\Delta W_{l-1,l} ={}& " in rule
     assert r"\, [l \in \{2, 3\}] \left(- e_{j} y_{k}\right)" in rule

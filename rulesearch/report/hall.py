@@ -14,7 +14,7 @@ from rulesearch.result import (
     PoolEntry,
     Result,
     best_of_each_size,
-    equation_of,
+    equation,
     looked_at,
 )
 from rulesearch.words import interval_text, percent, significant
@@ -160,7 +160,7 @@ def hall_csv(pool: Iterable[PoolEntry], hall: Iterable[HallRecord]) -> str:
             [
                 len(entry.support),
                 ",".join(entry.support),
-                equation_of(entries, entry.theta),
+                equation(entries, entry.theta),
                 " ".join(f"{name}={value!r}" for name, value in entry.theta.items()),
                 ",".join(entry.needs),
                 *(entry.loss, *entry.loss_interval, entry.lifetimes, entry.diverged),

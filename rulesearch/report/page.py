@@ -115,7 +115,7 @@ def page(result: Result, figures: Mapping[str, Figure], again: Again | None = No
         lead=_lead(result),
         NO_RULE=NO_RULE,
         equations=_equations(result),
-        text=equation(result, break_with="\n   "),
+        text=equation(result.pool, result.theta, break_with="\n   "),
         latex=latex(result),
         notices=_notices(result),
         facts=_facts(result),

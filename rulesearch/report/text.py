@@ -288,9 +288,9 @@ class _Rule:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width = min(EQUATION_WIDTH, options.max_width)
-        lines = [equation(self.result)]
+        lines = [equation(self.result.pool, self.result.theta)]
         if len(lines[0]) > width:
-            terms = equation(self.result, break_with="\n   ").split("\n")
+            terms = equation(self.result.pool, self.result.theta, break_with="\n   ").split("\n")
             lines = ["\n       ".join(Expression(t).lines(width - 7)) for t in terms]
         yield Trimmed(Text("\n".join(lines), style="bold", overflow="fold"))
 

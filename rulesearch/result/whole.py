@@ -1,9 +1,9 @@
-"""The result of a search as frozen records, and their strict JSON. Computes nothing."""
+"""What a search answers, and its strict JSON. Computes nothing."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,209 +11,26 @@ from typing import TYPE_CHECKING, Any
 from rulesearch.errors import RuleSearchError
 from rulesearch.records.documents import layout, read_document, sealed, unsealed
 from rulesearch.records.plain import SCHEMA_VERSION, Count, Interval, Number, Record
+from rulesearch.result.equation import equation
+from rulesearch.result.records import (
+    EliminationRecord,
+    EvaluationRecord,
+    HallRecord,
+    JoiningRecord,
+    PoolEntry,
+    TrialRecord,
+    WorldRecord,
+    best_of_each_size,
+)
 from rulesearch.words import in_words, interval_text, significant
 
 if TYPE_CHECKING:
     from rulesearch.rule import Rule
 
-#: In the order in which a rule says what it changes; as the pool's own, which needs SymPy.
-PARAMETERS = ("W", "B", "b")
-
 #: In a run directory: the result of a search that a time limit stopped, until it is finished.
 SO_FAR = "result_so_far.json"
 
 NO_RULE = "no rule: what was selected does not learn"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PoolEntry(Record):
-    """A term of the pool.
-
-    Attributes:
-        name: its name in the grammar.
-        expression: its canonical text.
-        latex: the same for LaTeX's math mode.
-        needs: what it needs beyond its own synapse; empty for a synaptic term.
-        evidence: need -> the smallest sub-expression that has it and what that reads.
-        layers: those that it acts in, from 1; empty for all.
-        changes: parameter -> the text of its change, of a term that changes others than W, or W
-            and others by one coefficient; empty for one that changes W alone.
-        changes_latex: the same for LaTeX.
-    """
-
-    name: str
-    expression: str
-    latex: str
-    needs: tuple[str, ...]
-    evidence: dict[str, str]
-    layers: tuple[Count, ...] = ()
-    changes: dict[str, str] = field(default_factory=dict)
-    changes_latex: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def updates(self) -> dict[str, str]:
-        """Parameter -> the text of its change."""
-        return self.changes or {"W": self.expression}
-
-    @property
-    def shown(self) -> str:
-        """The expression as a table has it: which parameter it changes, where that is not W."""
-        return ", ".join(f"d{p} = {text}" for p, text in self.changes.items()) or self.expression
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrialRecord(Record):
-    """One trial: a search with all terms at once, which screens them or is where they leave from.
-
-    Attributes:
-        seed: the trial's own.
-        support: the terms with a coefficient that is not zero at its end.
-        theta: name -> raw coefficient at its end.
-        diverged_lifetimes: how many of all its lifetimes diverged.
-        meta_steps: how many it made; of a descent, taken or not.
-        retreats: how often it went back from where half of the lifetimes diverged.
-        failed: why it was given up; it then keeps no term. Empty for a trial that ended.
-    """
-
-    seed: Count
-    support: tuple[str, ...]
-    theta: dict[str, Number]
-    diverged_lifetimes: Count
-    meta_steps: Count
-    retreats: Count = 0
-    failed: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EliminationRecord(Record):
-    """One try to do without a term, or without several at once.
-
-    Attributes:
-        dropped: the term tried; of accepted steps, all that left together, with commas.
-        support: what is left without it.
-        loss: mean query loss of what is left, after its refit if there was one, nats.
-        cost: that loss minus the one of the full refitted support (cumulative), nats; of accepted
-            steps, minus that of the best rule found so far.
-        cost_interval: 95 % interval of the cost, from paired tasks.
-        share_of_gain: cost as a share of the gain over the reference of what it is measured by.
-        kept: whether the term was dropped in the end (the step was kept).
-        refitted: False where the drop was clearly cheap before any refit.
-        arrived: False where no refit has arrived, so that the cost is an upper bound at best.
-    """
-
-    dropped: str
-    support: tuple[str, ...]
-    loss: Number
-    cost: Number
-    cost_interval: Interval
-    share_of_gain: Number
-    kept: bool
-    refitted: bool = True
-    arrived: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationRecord(Record):
-    """A rule on the final evaluation's tasks; what diverged is scored, see `rulesearch.scoring`.
-
-    Attributes:
-        accuracy: mean share of query images classified correctly, 0 to 1.
-        accuracy_interval: its 95 % interval over tasks.
-        loss: mean query loss, nats.
-        lifetimes: how many were run.
-        diverged: how many of them diverged.
-        rate: for a baseline, its coefficient of -e_post*y_pre, or Adam's rate; None for the rule.
-        loss_interval: the 95 % interval of the loss over tasks.
-        learns: whether it is better than no training and than chance, by these intervals.
-        gained: by how much the search's rule has less loss on the same lifetimes, nats; for the
-            rule itself, than no training,
-        gained_interval: and the 95 % interval of that, from paired lifetimes.
-    """
-
-    accuracy: Number
-    accuracy_interval: Interval
-    loss: Number
-    lifetimes: Count
-    diverged: Count
-    rate: Number = None
-    loss_interval: Interval = (None, None)
-    learns: bool = True
-    gained: Number = None
-    gained_interval: Interval = (None, None)
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorldRecord(Record):
-    """One of several worlds of a search: a data set and a network.
-
-    Attributes:
-        sizes: of the layers, input first.
-        untrained: mean query loss of untrained networks, nats: what losses are shares of.
-        evaluation: as `Result.evaluation`, of this world alone, in nats.
-    """
-
-    sizes: tuple[Count, ...]
-    untrained: Number
-    evaluation: dict[str, EvaluationRecord]
-
-
-@dataclass(frozen=True, kw_only=True)
-class JoiningRecord(Record):
-    """A candidate of a large pool that was tested.
-
-    Attributes:
-        round: in which, from 1.
-        term: the candidate.
-        agreement: of lifetimes in the sign of what only it can do, in standard errors.
-        step: size of the step tested, a share of the reference's best coefficient.
-        gain: of that step on fresh lifetimes, nats.
-        chance: the probability of as large a gain by chance.
-        joins: whether that is small enough, for so many candidates, for it to join.
-    """
-
-    round: Count
-    term: str
-    agreement: Number
-    step: Number
-    gain: Number
-    chance: Number
-    joins: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class HallRecord(Record):
-    """A rule of the hall of fame: the best of its number of terms, or one that does as well.
-
-    Attributes:
-        support: its terms.
-        theta: name -> raw coefficient.
-        needs: what its terms need beyond their own synapse, together.
-        loss: mean query loss on the search's images, nats; of the answer, before it settled.
-        loss_interval: its 95 % interval over tasks.
-        lifetimes: how many these were,
-        diverged: and how many of them diverged.
-        behind: its loss there minus that of the best rule of its size; 0 for that one.
-        behind_interval: of that, 95 %, from paired tasks.
-        given_away: share of the gain of the best rule of all that it gives away; None where
-            there is no gain.
-        chosen: whether it is the answer.
-        evaluation: on images set aside, of the front; its intervals hold for all looked at.
-        worlds: the same in each of several worlds, by name, losses in nats.
-    """
-
-    support: tuple[str, ...]
-    theta: dict[str, Number]
-    needs: tuple[str, ...]
-    loss: Number
-    loss_interval: Interval
-    lifetimes: Count
-    diverged: Count
-    behind: Number
-    behind_interval: Interval
-    given_away: Number = None
-    chosen: bool = False
-    evaluation: EvaluationRecord | None = None
-    worlds: dict[str, EvaluationRecord] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -395,7 +212,7 @@ class Result(Record):
 
     def __str__(self) -> str:
         """The rule as an equation, then its evidence in a line or two."""
-        lines = [equation(self) if self.learns else NO_RULE]
+        lines = [equation(self.pool, self.theta) if self.learns else NO_RULE]
         shown = [
             f"{in_words(name)} {significant(entry.accuracy)} "
             f"{interval_text(entry.accuracy_interval)}"
@@ -405,19 +222,6 @@ class Result(Record):
             lines.append("accuracy with 95 % interval over tasks: " + "; ".join(shown))
         lines.append(f"{len(self.support)} of {len(self.pool)} terms, {len(self.trials)} trials")
         return "\n".join([*lines, self.message] if self.message else lines)
-
-
-def best_of_each_size(hall: Iterable[HallRecord]) -> dict[int, HallRecord]:
-    """The best rule of each number of terms, which comes first among those of its size."""
-    found: dict[int, HallRecord] = {}
-    for entry in hall:
-        found.setdefault(len(entry.support), entry)
-    return found
-
-
-def looked_at(hall: Iterable[HallRecord]) -> int:
-    """How many rules were looked at on images set aside."""
-    return sum(entry.evaluation is not None for entry in hall)
 
 
 def _of_the_hall(hall: Sequence[HallRecord], wanted: int | Collection[str]) -> HallRecord:
@@ -439,65 +243,3 @@ def _of_the_hall(hall: Sequence[HallRecord], wanted: int | Collection[str]) -> H
             return entry
     there = "; ".join(",".join(entry.support) for entry in hall)
     raise RuleSearchError(f"no such rule in the hall of fame; give one of {there}")
-
-
-def signed_terms(
-    pool: Iterable[PoolEntry], theta: Mapping[str, Number]
-) -> list[tuple[str, str, PoolEntry]]:
-    """A rule, term by term: sign ("+" or "-"), size in significant figures, pool entry."""
-    terms = []
-    for entry in pool:
-        value = theta.get(entry.name, 0.0)
-        if value != 0:
-            text = significant(value)
-            terms.append(("-" if text[0] == "-" else "+", text.removeprefix("-"), entry))
-    return terms
-
-
-def equation(result: Result, break_with: str = " ") -> str:
-    """The rule as one line of the notation; `break_with` stands before each further term.
-
-    For F0 and F2 this reads `dW = 0.0112*(-e_post*y_pre) - 0.0510*(-e_post*e_pre)`; a term that
-    acts in some layers only has them behind it, as in `[layers 2, 3]`. Each parameter has an
-    equation of its own.
-    """
-    return equation_of(result.pool, result.theta, break_with)
-
-
-def equation_of(
-    pool: Iterable[PoolEntry], theta: Mapping[str, Number], break_with: str = " "
-) -> str:
-    """`equation` of the rule that has these coefficients, by name."""
-    terms = signed_terms(pool, theta)
-    changed = [p for p in PARAMETERS if any(p in entry.updates for *_, entry in terms)]
-    lines = []
-    for parameter in changed or ["W"]:
-        parts = [
-            (sign, f"{size}*({entry.updates[parameter]}){_layers_behind(entry)}")
-            for sign, size, entry in terms
-            if parameter in entry.updates
-        ]
-        line = f"d{parameter} = " + ("0" if not parts else "-" * (parts[0][0] == "-"))
-        lines.append(line + f"{break_with}".join(_signed(parts)))
-    return ("; " if break_with == " " else "\n").join(lines)
-
-
-def _signed(parts: Sequence[tuple[str, str]]) -> list[str]:
-    """The parts of a sum, all but the first with their sign in front."""
-    return [text if i == 0 else f"{sign} {text}" for i, (sign, text) in enumerate(parts)]
-
-
-def layers_text(layers: Sequence[int]) -> str:
-    """Layers as text: `2, 3`, or `all` where none is named.
-
-    Example:
-        >>> layers_text((2, 3)), layers_text(())
-        ('2, 3', 'all')
-    """
-    return ", ".join(map(str, layers)) or "all"
-
-
-def _layers_behind(entry: PoolEntry) -> str:
-    if not entry.layers:
-        return ""
-    return f" [layer{'s' if len(entry.layers) > 1 else ''} {layers_text(entry.layers)}]"
