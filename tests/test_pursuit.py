@@ -10,10 +10,13 @@ from test_descent import Otherwise
 from test_meta import Bowl
 
 from rulesearch.meta import ACCEPTED, descend, lifetime_seeds
-from rulesearch.pursuit import Aims, Means, Opening, Place, course, in_spans, pursue
+from rulesearch.pursuit import Aims, Means, Opening, Place, course, pursue
+from rulesearch.pursuit.hall import compared
 from rulesearch.pursuit.joining import Promise, judge, promises
+from rulesearch.pursuit.joint import descend_together
 from rulesearch.pursuit.place import plainly_without, saliences, turned, without
 from rulesearch.pursuit.settling import settle, within_ball
+from rulesearch.pursuit.spans import in_spans
 from rulesearch.selection import Effort, Setting
 from rulesearch.statistics import Scores, measure
 
@@ -322,20 +325,49 @@ def test_the_least_within_a_ball_is_the_least(seed, terms):
 # --- units ----------------------------------------------------------------------------------------
 
 
-def test_where_spans_mislead_the_course_goes_on_in_the_units_that_did_better():
-    """In units a thousand times too small for the terms that matter no descent reaches them."""
+def test_units_that_mislead_are_measured_before_they_do():
+    """In units a hundred times too small for the terms that matter no descent would reach them."""
     means = means_of(WORLD, effort=EFFORT, start=0.03)
-    good, bad = means.setting.scales, (1.0, *(1e-3,) * (len(WORLD.names) - 1))
-    misled = means.in_units(bad)
+    bad = (1.0, *(1e-2,) * (len(WORLD.names) - 1))
     seen = set()
-    watched = replace(misled, on_compared=lambda place, theta, outcomes: seen.add(theta))
-    alone = pursue(misled, AIMS, opening(means, len(good)))
-    both = pursue(watched, AIMS, opening(means, len(good), other_units=(good,)))
-    assert both.chosen.loss < alone.chosen.loss
-    assert set(both.chosen.place.support) > set(alone.chosen.place.support)
+    misled = replace(
+        means.in_units(bad), on_compared=lambda place, theta, outcomes: seen.add(theta)
+    )
+    found = pursue(misled, AIMS, opening(means))
+    assert sorted(found.chosen.place.support) == [0, 1, 3]
     # Whatever the units of its place, an entry has the coefficients that were run.
-    assert both.chosen.theta == means.theta(both.chosen.place.phi)
-    assert seen >= {ranked.entry.theta for ranked in both.hall}
+    assert seen >= {ranked.entry.theta for ranked in found.hall}
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_a_descent_that_goes_on_is_one_with_its_beginning_or_is_dropped(better):
+    means = means_of(WORLD, effort=EFFORT, start=0.03)
+    labels = []
+
+    def descended(plan):
+        labels.append(plan.label)
+        found = descend(WORLD, replace(plan, steps=2))
+        if ", on " not in plan.label or better:
+            return found
+        theta = tuple(5 * x for x in found.theta)
+        return replace(found, theta=theta, phi=tuple(5 * x for x in found.phi))
+
+    joint = descend_together(
+        replace(means, descend=descended),
+        replace(AIMS, starts=2),
+        "",
+        opening(means).reference,
+        tuple(range(5)),
+        compared(means, "reference", opening(means).reference),
+    )
+    assert labels[:2] == ["trial 0", "trial 1"]
+    assert labels[2] in ("trial 0, on 1", "trial 1, on 1")
+    on = int(labels[2][6])
+    assert [start.label for start in joint.starts] == labels[:2]
+    assert [start.steps for start in joint.starts] == [2 + 2 * (better and n == on) for n in (0, 1)]
+    assert joint.begun[on].loss == min(entry.loss for entry in joint.begun)
+    for entry in joint.begun:  # all in the units of the end
+        assert entry.theta == pytest.approx(joint.means.theta(entry.place.phi), rel=1e-12)
 
 
 def test_a_place_in_other_units_is_the_same_rule():
@@ -343,7 +375,9 @@ def test_a_place_in_other_units_is_the_same_rule():
     old, new = (1.0, 0.0, 2.0), (1.0, 0.0, 0.25)
     other = turned(place, old, new)
     assert [x * s for x, s in zip(other.phi, new, strict=True)] == [0.5, 0.0, -6.0]
-    assert (other.support, other.second, other.size) == (place.support, (), None)
+    assert (other.support, other.size) == (place.support, None)
+    # Of a gradient by the second, an eighth: so is its share of a vote, and squares of 1/64.
+    assert other.second == ((pytest.approx(64 / 65), 0.0), (0.0, pytest.approx(1 / 65)))
     assert turned(place, old, old) is place
 
 
@@ -363,16 +397,7 @@ def losing(limits):
 
 def test_a_span_is_how_far_a_term_goes_alone():
     means = losing((0.03, 2.0, 0.001, *(1.0,) * (len(WORLD.names) - 4)))
-    setting, telling = in_spans(means, opening(means).reference, range(len(WORLD.names)))
-    assert telling  # 1 of 2 nats is gone
-    assert setting.scales[0] == 1.0  # the reference's own
-    spans = [scale / 0.5 for scale in setting.scales[1:4]]
+    scales = in_spans(means, "spans", opening(means).reference, range(len(WORLD.names)))
+    assert scales[0] == 1.0  # the reference's own
+    spans = [scale / 0.5 for scale in scales[1:4]]
     assert spans == [1.0, 64.0, 1 / 64]
-
-
-def test_spans_tell_little_where_the_reference_does():
-    means = losing((1.0,) * (len(WORLD.names) - 1))
-    weak = lambda label, theta, seeds: replace(  # noqa: E731
-        means.measure(label, theta, seeds), initial_loss=(1.5,) * len(seeds)
-    )
-    assert not in_spans(replace(means, measure=weak), opening(means).reference, (1,))[1]

@@ -10,7 +10,7 @@ import torch
 from benchmarks.planted.lessons import Student
 from benchmarks.planted.world import STEPS
 from rulesearch.meta import ACCEPTED, descend, lifetime_seeds, units
-from rulesearch.pursuit import Aims, Means, Opening, Place, in_spans, pursue
+from rulesearch.pursuit import Aims, Means, Opening, Place, pursue
 from rulesearch.selection import Effort, Measure, Setting, best_rate, common_seeds
 from rulesearch.statistics import Scores, measure
 from rulesearch.updates import norms
@@ -112,9 +112,7 @@ def search(student: Student, known: Known, parsimony: float = PARSIMONY) -> Foun
     )
     phi = tuple(x / s for x, s in zip(known.reference, setting.scales, strict=True))
     begin = Place((setting.reference,), phi)
-    by_spans, telling = in_spans(means, begin, terms)
-    opening = Opening(begin, terms, other_units=() if telling else (setting.scales,))
-    means = replace(means, setting=by_spans)
+    opening = Opening(begin, terms)
     aims = Aims(starts=1, steps=STEPS_AT_MOST, l1=0.0, parsimony=parsimony, against_reference=False)
     found = pursue(means, aims, opening)
     return Found(found.coefficients.theta, student.spent.cost, found.message)

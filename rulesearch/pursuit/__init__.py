@@ -6,7 +6,6 @@ label that is unique within the search and depends on its arguments alone, so th
 what is done and answer from there when an interrupted search goes on.
 """
 
-from rulesearch.pursuit.course import Aims as Aims
 from rulesearch.pursuit.course import Departure as Departure
 from rulesearch.pursuit.course import Opening as Opening
 from rulesearch.pursuit.course import Pursuit as Pursuit
@@ -16,9 +15,9 @@ from rulesearch.pursuit.hall import Entry as Entry
 from rulesearch.pursuit.hall import Ranked as Ranked
 from rulesearch.pursuit.hall import gain_of as gain_of
 from rulesearch.pursuit.hall import hall_of_fame as hall_of_fame
+from rulesearch.pursuit.joint import Aims as Aims
 from rulesearch.pursuit.place import Descend as Descend
 from rulesearch.pursuit.place import Means as Means
 from rulesearch.pursuit.place import Place as Place
 from rulesearch.pursuit.settling import Settled as Settled
 from rulesearch.pursuit.settling import settle as settle
-from rulesearch.pursuit.spans import in_spans as in_spans

@@ -7,20 +7,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rulesearch.meta.descent import Descended, Descent
+from rulesearch.meta.descent import Descended
 from rulesearch.meta.metric import TINY
 from rulesearch.pursuit.hall import (
     Entry,
     Ranked,
     choice,
+    compared,
     front,
     gain_of,
     hall_of_fame,
     with_chosen,
 )
 from rulesearch.pursuit.joining import LEVEL, Tested, judge, promises
+from rulesearch.pursuit.joint import Aims, descend_together
 from rulesearch.pursuit.leaving import leave
-from rulesearch.pursuit.place import Means, Place, turned
+from rulesearch.pursuit.place import Means, Place
 from rulesearch.pursuit.settling import Settled, settle
 from rulesearch.statistics import Difference, compare
 
@@ -30,8 +32,6 @@ ROOM = 40
 ROUNDS = 4
 #: Terms at most of the rule that a further round begins with.
 MOST = 8
-#: Steps that units are tried by, taken or not; and how many times as much others must gain in them.
-TRIED, MORE = 8, 1.1
 
 
 @dataclass(frozen=True)
@@ -88,25 +88,6 @@ class Pursuit:
 
 
 @dataclass(frozen=True)
-class Aims:
-    """What a pursuit is after.
-
-    Attributes:
-        starts: descents of all terms together, each with lifetimes of its own; the best goes on.
-        steps: of each of those at most.
-        l1: of their penalty.
-        parsimony: share of the gain that the choice may give away.
-        against_reference: whether the gain is measured against it; else against no training.
-    """
-
-    starts: int
-    steps: int
-    l1: float
-    parsimony: float
-    against_reference: bool
-
-
-@dataclass(frozen=True)
 class Opening:
     """What a pursuit begins with.
 
@@ -115,15 +96,12 @@ class Opening:
         terms: indices of those that may join,
         simplest: and of these, those that join at once; None for all.
         begun: another rule to begin at, as it was given; None for the reference.
-        other_units: of all terms, [terms] each, that the first steps are tried in as well; the
-            course goes on in those if they gain a tenth more so. The reference's own are the same.
     """
 
     reference: Place
     terms: tuple[int, ...]
     simplest: tuple[int, ...] | None = None
     begun: Place | None = None
-    other_units: tuple[tuple[float, ...], ...] = ()
 
     @property
     def all_at_once(self) -> bool:
@@ -160,12 +138,12 @@ def pursue(means: Means, aims: Aims, opening: Opening) -> Pursuit:
         opening: what it begins with.
     """
     reference, place, all_at_once = opening.reference, opening.place, opening.all_at_once
-    alone = _entry(means, "common/reference", reference)
+    alone = compared(means, "common/reference", reference)
     rival = alone if aims.against_reference else None
     entries, rounds = [alone], []
     if opening.begun:
         means = means if all_at_once else means.over({*place.support, *reference.support})
-        entries.append(_entry(means, "common/begun with", place))
+        entries.append(compared(means, "common/begun with", place))
     for number in range(1 if all_at_once else 1 + ROUNDS):
         if number:
             means = means.over(place.support)
@@ -184,23 +162,17 @@ def pursue(means: Means, aims: Aims, opening: Opening) -> Pursuit:
         label = "" if all_at_once else f"round {number}/"
         support = means.in_order([*place.support, *joining])
         means = means.over({*support, *reference.support})
-        if opening.other_units and not number:
-            at = entries[-1]  # the rule that the first steps begin at
-            units = _better_units(means, aims, label, at, support, opening.other_units)
-            entries = [_turned(entry, means.setting.scales, units) for entry in entries]
-            place = turned(place, means.setting.scales, units)
-            means = means.in_units(units)
-        starts = [
-            means.descend(_start(means, aims, f"{label}trial {start}", place.phi, support))
-            for start in range(aims.starts if number == 0 else 1)
-        ]
+        wanted = replace(aims, starts=1) if number else aims
+        joint = descend_together(means, wanted, label, place, support, alone)
+        old, means = means.setting.scales, joint.means
+        entries = [each.in_units(old, means.setting.scales) for each in entries]
         earlier = entries if number else []
-        found = _thinned(means, label, starts, earlier, alone, rival)
-        entries += [*found.starts, *found.path, *found.others]
+        found = _thinned(means, label, joint.begun, earlier, alone, rival)
+        entries += [*joint.begun, *found.path, *found.others]
         best = min(entries, key=lambda entry: entry.loss)
         means = replace(means, gain=max(0.0, gain_of(best, rival).mean))
         rounds.append(
-            Round(tests, tuple(starts), _departures(found.gone, found.path, best, means.gain))
+            Round(tests, joint.starts, _departures(found.gone, found.path, best, means.gain))
         )
         worthless = gain_of(best, before).interval[1] <= means.protocol.worth * means.gain
         if worthless and (number or not opening.begun):  # at a rule no other has had its turn yet
@@ -224,40 +196,6 @@ def pursue(means: Means, aims: Aims, opening: Opening) -> Pursuit:
     )
 
 
-def _entry(means: Means, label: str, place: Place) -> Entry:
-    """A rule, compared."""
-    return Entry(place, means.theta(place.phi), means.compared(label, place))
-
-
-def _turned(entry: Entry, old: tuple[float, ...], new: tuple[float, ...]) -> Entry:
-    """The same entry, its place in other units; itself where that changes nothing."""
-    place = turned(entry.place, old, new)
-    return entry if place is entry.place else replace(entry, place=place)
-
-
-def _better_units(
-    means: Means,
-    aims: Aims,
-    label: str,
-    at: Entry,
-    support: tuple[int, ...],
-    others: Sequence[tuple[float, ...]],
-) -> tuple[float, ...]:
-    """Its own units, or those in which the first steps of all terms together gain more."""
-    place, gained = at.place, dict[tuple[float, ...], float]()
-    for number, scales in enumerate((means.setting.scales, *others)):
-        own = means.in_units(scales)
-        phi = turned(place, means.setting.scales, scales).phi
-        plan = _start(own, aims, f"{label}first steps {number}", phi, support)
-        there = own.descend(replace(plan, steps=min(TRIED, aims.steps)))
-        rule = Place(there.support, there.phi) if there.support else place
-        there_on = _entry(own, f"{label}common/first steps {number}", rule)
-        gained[scales] = at.loss - there_on.loss
-    best = max(gained, key=lambda scales: gained[scales])
-    mine = means.setting.scales
-    return best if gained[best] > MORE * gained[mine] else mine
-
-
 def _tests(
     means: Means, label: str, place: Place, others: Sequence[int], number: int
 ) -> tuple[Tested, ...]:
@@ -268,40 +206,16 @@ def _tests(
     return tuple(judge(means, label, place, found, LEVEL / 2**number))
 
 
-def _start(
-    means: Means,
-    aims: Aims,
-    label: str,
-    phi: tuple[float, ...],
-    support: tuple[int, ...],
-) -> Descent:
-    return Descent(
-        label=label,
-        support=support,
-        scales=means.setting.scales,
-        start=phi,
-        seed=means.setting.seed,
-        protocol=means.protocol,
-        pace=means.pace,
-        steps=aims.steps,
-        l1=aims.l1,
-        gain=means.gain,
-        worlds=means.setting.worlds,
-    )
-
-
 @dataclass(frozen=True)
 class _Thinned:
     """What a course of departures left behind.
 
     Attributes:
-        starts: entries of the descents of all terms together.
         gone: what left each time,
         path: and what was left then.
         others: what would have been left without another term.
     """
 
-    starts: tuple[Entry, ...]
     gone: tuple[tuple[int, ...], ...]
     path: tuple[Entry, ...]
     others: tuple[Entry, ...]
@@ -310,23 +224,19 @@ class _Thinned:
 def _thinned(
     means: Means,
     label: str,
-    starts: Sequence[Descended],
+    begun: Sequence[Entry],
     earlier: Sequence[Entry],
     alone: Entry,
     rival: Entry | None,
 ) -> _Thinned:
-    """The entries that starts lead to, then those of the best of them with fewer terms.
+    """The entries of fewer terms that the best of those begun leads to.
 
     They end where an earlier round has a clearly better rule that is no longer.
     """
 
     def entry(what: str, place: Place) -> Entry:
-        return _entry(means, f"{label}common/{what}", place)
+        return compared(means, f"{label}common/{what}", place)
 
-    begun = []
-    for number, start in enumerate(starts):
-        place = Place(start.support, start.phi, start.second, start.size)
-        begun.append(entry(f"start {number}", place if place.support else alone.place))
     first = min(begun, key=lambda entry: entry.loss)
     means = replace(means, gain=max(means.gain, gain_of(first, rival).mean))
     gone, path, others = [], [], []
@@ -340,7 +250,7 @@ def _thinned(
         ]
         if _outdone(path[-1], earlier):
             break
-    return _Thinned(tuple(begun), tuple(gone), tuple(path), tuple(others))
+    return _Thinned(tuple(gone), tuple(path), tuple(others))
 
 
 def _outdone(entry: Entry, earlier: Sequence[Entry]) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from rulesearch.pursuit.place import Needs, Place
+from rulesearch.pursuit.place import Means, Needs, Place, turned
 from rulesearch.statistics import Difference, Scores, compare, untrained
 
 
@@ -32,6 +32,16 @@ class Entry:
     def loss(self) -> float:
         """Its mean loss."""
         return self.outcomes.mean_loss
+
+    def in_units(self, old: Sequence[float], new: Sequence[float]) -> Entry:
+        """The same entry, its place in other units; itself where that changes nothing."""
+        place = turned(self.place, old, new)
+        return self if place is self.place else replace(self, place=place)
+
+
+def compared(means: Means, label: str, place: Place) -> Entry:
+    """A rule, on the lifetimes on which rules are compared."""
+    return Entry(place, means.theta(place.phi), means.compared(label, place))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rulesearch.meta.descent import Descended, Descent
-from rulesearch.meta.metric import one_thread
+from rulesearch.meta.metric import TINY, one_thread
 from rulesearch.meta.protocols import Accepted
 from rulesearch.selection.setting import Measure, Setting
 from rulesearch.statistics import Scores
@@ -128,7 +128,10 @@ class Means:
 
 
 def turned(place: Place, old: Sequence[float], new: Sequence[float]) -> Place:
-    """The same rule in other units; of its votes, whose sizes hang on them, nothing is kept.
+    """The same rule in other units.
+
+    The votes' second moment is turned as if all lifetimes' gradients had one size; the size of a
+    step is left to the protocol.
 
     Args:
         place: the rule.
@@ -136,7 +139,14 @@ def turned(place: Place, old: Sequence[float], new: Sequence[float]) -> Place:
         new: and those wanted; zero where the old ones are.
     """
     phi = tuple(x * a / b if x else 0.0 for x, a, b in zip(place.phi, old, new, strict=True))
-    return place if phi == place.phi else Place(place.support, phi)
+    if phi == place.phi:
+        return place
+    factors = np.array([new[term] / old[term] for term in place.support])
+    second = np.array(place.second)
+    if len(second):
+        second = factors[:, None] * second * factors
+        second /= max(float(np.trace(second)), TINY)
+    return Place(place.support, phi, tuple(map(tuple, second.tolist())))
 
 
 def saliences(place: Place) -> np.ndarray:

@@ -1,20 +1,20 @@
-"""How far each term may go alone from the reference: the unit that its coefficient is learned in.
+"""How far each term may go alone from a rule: the unit that its coefficient is learned in there.
 
 The size of an update says little of how much of it a network bears. One that is spread over
 synapses that do not matter, as that of normalised errors is, may be a hundred times as large as
-another, and steps of one length in all directions then reach only those that bear least.
+another, and steps of one length in all directions then reach only those that bear least. Nor does
+what the reference bears say what a better rule does: a decay of activities that stops a network
+that hardly learns may hold one that learns. So units are measured again where a course has come to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from statistics import fmean
 
 from rulesearch.meta import lifetime_seeds
 from rulesearch.pursuit.place import Means, Place
-from rulesearch.selection import Setting
 from rulesearch.statistics import Scores
 
 #: From one size that is tried to the next, and how many of them, up or down, at most.
@@ -23,54 +23,44 @@ FACTOR, MOST = 4.0, 5
 TASKS = 12
 #: Share of what the reference gains that may be lost.
 LOST = 0.1
-#: Share of the loss that a reference takes away where it is good enough to measure others from. Of
-#: 22 searches for planted rules (`benchmarks.planted`) where it takes less, spans lost 13 and sizes
-#: of updates none; on EMNIST, where it takes 0.53, sizes leave normalised terms out.
-TELLING = 0.4
-#: As far as that is too far for a step; at the reference's pace a step goes so much of it.
+#: As far as that is too far for a step; a step of the reference's pace goes so much of it.
 PART = 0.5
 
 
-def in_spans(means: Means, place: Place, terms: Sequence[int]) -> tuple[Setting, bool]:
-    """The setting with units by which each term goes as far as it can alone.
+def in_spans(means: Means, label: str, place: Place, terms: Sequence[int]) -> tuple[float, ...]:
+    """Units, [terms], by which each term goes as far as it can alone from where a rule is.
 
-    Terms that the rule has keep theirs. A size is tolerated if, with it or its negative, no more
-    than a share of the reference's gain is lost on common lifetimes.
+    A change of a coefficient is tolerated if, with it or its negative, no more than a share of what
+    the rule gains is lost on common lifetimes.
 
     Args:
         means: of the search; units of their setting are where it begins.
-        place: the reference.
-        terms: that are measured, each by itself.
-
-    Returns:
-        The setting, and whether it is to be relied on: where the reference takes away no more than
-        `TELLING` of the loss, how far a term can go from there says little of how far it may go
-        beside others, which hold it.
+        label: of this measurement.
+        place: the rule.
+        terms: that are measured, each by itself; but the reference, whose unit stays.
     """
     setting = means.setting
     seeds = lifetime_seeds(setting.seed, "spans", 0, TASKS, setting.worlds)
 
-    def live(label: str, phi: Sequence[float]) -> Scores:
-        return means.measure(f"spans/{label}", means.theta(phi), seeds)
+    def live(name: str, phi: Sequence[float]) -> Scores:
+        return means.measure(f"{label}/{name}", means.theta(phi), seeds)
 
-    base = live("reference", place.phi)
-    untrained = fmean(base.initial_loss)
-    limit = base.mean_loss + LOST * max(untrained - base.mean_loss, 0.0)
+    base = live("alone", place.phi)
+    limit = base.mean_loss + LOST * max(fmean(base.initial_loss) - base.mean_loss, 0.0)
 
     def tolerated(term: int, factor: float) -> bool:
         for sign in (1.0, -1.0):
             phi = list(place.phi)
-            phi[term] = sign * factor * means.pace
+            phi[term] += sign * factor * means.pace
             if live(f"{setting.names[term]} by {sign * factor:g}", phi).mean_loss <= limit:
                 return True
         return False
 
     scales = list(setting.scales)
     for term in means.in_order(terms):
-        if scales[term] and not place.phi[term]:
+        if scales[term] and term != setting.reference:
             scales[term] *= PART * span(partial(tolerated, term))
-    telling = untrained - base.mean_loss > TELLING * untrained
-    return replace(setting, scales=tuple(scales)), telling
+    return tuple(scales)
 
 
 def span(tolerated: Callable[[float], bool]) -> float:

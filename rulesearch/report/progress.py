@@ -225,7 +225,7 @@ def trial_means(history: Iterable[Mapping[str, Any]]) -> str:
         significant(sum(row[name] for row in finite) / len(finite)) for name in ("accuracy", "loss")
     )
     steps = f"{min(r['step'] for r in rows)} to {max(r['step'] for r in rows)}"
-    trials = len({row["stage"] for row in rows})
+    trials = len({row["stage"].split(",")[0] for row in rows})  # "trial 0, on 1" is of trial 0
     return (
         f"trials: accuracy {accuracy}, loss {loss}, mean over meta-steps {steps} of {trials} "
         f"trial{'s' if trials > 1 else ''}, {sum(r['diverged'] for r in rows)} lifetimes diverged"

@@ -50,14 +50,16 @@ def phases(request: Request) -> tuple[Phase, ...]:
             for rival in ("backprop by ", "feedback alignment/")
         ),
     )
-    whole = (config.trials or 1) * (config.meta_steps or 0)
-    probing = ("first steps ", "common/first steps ")
-    trials = Phase("trials", (*probing, "trial ", "common/start "), whole)
+    trials = Phase(
+        "trials",
+        ("spans", "trial ", "common/start "),
+        (config.trials or 1) * (config.meta_steps or 0),
+    )
     evaluation = Phase("evaluation", ("evaluation/",), 0)
     terms = sum(scale > 0 for scale in request.setting.scales)
     protocol = request.setting.protocol
     if isinstance(protocol, Accepted):
-        known = ("reference/", "units", "spans/", "common/reference", "common/begun with")
+        known = ("reference/", "units", "common/reference", "common/begun with")
         return (
             Phase("baselines", (*rivals, *known), 0),
             *_pursuit(terms, trials, effort.refit_steps, config.meta_steps or 0),

@@ -24,7 +24,6 @@ from rulesearch.pursuit import (
     Ranked,
     gain_of,
     hall_of_fame,
-    in_spans,
     pursue,
 )
 from rulesearch.pursuit.course import ROOM
@@ -103,11 +102,6 @@ def by_pursuit(
     terms = tuple(t for t, scale in enumerate(setting.scales) if scale)
     begin = Place(means.in_order([t for t, x in enumerate(phi) if x]), phi)
     opening = Opening(begin, terms, simplest(request.pool, terms))
-    if len(terms) <= ROOM:
-        # Of many terms only those that join would need it, one by one.
-        by_spans, telling = in_spans(means.over(terms), begin, terms)
-        opening = replace(opening, other_units=() if telling else (setting.scales,))
-        means = replace(means, setting=by_spans)
     aims = Aims(
         starts=config.trials,
         steps=config.meta_steps or 0,
@@ -210,7 +204,7 @@ def _watched(descend: Descend) -> Descend:
     """The same, with a look at the angles of trials, which changes no number."""
 
     def run(plan: Descent) -> Descended:
-        if not re.search(r"(^|/)trial \d+$", plan.label):
+        if not re.search(r"(^|/)trial \d+(, on \d+)?$", plan.label):
             return descend(plan)
         return descend(replace(plan, observe=("angle",), observe_every=OBSERVE_EVERY))
 
