@@ -5,6 +5,9 @@ taken if their mean penalised loss falls by it, a diverged lifetime scored as ev
 cliff beyond which lifetimes diverge is seen and not fallen over, and no tasks are learned by heart.
 Where no size is taken their votes are added to those at the place, so the direction is known the
 better the harder it is to find; where a step is taken they are the first to vote at the new one.
+
+A cliff that few lifetimes fall over is not seen by a step's own. Where more diverge at a place than
+did at the start, the course goes back to the last place where as many lifetimes again did not.
 """
 
 from __future__ import annotations
@@ -100,6 +103,9 @@ class DescentState:
         left_out: lifetimes without a finite loss and gradient, which have no vote.
         diverged: lifetimes that diverged, at places that were taken.
         lost: terms that stay at zero, because their derivative was not finite there.
+        allowed: lifetimes of a batch that may diverge: as many as did at the start.
+        safe: the last place where no more did of those that came after it was taken, [terms]; empty
+            where there is none.
     """
 
     phi: tuple[Finite, ...]
@@ -117,6 +123,8 @@ class DescentState:
     left_out: Count = 0
     diverged: Count = 0
     lost: tuple[Lost, ...] = ()
+    allowed: Count = 0
+    safe: tuple[Finite, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -285,7 +293,7 @@ def _begun(population: RunsLifetimes, plan: Descent) -> DescentState:
     size = plan.protocol.first * plan.pace if plan.size is None else plan.size
     state = DescentState(tuple(phi.tolist()), size, plan.second, (), 0, 0.0)
     here = _live(population, plan, phi, _seeds(plan, 0), gradient=True)
-    return _voted(plan, state, here)
+    return replace(_voted(plan, state, here), allowed=int(here.bad.sum()))
 
 
 def _seeds(plan: Descent, step: int) -> tuple[int, ...]:
@@ -337,7 +345,13 @@ def descent_step(
     forward, lifetimes = len(seeds), 0
     size, taken, there = state.size, None, base
     gain = np.zeros(len(seeds))
-    for number in range(protocol.tries if model.slope.any() else 0):
+    unsafe = int(base.bad.sum()) > state.allowed
+    back = unsafe and state.safe not in ((), state.phi)
+    if back:
+        phi = np.array(state.safe)
+    elif not unsafe:
+        state = replace(state, safe=state.phi)
+    for number in range(protocol.tries if model.slope.any() and not back else 0):
         new = phi.copy()
         new[support] = proximal(model, phi[support], size, threshold, protocol.furthest * plan.pace)
         # Where the last step was taken so is this one, most often: then its gradient is wanted.
@@ -352,7 +366,8 @@ def descent_step(
         size *= protocol.shrink
     if taken is None:
         voters = _live(population, plan, phi, seeds, gradient=True, observe=observe)
-        begun = size / protocol.shrink**2
+        # Of the sizes tried the last but one; back at a safe place, a smaller one than led off it.
+        begun = size * protocol.shrink if back else size / protocol.shrink**2
     elif taken.gradients is None:
         voters = _live(population, plan, taken.phi, seeds, gradient=True, observe=observe)
         begun = size * protocol.grow

@@ -11,6 +11,8 @@ from rulesearch.pursuit.spans import in_spans
 
 #: So often, at most, a descent of all terms goes on in units of where it has come to.
 AGAIN = 1
+#: With so much of the penalty: its zeros are found by then, and it holds back the others.
+WEAKER = 0.1
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ def descend_together(
         begun = [each.in_units(old, units) for each in begun]
         means = means.in_units(units)
         goes_on = f"{label}trial {best}, on {again}"
-        found = means.descend(_start(means, aims, goes_on, begun[best].place.phi, support))
+        weaker = replace(aims, l1=WEAKER * aims.l1)
+        found = means.descend(_start(means, weaker, goes_on, begun[best].place.phi, support))
         there = entry(f"start {best}, on {again}", found)
         gained = gain_of(there, here)
         if gained.mean > 0:
