@@ -74,12 +74,13 @@ def leave(means: Means, label: str, place: Place, reference: Place, steps: int) 
         steps: of each rule at most.
     """
     safe = means.tried(f"{label}/reference", reference)
+    best = _Way((), place, means.tried(f"{label}/begun", place))
     while len(place.support) > 1:
         if WIDE < len(means.covered) >= 2 * len(place.support):
             means = means.over({*place.support, *reference.support})
         here = f"{label}/{len(place.support)} terms"
         kept = reference.support
-        ways = [_safer(way, reference, safe) for way in _ways(means, here, place, kept)]
+        ways = [_safer(way, reference, safe) for way in _ways(means, here, best, kept)]
         left_over = len(place.support) - 1
         few = left_over <= FEW
         with_it = [way for way in ways if set(kept) <= set(way.place.support)]
@@ -90,25 +91,32 @@ def leave(means: Means, label: str, place: Place, reference: Place, steps: int) 
         for number, way in enumerate(ways):
             left = f"{label}/{len(way.place.support)} terms" + f", way {number}" * (len(ways) > 1)
             anew = way.place.phi == reference.phi
-            better = _descended(means, left, way.place, (AFRESH if anew else 1) * steps)
-            if better.support:
-                several = len(ways) > 1
-                seen = means.tried(f"{left}, tried", better) if several else way.outcomes
-                reached.append(_Way(way.gone, better, seen))
+            better = _descended(means, left, way, (AFRESH if anew else 1) * steps)
+            if better.place.support:
+                reached.append(better)
         if not reached:
             return
         best, *others = sorted(reached, key=lambda way: way.loss)
-        place = best.place
         if few:
-            on = f"{label}/{len(place.support)} terms, on"
-            place = _descended(means, on, place, steps)
+            on = f"{label}/{len(best.place.support)} terms, on"
+            best = _descended(means, on, best, steps)
+        place = best.place
         yield Left(best.gone, place, tuple(way.place for way in others))
 
 
-def _descended(means: Means, label: str, place: Place, steps: int) -> Place:
-    """After accepted steps; of the reference alone the best coefficient is known already."""
-    alone = len(place.support) == 1 and abs(place.phi[place.support[0]]) == means.pace
-    return place if alone else means.better(label, place, steps)
+def _descended(means: Means, label: str, way: _Way, steps: int) -> _Way:
+    """After accepted steps, if the lifetimes of tries say that these made it better.
+
+    So few lifetimes decide on each step that what one in a hundred does is not seen. Of the
+    reference alone the best coefficient is known already.
+    """
+    alone = len(way.place.support) == 1 and abs(way.place.phi[way.place.support[0]]) == means.pace
+    if alone:
+        return way
+    better = means.better(label, way.place, steps)
+    seen = means.tried(f"{label}, tried", better) if better.support else way.outcomes
+    there = _Way(way.gone, better, seen)
+    return there if there.loss < way.loss or not better.support else way
 
 
 def _safer(way: _Way, reference: Place, safe: Scores) -> _Way:
@@ -119,22 +127,22 @@ def _safer(way: _Way, reference: Place, safe: Scores) -> _Way:
     return way
 
 
-def _ways(means: Means, here: str, place: Place, reference: Sequence[int]) -> list[_Way]:
+def _ways(means: Means, here: str, now: _Way, reference: Sequence[int]) -> list[_Way]:
     """The cheapest group that may leave, or the cheapest single terms.
 
     Where the cheapest is a term of the reference, the cheapest other one is its rival in any case:
     with the reference there is a way to begin anew.
     """
+    place = now.place
     order = [place.support[i] for i in np.argsort(saliences(place), kind="stable")]
-    now = means.tried(f"{here}, tried", place)
     group = len(order) // 3 if len(order) > MANY else 1
     while group > 1:
         gone, left = tuple(order[:group]), without(place, order[:group])
         outcomes = means.tried(f"{here}/without {group}", left)
-        if compare(outcomes, now).mean < CHEAP * means.gain:
+        if compare(outcomes, now.outcomes).mean < CHEAP * means.gain:
             return [_Way(gone, left, outcomes)]
         group //= 2
-    ways = [_without(means, here, place, term, now) for term in order[:CANDIDATES]]
+    ways = [_without(means, here, place, term, now.outcomes) for term in order[:CANDIDATES]]
     first, *others = sorted(ways, key=lambda way: way.loss)
     # What is clearly dearer before its steps is not tried further.
     close = [way for way in others if compare(way.outcomes, first.outcomes).interval[0] <= 0]
