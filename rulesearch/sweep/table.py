@@ -92,7 +92,7 @@ def row_of(planned: Planned, pool: Pool, result: Result) -> Row:
         world=planned.world,
         seed=planned.config.seed,
         support=result.support,
-        rule=equation(result) if result.learns else NO_RULE,
+        rule=equation(result.pool, result.theta) if result.learns else NO_RULE,
         accuracy=rule.accuracy,
         loss=rule.loss,
         reference=UNTRAINED if rival is None else reference,
