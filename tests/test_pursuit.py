@@ -401,3 +401,14 @@ def test_a_span_is_how_far_a_term_goes_alone():
     assert scales[0] == 1.0  # the reference's own
     spans = [scale / 0.5 for scale in scales[1:4]]
     assert spans == [1.0, 64.0, 1 / 64]
+
+
+def test_a_weak_rule_tells_nothing_of_units():
+    means = losing((0.03,) * (len(WORLD.names) - 1))
+    weak = lambda label, theta, seeds: replace(  # noqa: E731
+        means.measure(label, theta, seeds), initial_loss=(1.3,) * len(seeds)
+    )
+    terms = range(len(WORLD.names))
+    at = opening(means).reference
+    assert in_spans(replace(means, measure=weak), "spans", at, terms) == means.setting.scales
+    assert in_spans(means, "spans", at, terms) != means.setting.scales
