@@ -17,6 +17,7 @@ import numpy as np
 import steps
 import test_fused_models as models
 
+from rulesearch.kernels import Unsupported
 from rulesearch.kernels.fused.cuda import words
 from rulesearch.kernels.fused.cuda.words import WARP
 from rulesearch.model import PAPER, Model
@@ -143,9 +144,9 @@ CASES = {
 
 
 def off(found, expected):
-    """The largest error, relative to the largest value."""
+    """The largest error, relative to the largest value; what is below 1e-6 counts as that."""
     assert found.shape == expected.shape
-    return float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-9))
+    return float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-6))
 
 
 def apart(made, keep_weights=True):
@@ -228,11 +229,15 @@ def main(names):
     if "random" in names:
 
         @hypothesis.settings(
-            max_examples=4, derandomize=True, database=None, deadline=None, phases=["generate"]
+            max_examples=6, derandomize=True, database=None, deadline=None, phases=["generate"]
         )
         @hypothesis.given(steps.cases(steps=2, lifetimes=1))
         def each(made):
-            print(json.dumps({"case": str(made.terms), "apart": apart(made), "races": 0}))
+            try:
+                far = apart(made)
+            except Unsupported:  # as on the CPU
+                hypothesis.reject()
+            print(json.dumps({"case": str(made.terms), "apart": far, "races": 0}))
 
         each()
 

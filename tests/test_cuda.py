@@ -175,7 +175,9 @@ def test_the_paper_s_pool_equals_einsum_and_words_are_what_they_say():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_equals_einsum(name):
-    assert [one for one in simulated(name) if not one["apart"] < TOLERANCE] == []
+    # Random pools may take differences of what is nearly the same.
+    most = batches.TOLERANCE if name == "random" else TOLERANCE
+    assert [one for one in simulated(name) if not one["apart"] < most] == []
 
 
 @pytest.mark.slow
