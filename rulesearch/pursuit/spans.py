@@ -24,7 +24,7 @@ TASKS = 12
 #: Share of what the reference gains that may be lost.
 LOST = 0.1
 #: Share of the loss that a rule takes away where it is good enough to measure others from. From
-#: references of planted rules (`benchmarks.planted`) that take a fifth or less, spans led three of
+#: references of planted rules (`benchmarks.planted`) that take a fifth or less, spans led four of
 #: six searches astray; of digits the reference takes 0.28, of EMNIST 0.53.
 TELLING = 0.25
 #: As far as that is too far for a step; a step of the reference's pace goes so much of it.
