@@ -48,7 +48,7 @@ def test_every_meta_step_is_there_with_its_coefficients(monkeypatch):
             stopping(patch, rows)
             assert main(arguments) == 130
     (stage, drawn), *others = shown(Path("run")).items()
-    assert (stage, others) == ("first+steps+0", [])
+    assert (stage, others) == ("trial+0", [])
     *told, last = map(json.loads, Path("run", "history.jsonl").read_text().splitlines())
     assert [row["step"] for row in (*told, last)] == [1, 2, 3, 4]
     for tag, of_row in {
