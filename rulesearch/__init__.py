@@ -12,9 +12,14 @@ rule with its evidence.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from rulesearch.lazily import lazily
+
+# torch's products of matrices must give the same bits in any batch and with any number of threads;
+# without this MKL does not on every processor (seen on an AMD EPYC). It is read at the first one.
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 if TYPE_CHECKING:
     from rulesearch.ablate import ablate as ablate
