@@ -197,6 +197,7 @@ def test_a_search_says_what_it_added(whole, digits):
             search(POOL, digits, SMALL, **other, run=run)
 
 
+@pytest.mark.slow
 def test_the_command_begins_there_and_goes_on_to_the_same_bits(whole, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(settling, "DRAWS", 8)

@@ -291,6 +291,7 @@ def digits():
     return load_data("digits", shape=SMALL.shape)
 
 
+@pytest.mark.slow
 def test_a_search_keeps_its_hall_of_fame_as_it_grows(tmp_path, digits):
     pool = Pool(F0="-e_post*y_pre", F2="-e_post*e_pre", F3="-W")
     kept, path = [], tmp_path / "run" / "hall_of_fame.csv"
