@@ -183,8 +183,7 @@ def pursue(means: Means, aims: Aims, opening: Opening) -> Pursuit:
     best = min(front(hall), key=lambda entry: entry.loss)
     chosen = choice(front(hall), rival, aims.parsimony)
     hall = with_chosen(hall, chosen)
-    if not all_at_once:
-        means = means.over(chosen.place.support)
+    means = means.narrowed(chosen.place.support)
     gain = gain_of(best, rival)
     return Pursuit(
         rounds=tuple(rounds),
@@ -233,20 +232,17 @@ def _thinned(
 
     They end where an earlier round has a clearly better rule that is no longer.
     """
-
-    def entry(what: str, place: Place) -> Entry:
-        return compared(means, f"{label}common/{what}", place)
-
     first = min(begun, key=lambda entry: entry.loss)
     means = replace(means, gain=max(means.gain, gain_of(first, rival).mean))
     gone, path, others = [], [], []
     steps = means.setting.effort.refit_steps
     for left in leave(means, f"{label}leaving", first.place, alone.place, steps):
-        terms = f"{len(left.place.support)} terms"
+        here = f"{label}common/{len(left.place.support)} terms"
         gone.append(left.gone)
-        path.append(entry(terms, left.place))
+        path.append(compared(left.means, here, left.place))
         others += [
-            entry(f"{terms}, other {number}", place) for number, place in enumerate(left.others)
+            compared(left.means, f"{here}, other {number}", place)
+            for number, place in enumerate(left.others)
         ]
         if _outdone(path[-1], earlier):
             break

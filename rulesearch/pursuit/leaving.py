@@ -28,8 +28,6 @@ RIVALS = 2
 #: many have led into another valley all of their descendants are in it. They have so many times the
 #: steps.
 ANEW, AFRESH = 4, 2
-#: A kernel of more terms than these is compiled anew once half of them have left.
-WIDE = 6
 #: Rules of at most so many terms are what is wanted: the one chosen goes on for as many steps.
 FEW = 6
 
@@ -41,11 +39,13 @@ class Left:
     Attributes:
         gone: their indices.
         place: what is left, after its accepted steps.
+        means: that it was reached by, whose kernels cover it.
         others: what would have been left without another term, after as many steps at first.
     """
 
     gone: tuple[int, ...]
     place: Place
+    means: Means
     others: tuple[Place, ...] = ()
 
 
@@ -76,8 +76,7 @@ def leave(means: Means, label: str, place: Place, reference: Place, steps: int) 
     safe = means.tried(f"{label}/reference", reference)
     best = _Way((), place, means.tried(f"{label}/begun", place))
     while len(place.support) > 1:
-        if WIDE < len(means.covered) >= 2 * len(place.support):
-            means = means.over({*place.support, *reference.support})
+        means = means.narrowed([*place.support, *reference.support])
         here = f"{label}/{len(place.support)} terms"
         kept = reference.support
         ways = [_safer(way, reference, safe) for way in _ways(means, here, best, kept)]
@@ -101,7 +100,7 @@ def leave(means: Means, label: str, place: Place, reference: Place, steps: int) 
             on = f"{label}/{len(best.place.support)} terms, on"
             best = _descended(means, on, best, steps)
         place = best.place
-        yield Left(best.gone, place, tuple(way.place for way in others))
+        yield Left(best.gone, place, means, tuple(way.place for way in others))
 
 
 def _descended(means: Means, label: str, way: _Way, steps: int) -> _Way:

@@ -15,7 +15,7 @@ from rulesearch.result import Result
 from rulesearch.search import compared
 from rulesearch.search.beginning import became
 from rulesearch.search.compiling import compile_now, compiled_meanwhile
-from rulesearch.search.evaluating import Scene, evaluated
+from rulesearch.search.evaluating import Scene, evaluated, not_undercut
 from rulesearch.search.pursuing import by_pursuit
 from rulesearch.search.record import result_of
 from rulesearch.search.request import Request
@@ -58,7 +58,7 @@ def carry_out(request: Request, stages: Stages, executor: Executor | None = None
         stages = replace(stages, run=None)
     tasks = request.setting.effort.evaluation_tasks
     seeds = lifetime_seeds(config.seed, "evaluation", 0, tasks)
-    ranked = {name for each in found.hall for name in each.support}
+    ranked = {name for each in not_undercut(found.hall) for name in each.support}
     begun = request.begun
     places = {*map(pool.names.index, ranked), *(begun.support if begun else ())}
     covered = tuple(sorted(places))
