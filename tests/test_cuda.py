@@ -13,10 +13,12 @@ import pytest
 import steps
 import torch
 
-from rulesearch.kernels import Unsupported
-from rulesearch.kernels.fused import build
+from rulesearch import Config, load_data, search
+from rulesearch.kernels import Unsupported, fused
+from rulesearch.kernels.fused import FusedKernel, build
 from rulesearch.kernels.fused.cuda.threads import rewritten
-from rulesearch.lowering import lower
+from rulesearch.lifetime.run import choose_kernel
+from rulesearch.lowering import lower, lower_terms
 from rulesearch.notation import load_pool
 from rulesearch.pathways import pathway
 
@@ -234,6 +236,36 @@ def test_a_gpu_equals_the_cpu(name, path):
         assert (a - b).abs().max() < 1e-9 * b.abs().max()
     again = batches.run(pool, theta.cuda(), there, kernel="fused")
     assert torch.equal(again.gradient, found.gradient)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA GPU here")
+def test_a_search_on_a_gpu_ends_with_the_same_terms():
+    pool = load_pool(ROOT / "grammar" / "paper_pool.py")
+    data = load_data("digits")
+    found = [
+        search(pool, data, Config(device=device, effort="quick", layers=(40, 20)))
+        for device in ("cpu", "cuda")
+    ]
+    assert found[0].support == found[1].support
+    assert "einsum" not in found[1].message
+
+
+@pytest.mark.parametrize("name", ["auto", "fused"])
+def test_a_gpu_gets_the_fused_kernel_where_its_code_can_be_had(name, monkeypatch):
+    plan, path = lower_terms(load_pool(ROOT / "grammar" / "bcm.py").distinct), pathway("random", 2)
+    chosen, note = choose_kernel(name, plan, (5, 4, 3), path, on_cpu=False)
+    assert isinstance(chosen, FusedKernel)
+    assert note == ""
+
+    def missing():
+        raise Unsupported("tensors on cuda: No module named numba_cuda")
+
+    monkeypatch.setattr(fused, "gpu_code", missing)
+    chosen, note = choose_kernel(name, plan, (5, 4, 3), path, on_cpu=False)
+    assert not isinstance(chosen, FusedKernel)
+    assert note == ("fused cannot take tensors on cuda: No module named numba_cuda; using einsum")
+    assert choose_kernel("einsum", plan, (5, 4, 3), path, on_cpu=False)[1] == ""
 
 
 @pytest.mark.slow

@@ -37,6 +37,10 @@ from rulesearch.pathways import pathway as pathway_of
 PathwayName = str
 T = TypeVar("T")
 
+#: On a GPU so many terms that are differentiated are all at work, the ones that are zero too: its
+#: kernel has no second plan for these.
+AT_WORK = 40
+
 
 @dataclass(frozen=True, eq=False)
 class Carried:
@@ -134,8 +138,8 @@ def run_lifetimes(
             place of labels there may be probabilities, [lifetimes, queries, outputs], or
             [lifetimes, asked, queries, outputs] where they differ with the steps of `ask_at`: the
             accuracy is then the share whose likeliest class is right.
-        kernel: `einsum`, `fused`, or `auto`: fused on a CPU where it can. For tensors on CUDA
-            `fused` needs `pip install 'rulesearch[cuda]'`.
+        kernel: `einsum`, `fused`, or `auto`: fused where it can. For tensors on CUDA
+            it needs `pip install 'rulesearch[cuda]'`.
         gradient: all terms, none, or the names of some (zero for the rest, and in layers where a
             term does not act).
         pathway: name of the feedback graph; "random" where matrices are given.
@@ -243,8 +247,11 @@ def _live(
     everywhere = torch.where(acts, everywhere, 0.0)
 
     differentiated = {pool.columns[i] for i in wanted}
+    few = weights[0].device.type != "cpu" and len(differentiated) <= AT_WORK
     covered = [
-        pool.columns.index(column) for column in differentiated if not _may_idle(pool, column)
+        pool.columns.index(column)
+        for column in differentiated
+        if (few and kernel != "einsum") or not _may_idle(pool, column)
     ]
     active = _active(pool, {*compile_for, *_nonzero(everywhere), *covered})
     idle = sorted(differentiated - set(active))
@@ -399,8 +406,12 @@ def choose_kernel(
         raise RuleSearchError(
             f"kernel {name}: unknown kernel; give auto or one of {', '.join(KERNELS)}"
         )
-    first = ("fused" if on_cpu else "einsum") if name == "auto" else name
+    first = "fused" if name == "auto" else name
     try:
+        if first == "fused" and not on_cpu:
+            from rulesearch.kernels.fused import gpu_code
+
+            gpu_code()
         return compiled(first, plan, sizes, path), ""
     except Unsupported as reason:
         return compiled("einsum", plan, sizes, path), _instead_of(first, reason)

@@ -356,8 +356,6 @@ def check(config: Config, spelled: Callable[[str], str] = flag) -> None:
             )
     if config.device == "cuda" and not torch.cuda.is_available():
         faults.append(f"{spelled('device')} cuda: torch finds none here; use cpu")
-    if config.device == "cuda" and config.kernel == "fused":
-        faults.append(f"{spelled('kernel')} fused: runs on the CPU only; use einsum with cuda")
     try:
         parse_needs(config.locality)
     except RuleSearchError as error:

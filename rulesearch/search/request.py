@@ -163,8 +163,7 @@ def prepare(pool: Pool, data: Data | Sequence[Data], config: Config) -> Request:
         messages += (f"the reference is {', '.join(shared)} with one coefficient",)
     on_cpu = config.device == "cpu"
     cache_folder()  # refused now rather than in the middle of the run
-    chosen: KernelName = "fused" if on_cpu else "einsum"
-    chosen = chosen if config.kernel == "auto" else config.kernel
+    chosen: KernelName = "fused" if config.kernel == "auto" else config.kernel
     plan = lower_terms(pool.distinct, model)
     paths = [(world.sizes, pathway(config.pathway, world.depth)) for world in worlds]
     told = [choose_kernel(config.kernel, plan, *each, on_cpu=on_cpu)[1] for each in paths]

@@ -5,6 +5,6 @@ that is wanted of it (design, section 6). `schedule` orders a plan, `layout` pla
 `program` writes the source, `cache` keeps it, `kernel` runs it.
 """
 
-from rulesearch.kernels.fused.kernel import FusedKernel, build
+from rulesearch.kernels.fused.kernel import FusedKernel, build, gpu_code
 
-__all__ = ["FusedKernel", "build"]
+__all__ = ["FusedKernel", "build", "gpu_code"]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -269,11 +270,23 @@ def _on_a_gpu(
     """
     if idle is not None:
         raise Unsupported("terms that are zero beside those at work, on a GPU")
+    found: KernelOutput = gpu_code().run(
+        kernel, batch, gradient=gradient, keep_weights=keep_weights
+    )
+    return found
+
+
+def gpu_code() -> ModuleType:
+    """What runs lifetimes on a GPU.
+
+    Raises:
+        Unsupported: numba-cuda is missing, or does not go with what is installed beside it.
+    """
     try:
-        from rulesearch.kernels.fused.cuda.kernel import run
+        from rulesearch.kernels.fused.cuda import kernel
     except ImportError as error:
         raise Unsupported(f"tensors on cuda: {error}; pip install 'rulesearch[cuda]'") from None
-    return run(kernel, batch, gradient=gradient, keep_weights=keep_weights)
+    return kernel
 
 
 def _segment(factor: float) -> int:
