@@ -65,6 +65,28 @@ def test_workers_know_the_pools_own_operators(by):
     assert torch.equal(by_workers.gradient, here.gradient)
 
 
+def test_a_search_has_as_many_threads_as_it_was_told():
+    before = torch.get_num_threads()
+    with started("processes", 1, threads=before + 1) as executor:
+        assert executor is None
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+    with started("processes", 1):
+        assert torch.get_num_threads() == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", BY)
+def test_workers_share_the_threads(by):
+    with started(by, 2, threads=6) as executor:
+        pieces = [Piece(f"threads {number}", None) for number in range(4)]
+        assert executor.map(_threads, pieces) == [3] * 4
+
+
+def _threads(_):
+    return torch.get_num_threads()
+
+
 # --- a script that cannot be imported again ------------------------------------------------------
 
 SCRIPT = """

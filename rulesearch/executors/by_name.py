@@ -52,7 +52,9 @@ def named(text: str) -> tuple[str, str]:
 
 
 @contextmanager
-def started(text: str, workers: int, objects: Sequence[object] = ()) -> Iterator[Executor | None]:
+def started(
+    text: str, workers: int, objects: Sequence[object] = (), threads: int | None = None
+) -> Iterator[Executor | None]:
     """The executor of this name with so many workers, each of which has the objects.
 
     A piece has the cores that its worker has: on one machine they are shared out.
@@ -61,18 +63,21 @@ def started(text: str, workers: int, objects: Sequence[object] = ()) -> Iterator
         text: see `named`.
         workers: how many pieces run at once; of a scheduler that is there, what it has.
         objects: what many pieces read, see `Executor.packed`.
+        threads: of this machine, which its workers share; None for one a core.
 
     Yields:
-        None where it is this process alone: `processes`, one of them.
+        None where it is this process alone: `processes`, one of them. It has so many threads until
+        the end, if that was said, and what torch was told otherwise.
 
     Raises:
         RuleSearchError: it cannot begin, a line for the reason.
     """
     kind, place = named(text)
     if kind == USUAL and workers == 1:
-        yield None
+        with _threads(threads):
+            yield None
         return
-    threads = max(1, cores() // workers)
+    threads = max(1, (threads or cores()) // workers)
     if kind == USUAL:
         from rulesearch.executors.processes import in_processes
 
@@ -89,3 +94,19 @@ def started(text: str, workers: int, objects: Sequence[object] = ()) -> Iterator
         )
     with begun as in_dask:
         yield in_dask
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """So many threads of this process; None for as many as it has."""
+    if count is None:
+        yield
+        return
+    import torch  # after options are looked at: a refusal needs none
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -48,6 +48,7 @@ _HELP = {
     "executor": "what lifetimes are carried out by: processes; dask, or dask:tcp://HOST:PORT of a "
     "scheduler; jobs of Slurm, slurm or slurm:FILE.toml",
     "workers": "of the executor, so many at a time; they share the cores",
+    "threads": "that this machine computes with (one a core)",
     "seed": "of everything drawn",
     "effort": "how much is run in trials, elimination, evaluation: quick, normal, thorough",
 }

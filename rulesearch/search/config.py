@@ -41,7 +41,7 @@ Cap: TypeAlias = Annotated[float, Within(0, math.inf, least_too=False, most_too=
 
 MOST_LAYERS = 100
 
-FREE = ("dataset", "data_root", "executor", "workers", "kernel")
+FREE = ("dataset", "data_root", "executor", "workers", "threads", "kernel")
 """Options that may be given again when a run goes on: where its data lie, and how it computes."""
 
 HIDDEN = (170, 130, 100, 70)
@@ -126,6 +126,8 @@ class Config:
         executor: what carries lifetimes out: `processes` of this machine, `dask`, workers of a
             scheduler that is there, `dask:ADDRESS`, or jobs of Slurm, `slurm` or `slurm:FILE.toml`.
         workers: of the executor; one of `processes` is this process alone.
+        threads: that this machine computes with, shared out among workers; None for a thread a
+            core, or what torch was told (`OMP_NUM_THREADS`).
         seed: of everything drawn, not negative.
         effort: how much is run, `quick` (a quarter), `normal` or `thorough` (twice), of trials,
             elimination and evaluation together; or the numbers themselves, an `Effort`.
@@ -163,6 +165,7 @@ class Config:
     dtype: DType = "float32"
     executor: str = USUAL
     workers: Annotated[int, Within(1, 1024)] = 1
+    threads: Annotated[int, Within(1, 1024)] | None = None
     seed: Count = 0
     effort: Effort | EffortLevel = "normal"
     begin: dict[str, Any] | None = field(default=None, hash=False)

@@ -101,7 +101,8 @@ def search(
 def _carried_out(request: Request, stages: Stages) -> Result:
     """By the executor that the options name, whose workers have the images."""
     images = [part for data in request.data for part in (data.search, data.held_out)]
-    with started(request.config.executor, request.config.workers, images) as executor:
+    config = request.config
+    with started(config.executor, config.workers, images, config.threads) as executor:
         return carry_out(request, stages, executor)
 
 
