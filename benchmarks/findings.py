@@ -3,9 +3,9 @@
     python -m benchmarks.findings RULE ... --json FILE [--data-root DIR] [--worlds W ...]
         [--tasks N]
 
-A RULE is a run directory, RUN:N for the entry of N terms of its hall of fame, or what else every
-command takes: a `rule.toml`, the name of a rule that comes along. Coefficients are as found,
-nothing is fitted again. Beside the rules stand backprop by SGD and by Adam and feedback alignment,
+A RULE is a run directory, RUN:N for the entry of N terms of its hall of fame, RUN:NAME,NAME for
+that of these terms, or what else every command takes: a `rule.toml`, the name of a rule that comes
+along. Coefficients are as found, nothing is fitted again. Beside the rules stand backprop by SGD and by Adam and feedback alignment,
 each at its own best rate in each world, found on images of its search. All are measured on the same
 tasks of images set aside. On the world `emnist` each rule is also run on other pathways, all of its
 coefficients times 0.12, 0.25, 0.5, 0.7 or 1, whichever does best on images of the search.
@@ -97,9 +97,10 @@ class Row:
 
 
 def rule_of(text: str) -> Rule:
-    """The rule that RUN or RUN:N names."""
-    path, _, size = text.partition(":")
-    return replace(load_rule(path, int(size) if size else None), name=text)
+    """The rule that RUN, RUN:N or RUN:NAME,NAME names."""
+    path, _, wanted = text.partition(":")
+    entry = int(wanted) if wanted.isdigit() else wanted.split(",") if wanted else None
+    return replace(load_rule(path, entry), name=text)
 
 
 def measured(population: Population, rule: Rule, seeds: tuple[int, ...], factor: float) -> Scores:
