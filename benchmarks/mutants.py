@@ -46,51 +46,81 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 
-#: The tests of each room, doctests of the room itself among them.
+#: The tests of each room, doctests of the room itself among them; those that say most stand first.
 TESTS: Mapping[str, tuple[str, ...]] = {
     "notation": (
         "rulesearch/notation",
-        "tests/test_notation.py",
         "tests/test_notation_loading.py",
-        "tests/test_own_quantities.py",
-        "tests/test_dependence.py",
-        "tests/test_space.py",
-        "tests/test_where.py",
         "tests/test_notation_comparison.py",
+        "tests/test_notation.py",
+        "tests/test_own_quantities.py",
         "tests/test_notation_fuzz.py",
+        "tests/test_frozen.py",
     ),
     "locality": (
         "rulesearch/locality.py",
         "tests/test_locality.py",
         "tests/test_step_locality.py",
-        "tests/test_feedback_pools.py",
+        "tests/test_space.py",
+        "tests/test_frozen.py",
     ),
     "lowering": (
         "rulesearch/lowering",
         "tests/test_lowering.py",
-        "tests/test_zeros.py",
         "tests/test_step_locality.py",
-        "tests/test_idle.py",
+        "tests/test_frozen.py",
     ),
-    "selection": (
-        "rulesearch/selection",
-        "tests/test_selection.py",
-        "tests/test_premises.py",
-    ),
+    "selection": ("rulesearch/selection", "tests/test_selection.py", "tests/test_frozen.py"),
 }
 
-#: Tests that are tried before the others of the room: those that say most about a module.
-FIRST: Mapping[str, tuple[str, ...]] = {
-    "rulesearch/notation/comparison.py": ("tests/test_notation_comparison.py",),
-    "rulesearch/notation/dependence.py": ("tests/test_dependence.py",),
+#: Tests of a module, in their order; those of its room come after them.
+OF_MODULE: Mapping[str, tuple[str, ...]] = {
+    "rulesearch/notation/canonical.py": ("tests/test_notation.py",),
+    "rulesearch/notation/dependence.py": ("tests/test_dependence.py", "tests/test_notation.py"),
     "rulesearch/notation/description.py": ("tests/test_space.py",),
-    "rulesearch/notation/joint.py": ("tests/test_own_quantities.py",),
+    "rulesearch/notation/joint.py": ("tests/test_feedback_pools.py",),
     "rulesearch/notation/layers.py": ("tests/test_where.py",),
-    "rulesearch/notation/loading.py": ("tests/test_notation_loading.py",),
-    "rulesearch/notation/measured.py": ("tests/test_dependence.py",),
+    "rulesearch/notation/measured.py": (
+        "tests/test_dependence.py",
+        "tests/test_notation.py",
+        "tests/test_feedback_pools.py",
+        "tests/test_own_quantities.py",
+    ),
+    "rulesearch/notation/naming.py": ("tests/test_space.py",),
+    "rulesearch/notation/needs.py": ("tests/test_locality.py", "tests/test_space.py"),
     "rulesearch/notation/own.py": ("tests/test_own_quantities.py",),
+    "rulesearch/notation/parsing.py": ("tests/test_notation.py",),
+    "rulesearch/notation/pool.py": (
+        "tests/test_notation.py",
+        "tests/test_where.py",
+        "tests/test_feedback_pools.py",
+        "tests/test_space.py",
+    ),
     "rulesearch/notation/space.py": ("tests/test_space.py",),
+    "rulesearch/lowering/in_torch.py": ("tests/test_zeros.py",),
+    "rulesearch/lowering/plan.py": ("tests/test_lowering.py", "tests/test_zeros.py"),
+    "rulesearch/lowering/zeros.py": ("tests/test_zeros.py",),
+    "rulesearch/selection/effort.py": ("tests/test_premises.py",),
 }
+
+#: Of these files, what runs whole searches, compiles kernels or makes a thousand terms.
+TOO_LONG = (
+    "tests/test_dependence.py::test_a_pool_of_many_terms_is_checked_in_seconds",
+    "tests/test_dependence.py::test_many_terms_of_few_products_are_told_with_their_weights_in_seconds",
+    "tests/test_notation.py::test_grammar_files_load[space.py]",
+    "tests/test_space.py::test_the_space_has_a_thousand_terms_of_few_factors",
+    "tests/test_space.py::test_explain_says_how_many_terms_each_locality_allows",
+    "tests/test_space.py::test_a_space_far_too_large_is_refused_at_once",
+    "tests/test_where.py::test_lifetimes_are_those_of_the_unrolled_loop",
+    "tests/test_where.py::test_equal_rules_in_every_layer_are_the_shared_rule[fused",
+    "tests/test_where.py::test_the_gain_of_a_rule_per_layer_is_over_the_shared_reference",
+    "tests/test_where.py::test_a_pseudo_gradient_of_some_layers_is_no_feedback_alignment",
+    "tests/test_where.py::test_where_the_reference_is_the_answer_it_is_so_in_every_layer",
+    "tests/test_where.py::test_a_search_of_a_mask",
+    "tests/test_zeros.py::test_a_term_at_zero_changes_nothing[fused",
+    "tests/test_zeros.py::test_a_term_at_zero_in_a_layer_or_a_lifetime_changes_nothing_there[fused",
+    "tests/test_zeros.py::test_terms_with_infinite_derivatives_at_zeros[fused",
+)
 
 #: Third-party packages that are imported once, before a process is forked for each mutant.
 IMPORTED = ("torch", "sympy", "numba", "sklearn", "hypothesis", "beartype", "jaxtyping", "pytest")
@@ -98,8 +128,10 @@ IMPORTED = ("torch", "sympy", "numba", "sklearn", "hypothesis", "beartype", "jax
 #: Operators of cosmic-ray that make no fault, or must be told a name.
 LEFT_OUT = ("NoOp", "VariableReplacer", "VariableInserter")
 
+#: Examples of a property that does not say how many it needs.
+EXAMPLES = 25
 #: How long the tests of a mutant may take: so many times what they take without it, and a while.
-TIMES, A_WHILE = 3, 30.0
+TIMES, A_WHILE = 1.5, 15.0
 #: Bytes that they may ask for.
 MOST_MEMORY = 8 * 2**30
 
@@ -277,11 +309,15 @@ def copied(root: Path, to: Path) -> Path:
     return Path(shutil.copytree(root, to / "tree", ignore=left))
 
 
+def room_of(mutant: Mutant) -> str:
+    """The room that its module belongs to."""
+    return Path(mutant.module).parts[1].removesuffix(".py")
+
+
 def suite(mutant: Mutant) -> tuple[str, ...]:
     """The tests that a mutant is tried by, in their order: those of its module first."""
-    room = Path(mutant.module).parts[1].removesuffix(".py")
-    own = (mutant.module, *FIRST.get(mutant.module, ()))
-    return tuple(dict.fromkeys([*own, *TESTS[room]]))
+    own = (mutant.module, *OF_MODULE.get(mutant.module, ()))
+    return tuple(dict.fromkeys([*own, *TESTS[room_of(mutant)]]))
 
 
 def passed(tree: Path, tests: Sequence[str], limit: float) -> tuple[str, str, float]:
@@ -325,13 +361,18 @@ def _run_tests(tree: Path, tests: Sequence[str], said: Path) -> None:
     import hypothesis
     import pytest
 
-    # The same examples every time, and a failure as it is found, not made small.
-    phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
+    # The same few examples every time, and a failure as it is found, not made small.
     hypothesis.settings.register_profile(
-        "mutants", deadline=None, derandomize=True, database=None, phases=phases
+        "mutants",
+        deadline=None,
+        derandomize=True,
+        database=None,
+        max_examples=EXAMPLES,
+        phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
     )
     words = ["-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-m", "not slow and not cuda"]
-    code = int(pytest.main([*words, "--hypothesis-profile=mutants", *tests]))
+    words += ["--hypothesis-profile=mutants", *(f"--deselect={test}" for test in TOO_LONG)]
+    code = int(pytest.main([*words, *tests]))
     package = sys.modules.get("rulesearch")
     if code == 0 and not Path(str(getattr(package, "__file__", ""))).is_relative_to(tree):
         raise AssertionError(f"the tests ran {package}, which is not in the copy")
@@ -391,10 +432,12 @@ def outcomes(out: Path) -> dict[int, Tried]:
 
 def limits(tree: Path, mutants: Sequence[Mutant]) -> dict[str, float]:
     """Seconds that the tests of each room may take, from what they take in the tree as it is."""
-    rooms = {Path(m.module).parts[1].removesuffix(".py") for m in mutants}
+    suites: dict[str, dict[str, None]] = {}
+    for mutant in mutants:
+        suites.setdefault(room_of(mutant), {}).update(dict.fromkeys(suite(mutant)))
     found: dict[str, float] = {}
-    for room in sorted(rooms):
-        outcome, by, seconds = passed(tree, TESTS[room], 3600)
+    for room, tests in sorted(suites.items()):
+        outcome, by, seconds = passed(tree, tuple(tests), 3600)
         if outcome != SURVIVED:
             sys.exit(f"{room}: its tests fail as it is: {by}")
         print(f"{room}: its tests pass in {seconds:.0f} s", flush=True)
@@ -415,9 +458,8 @@ def run(out: Path, sample: Sample, numbers: Sequence[int], workers: int) -> Iter
 
         def one(number: int, mutant: Mutant) -> Tried:
             tree = trees.get()
-            room = Path(mutant.module).parts[1].removesuffix(".py")
             try:
-                return tried(tree, number, mutant, allowed[room])
+                return tried(tree, number, mutant, allowed[room_of(mutant)])
             finally:
                 trees.put(tree)
 

@@ -7,12 +7,13 @@ import pytest
 
 from benchmarks import mutants
 from benchmarks.mutants import (
-    FIRST,
     KILLED,
+    OF_MODULE,
     ROOT,
     STOPPED,
     SURVIVED,
     TESTS,
+    TOO_LONG,
     Mutant,
     Tried,
     counts,
@@ -171,9 +172,11 @@ def test_a_sample_is_kept_and_holds_for_its_text_and_its_numbers(tree, tmp_path,
 def test_every_room_has_tests_that_are_there():
     for room, tests in TESTS.items():
         assert all((ROOT / path).exists() for path in (*modules(ROOT, room), *tests))
-    everywhere = {m for room in TESTS for m in modules(ROOT, room)}
-    assert set(FIRST) <= everywhere
-    assert all((ROOT / path).exists() for paths in FIRST.values() for path in paths)
+    assert set(OF_MODULE) <= {m for room in TESTS for m in modules(ROOT, room)}
+    assert all((ROOT / path).exists() for paths in OF_MODULE.values() for path in paths)
+    for test in TOO_LONG:
+        path, _, name = test.partition("::")
+        assert f"\ndef {name.partition('[')[0]}(" in (ROOT / path).read_text()
 
 
 def test_the_tests_of_its_module_come_first():
