@@ -105,6 +105,11 @@ OF_MODULE: Mapping[str, tuple[str, ...]] = {
         "tests/test_zeros.py::test_pools_of_moderate_terms_have_no_guards",
     ),
     "rulesearch/lowering/zeros.py": ("tests/test_zeros.py",),
+    "rulesearch/selection/baseline.py": (
+        "tests/test_evaluate.py::test_a_rate_is_found_from_anywhere",
+        "tests/test_evaluate.py::test_a_rate_comes_back_over_the_cliff",
+        "tests/test_evaluate.py::test_a_rate_without_a_valley_says_so",
+    ),
     "rulesearch/selection/effort.py": ("tests/test_premises.py",),
 }
 
