@@ -30,6 +30,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from collections import Counter
@@ -358,6 +359,7 @@ def passed(tree: Path, tests: Sequence[str], limit: float) -> tuple[str, str, fl
 def _run_tests(tree: Path, tests: Sequence[str], said: Path) -> None:
     """Run pytest in this process, on the copy and on nothing else; its exit code is pytest's."""
     os.setsid()
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
     with said.open("wb") as file:
         os.dup2(file.fileno(), 1)
@@ -389,6 +391,13 @@ def _run_tests(tree: Path, tests: Sequence[str], said: Path) -> None:
         raise AssertionError(f"the tests ran {package}, which is not in the copy")
     sys.stdout.flush()
     os._exit(code)
+
+
+def _end_with(parent: int) -> None:
+    """End this process and what it started when its parent has ended, as by an interrupt."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.killpg(0, signal.SIGKILL)
 
 
 def tried(tree: Path, number: int, mutant: Mutant, limit: float) -> Tried:

@@ -195,6 +195,20 @@ def test_a_rate_is_found_from_anywhere(centre):
     assert found.bracketed
 
 
+def test_a_rate_is_sought_an_octave_at_a_time():
+    tried = []
+
+    def at(rate):
+        tried.append(rate)
+        return valley(rate, best=8.0)
+
+    assert rate_near(at, 1.0).rate == 8.0
+    assert sorted(tried) == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0]
+    tried.clear()
+    assert rate_near(at, 64.0).rate == 8.0
+    assert sorted(tried) == [4.0, 8.0, 16.0, 32.0, 64.0, 128.0]
+
+
 def test_a_rate_comes_back_over_the_cliff():
     def at(rate):
         return replace(
