@@ -287,6 +287,11 @@ def test_the_module_beside_a_file_is_its_own(tmp_path):
             "",
             "own.py, line 1: syntax error, U+2212 MINUS SIGN at column 8; type -",
         ),
+        (
+            "\nraise ImportError('no luck', name='rulesearch.notation')\n",
+            "",
+            "own.py, line 2: ImportError, no luck; mend the line",
+        ),
     ],
 )
 def test_what_goes_wrong_in_a_python_file_is_one_line(tmp_path, monkeypatch, source, beside, line):
@@ -294,6 +299,14 @@ def test_what_goes_wrong_in_a_python_file_is_one_line(tmp_path, monkeypatch, sou
     (tmp_path / "own.py").write_text(source, encoding="utf-8")
     (tmp_path / "beside_grammar.py").write_text(beside, encoding="utf-8")
     assert message_of(load_pool, "own.py") == line
+
+
+def test_what_has_no_line_is_said_of_line_0(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_bytes(b"x = 1\0\n")
+    line = message_of(load_pool, "own.py")
+    assert line.startswith("own.py, line 0: ")
+    assert "null bytes" in line
 
 
 def test_an_interrupt_in_a_file_is_one_of_the_program(tmp_path):

@@ -440,25 +440,28 @@ def test_a_support_of_one_other_term():
 def test_a_support_of_the_reference_needs_no_fit():
     found = path(LOSSES, support=(0,))
     assert (found.verdict, found.theta) == ("single", (0.5, 0.0, 0.0))
+    assert (found.gain, found.gain_interval, found.steps) == (0.0, (0.0, 0.0), ())
 
 
 @pytest.mark.parametrize(
-    ("rounds", "full", "starts"),
+    ("rounds", "full", "starts", "effort"),
     [
         # the last gains less than 0.5 % of 0.9
-        ((1.9, 1.5, 1.2, 1.1, 1.099), 1.099, (0, 1, 2, 3)),
+        ((1.9, 1.5, 1.2, 1.1, 1.099), 1.099, (0, 1, 2, 3), {}),
         # the last exploded
-        ((1.9, 1.5, 1.2, 3.0), 1.2, (0, 1, 2)),
+        ((1.9, 1.5, 1.2, 3.0), 1.2, (0, 1, 2), {}),
         # no more rounds than the effort allows
-        ((1.9, 1.5, 1.4, 1.3, 1.2, 1.1, 1.0), 1.0, (0, 1, 2, 3, 4, 5)),
+        ((1.9, 1.5, 1.4, 1.3, 1.2, 1.1, 1.0), 1.0, (0, 1, 2, 3, 4, 5), {}),
+        ((1.9, 1.5, 1.4, 1.3), 1.3, (0, 1, 2), {"full_rounds": 3}),
         # the first made it worse, the second did not
-        ((1.2, 1.9, 1.0, 1.0), 1.0, (0, 0, 2)),
+        ((1.2, 1.9, 1.0, 1.0), 1.0, (0, 0, 2), {}),
         # all made it worse
-        ((1.2, 1.9, 1.8, 1.7, 1.6, 1.5, 1.4), 1.2, (0, 0, 0, 0, 0, 0)),
+        ((1.2, 1.9, 1.8, 1.7, 1.6, 1.5, 1.4), 1.2, (0, 0, 0, 0, 0, 0), {}),
     ],
 )
-def test_the_support_is_refitted_until_its_loss_is_flat(rounds, full, starts):
-    setting = Setting(("A", "B"), (1.0, 1.0), (1e-3, 0.0), 0, ROBUST, 0, Effort(common_tasks=2))
+def test_the_support_is_refitted_until_its_loss_is_flat(rounds, full, starts, effort):
+    effort = Effort(common_tasks=2, **effort)
+    setting = Setting(("A", "B"), (1.0, 1.0), (1e-3, 0.0), 0, ROBUST, 0, effort)
     begun = []
 
     @one_by_one
@@ -699,6 +702,26 @@ def test_of_two_terms_that_do_the_same_one_goes_at_no_cost(theta):
     assert abs(step.share_of_gain) < 0.01
     assert there.theta[0] + there.theta[1] / 2 == pytest.approx(0.4)
     assert not any("refit" in label for label in labels)
+
+
+def test_a_term_is_also_left_out_plainly():
+    """Of the terms before it and after it, none changes with it."""
+    theta, seen = (0.2, 0.4, 0.1), {}
+    setting = replace(setting_of(Alike()), effort=Effort(common_tasks=100, candidates=3, clear=0.0))
+    run, forward, _ = runners(Alike())
+
+    def watched(label, theta, seeds):
+        seen[label] = tuple(theta)
+        return forward(label, theta, seeds)
+
+    full = forward("full", theta, common_seeds(setting))
+    judge = Judge(setting, full, 0.3, 0.05, run, watched, nothing_alike)
+    tried(judge, Place((0, 1, 2), theta, theta, full))
+    assert {label: theta for label, theta in seen.items() if label.endswith(", left out")} == {
+        "elimination/3 terms without A, left out": (0.0, 0.4, 0.1),
+        "elimination/3 terms without B, left out": (0.2, 0.0, 0.1),
+        "elimination/3 terms without C, left out": (0.2, 0.4, 0.0),
+    }
 
 
 def test_a_refit_that_is_still_under_way_goes_on():

@@ -240,7 +240,7 @@ def test_what_numbers_from_both_ends_do_is_known_with_the_depth():
 
 
 def test_layers_that_a_network_does_not_have():
-    pool = Pool(A=F0, B=F2, C=F3, where={"B": (1, 4), "C": (-5,)})
+    pool = Pool(A=F0, B=F2, C=F3, where={"B": (1, 4, 6), "C": (-5,)})
     assert message_of(pool.mask, 3).splitlines() == [
         "term B: acts in layer 4, and the network has 3; name layers from 1 to 3, or from -3 to "
         "-1, in its where",
