@@ -560,6 +560,24 @@ def test_fit_rate_finds_the_minimum_from_anywhere(fitted):
     assert found.lifetimes == 8 + 400 * len(found.curve) + 100 * (len(labels) - len(found.curve))
 
 
+def test_the_first_rates_are_octaves_around_what_was_fitted():
+    setting = setting_of(ONE, common_tasks=10)
+    seen = []
+
+    @one_by_one
+    def run(plan):
+        return Fit(plan.label, 0, (0,), (0.02,), (0.02,), 1, 8, 0, 0)
+
+    def valley(label, theta, seeds):
+        seen.append(theta[0])
+        loss = (1 + math.log2(theta[0] / 0.02) ** 2,) * len(seeds)
+        return Scores(seeds, loss, loss, (9.0,) * len(seeds), (False,) * len(seeds))
+
+    assert fit_rate(setting, "alone", run, valley).bracketed
+    assert seen[:5] == [0.02 * 2.0**octave for octave in range(-2, 3)]
+    assert all(0.01 <= rate <= 0.04 for rate in seen[5:])
+
+
 def test_fit_rate_says_when_there_is_no_bracket():
     setting = setting_of(ONE, common_tasks=10)
 
@@ -760,6 +778,13 @@ def test_fewer_terms_that_go_better_show_that_a_try_had_not_arrived():
     ]
 
 
+def test_fewer_terms_that_go_as_well_show_nothing():
+    losses = {**LOSSES, "BC": 1.25, "AC": 1.7, "AB": 1.03, "B": 1.25, "A": 2.0}
+    found = path(losses, parsimony=0.3, clear=0.0, flat=0.0)
+    assert [step.support for step in found.steps if step.loss == 1.25] == [("B", "C"), ("B",)]
+    assert all(step.arrived for step in found.steps)
+
+
 def test_a_start_beyond_a_cliff_is_halved():
     """Plainly without C the rule is beyond the cliff, where no gradient leads back."""
 
@@ -781,6 +806,25 @@ def test_a_start_beyond_a_cliff_is_halved():
     assert step.diverged == 0
     assert step.loss < 1.35
     assert there.theta[0] < 0.5
+
+
+def test_coefficients_are_halved_four_times_at_most():
+    """Lifetimes diverge wherever they are tried, less at smaller coefficients."""
+    population, theta = Alike(), (0.2, 0.4, 0.0)
+    setting = replace(setting_of(population), effort=Effort(common_tasks=100, clear=0.0))
+    run, forward, _ = runners(population)
+    seen = []
+
+    def diverging(label, theta, seeds):
+        seen.append(label.rsplit(", ", 1)[-1])
+        lived = forward(label, theta, seeds)
+        loss = (4.0 + sum(theta),) * len(seeds)
+        return replace(lived, loss=loss, diverged=(True,) * len(seeds))
+
+    full = forward("full", theta, common_seeds(setting))
+    judge = Judge(setting, full, 0.3, 0.05, run, diverging, nothing_alike)
+    tried(judge, Place((0, 1), theta, theta, full))
+    assert [seen.count(f"halved {n}") for n in range(1, 7)] == [2, 2, 2, 2, 0, 0]
 
 
 @pytest.mark.parametrize("failed", [None, "exploded"])
