@@ -209,6 +209,20 @@ def test_a_rate_is_sought_an_octave_at_a_time():
     assert sorted(tried) == [4.0, 8.0, 16.0, 32.0, 64.0, 128.0]
 
 
+def test_a_rate_beside_one_that_was_tried_is_not_tried():
+    tried = []
+
+    def at(rate):
+        tried.append(rate)
+        return valley(rate, best=2**0.05)
+
+    assert rate_near(at, 1.0).rate == 1.0
+    assert sorted(tried) == [0.5, 1.0, 2.0]
+    tried.clear()
+    assert rate_near(at, 1.2).rate == pytest.approx(2**0.05)
+    assert len(tried) == 4
+
+
 def test_a_rate_comes_back_over_the_cliff():
     def at(rate):
         return replace(

@@ -48,6 +48,7 @@ from rulesearch.notation import (
     z_pre,
 )
 from rulesearch.notation.own import own_symbols
+from rulesearch.notation.vocabulary import named
 from rulesearch.operators import OPERATORS, NeuronSum, operator_of, without_definitions
 
 GRAMMAR = Path(__file__).parent.parent / "grammar"
@@ -808,6 +809,11 @@ def test_a_term_may_have_any_name_but_the_pools_own_words():
 )
 def test_bad_pools(terms, more, lines):
     assert message_of(Pool, **terms, **more).splitlines() == lines
+
+
+def test_only_what_is_left_out_of_names_is_counted():
+    assert named("ABC", 4) == named("ABC", 3) == "A, B, C"
+    assert named("ABC", 2) == "A, B and 1 more"
 
 
 @pytest.mark.parametrize(
