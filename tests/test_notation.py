@@ -555,6 +555,7 @@ def test_broken_canonical_forms_are_caught(change, symbols):
         ("sqrt(-2)*W", "sqrt(-2)*W is not real; use only what is real for real quantities"),
         ("(-2)**(1/3)*W", "{} is not real; use only what is real for real quantities"),
         ("sqrt(-W**2)", "sqrt(-W**2) is not real; use only what is real for real quantities"),
+        ("sqrt(-W**2 - 1)", "{} is not real; use only what is real for real quantities"),
         ("exp(1000)*W", "a number too long in exp(1000)*W; at most 300 digits"),
         ("3**(W + 1e30)", "{} has a power of 1000000000000000000000000000000; at most 32"),
         ("2**((W + 2)**6)", "2**((W + 2)**6) has a power of 64; at most 32"),
@@ -833,6 +834,11 @@ def test_only_what_is_left_out_of_names_is_counted():
 def test_what_differs_at_some_values_is_another_term(text):
     pool = Pool(A=-e_post * y_pre, B=text)
     assert len(pool) == 2
+    assert pool.notes == ()
+
+
+def test_what_differs_at_small_values_only_is_another_term():
+    pool = Pool(A="-e_post*Abs(y_pre)", B="-e_post*Max(Abs(y_pre), 1/1000000)")
     assert pool.notes == ()
 
 
