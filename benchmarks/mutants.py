@@ -81,6 +81,12 @@ OF_MODULE: Mapping[str, tuple[str, ...]] = {
     "rulesearch/notation/description.py": ("tests/test_space.py",),
     "rulesearch/notation/joint.py": ("tests/test_feedback_pools.py",),
     "rulesearch/notation/layers.py": ("tests/test_where.py",),
+    "rulesearch/notation/loading.py": (
+        "tests/test_notation_loading.py",
+        "tests/test_notation.py",
+        "tests/test_feedback_pools.py",
+        "tests/test_space.py",
+    ),
     "rulesearch/notation/measured.py": (
         "tests/test_dependence.py",
         "tests/test_notation.py",
