@@ -448,6 +448,8 @@ def test_a_support_of_the_reference_needs_no_fit():
     [
         # the last gains less than 0.5 % of 0.9
         ((1.9, 1.5, 1.2, 1.1, 1.099), 1.099, (0, 1, 2, 3), {}),
+        # 0.007 is more than 0.5 % of 0.9
+        ((1.9, 1.5, 1.2, 1.1, 1.093, 1.0925), 1.0925, (0, 1, 2, 3, 4), {}),
         # the last exploded
         ((1.9, 1.5, 1.2, 3.0), 1.2, (0, 1, 2), {}),
         # no more rounds than the effort allows
@@ -529,6 +531,15 @@ def test_a_trial_leaves_out_terms_without_a_scale():
     )
     plan = trial_plan(setting, 2, meta_steps=300, l1=0.05)
     assert (plan.support, plan.seed, plan.l1, plan.meta_steps) == ((0, 2), 2, 0.05, 300)
+
+
+@pytest.mark.parametrize(
+    ("names", "scales", "start"),
+    [("ABC", (1.0, 1.0), (1.0, 0.0)), ("AB", (1.0,), (1.0,)), ("A", (1.0, 1.0), (1.0, 0.0))],
+)
+def test_a_setting_has_its_numbers_for_every_term(names, scales, start):
+    with pytest.raises(ValueError, match=r"\[terms\] each"):
+        Setting(tuple(names), scales, start, 0, ROBUST, 0)
 
 
 ONE = Planted(best=(0.02,), worth=(1.0,), present=(1.0,))
