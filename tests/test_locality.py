@@ -312,6 +312,10 @@ CHOICES = (
             f"--locality retrogade: unknown need retrogade; did you mean retrograde? ({CHOICES})",
         ),
         ("global,x", f"--locality global,x: unknown need x ({CHOICES})"),
+        (
+            "retrogade,x",
+            f"--locality retrogade,x: unknown need retrogade; did you mean retrograde? ({CHOICES})",
+        ),
         ("", f"--locality: no need given; {CHOICES}"),
         (" ,", f"--locality: no need given; {CHOICES}"),
     ],
