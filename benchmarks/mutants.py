@@ -104,6 +104,11 @@ OF_MODULE: Mapping[str, tuple[str, ...]] = {
         "tests/test_space.py",
     ),
     "rulesearch/notation/space.py": ("tests/test_space.py",),
+    "rulesearch/notation/term.py": (
+        "tests/test_notation.py",
+        "tests/test_notation_comparison.py",
+        "tests/test_feedback_pools.py",
+    ),
     "rulesearch/lowering/in_torch.py": ("tests/test_zeros.py",),
     "rulesearch/lowering/plan.py": (
         "tests/test_lowering.py",
