@@ -205,6 +205,15 @@ def test_a_potential_is_one_quantity_whether_given_or_summed():
     assert len({t.key for t in with_sums}) == len(with_sums)
 
 
+@pytest.mark.parametrize("most", [1, 2])
+def test_sums_of_a_product_are_counted_together(most):
+    space = {"post": (y_post, e_post), "degree": 3, "sums": most}
+    pool = Pool.generate(**space)
+    sums = {sum(f.has(sum_post) for f in t.expression.as_ordered_factors()) for t in pool}
+    assert sums == set(range(most + 1))
+    assert len(pool) == Pool.count(**space)
+
+
 def test_a_function_and_a_power_of_a_quantity_do_not_meet():
     names = Pool.generate(post=y_post, functions=(Abs, tanh), degree=3, power=3).names
     assert names == ("absypost", "tanhypost", "ypost", "ypost2", "ypost3")
