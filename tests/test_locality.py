@@ -383,6 +383,12 @@ def test_within_of_feedback():
     assert terms_allowed(pool) == {"synaptic": 1, "transport": 2}
 
 
+def test_needs_that_allow_fewer_terms_than_others_are_listed_too():
+    pool = Pool(A="-sum_pre(y_pre)", B="-sum_pre(e_pre)", C="-sum_post(y_post)")
+    allowed = {"synaptic": 0, "dendritic": 2, "retrograde": 1, "dendritic,retrograde": 3}
+    assert terms_allowed(pool) == allowed
+
+
 # --- the verdict against measurement ----------------------------------------------------------
 
 POST, PRE = 3, 4
