@@ -205,8 +205,10 @@ def test_a_rate_is_sought_an_octave_at_a_time():
     assert rate_near(at, 1.0).rate == 8.0
     assert sorted(tried) == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0]
     tried.clear()
-    assert rate_near(at, 64.0).rate == 8.0
+    found = rate_near(at, 64.0)
+    assert found.rate == 8.0
     assert sorted(tried) == [4.0, 8.0, 16.0, 32.0, 64.0, 128.0]
+    assert found.curve == tuple((rate, valley(rate, best=8.0).mean_loss) for rate in sorted(tried))
 
 
 def test_a_rate_beside_one_that_was_tried_is_not_tried():
