@@ -119,6 +119,8 @@ OF_MODULE: Mapping[str, tuple[str, ...]] = {
     "rulesearch/lowering/zeros.py": ("tests/test_zeros.py",),
     "rulesearch/selection/baseline.py": (
         "tests/test_evaluate.py::test_a_rate_is_found_from_anywhere",
+        "tests/test_evaluate.py::test_a_rate_is_sought_an_octave_at_a_time",
+        "tests/test_evaluate.py::test_a_rate_beside_one_that_was_tried_is_not_tried",
         "tests/test_evaluate.py::test_a_rate_comes_back_over_the_cliff",
         "tests/test_evaluate.py::test_a_rate_without_a_valley_says_so",
     ),
