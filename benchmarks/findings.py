@@ -5,10 +5,11 @@
 
 A RULE is a run directory, RUN:N for the entry of N terms of its hall of fame, RUN:NAME,NAME for
 that of these terms, or what else every command takes: a `rule.toml`, the name of a rule that comes
-along. Coefficients are as found, nothing is fitted again. Beside the rules stand backprop by SGD and by Adam and feedback alignment,
-each at its own best rate in each world, found on images of its search. All are measured on the same
-tasks of images set aside. On the world `emnist` each rule is also run on other pathways, all of its
-coefficients times 0.12, 0.25, 0.5, 0.7 or 1, whichever does best on images of the search.
+along. Coefficients are as found, nothing is fitted again. Beside the rules stand backprop by SGD
+and by Adam and feedback alignment, each at its own best rate in each world, found on images of its
+search. All are measured on the same tasks of images set aside. On the world `emnist` each rule is
+also run on other pathways, all of its coefficients times 0.12, 0.25, 0.5, 0.7 or 1, whichever does
+best on images of the search.
 
 With `--without` each rule also runs on `emnist` without each of its terms in turn, the others as
 they are, and what networks are like at the end stands beside the accuracy: the norm of the weights,
