@@ -16,7 +16,7 @@ def known() -> tuple[str, ...]:
 
     Example:
         >>> known()
-        ('kolen-pollack', 'normalised', 'paper', 'summed', 'synaptic')
+        ('kolen-pollack', 'mixture', 'normalised', 'paper', 'summed', 'synaptic')
     """
     names = (file.name for file in _folder().iterdir())
     return tuple(sorted(n.removesuffix(".toml") for n in names if n.endswith(".toml")))
