@@ -22,7 +22,7 @@ def known_rules() -> dict[str, str]:
 
     Example:
         >>> sorted(known_rules())
-        ['kolen-pollack', 'normalised', 'paper']
+        ['kolen-pollack', 'mixture', 'normalised', 'paper', 'summed', 'synaptic']
     """
     return {name: load_rule(name).source for name in known()}
 

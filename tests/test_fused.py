@@ -466,6 +466,7 @@ def test_jumps_are_as_stated():
 # --- compiled elsewhere -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_wherever_it_was_compiled_a_kernel_gives_the_same_bits(tmp_path):
     # Numba runs the copy that a kept module's own object has of every function, but may run
     # another of what it has just compiled, unless all of them are inlined.

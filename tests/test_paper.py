@@ -56,6 +56,7 @@ def arrays(found):
     return (*plain, *(found.observed[name] for name in sorted(found.observed)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["paper", "robust"])
 def test_courses_have_their_shapes_and_begin_at_the_start(setting, protocol):
     found = records(replace(TINY, protocol=protocol, start=(("F0", 0.002),)), setting)

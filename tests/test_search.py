@@ -321,6 +321,7 @@ def test_the_command_keeps_and_prints_a_run(tiny, tmp_path, monkeypatch, capsys)
     assert set(f"{contract} config versions seconds".split()) <= set(raw)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_to_the_same_result(tiny, tmp_path, monkeypatch, capsys):
     """Interrupted after every so many meta-steps, the result is that of an unbroken run."""
     monkeypatch.chdir(tmp_path)
@@ -371,6 +372,7 @@ def test_the_stages_say_that_the_kernel_is_compiled_beside_them(digits, monkeypa
     assert "trial 0 and trial 1" in labels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["fused", pytest.param("einsum", marks=pytest.mark.slow)])
 def test_every_rival_has_a_rate_of_its_own_and_lives_the_lifetimes_of_the_rule(
     kernel, digits, tmp_path
@@ -428,6 +430,7 @@ def test_any_pool_has_an_answer(pool, digits):
     assert all(np.isfinite(v) for v in result.theta.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pathway", [pytest.param("symmetric", marks=pytest.mark.slow), "direct"])
 def test_other_pathways(pathway, digits):
     result = search(POOL, digits, Config(**{**vars(SMALL), "pathway": pathway}))

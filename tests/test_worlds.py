@@ -327,6 +327,7 @@ def test_other_data_are_named(found, tmp_path):
         search(POOL, data, replace(config, layers=(6,)), run=run)
 
 
+@pytest.mark.slow
 def test_the_command_searches_in_several_worlds(files, capsys):
     flags = [*FLAGS, "--dataset", "a.npz,b.npz", "--layers", "6"]
     quick = ["--effort", "quick", "--protocol", "accepted"]
