@@ -542,7 +542,8 @@ def test_a_search_per_layer_goes_on_where_it_was(tiny, tmp_path, monkeypatch, ca
     assert main([*arguments, "--out", "broken"]) == 130
     assert main(["--resume", "broken", "--quiet"]) == 0
     broken = Result.load("broken")
-    assert replace(broken, seconds=0) == replace(whole, seconds=0)
+    differ = [n for n in broken.__dataclass_fields__ if getattr(broken, n) != getattr(whole, n)]
+    assert {*differ} <= {"seconds", "command"}, differ
 
 
 BAD = {
