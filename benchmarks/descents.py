@@ -22,7 +22,7 @@ import argparse
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -34,6 +34,7 @@ from rich.table import Table
 from scipy import optimize
 
 from benchmarks.machine import machine
+from benchmarks.planted.lessons import Spent
 from rulesearch import Result, load_data
 from rulesearch.lifetime import Lifetimes
 from rulesearch.meta import ACCEPTED, PAPER, ROBUST, Descent, FitPlan, descend, fit, lifetime_seeds
@@ -47,8 +48,6 @@ from rulesearch.selection import Setting
 from rulesearch.statistics import Scores, Summary, measure, summarise
 from rulesearch.updates import norms
 
-#: What a lifetime with gradient costs, in forward ones.
-GRADIENT = 3
 #: Lifetimes on which the answers are compared, by a seed that no search has.
 FRESH, SEED = 300, 30_000
 #: Lifetimes of the reference along which terms are measured first, and points of each.
@@ -65,19 +64,17 @@ BATCH = 16
 Vector = tuple[float, ...]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Counted:
     """A population, and what has been run of it.
 
     Attributes:
         population: that runs lifetimes.
-        lifetimes: with gradient,
-        forward: and without.
+        spent: on it so far.
     """
 
     population: Population
-    lifetimes: int = 0
-    forward: int = 0
+    spent: Spent = field(default_factory=Spent)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -89,11 +86,6 @@ class Counted:
         """Units of the output layer."""
         return self.population.outputs
 
-    @property
-    def cost(self) -> int:
-        """In forward lifetimes."""
-        return GRADIENT * self.lifetimes + self.forward
-
     def __call__(
         self,
         theta: torch.Tensor,
@@ -104,9 +96,9 @@ class Counted:
     ) -> Lifetimes:
         """Run lifetimes, as the population does, and count them."""
         if gradient:
-            self.lifetimes += len(seeds)
+            self.spent.gradient += len(seeds)
         else:
-            self.forward += len(seeds)
+            self.spent.forward += len(seeds)
         return self.population(theta, seeds, gradient=gradient, observe=observe)
 
 
@@ -192,7 +184,7 @@ def evolution(live: Counted, begin: Begin, budget: int) -> Vector:
     options = {"seed": begin.setting.seed + 1, "verbose": -9, "tolx": 0, "tolfun": 0}
     search = cma.CMAEvolutionStrategy(begin.point, CMA_SIZE, options)
     generation = 0
-    while live.cost + JUDGES * search.popsize <= budget and not search.stop():
+    while live.spent.cost + JUDGES * search.popsize <= budget and not search.stop():
         seeds = begin.seeds("cma", generation, JUDGES)
         points = search.ask()
         losses = [measured(live, begin.theta(point), seeds).mean_loss for point in points]
@@ -209,7 +201,7 @@ def trust_region(
     live: Counted, begin: Begin, budget: int, *, model: Callable[[], object]
 ) -> Vector:
     """The best place on each of a few samples, one after the other."""
-    point, already = begin.point, live.cost
+    point, already = begin.point, live.spent.cost
     for number in range(SAMPLES):
         seeds = begin.seeds("trust region", number, SAMPLE)
         until = already + (number + 1) * (budget - already) // SAMPLES
@@ -241,7 +233,7 @@ def _visit(
     point: np.ndarray,
 ) -> tuple[float, np.ndarray]:
     """Mean loss of a sample and its slope by the point, [support]."""
-    if live.cost + GRADIENT * len(seeds) > until:
+    if live.spent.cost + Spent(gradient=len(seeds)).cost > until:
         raise _SpentError
     theta = torch.tensor(begin.theta(point), dtype=torch.float64)
     losses, slopes = [], np.zeros(len(begin.phi))
@@ -279,7 +271,7 @@ def adam(live: Counted, begin: Begin, budget: int, *, votes: bool) -> Vector:
         start=begin.phi,
         seed=begin.setting.seed,
         protocol=protocol,
-        meta_steps=max(1, (budget - live.cost) // (GRADIENT * protocol.meta_batch)),
+        meta_steps=max(1, (budget - live.spent.cost) // Spent(gradient=protocol.meta_batch).cost),
         l1=0.0,
     )
     return fit(live, plan).theta
@@ -338,19 +330,19 @@ def rows(run: Path, seeds: Sequence[int], root: str | None) -> Iterator[Row]:
     population = replace(population, compile_for=start.support)
     fresh = lifetime_seeds(SEED, "fresh", 0, FRESH)
 
-    def row(method: str, seed: int, theta: Vector, spent: Counted) -> Row:
+    def row(method: str, seed: int, theta: Vector, spent: Spent) -> Row:
         scores = measured(Counted(population), theta, fresh)
-        return Row(method, seed, summarise(scores), spent.lifetimes, spent.forward, theta)
+        return Row(method, seed, summarise(scores), spent.gradient, spent.forward, theta)
 
-    yield row("reference", 0, start.theta(start.point), Counted(population))
+    yield row("reference", 0, start.theta(start.point), Spent())
     for seed in seeds:
         begin = replace(start, setting=replace(start.setting, seed=SEED + seed))
         budget = 0
         for name, method in METHODS.items():
             live = Counted(population)
             theta = method(live, begin, budget)
-            budget = budget or live.cost
-            yield row(name, seed, theta, live)
+            budget = budget or live.spent.cost
+            yield row(name, seed, theta, live.spent)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -373,7 +373,7 @@ def test_the_stages_say_that_the_kernel_is_compiled_beside_them(digits, monkeypa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kernel", ["fused", pytest.param("einsum", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kernel", ["fused", "einsum"])
 def test_every_rival_has_a_rate_of_its_own_and_lives_the_lifetimes_of_the_rule(
     kernel, digits, tmp_path
 ):
@@ -431,7 +431,7 @@ def test_any_pool_has_an_answer(pool, digits):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pathway", [pytest.param("symmetric", marks=pytest.mark.slow), "direct"])
+@pytest.mark.parametrize("pathway", ["symmetric", "direct"])
 def test_other_pathways(pathway, digits):
     result = search(POOL, digits, Config(**{**vars(SMALL), "pathway": pathway}))
     assert result.config["pathway"] == pathway

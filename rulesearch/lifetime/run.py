@@ -247,11 +247,12 @@ def _live(
     everywhere = torch.where(acts, everywhere, 0.0)
 
     differentiated = {pool.columns[i] for i in wanted}
-    few = weights[0].device.type != "cpu" and len(differentiated) <= AT_WORK
+    on_cpu = weights[0].device.type == "cpu"
+    together = not on_cpu and kernel != "einsum" and len(differentiated) <= AT_WORK
     covered = [
         pool.columns.index(column)
         for column in differentiated
-        if (few and kernel != "einsum") or not _may_idle(pool, column)
+        if together or not _may_idle(pool, column)
     ]
     active = _active(pool, {*compile_for, *_nonzero(everywhere), *covered})
     idle = sorted(differentiated - set(active))

@@ -87,12 +87,14 @@ class Means:
         return replace(self.covering(self, every), covered=every)
 
     def narrowed(self, terms: Iterable[int]) -> Means:
-        """The same means, with narrower kernels where these terms are half of those covered.
+        """The same means, with kernels of these terms where the ones at hand do not serve.
 
-        A term that is zero costs what one at work does.
+        So it is where they do not cover all of them, or twice as many: a term that is zero costs
+        what one at work does.
         """
-        wanted = {*terms}
-        return self.over(wanted) if WIDE < len(self.covered) >= 2 * len(wanted) else self
+        wanted, covered = {*terms}, {*self.covered}
+        wide = WIDE < len(covered) >= 2 * len(wanted)
+        return self.over(wanted) if wide or not wanted <= covered else self
 
     def theta(self, phi: Sequence[float]) -> tuple[float, ...]:
         """Raw coefficients, [terms]."""
