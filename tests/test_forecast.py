@@ -119,15 +119,15 @@ def test_terms_leave_in_groups_while_they_are_many():
 PHASES = {
     "robust": ("baselines", "trials", "elimination", "final refits", "evaluation"),
     "paper": ("baselines", "trials", "evaluation"),
-    "accepted": ("baselines", "trials", "elimination", "settling", "evaluation"),
+    "accepted": ("baselines", "trials", "elimination", "growing", "settling", "evaluation"),
     "accepted, by rounds": (
         "baselines",
         *("round 1", "round 2", "round 3", "round 4", "round 5"),
-        *("settling", "evaluation"),
+        *("growing", "settling", "evaluation"),
     ),
 }
-#: Of accepted steps a later round, and refits, are only where something was found.
-MAYBE = {"round 2", "round 3", "round 4", "round 5", "settling"}
+#: Of accepted steps a later round, growing, and refits, are only where something was found.
+MAYBE = {"growing", "round 2", "round 3", "round 4", "round 5", "settling"}
 
 
 @pytest.mark.parametrize("case", PHASES)

@@ -22,7 +22,7 @@ from rulesearch.report.mathml import mathml
 from rulesearch.report.page import Again, page, without_paths
 from rulesearch.report.spoken import spoken
 from rulesearch.report.svg import svg_text
-from rulesearch.result import JoiningRecord, Result, WorldRecord
+from rulesearch.result import GrowingRecord, JoiningRecord, Result, WorldRecord
 from rulesearch.run_report import report_html
 from rulesearch.runs import RunConfig, create_run, write_result
 from rulesearch.search import Config
@@ -136,14 +136,16 @@ def test_worlds_stand_apart_and_what_joined_is_told():
     joined = JoiningRecord(
         round=1, term="F9", agreement=4.25, step=0.5, gain=0.0625, chance=1e-4, joins=True
     )
+    grown = GrowingRecord(base=("F0",), term="F2", agreement=4, step=0.5, gain=0.125, loss=1.25)
     worlds = {
         name: WorldRecord(sizes=(64, 6, 10), untrained=2.375, evaluation=result.evaluation)
         for name in ("digits", "cells")
     }
-    text = sound(page(replace(result, worlds=worlds, joining=(joined,)), {})).text
+    text = sound(page(replace(result, worlds=worlds, joining=(joined,), growing=(grown,)), {})).text
     for said in ("Evaluation: digits", "Evaluation: cells", "Evaluation: all worlds", "2.375"):
         assert said in text
     assert "joins 1 F9 4.25 0.0625 0.000100" in text
+    assert "2 F0 F2 0.125 1.25" in text
 
 
 def hostile():

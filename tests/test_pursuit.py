@@ -11,6 +11,7 @@ from test_meta import Bowl
 
 from rulesearch.meta import ACCEPTED, descend, lifetime_seeds
 from rulesearch.pursuit import Aims, Means, Opening, Place, course, pursue
+from rulesearch.pursuit.growing import grow
 from rulesearch.pursuit.hall import compared
 from rulesearch.pursuit.joining import Promise, judge, promises
 from rulesearch.pursuit.joint import descend_together
@@ -279,6 +280,41 @@ def test_of_few_terms_the_way_is_chosen_after_its_steps():
     found = pursue(means, AIMS, opening(means))
     two = [ranked for ranked in found.hall if ranked.entry.terms == 2]
     assert sorted(two[0].entry.place.support) == [0, 1]
+
+
+# --- growing -------------------------------------------------------------------------------------
+
+
+def compared_at(means, phi):
+    place = Place(tuple(term for term, x in enumerate(phi) if x), phi)
+    return compared(means, f"compared {phi}", place)
+
+
+def test_small_rules_grow_by_what_they_miss_most_whatever_elimination_left():
+    means = means_of(WORLD, effort=EFFORT, start=0.03, gain=0.5)
+    alone = compared_at(means, (0.03, 0.0, 0.0, 0.0, 0.0))
+    left = compared_at(means, (0.03, 0.0, 0.0, 0.015, 0.0))  # without the term that matters more
+    first, second = grow(means, [alone, left], range(5), 3, EFFORT.refit_steps)
+    assert first.base is alone
+    assert [entry.place.support for entry in first.entries] == [(0, 1)]
+    assert first.entries[0].loss < left.loss
+    assert second.base is first.entries[0]
+    assert second.entries[0].place.support == (0, 1, 3)
+    assert second.entries[0].theta == pytest.approx((0.03, -0.02, 0, 0.015, 0), abs=0.005)
+
+
+def test_what_is_known_or_gains_nothing_is_not_grown_to():
+    means = means_of(WORLD, effort=EFFORT, start=0.03, gain=0.5)
+    known = [
+        compared_at(means, (0.03, 0.0, 0.0, 0.0, 0.0)),
+        compared_at(means, (0.03, -0.02, 0.0, 0.0, 0.0)),
+        compared_at(means, (0.03, -0.02, 0.0, 0.015, 0.0)),
+    ]
+    grown = [*grow(means, known, range(5), 4, EFFORT.refit_steps)]
+    assert [each.base for each in grown] == known
+    assert {1, 3} <= {each.term for each in grown[0].tested if each.gain > 0}
+    terms = {entry.place.support for each in grown for entry in each.entries}
+    assert terms <= {(0, 3)}
 
 
 # --- settling ------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from rulesearch.pursuit.course import Opening as Opening
 from rulesearch.pursuit.course import Pursuit as Pursuit
 from rulesearch.pursuit.course import Round as Round
 from rulesearch.pursuit.course import pursue as pursue
+from rulesearch.pursuit.growing import Grown as Grown
 from rulesearch.pursuit.hall import Entry as Entry
 from rulesearch.pursuit.hall import Ranked as Ranked
 from rulesearch.pursuit.hall import gain_of as gain_of

@@ -9,6 +9,7 @@ import numpy as np
 
 from rulesearch.meta.descent import Descended
 from rulesearch.meta.metric import TINY
+from rulesearch.pursuit.growing import GROWN, Grown, grow
 from rulesearch.pursuit.hall import (
     Entry,
     Ranked,
@@ -72,6 +73,7 @@ class Pursuit:
 
     Attributes:
         rounds: in their order.
+        grown: what small rules grew to, from one term on.
         hall: see `hall_of_fame`.
         chosen: the entry that is the answer.
         gain: of the best rule over the reference, nats.
@@ -80,6 +82,7 @@ class Pursuit:
     """
 
     rounds: tuple[Round, ...]
+    grown: tuple[Grown, ...]
     hall: tuple[Ranked, ...]
     chosen: Entry
     gain: Difference
@@ -180,6 +183,10 @@ def pursue(means: Means, aims: Aims, opening: Opening) -> Pursuit:
         small = [entry for entry in entries if entry.terms <= MOST]
         place = min(small, key=lambda entry: entry.loss).place
     hall = hall_of_fame(entries, means.needs)
+    most = min(GROWN, choice(front(hall), rival, aims.parsimony).terms)
+    grown = tuple(grow(means, entries, opening.terms, most, means.setting.effort.refit_steps))
+    entries += [entry for each in grown for entry in each.entries]
+    hall = hall_of_fame(entries, means.needs)
     best = min(front(hall), key=lambda entry: entry.loss)
     chosen = choice(front(hall), rival, aims.parsimony)
     hall = with_chosen(hall, chosen)
@@ -187,6 +194,7 @@ def pursue(means: Means, aims: Aims, opening: Opening) -> Pursuit:
     gain = gain_of(best, rival)
     return Pursuit(
         rounds=tuple(rounds),
+        grown=grown,
         hall=hall,
         chosen=chosen,
         gain=gain,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rulesearch.pursuit.place import Means, Place, plainly_without, saliences, without
+from rulesearch.pursuit.ways import Way, descended
 from rulesearch.statistics import Scores, compare
 
 #: Above so many terms a third of them is tried to leave at once.
@@ -49,19 +50,6 @@ class Left:
     others: tuple[Place, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Way:
-    """A way to do without some terms: which, what is left, what it does on the tries' lifetimes."""
-
-    gone: tuple[int, ...]
-    place: Place
-    outcomes: Scores
-
-    @property
-    def loss(self) -> float:
-        return self.outcomes.mean_loss
-
-
 def leave(means: Means, label: str, place: Place, reference: Place, steps: int) -> Iterator[Left]:
     """Let terms leave until one is left.
 
@@ -74,7 +62,7 @@ def leave(means: Means, label: str, place: Place, reference: Place, steps: int) 
         steps: of each rule at most.
     """
     safe = means.tried(f"{label}/reference", reference)
-    best = _Way((), place, means.tried(f"{label}/begun", place))
+    best = Way((), place, means.tried(f"{label}/begun", place))
     while len(place.support) > 1:
         means = means.narrowed([*place.support, *reference.support])
         here = f"{label}/{len(place.support)} terms"
@@ -84,13 +72,13 @@ def leave(means: Means, label: str, place: Place, reference: Place, steps: int) 
         few = left_over <= FEW
         with_it = [way for way in ways if set(kept) <= set(way.place.support)]
         if 2 < left_over <= ANEW and with_it:
-            gone, first = with_it[0].gone, with_it[0].place
-            ways.append(_Way(gone, Place(first.support, reference.phi, first.second), safe))
+            gone, first = with_it[0].changed, with_it[0].place
+            ways.append(Way(gone, Place(first.support, reference.phi, first.second), safe))
         reached = []
         for number, way in enumerate(ways):
             left = f"{label}/{len(way.place.support)} terms" + f", way {number}" * (len(ways) > 1)
             anew = way.place.phi == reference.phi
-            better = _descended(means, left, way, (AFRESH if anew else 1) * steps)
+            better = descended(means, left, way, (AFRESH if anew else 1) * steps)
             if better.place.support:
                 reached.append(better)
         if not reached:
@@ -98,35 +86,20 @@ def leave(means: Means, label: str, place: Place, reference: Place, steps: int) 
         best, *others = sorted(reached, key=lambda way: way.loss)
         if few:
             on = f"{label}/{len(best.place.support)} terms, on"
-            best = _descended(means, on, best, steps)
+            best = descended(means, on, best, steps)
         place = best.place
-        yield Left(best.gone, place, means, tuple(way.place for way in others))
+        yield Left(best.changed, place, means, tuple(way.place for way in others))
 
 
-def _descended(means: Means, label: str, way: _Way, steps: int) -> _Way:
-    """After accepted steps, if the lifetimes of tries say that these made it better.
-
-    So few lifetimes decide on each step that what one in a hundred does is not seen. Of the
-    reference alone the best coefficient is known already.
-    """
-    alone = len(way.place.support) == 1 and abs(way.place.phi[way.place.support[0]]) == means.pace
-    if alone:
-        return way
-    better = means.better(label, way.place, steps)
-    seen = means.tried(f"{label}, tried", better) if better.support else way.outcomes
-    there = _Way(way.gone, better, seen)
-    return there if there.loss < way.loss or not better.support else way
-
-
-def _safer(way: _Way, reference: Place, safe: Scores) -> _Way:
+def _safer(way: Way, reference: Place, safe: Scores) -> Way:
     """The way, or one that begins at the reference where that is better and has its terms."""
     place = way.place
     if safe.mean_loss < way.loss and set(reference.support) <= set(place.support):
-        return _Way(way.gone, Place(place.support, reference.phi, place.second), safe)
+        return Way(way.changed, Place(place.support, reference.phi, place.second), safe)
     return way
 
 
-def _ways(means: Means, here: str, now: _Way, reference: Sequence[int]) -> list[_Way]:
+def _ways(means: Means, here: str, now: Way, reference: Sequence[int]) -> list[Way]:
     """The cheapest group that may leave, or the cheapest single terms.
 
     Where the cheapest is a term of the reference, the cheapest other one is its rival in any case:
@@ -139,24 +112,24 @@ def _ways(means: Means, here: str, now: _Way, reference: Sequence[int]) -> list[
         gone, left = tuple(order[:group]), without(place, order[:group])
         outcomes = means.tried(f"{here}/without {group}", left)
         if compare(outcomes, now.outcomes).mean < CHEAP * means.gain:
-            return [_Way(gone, left, outcomes)]
+            return [Way(gone, left, outcomes)]
         group //= 2
     ways = [_without(means, here, place, term, now.outcomes) for term in order[:CANDIDATES]]
     first, *others = sorted(ways, key=lambda way: way.loss)
     # What is clearly dearer before its steps is not tried further.
     close = [way for way in others if compare(way.outcomes, first.outcomes).interval[0] <= 0]
-    if len(order) <= FEW and set(first.gone) & set(reference):
+    if len(order) <= FEW and set(first.changed) & set(reference):
         return [first, *others[: RIVALS - 1]]
     return [first, *close[: RIVALS - 1 if len(order) <= MANY + 1 else 0]]
 
 
-def _without(means: Means, here: str, place: Place, term: int, now: Scores) -> _Way:
+def _without(means: Means, here: str, place: Place, term: int, now: Scores) -> Way:
     """Without one term: the others take over its work, or stay as they are where that is better."""
     name = means.setting.names[term]
     taken_over = without(place, [term])
-    way = _Way((term,), taken_over, means.tried(f"{here}/without {name}", taken_over))
+    way = Way((term,), taken_over, means.tried(f"{here}/without {name}", taken_over))
     if compare(way.outcomes, now).mean < CHEAP * means.gain:
         return way
     plain = plainly_without(place, [term])
-    other = _Way((term,), plain, means.tried(f"{here}/without {name} plainly", plain))
+    other = Way((term,), plain, means.tried(f"{here}/without {name} plainly", plain))
     return min(way, other, key=lambda way: way.loss)

@@ -1,4 +1,4 @@
-"""The candidates of a large pool that were tested, in words."""
+"""What terms were tested for: to join all others of a large pool, or small rules, in words."""
 
 from __future__ import annotations
 
@@ -44,5 +44,45 @@ def joining_table(result: Result) -> Sheet:
         "Agreement: of lifetimes in the sign of what only that term can do, in standard errors. "
         "Gain: of a step on fresh lifetimes, nats, and the probability of as much by chance"
         f"{more}. What is useless joins in at most 5 of 100 searches."
+    )
+    return table
+
+
+def grew(result: Result) -> bool:
+    """Whether any small rule was tried with a term more."""
+    return any(each.loss is not None for each in result.growing)
+
+
+def growing_table(result: Result) -> Sheet:
+    """Small rules and what they grew to, beside the best that was found of that size otherwise."""
+    table = Sheet(
+        "Growing",
+        {
+            "terms": "number",
+            "of": "text",
+            "and": "text",
+            "gain": "number",
+            "loss": "number",
+            "best of that size": "number",
+        },
+    )
+    for each in result.growing:
+        if each.loss is None:
+            continue
+        size = len(each.base) + 1
+        of_size = [one.loss for one in result.hall if len(one.support) == size]
+        table.add(
+            str(size),
+            ", ".join(each.base),
+            each.term,
+            significant(each.gain),
+            significant(each.loss),
+            significant(min((x for x in of_size if x is not None), default=None)),
+            style="" if each.loss in of_size else "dim",
+        )
+    table.caption = (
+        "The best rules of each size, with the terms that they missed most. Gain: of a step on "
+        "fresh lifetimes, nats. Loss: of the rule with it, after steps of its own, on the search's "
+        "images; it is in the hall of fame where it does as well as the best of its size."
     )
     return table

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from rulesearch.data.files import names_in
 from rulesearch.report.described import described
 from rulesearch.report.hall import choice_text, hall_table
-from rulesearch.report.joining import joining_table
+from rulesearch.report.joining import grew, growing_table, joining_table
 from rulesearch.report.latex import latex, layers_latex, number_latex
 from rulesearch.report.mathml import mathml
 from rulesearch.report.svg import svg_text
@@ -129,6 +129,7 @@ def page(result: Result, figures: Mapping[str, Figure], again: Again | None = No
         hall=hall_table(result) if result.hall else None,
         choice=choice_text(result),
         joining=joining_table(result) if result.joining else None,
+        growing=growing_table(result) if grew(result) else None,
         elimination=elimination_table(result) if result.elimination else None,
         figures=pictures,
         too_large=too_large,

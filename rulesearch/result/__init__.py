@@ -6,6 +6,7 @@ from rulesearch.result.equation import layers_text as layers_text
 from rulesearch.result.equation import signed_terms as signed_terms
 from rulesearch.result.records import EliminationRecord as EliminationRecord
 from rulesearch.result.records import EvaluationRecord as EvaluationRecord
+from rulesearch.result.records import GrowingRecord as GrowingRecord
 from rulesearch.result.records import HallRecord as HallRecord
 from rulesearch.result.records import JoiningRecord as JoiningRecord
 from rulesearch.result.records import PoolEntry as PoolEntry

@@ -164,6 +164,28 @@ class JoiningRecord(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class GrowingRecord(Record):
+    """A term that the best rule of its size might grow by.
+
+    Attributes:
+        base: terms of that rule.
+        term: the candidate.
+        agreement: of lifetimes in the sign of what only it can do, in standard errors.
+        step: size of the step tested, a share of the reference's best coefficient.
+        gain: of that step on fresh lifetimes, nats.
+        loss: mean query loss on the search's images of the rule with it, nats, after its steps;
+            None where it took none.
+    """
+
+    base: tuple[str, ...]
+    term: str
+    agreement: Number
+    step: Number
+    gain: Number
+    loss: Number | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class HallRecord(Record):
     """A rule of the hall of fame: the best of its number of terms, or one that does as well.
 

@@ -15,6 +15,7 @@ from rulesearch.result.equation import equation
 from rulesearch.result.records import (
     EliminationRecord,
     EvaluationRecord,
+    GrowingRecord,
     HallRecord,
     JoiningRecord,
     PoolEntry,
@@ -50,6 +51,7 @@ class Result(Record):
         trials: the searches with all terms at once.
         elimination: every try of the elimination, in order.
         joining: the candidates of a large pool that were tested, in their order.
+        growing: the candidates that small rules were tried to grow by, in their order.
         hall: the best rules of each size, of a search that looks for them.
         evaluation: names of `EVALUATED`, and `BEGUN` -> its record; of several worlds together,
             with losses as shares of their untrained losses.
@@ -84,6 +86,7 @@ class Result(Record):
     evaluation: dict[str, EvaluationRecord]
     worlds: dict[str, WorldRecord] = field(default_factory=dict)
     joining: tuple[JoiningRecord, ...] = ()
+    growing: tuple[GrowingRecord, ...] = ()
     hall: tuple[HallRecord, ...] = ()
     fails: dict[str, tuple[Count, Count]] = field(default_factory=dict)
     message: str = ""

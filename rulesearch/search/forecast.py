@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rulesearch.meta import Accepted, StepRecord
+from rulesearch.pursuit import growing
 from rulesearch.pursuit.course import MOST, ROOM, ROUNDS
 from rulesearch.pursuit.joining import TESTED
 from rulesearch.pursuit.leaving import FEW, MANY, RIVALS
@@ -99,16 +100,19 @@ def _pursuit(terms: int, trials: Phase, refit: int, most: int) -> tuple[Phase, .
     def left(there: int) -> int:
         return refit * descents(there)
 
+    most_grown = (growing.GROWN - 1) * (growing.RIVALS + 1) * growing.FURTHER
+    last = Phase("growing", ("growing/",), most_grown * refit)
     if terms <= ROOM:
         leaving = Phase("elimination", ("leaving/", "common/"), left(terms), with_terms=left)
-        return (trials, leaving)
+        return (trials, leaving, last)
     # How many join is not known before: as many as are tested, if all of them do.
     first = trials.steps + left(ROOM)
     later = most + left(TESTED + MOST)
-    return tuple(
+    rounds = tuple(
         Phase(f"round {n + 1}", (f"round {n}/",), later if n else first, with_terms=left)
         for n in range(1 + ROUNDS)
     )
+    return (*rounds, last)
 
 
 def descents(terms: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -17,6 +17,7 @@ from rulesearch.pursuit import (
     Departure,
     Descend,
     Entry,
+    Grown,
     Means,
     Opening,
     Place,
@@ -29,7 +30,13 @@ from rulesearch.pursuit import (
 from rulesearch.pursuit.course import ROOM
 from rulesearch.pursuit.hall import choice, front, with_chosen
 from rulesearch.pursuit.place import Needs
-from rulesearch.result import EliminationRecord, HallRecord, JoiningRecord, TrialRecord
+from rulesearch.result import (
+    EliminationRecord,
+    GrowingRecord,
+    HallRecord,
+    JoiningRecord,
+    TrialRecord,
+)
 from rulesearch.search.beginning import Begun, without_unit
 from rulesearch.search.failing import fails_of
 from rulesearch.search.record import Found, pool_entries
@@ -141,6 +148,7 @@ def by_pursuit(
             for number, one in enumerate(found.rounds, start=1)
             for each in one.tested
         ),
+        growing=tuple(record for each in found.grown for record in _growing_records(setting, each)),
         hall=_hall_records(
             setting, needs, found.hall, found.gain.mean, found.chosen, found.coefficients.theta
         ),
@@ -255,6 +263,21 @@ def _elimination_record(setting: Setting, found: Pursuit, each: Departure) -> El
         share_of_gain=each.share,
         kept=each.entry.terms >= found.chosen.terms,
     )
+
+
+def _growing_records(setting: Setting, grown: Grown) -> Iterator[GrowingRecord]:
+    """The candidates of a small rule, with what became of those that took their steps."""
+    losses = {frozenset(entry.place.support): entry.loss for entry in grown.entries}
+    base = grown.base.place.support
+    for each in grown.tested:
+        yield GrowingRecord(
+            base=pool_order(setting, base),
+            term=setting.names[each.term],
+            agreement=each.agreement,
+            step=each.size,
+            gain=each.gain,
+            loss=losses.get(frozenset({*base, each.term})),
+        )
 
 
 def _needs(request: Request) -> Needs:

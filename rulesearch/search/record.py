@@ -15,6 +15,7 @@ from rulesearch.records.plain import to_plain
 from rulesearch.result import (
     EliminationRecord,
     EvaluationRecord,
+    GrowingRecord,
     HallRecord,
     JoiningRecord,
     PoolEntry,
@@ -40,7 +41,8 @@ class Found:
         trials: that screened the terms,
         frequencies: and the share of them that kept each, by name.
         elimination: tries to do without terms.
-        joining: candidates that were tested.
+        joining: candidates that were tested,
+        growing: and those that small rules were tried to grow by.
         hall: the best rules of each size, not yet evaluated.
         fails: terms that could not be differentiated at zero, see `Result`.
         messages: what a reader must know.
@@ -54,6 +56,7 @@ class Found:
     frequencies: Mapping[str, float]
     elimination: tuple[EliminationRecord, ...] = ()
     joining: tuple[JoiningRecord, ...] = ()
+    growing: tuple[GrowingRecord, ...] = ()
     hall: tuple[HallRecord, ...] = ()
     fails: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     messages: tuple[str, ...] = ()
@@ -139,6 +142,7 @@ def result_of(
         trials=found.trials,
         elimination=found.elimination,
         joining=found.joining,
+        growing=found.growing,
         hall=found.hall,
         evaluation=evaluation,
         worlds=worlds,

@@ -1,0 +1,111 @@
+"""Rules of few terms grow from smaller ones, beside those that are left of larger ones.
+
+What left while terms were many is never asked again, and the best rule of three terms need not lie
+within the best of five. So each small rule is asked in turn which term it misses most, and the rule
+of one term more is a rival of what elimination left, as in floating search (Pudil, Novovičová &
+Kittler 1994). Nothing is claimed here of a term: which of two rules of a size is better is decided
+where all rules are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rulesearch.pursuit.hall import Entry, compared
+from rulesearch.pursuit.joining import LEVEL, Promise, Tested, judge, promises
+from rulesearch.pursuit.place import Means, Place
+from rulesearch.pursuit.ways import Way, descended
+
+#: Terms at most of a rule that has grown: of larger ones nearly as good rules are left otherwise.
+GROWN = 5
+#: Candidates of each rule that are tested, the most promising,
+TESTED = 6
+#: and those of them that take their steps, if a first one gains as large a share of what the best
+#: gains: it does not tell which of two leads further.
+RIVALS, SHARE = 2, 0.5
+#: Times as many steps as where a term has left: the others have far to go.
+FURTHER = 4
+
+
+@dataclass(frozen=True)
+class Grown:
+    """A rule, and what it grew to.
+
+    Attributes:
+        base: the smaller rule.
+        tested: its candidates.
+        entries: rules of one term more, after their steps, on the common lifetimes.
+    """
+
+    base: Entry
+    tested: tuple[Tested, ...]
+    entries: tuple[Entry, ...]
+
+
+def grow(
+    means: Means, entries: Sequence[Entry], terms: Sequence[int], most: int, steps: int
+) -> Iterator[Grown]:
+    """From the best rule of each size up to fewer than `most` terms, rules of one term more.
+
+    Args:
+        means: what is worked with.
+        entries: all rules that were compared, in the units of `means`.
+        terms: those that may join.
+        most: terms of a rule at most.
+        steps: where a term has left, at most.
+    """
+    known = list(entries)
+    for size in range(1, most):
+        of_size = [entry for entry in known if entry.terms == size]
+        if not of_size:
+            continue
+        base = min(of_size, key=lambda entry: entry.loss)
+        grown = _one_more(means, f"growing/{size} terms", base, known, terms, steps)
+        known += grown.entries
+        yield grown
+
+
+def _one_more(
+    means: Means,
+    label: str,
+    base: Entry,
+    known: Sequence[Entry],
+    terms: Sequence[int],
+    steps: int,
+) -> Grown:
+    """The rules of one term more that a rule grows to, of those that are not known yet."""
+    place = base.place
+    others = [term for term in terms if term not in place.support]
+    gradients = means.differentiate(f"{label}/screening", means.theta(place.phi))
+    learned = np.array(gradients, dtype=np.float64) * means.setting.scales
+    found = promises(place, others, learned, TESTED)
+    if not found:
+        return Grown(base, (), ())
+    narrow = means.over([*place.support, *(each.term for each in found)])
+    tested = judge(narrow, label, place, found, LEVEL)
+    best = sorted(zip(tested, found, strict=True), key=lambda pair: -pair[0].gain)[:RIVALS]
+    least = SHARE * best[0][0].gain
+    met = {frozenset(entry.place.support) for entry in known}
+    ways = []
+    for test, promise in best:
+        bigger = _with(means, place, test, promise)
+        if test.gain >= least > 0 and frozenset(bigger.support) not in met:
+            here = f"{label} and {means.setting.names[test.term]}"
+            begun = Way((test.term,), bigger, narrow.tried(f"{here}, begun", bigger))
+            ways.append(descended(narrow, here, begun, FURTHER * steps))
+    ways.sort(key=lambda way: way.loss)
+    if ways:
+        ways[0] = descended(narrow, f"{label}, on", ways[0], FURTHER * steps)
+    entries = tuple(
+        compared(narrow, f"{label}/common/{number}", way.place) for number, way in enumerate(ways)
+    )
+    return Grown(base, tuple(tested), entries)
+
+
+def _with(means: Means, place: Place, test: Tested, promise: Promise) -> Place:
+    """The rule after the step by which a term was tested."""
+    phi = np.array(place.phi) + test.size * means.pace * np.array(promise.direction)
+    return Place(means.in_order([*place.support, test.term]), tuple(phi.tolist()))
