@@ -90,10 +90,10 @@ def _one_more(
     least = SHARE * best[0][0].gain
     met = {frozenset(entry.place.support) for entry in known}
     ways = []
-    for test, promise in best:
+    for number, (test, promise) in enumerate(best):
         bigger = _with(means, place, test, promise)
         if test.gain >= least > 0 and frozenset(bigger.support) not in met:
-            here = f"{label} and {means.setting.names[test.term]}"
+            here = f"{label}, way {number}"  # seeds hang on it, and must not on names
             begun = Way((test.term,), bigger, narrow.tried(f"{here}, begun", bigger))
             ways.append(descended(narrow, here, begun, FURTHER * steps))
     ways.sort(key=lambda way: way.loss)
