@@ -151,7 +151,7 @@ def pursue(means: Means, aims: Aims, opening: Opening) -> Pursuit:
         if number:
             means = means.over(place.support)
         before = min(entries, key=lambda entry: entry.loss)
-        others = [term for term in opening.terms if term not in place.support]
+        others = means.in_order(term for term in opening.terms if term not in place.support)
         tests = _tests(means, f"round {number}", place, others, number) if number else ()
         if number:
             joining = [each.term for each in tests if each.joins]

@@ -18,6 +18,7 @@ from rulesearch.pursuit.hall import Entry, compared
 from rulesearch.pursuit.joining import LEVEL, Promise, Tested, judge, promises
 from rulesearch.pursuit.place import Means, Place
 from rulesearch.pursuit.ways import Way, descended
+from rulesearch.statistics import compare
 
 #: Terms at most of a rule that has grown: of larger ones nearly as good rules are left otherwise.
 GROWN = 5
@@ -26,8 +27,9 @@ TESTED = 6
 #: and those of them that take their steps, if a first one gains as large a share of what the best
 #: gains: it does not tell which of two leads further.
 RIVALS, SHARE = 2, 0.5
-#: Times as many steps as where a term has left: the others have far to go.
-FURTHER = 4
+#: After as many steps as where a term has left, those that have not fallen behind go on for so many
+#: times as many, as they may have far to go.
+FURTHER = 7
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Grown:
     Attributes:
         base: the smaller rule.
         tested: its candidates.
-        entries: rules of one term more, after their steps, on the common lifetimes.
+        entries: rules of one term more, as far as they went, on the common lifetimes.
     """
 
     base: Entry
@@ -76,9 +78,12 @@ def _one_more(
     terms: Sequence[int],
     steps: int,
 ) -> Grown:
-    """The rules of one term more that a rule grows to, of those that are not known yet."""
+    """The rules of one term more that a rule grows to.
+
+    Where the one that gains most is known, what elimination left has been there.
+    """
     place = base.place
-    others = [term for term in terms if term not in place.support]
+    others = means.in_order(term for term in terms if term not in place.support)
     gradients = means.differentiate(f"{label}/screening", means.theta(place.phi))
     learned = np.array(gradients, dtype=np.float64) * means.setting.scales
     found = promises(place, others, learned, TESTED)
@@ -86,23 +91,34 @@ def _one_more(
         return Grown(base, (), ())
     narrow = means.over([*place.support, *(each.term for each in found)])
     tested = judge(narrow, label, place, found, LEVEL)
-    best = sorted(zip(tested, found, strict=True), key=lambda pair: -pair[0].gain)[:RIVALS]
-    least = SHARE * best[0][0].gain
+    ahead = sorted(zip(tested, found, strict=True), key=lambda pair: -pair[0].gain)[:RIVALS]
+    least = SHARE * ahead[0][0].gain
     met = {frozenset(entry.place.support) for entry in known}
-    ways = []
-    for number, (test, promise) in enumerate(best):
+    entries: list[Entry] = []
+    for number, (test, promise) in enumerate(ahead):
         bigger = _with(means, place, test, promise)
-        if test.gain >= least > 0 and frozenset(bigger.support) not in met:
-            here = f"{label}, way {number}"  # seeds hang on it, and must not on names
-            begun = Way((test.term,), bigger, narrow.tried(f"{here}, begun", bigger))
-            ways.append(descended(narrow, here, begun, FURTHER * steps))
-    ways.sort(key=lambda way: way.loss)
-    if ways:
-        ways[0] = descended(narrow, f"{label}, on", ways[0], FURTHER * steps)
-    entries = tuple(
-        compared(narrow, f"{label}/common/{number}", way.place) for number, way in enumerate(ways)
-    )
-    return Grown(base, tuple(tested), entries)
+        if not test.gain >= least > 0 or frozenset(bigger.support) in met:
+            break
+        here = f"{label}, way {number}"  # seeds hang on it, and must not on names
+        begun = Way((test.term,), bigger, narrow.tried(f"{here}, begun", bigger))
+        entries += _stepped(narrow, here, begun, known, steps)
+    return Grown(base, tuple(tested), tuple(entries))
+
+
+def _stepped(
+    means: Means, label: str, way: Way, known: Sequence[Entry], steps: int
+) -> Iterator[Entry]:
+    """A rule after some steps, and, if no other of its size is clearly better, after many."""
+    way = descended(means, label, way, steps)
+    entry = compared(means, f"{label}/common", way.place)
+    yield entry
+    others = [each for each in known if each.terms == entry.terms]
+    best = min(others, key=lambda each: each.loss, default=entry)
+    if compare(entry.outcomes, best.outcomes).interval[0] > 0:
+        return
+    further = descended(means, f"{label}, on", way, FURTHER * steps)
+    if further is not way:
+        yield compared(means, f"{label}/common, on", further.place)
 
 
 def _with(means: Means, place: Place, test: Tested, promise: Promise) -> Place:

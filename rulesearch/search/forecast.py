@@ -100,7 +100,7 @@ def _pursuit(terms: int, trials: Phase, refit: int, most: int) -> tuple[Phase, .
     def left(there: int) -> int:
         return refit * descents(there)
 
-    most_grown = (growing.GROWN - 1) * (growing.RIVALS + 1) * growing.FURTHER
+    most_grown = (growing.GROWN - 1) * growing.RIVALS * (1 + growing.FURTHER)
     last = Phase("growing", ("growing/",), most_grown * refit)
     if terms <= ROOM:
         leaving = Phase("elimination", ("leaving/", "common/"), left(terms), with_terms=left)

@@ -267,7 +267,9 @@ def _elimination_record(setting: Setting, found: Pursuit, each: Departure) -> El
 
 def _growing_records(setting: Setting, grown: Grown) -> Iterator[GrowingRecord]:
     """The candidates of a small rule, with what became of those that took their steps."""
-    losses = {frozenset(entry.place.support): entry.loss for entry in grown.entries}
+    losses: dict[frozenset[int], float] = {}
+    for entry in sorted(grown.entries, key=lambda entry: -entry.loss):
+        losses[frozenset(entry.place.support)] = entry.loss
     base = grown.base.place.support
     for each in grown.tested:
         yield GrowingRecord(
