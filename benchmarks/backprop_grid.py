@@ -10,7 +10,6 @@ difference in accuracy.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.ending import end_with
 from rulesearch.data import load_data
 from rulesearch.errors import RuleSearchError
 from rulesearch.meta import lifetime_seeds
@@ -65,11 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     run = parser.parse_args(arguments).run
-    try:
-        found = grid(run)
-    except RuleSearchError as error:
-        print(error, file=sys.stderr)
-        return 2
+    found = grid(run)
     own, *others = found
     table = Table("rate", "accuracy", "loss", "diverged")
     for rate, outcomes in found.items():
@@ -92,4 +88,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

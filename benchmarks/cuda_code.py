@@ -28,6 +28,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.ending import end_with
 from benchmarks.machine import machine
 from rulesearch.errors import RuleSearchError
 from rulesearch.kernels.fused import build
@@ -143,11 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here too")
     parser.add_argument("--capability", help=argparse.SUPPRESS)  # a process has one
     asked = parser.parse_args(arguments)
-    try:
-        ptxas = assembler()
-    except RuleSearchError as error:
-        print(error, file=sys.stderr)
-        return 2
+    ptxas = assembler()
     if asked.capability:
         major, minor = map(int, asked.capability.split("."))
         for grammar in asked.grammars:
@@ -178,4 +175,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

@@ -33,6 +33,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy import optimize
 
+from benchmarks.ending import end_with
 from benchmarks.machine import machine
 from benchmarks.planted.lessons import Spent
 from rulesearch import Result, load_data
@@ -373,4 +374,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    end_with(main)

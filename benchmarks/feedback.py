@@ -34,6 +34,7 @@ from rich.table import Table
 from scipy import optimize
 from scipy.stats import qmc
 
+from benchmarks.ending import end_with
 from benchmarks.machine import cores, machine
 from benchmarks.paper import online
 from benchmarks.paper.online import BIO, BP, FA, Learner
@@ -479,4 +480,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    end_with(main)

@@ -31,6 +31,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.ending import end_with
 from benchmarks.machine import cores, machine
 from rulesearch import Config, load_data
 from rulesearch.given_rule import load_rule
@@ -323,4 +324,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    end_with(main)

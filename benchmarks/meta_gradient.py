@@ -38,6 +38,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from benchmarks.ending import end_with
 from benchmarks.machine import machine, peak_mb_of, ratios
 from benchmarks.rivals.in_torch import by_autograd, with_kernel
 from benchmarks.work import Setting, Work, work
@@ -190,4 +191,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    end_with(main)

@@ -34,6 +34,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from benchmarks.ending import end_with
 from benchmarks.machine import cores, machine
 from benchmarks.speed import QUICK, milliseconds, say, timed, times
 from benchmarks.work import GRAMMAR, Setting, Work, work
@@ -227,4 +228,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    end_with(main)

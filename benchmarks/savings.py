@@ -48,6 +48,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.ending import end_with
 from benchmarks.machine import cores, machine, peak_mb_of, ratios
 from benchmarks.speed import AGREES, QUICK, disagreement, milliseconds, say, timed, times
 from benchmarks.work import Setting, Work, pool_of, work
@@ -480,4 +481,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    end_with(main)

@@ -23,6 +23,7 @@ from pathlib import Path
 from rich.console import Console
 from scipy import stats
 
+from benchmarks.ending import end_with
 from benchmarks.machine import machine
 from rulesearch import Result, load_pool, sweep
 from rulesearch.runs import holds_run, is_finished
@@ -113,4 +114,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    end_with(main)

@@ -48,6 +48,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from benchmarks.ending import end_with
 from benchmarks.machine import bandwidth, cores, machine, peak_mb_of, ratios
 from benchmarks.rivals import RIVALS, Cell
 from benchmarks.work import Setting, Work, work
@@ -415,4 +416,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    end_with(main)

@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.ending import end_with
 from rulesearch.data import load_data
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation import load_pool
@@ -152,4 +153,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from benchmarks import cuda, pools, savings, speed, stability
+from benchmarks.ending import end_with
 from benchmarks.machine import bandwidth, cores, peak_mb_of, ratios
 from benchmarks.rivals import RIVALS, Cell
 from benchmarks.rivals.by_hand import terms_by_hand
@@ -302,7 +303,9 @@ def test_the_time_of_a_batch_is_that_of_all_its_pieces():
 
 def test_without_a_gpu_one_line_says_so_and_the_exit_code_is_2(monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert cuda.main([]) == 2
+    with pytest.raises(SystemExit) as left:
+        end_with(lambda: cuda.main([]))
+    assert left.value.code == 2
     out, error = capsys.readouterr()
     assert out == ""
     assert error == (
