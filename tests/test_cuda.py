@@ -17,7 +17,7 @@ from rulesearch import Config, load_data, search
 from rulesearch.kernels import Unsupported, fused
 from rulesearch.kernels.fused import FusedKernel, build
 from rulesearch.kernels.fused.cuda.threads import rewritten
-from rulesearch.lifetime.run import choose_kernel
+from rulesearch.lifetime.working import choose_kernel
 from rulesearch.lowering import lower, lower_terms
 from rulesearch.notation import load_pool
 from rulesearch.pathways import pathway

@@ -20,7 +20,7 @@ from rulesearch.kernels.fused import kernel as fused_kernel
 from rulesearch.kernels.fused import products as products_module
 from rulesearch.kernels.fused.idle import idle_products, idle_source
 from rulesearch.kernels.fused.schedule import schedule_of
-from rulesearch.lifetime.run import compiled
+from rulesearch.lifetime.working import compiled
 from rulesearch.lowering import lower, lower_terms
 from rulesearch.notation import Pool, Term, W, e_post, e_pre, y_post, y_pre
 from rulesearch.operators import operator_of

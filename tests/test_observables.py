@@ -314,7 +314,9 @@ def test_a_point_costs_the_steps_that_lead_to_it(more, steps, monkeypatch):
         return counted
 
     monkeypatch.setitem(KERNELS, "counted", build)
-    monkeypatch.setattr("rulesearch.lifetime.run.compiled", lambda name, *of: KERNELS[name](*of))
+    monkeypatch.setattr(
+        "rulesearch.lifetime.working.compiled", lambda name, *of: KERNELS[name](*of)
+    )
     batches.run(BIO, THETA, START, kernel="counted", **more)
     assert run == steps
 

@@ -1,13 +1,14 @@
 """One online pass and its meta-gradient: the kernels' public face.
 
 `run` is what people call, and what a population calls for each batch. What it is given is checked
-in `given` (tensors) and `asked` (names), `modes` keeps the caller's torch and NumPy settings out,
-and `autograd` hands the gradient of theta to torch.
+in `given` (tensors) and `asked` (names); `working` says which terms are at work and which kernel
+runs them; `modes` keeps the caller's torch and NumPy settings out, and `autograd` hands the
+gradient of theta to torch.
 """
 
 from rulesearch.lifetime.run import Carried as Carried
 from rulesearch.lifetime.run import Lifetimes as Lifetimes
-from rulesearch.lifetime.run import choose_kernel as choose_kernel
-from rulesearch.lifetime.run import compiled as compiled
 from rulesearch.lifetime.run import compiling as compiling
 from rulesearch.lifetime.run import run_lifetimes as run_lifetimes
+from rulesearch.lifetime.working import choose_kernel as choose_kernel
+from rulesearch.lifetime.working import compiled as compiled

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rulesearch.choices import KernelName
 from rulesearch.errors import RuleSearchError
-from rulesearch.kernels import KERNELS, Batch, Kernel, KernelOutput, Memories, Unsupported
+from rulesearch.kernels import Batch, KernelOutput, Memories
 from rulesearch.lifetime.asked import check_observables, check_points, terms_named
 from rulesearch.lifetime.autograd import watched
 from rulesearch.lifetime.given import (
@@ -27,7 +27,8 @@ from rulesearch.lifetime.given import (
     given,
 )
 from rulesearch.lifetime.modes import plain
-from rulesearch.lowering import Plan, lower_terms
+from rulesearch.lifetime.working import choose_kernel, plan_of, run_by, working
+from rulesearch.lowering import Plan
 from rulesearch.model import PAPER, Model, bounded
 from rulesearch.notation import Pool
 from rulesearch.observables import OBSERVABLES, Stand
@@ -36,10 +37,6 @@ from rulesearch.pathways import pathway as pathway_of
 
 PathwayName = str
 T = TypeVar("T")
-
-#: On a GPU so many terms that are differentiated are all at work, the ones that are zero too: its
-#: kernel has no second plan for these.
-AT_WORK = 40
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,16 +243,10 @@ def _live(
     everywhere = _spread(theta, weights[0].shape[0], len(weights)).to(weights[0])
     everywhere = torch.where(acts, everywhere, 0.0)
 
-    differentiated = {pool.columns[i] for i in wanted}
     on_cpu = weights[0].device.type == "cpu"
-    together = not on_cpu and kernel != "einsum" and len(differentiated) <= AT_WORK
-    covered = [
-        pool.columns.index(column)
-        for column in differentiated
-        if together or not _may_idle(pool, column)
-    ]
-    active = _active(pool, {*compile_for, *_nonzero(everywhere), *covered})
-    idle = sorted(differentiated - set(active))
+    needed = {*compile_for, *_nonzero(everywhere)}
+    work = working(pool, wanted, needed, kernel, on_cpu=on_cpu)
+    active, idle = [*work.active], [*work.idle]
     check_constants((pool.distinct[column] for column in (*active, *idle)), weights[0].dtype)
     batch = Batch(
         _by_expression(everywhere, pool)[..., active],
@@ -270,13 +261,14 @@ def _live(
         behind.memories,
         behind.steps,
     )
+    differentiated = {pool.columns[i] for i in wanted}
     asked = [i for i, column in enumerate(active) if column in differentiated]
-    plan = _plan(pool, active, found.model)
+    plan = plan_of(pool, active, found.model)
     if behind.steps:
         _check_carried(plan, behind.memories)
-    beside = _plan(pool, idle, found.model) if idle else None
+    beside = plan_of(pool, idle, found.model) if idle else None
     keep = keep_weights or (bool(observe) and not observe_at)
-    run = partial(_run, kernel, plan, found.sizes, path)
+    run = partial(run_by, kernel, plan, found.sizes, path)
     outcome, note = run(batch, asked, keep, idle=beside)
     if not outcome.loss.isfinite().all():
         check_numbers(found)
@@ -345,31 +337,11 @@ def compiling(
     path = pathway_of(pathway, len(sizes) - 1)
     wanted = terms_named("gradient", pool, gradient)
     model = bounded(model, pool)
-    covered = [i for i in wanted if not _may_idle(pool, pool.columns[i])]
     named = terms_named("compile_for", pool, compile_for) or wanted
-    active = _active(pool, [*named, *covered])
-    idle = sorted({pool.columns[i] for i in wanted} - set(active))
-    chosen, _ = choose_kernel(kernel, _plan(pool, active, model), sizes, path, on_cpu=True)
-    return chosen.compiling(dtype, _plan(pool, idle, model) if idle else None)
-
-
-def _active(pool: Pool, needed: Iterable[int]) -> list[int]:
-    """The expressions of these terms, by their columns; one at least."""
-    return sorted({pool.columns[i] for i in needed}) or [0]
-
-
-def _plan(pool: Pool, active: Sequence[int], model: Model) -> Plan:
-    """The plan of some expressions of a pool."""
-    return lower_terms(tuple(pool.distinct[column] for column in active), model)
-
-
-def _may_idle(pool: Pool, column: int) -> bool:
-    """Whether an expression can be differentiated at zero without being at work.
-
-    It can where it changes weights alone and remembers nothing.
-    """
-    plan = lower_terms((pool.distinct[column],))
-    return not plan.beside and not plan.carried
+    work = working(pool, wanted, named, kernel, on_cpu=True)
+    plan = plan_of(pool, work.active, model)
+    chosen, _ = choose_kernel(kernel, plan, sizes, path, on_cpu=True)
+    return chosen.compiling(dtype, plan_of(pool, work.idle, model) if work.idle else None)
 
 
 def _nonzero(theta: Tensor) -> list[int]:
@@ -393,55 +365,6 @@ def _by_expression(theta: Tensor, pool: Pool) -> Tensor:
 def _known(value: T | None) -> T:
     assert value is not None
     return value
-
-
-def choose_kernel(
-    name: KernelName, plan: Plan, sizes: tuple[int, ...], path: Pathway, *, on_cpu: bool
-) -> tuple[Kernel, str]:
-    """The kernel that will run a plan, not yet compiled, and what to say where it is another.
-
-    Raises:
-        RuleSearchError: an unknown name.
-    """
-    if name not in ("auto", *KERNELS):
-        raise RuleSearchError(
-            f"kernel {name}: unknown kernel; give auto or one of {', '.join(KERNELS)}"
-        )
-    first = "fused" if name == "auto" else name
-    try:
-        if first == "fused" and not on_cpu:
-            from rulesearch.kernels.fused import gpu_code
-
-            gpu_code()
-        return compiled(first, plan, sizes, path), ""
-    except Unsupported as reason:
-        return compiled("einsum", plan, sizes, path), _instead_of(first, reason)
-
-
-def _instead_of(name: str, reason: Unsupported) -> str:
-    return f"{name} cannot take {reason}; using einsum"
-
-
-def _run(
-    name: KernelName,
-    plan: Plan,
-    sizes: tuple[int, ...],
-    path: Pathway,
-    batch: Batch,
-    gradient: Sequence[int],
-    keep_weights: bool,
-    idle: Plan | None = None,
-) -> tuple[KernelOutput, str]:
-    """What the kernel gives, and what to say where it is not the one asked for."""
-    on_cpu = batch.x.device.type == "cpu"
-    kernel, note = choose_kernel(name, plan, sizes, path, on_cpu=on_cpu)
-    try:
-        return kernel(batch, gradient=gradient, idle=idle, keep_weights=keep_weights), note
-    except Unsupported as reason:
-        # The plan would do, but not these tensors.
-        kernel = compiled("einsum", plan, sizes, path)
-        outcome = kernel(batch, gradient=gradient, idle=idle, keep_weights=keep_weights)
-        return outcome, _instead_of("fused" if name == "auto" else name, reason)
 
 
 def _check_carried(plan: Plan, memories: Memories) -> None:
@@ -513,9 +436,3 @@ def _observed(
         for name, seen in values.items():
             seen.append(OBSERVABLES[name](stand, path, examples))
     return {name: torch.stack(seen, dim=1) for name, seen in values.items()}
-
-
-@lru_cache(maxsize=256)
-def compiled(name: str, plan: Plan, sizes: tuple[int, ...], path: Pathway) -> Kernel:
-    """A kernel for a plan, made once a process."""
-    return KERNELS[name](plan, sizes, path)
