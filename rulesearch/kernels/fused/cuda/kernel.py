@@ -16,7 +16,6 @@ from rulesearch.kernels.fused.cuda.program import Module, source
 from rulesearch.kernels.fused.cuda.rows import Chunks
 from rulesearch.kernels.fused.cuda.start import Job, begun, matrix, prepared, width_of
 from rulesearch.kernels.fused.cuda.words import SIMULATED, THREADS, WARP, cuda
-from rulesearch.kernels.fused.kernel import FusedKernel
 from rulesearch.kernels.fused.layout import (
     A_THETA,
     FRAME,
@@ -28,6 +27,7 @@ from rulesearch.kernels.fused.layout import (
     W,
 )
 from rulesearch.kernels.fused.vectors import lanes
+from rulesearch.kernels.fused.work import Work
 
 #: Most columns of a row that a lane keeps in registers.
 MOST_CHUNKS = 12
@@ -35,9 +35,7 @@ MOST_CHUNKS = 12
 SHARED_BYTES, SHARED_AT_MOST = 48 * 1024, 227 * 1024
 
 
-def run(
-    kernel: FusedKernel, batch: Batch, *, gradient: Sequence[int], keep_weights: bool
-) -> KernelOutput:
+def run(work: Work, batch: Batch, *, gradient: Sequence[int], keep_weights: bool) -> KernelOutput:
     """Run lifetimes, as `FusedKernel` does, where the tensors are.
 
     Raises:
@@ -49,32 +47,30 @@ def run(
         raise Unsupported("no training example, on a GPU")
     if gradient and keep_weights:
         # The way back undoes what the way forward has made of the weights.
-        found = run(kernel, batch, gradient=gradient, keep_weights=False)
-        kept = run(kernel, batch, gradient=(), keep_weights=True)
+        found = run(work, batch, gradient=gradient, keep_weights=False)
+        kept = run(work, batch, gradient=(), keep_weights=True)
         return replace(kept, loss=found.loss, accuracy=found.accuracy, gradient=found.gradient)
-    write = partial(module_of, kernel, batch.theta.dtype)
+    write = partial(module_of, work, batch.theta.dtype)
     with torch.no_grad():
-        job = prepared(kernel, batch, write, backward=bool(gradient), keep_weights=keep_weights)
+        job = prepared(work, batch, write, backward=bool(gradient), keep_weights=keep_weights)
         _launch(job, bool(gradient))
-        return _outcome(kernel, batch, job, gradient, keep_weights)
+        return _outcome(work, batch, job, gradient, keep_weights)
 
 
-def module_of(
-    kernel: FusedKernel, dtype: torch.dtype, asks: bool = False, numbers: bool = False
-) -> Module:
+def module_of(work: Work, dtype: torch.dtype, asks: bool = False, numbers: bool = False) -> Module:
     """The module of a kernel; see `fused.program.source`.
 
     Raises:
         Unsupported: what is not taken on a GPU.
     """
     step = lanes(dtype.itemsize)
-    widths = [-(-size // step) * step for size in kernel.sizes[1:]]
+    widths = [-(-size // step) * step for size in work.sizes[1:]]
     chunks = Chunks(-(-max(widths) // WARP), min(widths) // WARP)
     if chunks.most > MOST_CHUNKS:
         raise Unsupported(f"layers of more than {MOST_CHUNKS * WARP} neurons, on a GPU")
     made = source(
-        kernel.schedule,
-        carrier=kernel.carrier,
+        work.schedule,
+        carrier=work.carrier,
         dtype=str(dtype).removeprefix("torch."),
         lanes=step,
         chunks=chunks,
@@ -140,7 +136,7 @@ def _allow(kernel: Any, arguments: tuple[Any, ...], size: int) -> None:
 
 
 def _outcome(
-    kernel: FusedKernel, batch: Batch, job: Job, gradient: Sequence[int], keep_weights: bool
+    work: Work, batch: Batch, job: Job, gradient: Sequence[int], keep_weights: bool
 ) -> KernelOutput:
     loss, accuracy, initial = job.out.T.contiguous()
     layout, table = job.layout, job.layout.table
@@ -159,7 +155,7 @@ def _outcome(
         for i, w in enumerate(batch.weights)
     ]
     feedback = None
-    if kernel.schedule.back:
+    if work.schedule.back:
         feedback = [
             matrix(job, i, int(table[i, B]), width_of(layout, i, B))[
                 :, : f.shape[1], : f.shape[2]
@@ -167,10 +163,10 @@ def _outcome(
             for i, f in enumerate(batch.feedback or ())
         ]
     biases = None
-    if kernel.schedule.plan.model.bias:
-        places = zip(layout.biases, kernel.sizes[1:], strict=True)
+    if work.schedule.plan.model.bias:
+        places = zip(layout.biases, work.sizes[1:], strict=True)
         biases = [job.values[:, place : place + size].clone() for place, size in places]
-    memories = {place.key: _memory(kernel, batch, job, place) for place in layout.traces}
+    memories = {place.key: _memory(work, batch, job, place) for place in layout.traces}
     return KernelOutput(
         loss,
         accuracy,
@@ -183,9 +179,9 @@ def _outcome(
     )
 
 
-def _memory(kernel: FusedKernel, batch: Batch, job: Job, place: TracePlace) -> Tensor:
+def _memory(work: Work, batch: Batch, job: Job, place: TracePlace) -> Tensor:
     """What a trace is after the last step; every pixel is kept here."""
-    table, like = job.layout.table, begun(kernel, batch, place)
+    table, like = job.layout.table, begun(work, batch, place)
     if place.width:
         stored = matrix(job, place.layer, place.start, place.width).transpose(1, 2)
         return stored[:, : like.shape[1], : like.shape[2]].contiguous()

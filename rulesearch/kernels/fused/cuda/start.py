@@ -15,7 +15,6 @@ from torch import Tensor
 
 from rulesearch.kernels import Batch
 from rulesearch.kernels.fused.cuda.program import Module
-from rulesearch.kernels.fused.kernel import FusedKernel, bounded_beside_pixels
 from rulesearch.kernels.fused.layout import (
     BEGUN,
     DARK,
@@ -40,6 +39,7 @@ from rulesearch.kernels.fused.layout import (
     layout_of,
 )
 from rulesearch.kernels.fused.savings import drops_columns
+from rulesearch.kernels.fused.work import Work, bounded_beside_pixels
 from rulesearch.network import gate
 from rulesearch.operators import POST, PRE, SCALAR
 
@@ -79,35 +79,33 @@ class Job:
     out: Tensor
 
 
-def prepared(
-    kernel: FusedKernel, batch: Batch, write: Write, *, backward: bool, keep_weights: bool
-) -> Job:
+def prepared(work: Work, batch: Batch, write: Write, *, backward: bool, keep_weights: bool) -> Job:
     """Lifetimes that are ready to run; `write` gives the module for queries and labels as told."""
-    theta, schedule = batch.theta.detach(), kernel.schedule
+    theta, schedule = batch.theta.detach(), work.schedule
     device, dtype = theta.device, theta.dtype
-    numbers = kernel.numbers or batch.labels.is_floating_point()
+    numbers = work.numbers or batch.labels.is_floating_point()
     times, targets, labels = batch.asked, batch.targets, batch.labels
-    ones = torch.eye(kernel.sizes[-1], dtype=dtype, device=device)
-    if kernel.numbers:
+    ones = torch.eye(work.sizes[-1], dtype=dtype, device=device)
+    if work.numbers:
         labels = labels if labels.is_floating_point() else ones[labels]
         targets = ones[batch.query_labels][:, None] if targets is None else targets
         times = times or (batch.x.shape[1],)
-    starts, slots = _checkpoints(kernel, theta, batch.x.shape[1], backward)
+    starts, slots = _checkpoints(work, theta, batch.x.shape[1], backward)
     asked = None
     if times:
         rows = [(time, slots + i) for i, time in enumerate(times)]
         asked = torch.tensor(rows, dtype=torch.int64, device=device)
         slots += len(rows) if backward else 0
     plans = [each.plan for each in schedule.all]
-    skips = _skips(kernel, batch)
-    kept, there = _kept(kernel, batch, skips, keep_weights)
-    sizes = (kept.shape[1], *kernel.sizes[1:])
+    skips = _skips(work, batch)
+    kept, there = _kept(work, batch, skips, keep_weights)
+    sizes = (kept.shape[1], *work.sizes[1:])
     queries = batch.query_x.shape[1]
     layout = layout_of(
         schedule,
         sizes,
-        kernel.sources,
-        fans=kernel.sizes,
+        work.sources,
+        fans=work.sizes,
         itemsize=theta.itemsize,
         steps=batch.x.shape[1],
         queries=queries,
@@ -124,10 +122,10 @@ def prepared(
         there,
         {},
         asked,
-        kernel.lowest(plans),
+        work.lowest(plans),
         torch.empty(len(theta), 3, dtype=dtype, device=device),
     )
-    _fill(kernel, batch, job)
+    _fill(work, batch, job)
     x = _pixels(batch.x, job)
     most = max(len(each) for each in starts)
     padded = np.stack([np.pad(each, (0, most - len(each))) for each in starts])
@@ -141,7 +139,7 @@ def prepared(
         "counts": torch.tensor([len(each) for each in starts], device=device),
     }
     if schedule.plan.model.noise:
-        given["noise"] = _noise(kernel, batch)
+        given["noise"] = _noise(work, batch)
     if targets is not None and times:
         # Their mean says what the loss is before the first step.
         targets = torch.cat([targets.mean(1, keepdim=True), targets], 1)
@@ -150,34 +148,32 @@ def prepared(
 
 
 def _checkpoints(
-    kernel: FusedKernel, theta: Tensor, steps: int, backward: bool
+    work: Work, theta: Tensor, steps: int, backward: bool
 ) -> tuple[list[np.ndarray], int]:
     if not backward:
         return [np.zeros(1, dtype=np.int64)] * len(theta), 0
-    return kernel.checkpoints(theta.cpu().numpy(), steps)
+    return work.checkpoints(theta.cpu().numpy(), steps)
 
 
 # --- which pixels --------------------------------------------------------------------------------
 
 
-def _skips(kernel: FusedKernel, batch: Batch) -> Tensor:
+def _skips(work: Work, batch: Batch) -> Tensor:
     """For each lifetime, whether pixels that are zero are left out; see `FusedKernel`."""
-    plans = [each.plan for each in kernel.schedule.all]
-    if not kernel.skips or all(map(bounded_beside_pixels, plans)):
-        return torch.full((len(batch.theta),), kernel.skips, device=batch.x.device)
+    plans = [each.plan for each in work.schedule.all]
+    if not work.skips or all(map(bounded_beside_pixels, plans)):
+        return torch.full((len(batch.theta),), work.skips, device=batch.x.device)
     return (batch.x != 0).any(2).all(1)
 
 
-def _kept(
-    kernel: FusedKernel, batch: Batch, skips: Tensor, keep_weights: bool
-) -> tuple[Tensor, Tensor]:
+def _kept(work: Work, batch: Batch, skips: Tensor, keep_weights: bool) -> tuple[Tensor, Tensor]:
     """For each lifetime, the pixels that are not zero throughout, ascending; or all of them.
 
     They are followed by others, where another lifetime has more; second, which are its own.
     """
-    count, pixels = len(batch.theta), kernel.sizes[0]
+    count, pixels = len(batch.theta), work.sizes[0]
     lit = torch.ones(count, pixels, dtype=torch.bool, device=batch.x.device)
-    if not keep_weights and all(drops_columns(each.plan) for each in kernel.schedule.all):
+    if not keep_weights and all(drops_columns(each.plan) for each in work.schedule.all):
         shown = (batch.x != 0).any(1) | (batch.query_x != 0).any(1)
         lit = torch.where(skips[:, None], shown, lit)
     most = max(1, int(lit.sum(1).max()))
@@ -230,7 +226,7 @@ def width_of(layout: Layout, layer: int, column: int) -> int:
     return int(table[layer + 1 if column == W else table[layer, SOURCE], WIDTH])
 
 
-def _fill(kernel: FusedKernel, batch: Batch, job: Job) -> None:
+def _fill(work: Work, batch: Batch, job: Job) -> None:
     """Write what lifetimes start from; all else is zero."""
     table, values, layout = job.layout.table, job.values, job.layout
 
@@ -247,7 +243,7 @@ def _fill(kernel: FusedKernel, batch: Batch, job: Job) -> None:
         stored = matrix(job, i, int(table[i, B]), width_of(layout, i, B))
         stored[:, : block.shape[1], : block.shape[2]] = block
     put(int(table[0, ONES]), job.there.to(values.dtype))
-    for i, size in enumerate(kernel.sizes[1:], 1):
+    for i, size in enumerate(work.sizes[1:], 1):
         values[:, table[i, ONES] : table[i, ONES] + size] = 1
     for begin, biases in zip(layout.biases, batch.biases or (), strict=False):
         put(begin, biases.detach())
@@ -256,7 +252,7 @@ def _fill(kernel: FusedKernel, batch: Batch, job: Job) -> None:
     stored = values[:, first : first + query.shape[1] * width].view(-1, query.shape[1], width)
     stored[:, :, : query.shape[2]] = query
     for place in layout.traces:
-        start = begun(kernel, batch, place)
+        start = begun(work, batch, place)
         if place.width:
             block = _rows(start.transpose(1, 2), job, place.layer)
             stored = matrix(job, place.layer, place.start, place.width)
@@ -268,7 +264,7 @@ def _fill(kernel: FusedKernel, batch: Batch, job: Job) -> None:
         put(place.start, start)
 
 
-def begun(kernel: FusedKernel, batch: Batch, place: TracePlace) -> Tensor:
+def begun(work: Work, batch: Batch, place: TracePlace) -> Tensor:
     """What a trace begins from, [lifetimes, post or 1, neurons or pre or 1]."""
     given = batch.memories.get(place.key)
     if given is None and place.changes == "W":
@@ -276,11 +272,11 @@ def begun(kernel: FusedKernel, batch: Batch, place: TracePlace) -> Tensor:
         given = batch.memories.get(("b", place.layer, place.name))
     if given is not None:
         return given.detach()
-    schedule = next(each for each in kernel.schedule.all if each.plan.changes == place.changes)
+    schedule = next(each for each in work.schedule.all if each.plan.changes == place.changes)
     trace = next(one for one in schedule.plan.carried if one.name == place.name)
     back = place.changes == "B"
-    post = kernel.sizes[kernel.sources[place.layer] if back else place.layer + 1]
-    pre = kernel.sizes[place.layer]
+    post = work.sizes[work.sources[place.layer] if back else place.layer + 1]
+    pre = work.sizes[place.layer]
     shape = {PRE: (1, pre), POST: (1, post), SCALAR: (1, 1)}.get(trace.index, (post, pre))
     initial = 0.0 if trace.initial is None else trace.initial
     return torch.full(
@@ -288,9 +284,9 @@ def begun(kernel: FusedKernel, batch: Batch, place: TracePlace) -> Tensor:
     )
 
 
-def _noise(kernel: FusedKernel, batch: Batch) -> Tensor:
+def _noise(work: Work, batch: Batch) -> Tensor:
     """The noise of all layers side by side, [lifetimes, steps, neurons]."""
     if batch.noise is not None:
         return torch.cat([xi.detach() for xi in batch.noise], dim=-1).contiguous()
-    shape = (*batch.x.shape[:2], sum(kernel.sizes[1:]))
+    shape = (*batch.x.shape[:2], sum(work.sizes[1:]))
     return torch.zeros(shape, dtype=batch.theta.dtype, device=batch.theta.device)
