@@ -336,6 +336,25 @@ def test_of_two_that_gain_alike_both_take_steps_and_what_falls_behind_does_not_g
     assert sorted(entry.place.support for entry in found.entries) == [(0, 1), (0, 3)]
 
 
+def test_a_rule_that_is_hardly_too_dear_settles_before_it_is_passed_over():
+    world = replace(WORLD, best=(0.03, -0.02, 0.0, 0.006, 0.0))
+    means = means_of(world, effort=EFFORT, start=0.03, gain=0.5)
+    alone = compared_at(means, (0.03, 0.0, 0.0, 0.0, 0.0))
+    two = compared_at(means, (0.028, -0.018, 0.0, 0.0, 0.0))
+    three = compared_at(means, (0.03, -0.02, 0.0, 0.006, 0.0))
+    gives_away = (two.loss - three.loss) / (alone.loss - three.loss)
+
+    def settled(parsimony, rules=(alone, two, three)):
+        return course._settled_before_passed_over(means, rules, alone, parsimony)
+
+    (found,) = settled(gives_away / 1.1)
+    assert found.place.support == (0, 1)
+    assert found.loss < two.loss
+    assert settled(gives_away / 1.4) == []  # by far
+    assert settled(gives_away * 1.1) == []  # it is the choice
+    assert settled(0.99, (alone, three)) == []  # the reference has its best already
+
+
 # --- settling ------------------------------------------------------------------------------------
 
 

@@ -33,6 +33,8 @@ ROOM = 40
 ROUNDS = 4
 #: Terms at most of the rule that a further round begins with.
 MOST = 8
+#: A rule that gives away no more than so many times what it may settles before it is passed over.
+NARROWLY = 1.25
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,7 @@ def pursue(means: Means, aims: Aims, opening: Opening) -> Pursuit:
     most = min(GROWN, choice(front(hall), rival, aims.parsimony).terms)
     grown = tuple(grow(means, entries, opening.terms, most, means.setting.effort.refit_steps))
     entries += [entry for each in grown for entry in each.entries]
+    entries += _settled_before_passed_over(means, entries, rival, aims.parsimony)
     hall = hall_of_fame(entries, means.needs)
     best = min(front(hall), key=lambda entry: entry.loss)
     chosen = choice(front(hall), rival, aims.parsimony)
@@ -201,6 +204,29 @@ def pursue(means: Means, aims: Aims, opening: Opening) -> Pursuit:
         coefficients=settle(means, "settling", chosen.place),
         message=_message(means, chosen, rival, best, gain),
     )
+
+
+def _settled_before_passed_over(
+    means: Means, entries: Sequence[Entry], rival: Entry | None, parsimony: float
+) -> list[Entry]:
+    """The next smaller rule with its best coefficients, where it gives away hardly too much.
+
+    Steps end where another would gain little, which may be what it lacks.
+    """
+    sizes = front(hall_of_fame(entries))
+    best = min(sizes, key=lambda entry: entry.loss)
+    chosen = choice(sizes, rival, parsimony)
+    smaller = [entry for entry in sizes if entry.terms < chosen.terms]
+    allowed = NARROWLY * parsimony * gain_of(best, rival).mean
+    if not smaller or smaller[-1] is rival or smaller[-1].loss - best.loss > allowed:
+        return []
+    place = smaller[-1].place
+    label = f"settling/{len(place.support)} terms"
+    means = means.narrowed(place.support)
+    found = settle(means, label, place)
+    scales = means.setting.scales
+    phi = tuple(x / s if s else 0.0 for x, s in zip(found.theta, scales, strict=True))
+    return [compared(means, f"{label}/common", replace(place, phi=phi))]
 
 
 def _tests(
