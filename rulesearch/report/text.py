@@ -12,7 +12,7 @@ from rich.text import Text
 
 from rulesearch.records.plain import Number
 from rulesearch.report.hall import choice_text, hall_table
-from rulesearch.report.joining import grew, growing_table, joining_table
+from rulesearch.report.joining import joining_table
 from rulesearch.report.tables import Expression, Kind, Sheet, Trimmed
 from rulesearch.result import NO_RULE, EvaluationRecord, Result, equation, layers_text
 from rulesearch.words import in_words, interval_text, percent, significant
@@ -308,8 +308,6 @@ def result_text(result: Result, run_directory: Path) -> RenderableType:
     parts += [Text(), coefficient_table(result)]
     if result.joining:
         parts += [Text(), joining_table(result)]
-    if grew(result):
-        parts += [Text(), growing_table(result)]
     if result.hall:
         parts += [Text(), hall_table(result), Text(choice_text(result))]
     elif result.elimination:
