@@ -334,8 +334,8 @@ def hall_figure(result: Result) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(x=0.03)
     _label_right(axes, marks)
-    diverged = sum(entry.evaluation.diverged for entry in best.values() if entry.evaluation)
-    lifetimes = sum(entry.evaluation.lifetimes for entry in best.values() if entry.evaluation)
+    diverged = sum(entry.evaluation.diverged for entry in result.hall if entry.evaluation)
+    lifetimes = sum(entry.evaluation.lifetimes for entry in result.hall if entry.evaluation)
     figure.suptitle(
         f"Hall of fame: intervals hold for all {looked_at(result.hall)} rules looked at; "
         f"{diverged:,} of {lifetimes:,} lifetimes set aside diverged."

@@ -58,7 +58,7 @@ def growing_table(result: Result) -> Sheet:
     table = Sheet(
         "Growing",
         {
-            "terms": "number",
+            "terms": "name",
             "of": "text",
             "and": "text",
             "gain": "number",
