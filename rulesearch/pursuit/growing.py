@@ -110,6 +110,8 @@ def _stepped(
 ) -> Iterator[Entry]:
     """A rule after some steps, and, if no other of its size is clearly better, after many."""
     way = descended(means, label, way, steps)
+    if not way.place.support:
+        return
     entry = compared(means, f"{label}/common", way.place)
     yield entry
     others = [each for each in known if each.terms == entry.terms]
@@ -117,7 +119,7 @@ def _stepped(
     if compare(entry.outcomes, best.outcomes).interval[0] > 0:
         return
     further = descended(means, f"{label}, on", way, FURTHER * steps)
-    if further is not way:
+    if further is not way and further.place.support:
         yield compared(means, f"{label}/common, on", further.place)
 
 
