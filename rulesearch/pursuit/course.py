@@ -34,7 +34,7 @@ ROUNDS = 4
 #: Terms at most of the rule that a further round begins with.
 MOST = 8
 #: A rule that gives away no more than so many times what it may settles before it is passed over.
-NARROWLY = 1.25
+NARROWLY = 1.1
 
 
 @dataclass(frozen=True)
