@@ -24,6 +24,8 @@ BATCH = 16
 PROTOCOL = replace(ACCEPTED, meta_batch=BATCH)
 EFFORT = Effort(common_tasks=48, ranking_tasks=24, refit_steps=4, baseline_tasks=32)
 STEPS_AT_MOST = 30
+#: Lifetimes along which candidates of small rules are differentiated.
+SCREENING_TASKS = 32
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,12 @@ def search(student: Student, known: Known, parsimony: float = PARSIMONY) -> Foun
     terms = tuple(term for term, scale in enumerate(setting.scales) if scale)
 
     def differentiate(label: str, theta: tuple[float, ...]) -> Sequence[Sequence[float | None]]:
-        raise AssertionError("a small pool joins at once")
+        seeds = lifetime_seeds(setting.seed, label, 0, SCREENING_TASKS)
+        rule = torch.tensor(theta, dtype=torch.float64)
+        lived = student(rule, seeds, gradient=range(len(setting.names)))
+        assert lived.gradient is not None
+        slopes: list[list[float]] = lived.gradient.to(torch.float64).tolist()
+        return slopes  # what is not finite promises nothing
 
     means = Means(
         setting=setting,
