@@ -299,13 +299,13 @@ def test_small_rules_grow_by_what_they_miss_most_whatever_elimination_left():
     means = means_of(WORLD, effort=EFFORT, start=0.03, gain=0.5)
     alone = compared_at(means, (0.03, 0.0, 0.0, 0.0, 0.0))
     left = compared_at(means, (0.03, 0.0, 0.0, 0.015, 0.0))  # without the term that matters more
-    first, second = grow(means, [alone, left], range(5), 3, EFFORT.refit_steps)
+    first, second = grow(means, [alone, left], alone.place, range(5), 3, EFFORT.refit_steps)
     assert first.base is alone
     assert {entry.place.support for entry in first.entries} == {(0, 1)}
     best = min(first.entries, key=lambda entry: entry.loss)
     assert best.loss < left.loss
     assert second.base is best
-    assert {entry.place.support for entry in second.entries} == {(0, 1, 3)}
+    assert {entry.place.support for entry in second.entries if entry.terms == 3} == {(0, 1, 3)}
     best = min(second.entries, key=lambda entry: entry.loss)
     assert best.theta == pytest.approx((0.03, -0.02, 0, 0.015, 0), abs=0.005)
 
@@ -317,7 +317,7 @@ def test_what_is_known_or_gains_nothing_is_not_grown_to():
         compared_at(means, (0.03, -0.02, 0.0, 0.0, 0.0)),
         compared_at(means, (0.03, -0.02, 0.0, 0.015, 0.0)),
     ]
-    grown = [*grow(means, known, range(5), 4, EFFORT.refit_steps)]
+    grown = [*grow(means, known, known[0].place, range(5), 4, EFFORT.refit_steps)]
     assert [each.base for each in grown] == known
     assert {1, 3} <= {each.term for each in grown[0].tested if each.gain > 0}
     assert not any(each.entries for each in grown)
@@ -327,12 +327,12 @@ def test_of_two_that_gain_alike_both_take_steps_and_what_falls_behind_does_not_g
     world = replace(WORLD, best=(0.03, -0.02, 0.0, 0.018, 0.0))
     means = means_of(world, effort=EFFORT, start=0.03, gain=0.5)
     alone = compared_at(means, (0.03, 0.0, 0.0, 0.0, 0.0))
-    (found,) = grow(means, [alone], range(5), 2, EFFORT.refit_steps)
+    (found,) = grow(means, [alone], alone.place, range(5), 2, EFFORT.refit_steps)
     assert [entry.place.support for entry in found.entries].count((0, 1)) == 2
     assert {entry.place.support for entry in found.entries} == {(0, 1), (0, 3)}
     whole = compared_at(means, (0.03, -0.02, 0.0, 0.018, 0.0))
     better = replace(whole, place=replace(whole.place, support=(0, 4)))  # no two terms get there
-    (found,) = grow(means, [alone, better], range(5), 2, EFFORT.refit_steps)
+    (found,) = grow(means, [alone, better], alone.place, range(5), 2, EFFORT.refit_steps)
     assert sorted(entry.place.support for entry in found.entries) == [(0, 1), (0, 3)]
 
 

@@ -186,7 +186,8 @@ def pursue(means: Means, aims: Aims, opening: Opening) -> Pursuit:
         place = min(small, key=lambda entry: entry.loss).place
     hall = hall_of_fame(entries, means.needs)
     most = min(GROWN, choice(front(hall), rival, aims.parsimony).terms)
-    grown = tuple(grow(means, entries, opening.terms, most, means.setting.effort.refit_steps))
+    steps = means.setting.effort.refit_steps
+    grown = tuple(grow(means, entries, alone.place, opening.terms, most, steps))
     entries += [entry for each in grown for entry in each.entries]
     entries += _settled_before_passed_over(means, entries, rival, aims.parsimony)
     hall = hall_of_fame(entries, means.needs)

@@ -9,13 +9,15 @@ where all rules are compared.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rulesearch.pursuit.hall import Entry, compared
 from rulesearch.pursuit.joining import LEVEL, Promise, Tested, judge, promises
+from rulesearch.pursuit.leaving import leave
 from rulesearch.pursuit.place import Means, Place
 from rulesearch.pursuit.ways import Way, descended
 from rulesearch.statistics import compare
@@ -39,7 +41,8 @@ class Grown:
     Attributes:
         base: the smaller rule.
         tested: its candidates.
-        entries: rules of one term more, as far as they went, on the common lifetimes.
+        entries: rules of one term more, as far as they went, on the common lifetimes; and of as
+            many as the smaller rule has, that another term has left again.
     """
 
     base: Entry
@@ -48,13 +51,22 @@ class Grown:
 
 
 def grow(
-    means: Means, entries: Sequence[Entry], terms: Sequence[int], most: int, steps: int
+    means: Means,
+    entries: Sequence[Entry],
+    reference: Place,
+    terms: Sequence[int],
+    most: int,
+    steps: int,
 ) -> Iterator[Grown]:
     """From the best rule of each size up to fewer than `most` terms, rules of one term more.
+
+    Of one that is the best of its size another term may leave again, which the one that joined has
+    made needless.
 
     Args:
         means: what is worked with.
         entries: all rules that were compared, in the units of `means`.
+        reference: a rule that learns for certain.
         terms: those that may join.
         most: terms of a rule at most.
         steps: where a term has left, at most.
@@ -65,9 +77,25 @@ def grow(
         if not of_size:
             continue
         base = min(of_size, key=lambda entry: entry.loss)
-        grown = _one_more(means, f"growing/{size} terms", base, known, terms, steps)
+        here = f"growing/{size} terms"
+        grown = _one_more(means, here, base, known, terms, steps)
+        best = min(grown.entries, key=lambda entry: entry.loss, default=None)
+        others = [entry.loss for entry in known if entry.terms == size + 1]
+        if best and size > 1 and best.loss < min(others, default=math.inf):
+            back = _one_less(means, here, best, reference, steps)
+            grown = replace(grown, entries=(*grown.entries, *back))
         known += grown.entries
         yield grown
+
+
+def _one_less(
+    means: Means, label: str, entry: Entry, reference: Place, steps: int
+) -> Iterator[Entry]:
+    """What is left of a rule without the term that can best be spared, and without others."""
+    for left in leave(means, f"{label}/leaving", entry.place, reference, steps):
+        for number, place in enumerate((left.place, *left.others)):
+            yield compared(left.means, f"{label}/common, left {number}", place)
+        return
 
 
 def _one_more(
