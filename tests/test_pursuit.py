@@ -336,6 +336,21 @@ def test_of_two_that_gain_alike_both_take_steps_and_what_falls_behind_does_not_g
     assert sorted(entry.place.support for entry in found.entries) == [(0, 1), (0, 3)]
 
 
+def test_what_a_joined_term_makes_needless_leaves_again():
+    means = means_of(WORLD, effort=EFFORT, start=0.03, gain=0.5)
+    known = [
+        compared_at(means, (0.03, 0.0, 0.0, 0.0, 0.0)),
+        compared_at(means, (0.03, 0.02, 0.0, 0.0, 0.0)),  # as if elimination had led it astray
+        compared_at(means, (0.03, 0.0, 0.0, 0.0, 0.001)),
+    ]
+    first, second = grow(means, known, known[0].place, range(5), 3, EFFORT.refit_steps)
+    assert not first.entries
+    assert second.base is known[2]
+    sizes = {entry.place.support: entry.loss for entry in second.entries}
+    assert sizes[0, 1] < known[2].loss
+    assert (0, 1, 4) in sizes
+
+
 def test_a_rule_that_is_hardly_too_dear_settles_before_it_is_passed_over():
     world = replace(WORLD, best=(0.03, -0.02, 0.0, 0.006, 0.0))
     means = means_of(world, effort=EFFORT, start=0.03, gain=0.5)
