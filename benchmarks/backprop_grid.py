@@ -61,7 +61,11 @@ def grid(run: Path) -> dict[float, Scores]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the grid; exit code 2 where there is no such run."""
+    """Print the grid.
+
+    Raises:
+        RuleSearchError: there is no such run.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     run = parser.parse_args(arguments).run

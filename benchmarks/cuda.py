@@ -354,7 +354,11 @@ def check(device: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the tables; exit code 2 where there is no GPU."""
+    """Print the tables.
+
+    Raises:
+        RuleSearchError: there is no GPU.
+    """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data-root", type=Path, help="EMNIST, in torchvision's layout")
     parser.add_argument("--batches", type=whole_numbers, default=BATCHES, help="64,256,1024,4096")

@@ -138,7 +138,11 @@ def codes(grammar: str, capability: tuple[int, int], ptxas: Path) -> Iterator[Co
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print a table; exit code 2 where something is missing."""
+    """Print a table.
+
+    Raises:
+        RuleSearchError: what assembles is missing.
+    """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("grammars", nargs="*", metavar="GRAMMAR")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here too")

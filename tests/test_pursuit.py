@@ -115,6 +115,13 @@ def test_plainly_without_leaves_the_others_as_they_are():
     assert (left.phi, left.support) == ((0.3, 0.0, 0.5), (0, 2))
 
 
+def test_where_no_votes_were_cast_nothing_is_taken_over():
+    """As of a rule that took no step: what leaves, leaves plainly, and the largest stays longest."""
+    place = Place((0, 1, 2), (0.3, 0.1, 0.5))
+    assert without(place, [1]) == plainly_without(place, [1]) == Place((0, 2), (0.3, 0.0, 0.5))
+    assert np.argsort(saliences(place)).tolist() == [1, 0, 2]
+
+
 # --- joining -------------------------------------------------------------------------------------
 
 
@@ -362,7 +369,8 @@ def test_a_rule_that_is_hardly_too_dear_settles_before_it_is_passed_over():
     def settled(parsimony, rules=(alone, two, three)):
         return course._settled_before_passed_over(means, rules, alone, parsimony)
 
-    (found,) = settled(gives_away / 1.05)
+    ((found, coefficients),) = settled(gives_away / 1.05)
+    assert coefficients.theta == found.theta
     assert found.place.support == (0, 1)
     assert found.loss < two.loss
     assert settled(gives_away / 1.2) == []  # by far

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from benchmarks.ending import end_with
 from benchmarks.machine import machine
 from benchmarks.planted.recorded import LIFETIMES
 from benchmarks.planted.runs import (
@@ -40,7 +41,7 @@ SMALL = (2, 1)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what is missing and print the tables; exit code 2 for bad options."""
+    """Run what is missing and print the tables; where it was interrupted, exit code 130."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--small", action="store_true", help="two teachers, one seed of each")
     parser.add_argument("--out", type=Path, default=Path("runs/planted"))
@@ -52,9 +53,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if wrong := [part for part in parts if part not in PARTS]:
             raise RuleSearchError(f"--only {wrong[0]}: give any of {', '.join(PARTS)}")
         lines = list(tables(given.out, given.teachers, parts, small=given.small))
-    except RuleSearchError as error:
-        print(error, file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print(f"interrupted; the same command goes on from {given.out}", file=sys.stderr)
         return 130
@@ -117,4 +115,4 @@ def tables(out: Path, file: Path, parts: Sequence[str], *, small: bool) -> Itera
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

@@ -189,27 +189,29 @@ def pursue(means: Means, aims: Aims, opening: Opening) -> Pursuit:
     steps = means.setting.effort.refit_steps
     grown = tuple(grow(means, entries, alone.place, opening.terms, most, steps))
     entries += [entry for each in grown for entry in each.entries]
-    entries += _settled_before_passed_over(means, entries, rival, aims.parsimony)
+    known = _settled_before_passed_over(means, entries, rival, aims.parsimony)
+    entries += [entry for entry, _ in known]
     hall = hall_of_fame(entries, means.needs)
     best = min(front(hall), key=lambda entry: entry.loss)
     chosen = choice(front(hall), rival, aims.parsimony)
     hall = with_chosen(hall, chosen)
     means = means.narrowed(chosen.place.support)
     gain = gain_of(best, rival)
+    settled = next((found for entry, found in known if entry is chosen), None)
     return Pursuit(
         rounds=tuple(rounds),
         grown=grown,
         hall=hall,
         chosen=chosen,
         gain=gain,
-        coefficients=settle(means, "settling", chosen.place),
+        coefficients=settled or settle(means, "settling", chosen.place),
         message=_message(means, chosen, rival, best, gain),
     )
 
 
 def _settled_before_passed_over(
     means: Means, entries: Sequence[Entry], rival: Entry | None, parsimony: float
-) -> list[Entry]:
+) -> list[tuple[Entry, Settled]]:
     """The next smaller rule with its best coefficients, where it gives away hardly too much.
 
     Steps end where another would gain little, which may be what it lacks.
@@ -227,7 +229,7 @@ def _settled_before_passed_over(
     found = settle(means, label, place)
     scales = means.setting.scales
     phi = tuple(x / s if s else 0.0 for x, s in zip(found.theta, scales, strict=True))
-    return [compared(means, f"{label}/common", replace(place, phi=phi))]
+    return [(compared(means, f"{label}/common", replace(place, phi=phi)), found)]
 
 
 def _tests(

@@ -81,9 +81,7 @@ def grow(
         grown = _one_more(means, here, base, known, terms, steps)
         best = min(grown.entries, key=lambda entry: entry.loss, default=None)
         others = [entry.loss for entry in known if entry.terms == size + 1]
-        # One that took no step has no second moment, and nothing says who could take over what.
-        stepped = best is not None and best.place.second
-        if best and stepped and size > 1 and best.loss < min(others, default=math.inf):
+        if best and size > 1 and best.loss < min(others, default=math.inf):
             back = _one_less(means, here, best, reference, steps)
             grown = replace(grown, entries=(*grown.entries, *back))
         known += grown.entries

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rulesearch.meta.descent import Descended, Descent
-from rulesearch.meta.metric import TINY, one_thread
+from rulesearch.meta.metric import TINY, Matrix, one_thread
 from rulesearch.meta.protocols import Accepted
 from rulesearch.selection.setting import Measure, Setting
 from rulesearch.statistics import Scores
@@ -44,6 +44,11 @@ class Place:
     phi: tuple[float, ...]
     second: tuple[tuple[float, ...], ...] = ()
     size: float | None = None
+
+    @property
+    def moment(self) -> Matrix:
+        """The second moment, [support, support]; where it is unknown, as if no two terms agreed."""
+        return np.array(self.second) if self.second else np.eye(len(self.support))
 
 
 @dataclass(frozen=True)
@@ -191,7 +196,7 @@ def without(place: Place, gone: Sequence[int]) -> Place:
         share = np.linalg.solve(inverse[np.ix_(out, out)], values[out])
         phi[support] = values - np.einsum("ij,j->i", inverse[:, out], share)
     phi[[support[i] for i in out]] = 0.0
-    second = tuple(tuple(place.second[i][j] for j in left) for i in left)
+    second = place.second and tuple(tuple(place.second[i][j] for j in left) for i in left)
     kept = tuple(support[i] for i in left)
     return Place(kept, tuple(phi.tolist()), second, place.size)
 
@@ -203,6 +208,6 @@ def plainly_without(place: Place, gone: Sequence[int]) -> Place:
 
 
 def _inverse(place: Place) -> np.ndarray:
-    second = np.array(place.second)
+    second = place.moment
     with one_thread():
         return np.linalg.inv(second + RIDGE * np.trace(second) / len(second) * np.eye(len(second)))

@@ -54,9 +54,8 @@ def settle(means: Means, label: str, place: Place) -> Settled:
     seeds = lifetime_seeds(seed, label, 0, len(means.tests), worlds)
     fresh = lifetime_seeds(seed, label, 1, len(means.common), worlds)
     support, phi = list(place.support), np.array(place.phi)
-    second = np.array(place.second) if place.second else np.eye(len(support))
     with one_thread():
-        shape = REACH * means.pace * np.linalg.inv(root_of(second))
+        shape = REACH * means.pace * np.linalg.inv(root_of(place.moment))
     points = _points(len(support), means.setting.seed)
     draws = np.empty((0, len(support)))
     for region in range(REGIONS):
