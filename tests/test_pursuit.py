@@ -116,7 +116,7 @@ def test_plainly_without_leaves_the_others_as_they_are():
 
 
 def test_where_no_votes_were_cast_nothing_is_taken_over():
-    """As of a rule that took no step: what leaves does so plainly, and the largest stays longest."""
+    """As of a rule that took no step: terms leave plainly, and the largest stays longest."""
     place = Place((0, 1, 2), (0.3, 0.1, 0.5))
     assert without(place, [1]) == plainly_without(place, [1]) == Place((0, 2), (0.3, 0.0, 0.5))
     assert np.argsort(saliences(place)).tolist() == [1, 0, 2]
