@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rulesearch.kernels import Batch, KernelOutput, asked_for
+from rulesearch.kernels.batch import Batch, KernelOutput, asked_for
 from rulesearch.kernels.einsum.forms import (
     Applied,
     Coefficients,

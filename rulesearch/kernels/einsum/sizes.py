@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rulesearch.kernels import Batch
+from rulesearch.kernels.batch import Batch
 from rulesearch.kernels.einsum.forms import Applied, apply, products, updated
 from rulesearch.kernels.einsum.kernel import EinsumKernel
 from rulesearch.lowering.in_torch import Values

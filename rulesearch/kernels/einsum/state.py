@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from rulesearch.kernels import Batch
+from rulesearch.kernels.batch import Batch
 from rulesearch.operators import Parameter
 
 #: The plan of a parameter, a layer, and the name of a trace of it.

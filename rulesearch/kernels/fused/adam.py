@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from rulesearch.kernels import Batch, KernelOutput
+from rulesearch.kernels.batch import Batch, KernelOutput
 from rulesearch.kernels.fused import cache
 from rulesearch.kernels.fused.kernel import arrays, empty_results, outcome
 from rulesearch.kernels.fused.layers import drive_source, error_source

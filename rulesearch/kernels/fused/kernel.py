@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sympy import Expr, Function, Max, Min
 from torch import Tensor
 
-from rulesearch.kernels import Batch, KernelOutput, Unsupported, asked_for
+from rulesearch.kernels.batch import Batch, KernelOutput, Unsupported, asked_for
 from rulesearch.kernels.fused import ahead, cache, models
 from rulesearch.kernels.fused.idle import idle_products, idle_source, placed
 from rulesearch.kernels.fused.layout import layout_of

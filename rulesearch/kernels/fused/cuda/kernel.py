@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rulesearch.kernels import Batch, KernelOutput, Unsupported, asked_for
+from rulesearch.kernels.batch import Batch, KernelOutput, Unsupported, asked_for
 from rulesearch.kernels.fused.cuda.program import Module, source
 from rulesearch.kernels.fused.cuda.rows import Chunks
 from rulesearch.kernels.fused.cuda.start import Job, begun, matrix, prepared, width_of

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rulesearch.kernels import Batch
+from rulesearch.kernels.batch import Batch
 from rulesearch.kernels.fused.cuda.program import Module
 from rulesearch.kernels.fused.layout import (
     BEGUN,

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rulesearch.kernels import Unsupported
+from rulesearch.kernels.batch import Unsupported
 from rulesearch.kernels.fused.cuda.rows import THREADS
 from rulesearch.kernels.fused.cuda.statements import (
     ANY,

@@ -1,0 +1,143 @@
+"""What a kernel takes and gives back, and what it can be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from rulesearch.lowering import Plan
+from rulesearch.operators import Parameter
+
+#: What traces are before a step, [lifetimes, post or 1, pre or 1]: of the plan of a parameter, in a
+#: layer, by name.
+Memories = Mapping[tuple[Parameter, int, str], Tensor]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Everything that some lifetimes start from; nothing in it is ever changed in place.
+
+    Attributes:
+        theta: raw coefficients, [lifetimes, layers, terms].
+        weights: list over layers of [lifetimes, post, pre].
+        feedback: list over target layers of [lifetimes, pre, source]; None where all edges are
+            tied.
+        x: [lifetimes, steps, inputs].
+        labels: [lifetimes, steps], class numbers; or what the outputs should answer, [lifetimes,
+            steps, outputs].
+        query_x: [lifetimes, queries, inputs].
+        query_labels: [lifetimes, queries].
+        targets: probabilities that the query's answers should have, in the place of the labels,
+            [lifetimes, asked, queries, outputs]; None where the labels, after the last step, do.
+        asked: numbers of steps after which they should, ascending from 0; none without targets.
+        biases: list over layers of [lifetimes, post]; None where the model has none, or all are 0.
+        noise: list over layers of [lifetimes, steps, post], standard normal; None where the model
+            has none.
+        memories: what traces are at the start; where they have just begun, an empty one.
+        begun: steps that lie before these.
+    """
+
+    theta: Float[Tensor, "lifetimes layers terms"]
+    weights: Sequence[Float[Tensor, "lifetimes _post _pre"]]
+    feedback: Sequence[Float[Tensor, "lifetimes _pre _source"]] | None
+    x: Float[Tensor, "lifetimes steps inputs"]
+    labels: Int[Tensor, "lifetimes steps"] | Float[Tensor, "lifetimes steps outputs"]
+    query_x: Float[Tensor, "lifetimes queries inputs"]
+    query_labels: Int[Tensor, "lifetimes queries"]
+    targets: Float[Tensor, "lifetimes asked queries outputs"] | None = None
+    asked: tuple[int, ...] = ()
+    biases: Sequence[Float[Tensor, "lifetimes _post"]] | None = None
+    noise: Sequence[Float[Tensor, "lifetimes steps _post"]] | None = None
+    memories: Memories = field(default_factory=dict)
+    begun: int = 0
+
+
+@dataclass(frozen=True)
+class KernelOutput:
+    """What a kernel gives back.
+
+    Attributes:
+        loss: mean query loss after the last step, or the mean of those after the steps asked,
+            [lifetimes]; NaN where a weight is not finite there.
+        accuracy: [lifetimes], 0 to 1.
+        initial_loss: mean query loss before the first step, [lifetimes].
+        gradient: of `loss`, [lifetimes, layers, terms], zero for terms not asked for; or None.
+        idle: of `loss` by the coefficients of idle terms, [lifetimes, layers, idle terms]; or None.
+        weights: final ones, list over layers of [lifetimes, post, pre]; None if not asked for.
+        feedback: the edges' own matrices at the end, likewise; None where nothing changes them.
+        biases: at the end, list over layers of [lifetimes, post], likewise.
+        memories: what traces are at the end.
+    """
+
+    loss: Float[Tensor, " lifetimes"]
+    accuracy: Float[Tensor, " lifetimes"]
+    initial_loss: Float[Tensor, " lifetimes"]
+    gradient: Float[Tensor, "lifetimes layers terms"] | None
+    weights: list[Float[Tensor, "lifetimes _post _pre"]] | None
+    idle: Float[Tensor, "lifetimes layers idle"] | None = None
+    feedback: list[Float[Tensor, "lifetimes _pre _source"]] | None = None
+    biases: list[Float[Tensor, "lifetimes _post"]] | None = None
+    memories: Memories = field(default_factory=dict)
+
+
+def asked_for(
+    gradient: Float[Tensor, "lifetimes layers terms"],
+    terms: Sequence[int],
+    loss: Float[Tensor, " lifetimes"],
+) -> Float[Tensor, "lifetimes layers terms"]:
+    """A gradient as a `KernelOutput` has it: zero for other terms, NaN where a loss is not finite.
+
+    Of a lifetime that has diverged no derivative means anything, and which of them happen to come
+    out as numbers would hang on the kernel.
+    """
+    found = torch.zeros_like(gradient)
+    finite = loss.isfinite()[:, None, None]
+    found[..., list(terms)] = torch.where(finite, gradient[..., list(terms)], torch.nan)
+    return found
+
+
+class Unsupported(Exception):  # noqa: N818, it is an answer rather than an error
+    """A plan or a batch that a kernel cannot take; the text says why. `einsum` takes all."""
+
+
+@runtime_checkable
+class Kernel(Protocol):
+    """A compiled plan."""
+
+    @property
+    def source(self) -> str:
+        """The generated source, for people to read."""
+
+    def __call__(
+        self,
+        batch: Batch,
+        *,
+        gradient: Sequence[int] = (),
+        idle: Plan | None = None,
+        keep_weights: bool = False,
+    ) -> KernelOutput:
+        """Run lifetimes.
+
+        Args:
+            batch: what they start from.
+            gradient: positions of the terms to differentiate.
+            idle: further terms, whose coefficients are zero and which are all differentiated: they
+                cost what their products with the adjoint of the weights cost. Without these, and
+                none of the others to differentiate, there is a forward pass only.
+            keep_weights: whether the final weights are wanted.
+        """
+
+    def compiling(
+        self, dtype: torch.dtype, idle: Plan | None = None
+    ) -> AbstractContextManager[bool]:
+        """A context in which the kernel is compiled beside what is done there, for one dtype.
+
+        It covers a call with these idle terms, and gives whether there is anything to compile.
+        Never needed: a call compiles what it lacks.
+        """
