@@ -46,7 +46,7 @@ from rulesearch.scoring import diverged, scored
 from rulesearch.search import prepare
 from rulesearch.search.reproducing import asked_again
 from rulesearch.selection import Setting
-from rulesearch.statistics import Scores, Summary, measure, summarise
+from rulesearch.statistics import Summary, measure, measure_each, summarise
 from rulesearch.updates import norms
 
 #: Lifetimes on which the answers are compared, by a seed that no search has.
@@ -188,7 +188,8 @@ def evolution(live: Counted, begin: Begin, budget: int) -> Vector:
     while live.spent.cost + JUDGES * search.popsize <= budget and not search.stop():
         seeds = begin.seeds("cma", generation, JUDGES)
         points = search.ask()
-        losses = [measured(live, begin.theta(point), seeds).mean_loss for point in points]
+        rules = [begin.theta(point) for point in points]
+        losses = [each.mean_loss for each in measure_each(live, rules, seeds, live.outputs)]
         search.tell(points, losses)
         generation += 1
     return begin.theta(search.mean)
@@ -289,11 +290,6 @@ METHODS: Mapping[str, Method] = {
 """By name; the first says what the others may cost."""
 
 
-def measured(live: Counted, theta: Vector, seeds: tuple[int, ...]) -> Scores:
-    """What a rule does on some lifetimes."""
-    return measure(live, theta, seeds, live.outputs)
-
-
 def begun(population: Population, result: Result, setting: Setting) -> Begin:
     """The reference at its best, and units of how far each term can go alone from there."""
     reference = result.with_terms(1).theta
@@ -310,7 +306,7 @@ def begun(population: Population, result: Result, setting: Setting) -> Begin:
         pace=max(map(abs, phi)),
         gain=0.0,
         descend=partial(descend, live),
-        measure=lambda label, theta, seeds: measured(live, theta, seeds),
+        measure=lambda rules, seeds: measure_each(live, [*rules.values()], seeds, live.outputs),
         differentiate=lambda label, theta: [],
         covering=lambda means, terms: means,
         tests=(),
@@ -332,7 +328,7 @@ def rows(run: Path, seeds: Sequence[int], root: str | None) -> Iterator[Row]:
     fresh = lifetime_seeds(SEED, "fresh", 0, FRESH)
 
     def row(method: str, seed: int, theta: Vector, spent: Spent) -> Row:
-        scores = measured(Counted(population), theta, fresh)
+        scores = measure(population, theta, fresh, population.outputs)
         return Row(method, seed, summarise(scores), spent.gradient, spent.forward, theta)
 
     yield row("reference", 0, start.theta(start.point), Spent())

@@ -18,7 +18,7 @@ from rulesearch.data import TaskShape
 from rulesearch.executors import Executor
 from rulesearch.lifetime import Lifetimes, run_lifetimes
 from rulesearch.lifetime.modes import plain
-from rulesearch.population import Population
+from rulesearch.population import BY_WORKERS, Population
 from rulesearch.scoring import diverged, scored
 
 #: Lifetimes drawn at once where only the loss before the first step is asked for.
@@ -62,6 +62,11 @@ class Mixture:
     @property
     def outputs(self) -> None:
         """Of no one network: a lifetime that diverged says itself what it counts as."""
+
+    @property
+    def at_once(self) -> int:
+        """Lifetimes that are best asked for at once: as many as a world takes in each."""
+        return self.worlds[0].at_once
 
     def world_of(self, seed: int) -> Population:
         """The world that a lifetime belongs to: they take turns by the seed."""
@@ -146,6 +151,11 @@ class SideBySide:
     def outputs(self) -> int | None:
         """Units of the output layer; of several worlds None."""
         return self.population.outputs
+
+    @property
+    def at_once(self) -> int:
+        """Lifetimes that are best asked for at once."""
+        return max(self.population.at_once, BY_WORKERS)
 
     def __call__(
         self,

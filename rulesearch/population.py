@@ -35,6 +35,13 @@ from rulesearch.pathways import pathway as pathway_of
 #: Lifetimes handed to a worker at once. Fixed, so that results do not depend on their number.
 CHUNK = 4
 
+#: Lifetimes that are best asked for at once: here, where more would only take memory;
+AT_ONCE = 16
+#: on a GPU, which has hundreds under way, as long as their networks are no more than so many bytes;
+ON_GPU, ON_GPU_BYTES = 512, 2**30
+#: and of workers, however many they are, which take a chunk each.
+BY_WORKERS = 256
+
 #: Gives [lifetimes, entries] for a use, a number of lifetimes, shapes of matrices and a dtype.
 Memory = Callable[[str, int, Sequence[tuple[int, int]], torch.dtype], Tensor]
 
@@ -100,6 +107,15 @@ class Population:
     def outputs(self) -> int:
         """Units of the output layer."""
         return self.sizes[-1]
+
+    @property
+    def at_once(self) -> int:
+        """Lifetimes that are best asked for at once."""
+        if self.device == "cpu":
+            return AT_ONCE
+        weights = sum(math.prod(shape) for shape in weight_shapes(self.sizes))
+        with_feedback = 2 * weights * self.dtype.itemsize
+        return max(AT_ONCE, min(ON_GPU, ON_GPU_BYTES // with_feedback))
 
     @plain()
     def __call__(

@@ -50,15 +50,9 @@ class Scores:
         """The mean of `loss`."""
         return float(np.mean(self.loss))
 
-    def first(self, count: int) -> Scores:
-        """What the rule did on the first of these lifetimes."""
-        return Scores(
-            self.seeds[:count],
-            self.loss[:count],
-            self.accuracy[:count],
-            self.initial_loss[:count],
-            self.diverged[:count],
-        )
+    def some(self, first: int, end: int) -> Scores:
+        """What the rule did on the lifetimes from `first` on to before `end`."""
+        return Scores(**{name: values[first:end] for name, values in vars(self).items()})
 
 
 @dataclass(frozen=True)
@@ -133,6 +127,32 @@ def measure(
         initial_loss=tuple(initial.tolist()),
         diverged=tuple(bad.tolist()),
     )
+
+
+def measure_each(
+    population: RunsLifetimes,
+    rules: Sequence[Sequence[float]],
+    seeds: Sequence[int],
+    outputs: int | None,
+    *,
+    batch: int = 16,
+) -> list[Scores]:
+    """`measure` of several rules on the same lifetimes, side by side.
+
+    Args:
+        population: see `measure`.
+        rules: raw coefficients, [terms] each.
+        seeds: see `measure`; every rule has all of them.
+        outputs: see `measure`.
+        batch: lifetimes handed over at once, of any of the rules.
+    """
+    if not rules:
+        return []
+    count = len(seeds)
+    rows = torch.tensor([tuple(rule) for rule in rules], dtype=torch.float64)
+    rows = rows.repeat_interleave(count, dim=0)
+    every = measure(population, rows, [*seeds] * len(rules), outputs, batch=batch)
+    return [every.some(number * count, (number + 1) * count) for number in range(len(rules))]
 
 
 def summarise(outcomes: Scores, looks: int = 1) -> Summary:

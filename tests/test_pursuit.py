@@ -19,7 +19,7 @@ from rulesearch.pursuit.place import plainly_without, saliences, turned, without
 from rulesearch.pursuit.settling import settle, within_ball
 from rulesearch.pursuit.spans import in_spans
 from rulesearch.selection import Effort, Setting
-from rulesearch.statistics import Scores, measure
+from rulesearch.statistics import Scores, measure_each
 
 
 def place_of(phi, second):
@@ -60,7 +60,9 @@ def means_of(population, *, effort, gain=0.0, start=0.01, seed=0, keys=(), scale
         pace=start,
         gain=gain,
         descend=lambda plan: descend(population, plan),
-        measure=lambda label, theta, seeds: measure(population, theta, seeds, population.outputs),
+        measure=lambda rules, seeds: measure_each(
+            population, [*rules.values()], seeds, population.outputs
+        ),
         differentiate=differentiate,
         covering=lambda means, terms: means,
         tests=lifetime_seeds(seed, "tries", 0, effort.ranking_tasks),
@@ -166,12 +168,12 @@ def test_useless_terms_join_as_seldom_as_is_said(level):
     joined, rounds = 0, 200
 
     def chance(number):
-        def measure(label, theta, seeds):
+        def one(label, seeds):
             draw = np.random.default_rng([number, *map(ord, label)])
             losses = tuple(1 + 0.1 * draw.normal(size=len(seeds)))
             return Scores(seeds, losses, losses, losses, (False,) * len(seeds))
 
-        return measure
+        return lambda rules, seeds: [one(label, seeds) for label in rules]
 
     for number in range(rounds):
         found_now = judge(
@@ -481,7 +483,7 @@ def test_a_place_in_other_units_is_the_same_rule():
 def losing(limits):
     """Means of a world in which each term alone is tolerated up to a limit, in raw coefficients."""
 
-    def measured(label, theta, seeds):
+    def measured(theta, seeds):
         bad = any(abs(x) > limit for x, limit in zip(theta[1:], limits, strict=True))
         loss = (3.0 if bad else 1.0,) * len(seeds)
         return Scores(
@@ -489,7 +491,9 @@ def losing(limits):
         )
 
     means = means_of(WORLD, effort=EFFORT, start=0.03)
-    return replace(means, measure=measured)
+    return replace(
+        means, measure=lambda rules, seeds: [measured(theta, seeds) for theta in rules.values()]
+    )
 
 
 def test_a_span_is_how_far_a_term_goes_alone():
@@ -502,9 +506,9 @@ def test_a_span_is_how_far_a_term_goes_alone():
 
 def test_a_weak_rule_tells_nothing_of_units():
     means = losing((0.03,) * (len(WORLD.names) - 1))
-    weak = lambda label, theta, seeds: replace(  # noqa: E731
-        means.measure(label, theta, seeds), initial_loss=(1.3,) * len(seeds)
-    )
+    weak = lambda rules, seeds: [  # noqa: E731
+        replace(each, initial_loss=(1.3,) * len(seeds)) for each in means.measure(rules, seeds)
+    ]
     terms = range(len(WORLD.names))
     at = opening(means).reference
     assert in_spans(replace(means, measure=weak), "spans", at, terms) == means.setting.scales

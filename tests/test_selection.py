@@ -26,7 +26,7 @@ from rulesearch.selection import (
 )
 from rulesearch.selection.dropping import Judge, Place, tried
 from rulesearch.selection.taking_over import taken_over
-from rulesearch.statistics import Scores, measure
+from rulesearch.statistics import Scores, measure_each
 
 OUTPUTS = 20
 JITTER = 0.2
@@ -123,6 +123,11 @@ def one_by_one(run):
     return lambda plans: [run(plan) for plan in plans]
 
 
+def each_alone(measure):
+    """What measures rules, from what measures one."""
+    return lambda rules, seeds: [measure(*rule, seeds) for rule in rules.items()]
+
+
 def runners(population):
     """What a caller passes in, and the labels it was called with."""
     labels = []
@@ -131,9 +136,9 @@ def runners(population):
         labels.extend(plan.label for plan in plans)
         return fit_together(population, plans)
 
-    def forward(label, theta, seeds):
-        labels.append(label)
-        return measure(population, theta, seeds, OUTPUTS)
+    def forward(rules, seeds):
+        labels.extend(rules)
+        return measure_each(population, [*rules.values()], seeds, OUTPUTS)
 
     return run, forward, labels
 
@@ -195,10 +200,10 @@ def test_labels_are_unique_and_kept_answers_give_the_same_path(planted):
             kept[plan.label] = kept.get(plan.label) or to_plain(run([plan])[0])
         return [from_plain(Fit, kept[plan.label]) for plan in plans]
 
-    def remembered_measure(label, theta, seeds):
-        text = kept.setdefault(label, None) or to_plain(forward(label, theta, seeds))
-        kept[label] = text
-        return from_plain(Scores, text)
+    def remembered_measure(rules, seeds):
+        for label, theta in rules.items():
+            kept[label] = kept.get(label) or to_plain(forward({label: theta}, seeds)[0])
+        return [from_plain(Scores, kept[label]) for label in rules]
 
     screened = Screen(support=(0, 1, 2), frequencies={}, phi=found.phi, failed=0)
     arguments = (setting, screened, remembered_fit, remembered_measure, nothing_alike)
@@ -278,6 +283,7 @@ def scripted(losses, spread=0.0):
         phi = tuple(x / scale for x, scale in zip(theta, plan.scales, strict=True))
         return Fit(plan.label, plan.seed, plan.support, theta, phi, 1, 8, 0, 0)
 
+    @each_alone
     def forward(label, theta, seeds):
         kept = "".join(name for name, x in zip("ABC", theta, strict=True) if x)
         noise = np.random.default_rng(len(kept)).normal(0, spread, len(seeds))
@@ -366,6 +372,7 @@ def test_terms_at_the_bound_seldom_go_without_a_refit():
     for _ in range(repeats):
         losses = 1.025 + rng.normal(0, 0.12, (8, 200))  # as spread as on digits
 
+        @each_alone
         def forward(label, theta, asked, losses=losses):
             row = losses[theta.index(0.0)][: len(asked)]
             count = len(asked)
@@ -472,6 +479,7 @@ def test_the_support_is_refitted_until_its_loss_is_flat(rounds, full, starts, ef
         theta = (float(len(begun)), 1.0)
         return Fit(plan.label, 0, (0, 1), theta, theta, 1, 8, 0, 0)
 
+    @each_alone
     def forward(label, theta, seeds):
         whole = label.startswith("elimination/full")
         loss = rounds[int(theta[0])] if whole else 2.0
@@ -579,6 +587,7 @@ def test_the_first_rates_are_octaves_around_what_was_fitted():
     def run(plan):
         return Fit(plan.label, 0, (0,), (0.02,), (0.02,), 1, 8, 0, 0)
 
+    @each_alone
     def valley(label, theta, seeds):
         seen.append(theta[0])
         loss = (1 + math.log2(theta[0] / 0.02) ** 2,) * len(seeds)
@@ -596,6 +605,7 @@ def test_fit_rate_says_when_there_is_no_bracket():
     def run(plan):
         return Fit(plan.label, 0, (0,), (1.0,), (1.0,), 1, 8, 0, 0, failed="exploded")
 
+    @each_alone
     def falling(label, theta, seeds):
         loss = (1 / theta[0],) * len(seeds)
         return Scores(seeds, loss, loss, loss, (False,) * len(seeds))
@@ -610,6 +620,7 @@ def test_a_rate_at_which_lifetimes_diverge_is_no_baseline(cliff):
     """Beyond the cliff all diverge but for one that happens not to, and that lowers the mean."""
     setting = setting_of(ONE, common_tasks=10)
 
+    @each_alone
     def forward(label, theta, seeds):
         rate = theta[0]
         stays = [rate < cliff] * len(seeds)
@@ -639,6 +650,7 @@ def test_a_hollow_beside_the_best_rate_does_not_hold_the_search(tasks):
     setting = setting_of(ONE, baseline_tasks=tasks)
     deep, hollow = 8e-3, 8e-3 * 2**0.26
 
+    @each_alone
     def forward(label, theta, seeds):
         off, beside = (abs(math.log2(theta[0] / place)) for place in (deep, hollow))
         loss = (min(1 + off, 1.05 + 3 * beside, 2 + 0.1 * off),) * len(seeds)
@@ -717,7 +729,7 @@ def tries_of(population, theta, overlaps, *, gain=0.3, **effort):
         setting_of(population), effort=Effort(common_tasks=100, ranking_tasks=50, **effort)
     )
     run, forward, labels = runners(population)
-    full = forward("full", theta, common_seeds(setting))
+    (full,) = forward({"full": theta}, common_seeds(setting))
     support = tuple(term for term, x in enumerate(theta) if x)
     judge = Judge(setting, full, gain, 0.05, run, forward, lambda label, theta: overlaps)
     return tried(judge, Place(support, theta, theta, full)), labels
@@ -739,11 +751,12 @@ def test_a_term_is_also_left_out_plainly():
     setting = replace(setting_of(Alike()), effort=Effort(common_tasks=100, candidates=3, clear=0.0))
     run, forward, _ = runners(Alike())
 
+    @each_alone
     def watched(label, theta, seeds):
         seen[label] = tuple(theta)
-        return forward(label, theta, seeds)
+        return forward({label: theta}, seeds)[0]
 
-    full = forward("full", theta, common_seeds(setting))
+    (full,) = forward({"full": theta}, common_seeds(setting))
     judge = Judge(setting, full, 0.3, 0.05, run, watched, nothing_alike)
     tried(judge, Place((0, 1, 2), theta, theta, full))
     assert {label: theta for label, theta in seen.items() if label.endswith(", left out")} == {
@@ -826,13 +839,14 @@ def test_coefficients_are_halved_four_times_at_most():
     run, forward, _ = runners(population)
     seen = []
 
+    @each_alone
     def diverging(label, theta, seeds):
         seen.append(label.rsplit(", ", 1)[-1])
-        lived = forward(label, theta, seeds)
+        (lived,) = forward({label: theta}, seeds)
         loss = (4.0 + sum(theta),) * len(seeds)
         return replace(lived, loss=loss, diverged=(True,) * len(seeds))
 
-    full = forward("full", theta, common_seeds(setting))
+    (full,) = forward({"full": theta}, common_seeds(setting))
     judge = Judge(setting, full, 0.3, 0.05, run, diverging, nothing_alike)
     tried(judge, Place((0, 1), theta, theta, full))
     assert [seen.count(f"halved {n}") for n in range(1, 7)] == [2, 2, 2, 2, 0, 0]
@@ -851,7 +865,7 @@ def test_a_refit_that_ends_above_its_start_begins_again_from_a_safer_place(faile
         theta = tuple(9.0 * (term in plan.support) for term in range(3))
         return Fit(plan.label, 0, plan.support, theta, theta, 1, 8, 0, 0, failed)
 
-    full = forward("full", (0.2, 0.4, 0.0), common_seeds(setting))
+    (full,) = forward({"full": (0.2, 0.4, 0.0)}, common_seeds(setting))
     judge = Judge(setting, full, 0.3, 0.05, run_off, forward, nothing_alike)
     place = Place((0, 1), (0.2, 0.4, 0.0), (0.2, 0.4, 0.0), full)
     tries = tried(judge, place)

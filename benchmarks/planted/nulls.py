@@ -100,5 +100,6 @@ def null(kind: str, name: str, pool: Pool, seed: int) -> Null:
         claims = theta.keys() != {pool.names[0]}
     else:
         fresh = lifetime_seeds(seed, "evaluation", 0, EVALUATION)
-        claims = learns(measurer(student)("evaluation", found.theta, fresh), SIZES[-1])
+        (outcomes,) = measurer(student)({"evaluation": found.theta}, fresh)
+        claims = learns(outcomes, SIZES[-1])
     return Null(kind, name, seed, theta, bool(claims), found.cost)

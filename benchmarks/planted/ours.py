@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,7 +12,7 @@ from benchmarks.planted.world import STEPS
 from rulesearch.meta import ACCEPTED, descend, lifetime_seeds, units
 from rulesearch.pursuit import Aims, Means, Opening, Place, pursue
 from rulesearch.selection import Effort, Measure, Setting, best_rate, common_seeds
-from rulesearch.statistics import Scores, measure
+from rulesearch.statistics import Scores, measure_each
 from rulesearch.updates import norms
 
 #: Where the search for the reference's best coefficient begins, raw.
@@ -84,10 +84,10 @@ def known_of(student: Student, seed: int) -> Known:
 
 
 def measurer(student: Student) -> Measure:
-    """`measure` on a student."""
+    """`measure_each` on a student."""
 
-    def run(label: str, theta: tuple[float, ...], seeds: tuple[int, ...]) -> Scores:
-        return measure(student, theta, seeds, None, batch=64)
+    def run(rules: Mapping[str, tuple[float, ...]], seeds: tuple[int, ...]) -> list[Scores]:
+        return measure_each(student, [*rules.values()], seeds, None, batch=64)
 
     return run
 

@@ -55,6 +55,10 @@ class Rival:
         return min(self.at_most, cell.batch)
 
 
+def _small(cell: Cell) -> bool:
+    return cell.terms == 10 or (cell.terms in (1, 3) and cell.gradient)
+
+
 def _of(setting: Setting, cell: Cell, count: int) -> tuple[Work, bool]:
     return work(setting, cell.terms, count), cell.gradient
 
@@ -81,10 +85,21 @@ RIVALS: Mapping[str, Rival] = {
     ),
     "JAX, processes": Rival(
         lambda setting, cell, n: in_processes.prepare("jax", setting, cell, n),
-        lambda cell: (
-            cell.batch > 1 and (cell.terms == 10 or (cell.terms in (1, 3) and cell.gradient))
-        ),
+        lambda cell: cell.batch > 1 and _small(cell),
         at_most=4,
+        missing=no_jax,
+        one_memory=False,
+    ),
+    "careful JAX": Rival(
+        lambda setting, cell, n: by_jax(
+            *_of(setting, cell, n), together=cell.batch > 1, careful=True
+        ),
+        lambda cell: cell.terms == 10 or (cell.batch == 1 and _small(cell)),
+        missing=no_jax,
+    ),
+    "careful JAX, processes": Rival(
+        lambda setting, cell, n: in_processes.prepare("careful jax", setting, cell, n),
+        lambda cell: cell.batch > 1 and _small(cell),
         missing=no_jax,
         one_memory=False,
     ),

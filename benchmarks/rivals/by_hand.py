@@ -1,12 +1,12 @@
-"""The learning rule as one would write it by hand: one matrix a term, one lifetime at a time.
+"""The learning rule as one would write it by hand, one lifetime at a time.
 
-The equations of the paper stand here once, for torch and for JAX: `xp` is the module `torch` or
-`jax.numpy`.
+First as the paper has it, one matrix a term; then with care, terms of one factor together. Both are
+for torch and for JAX: `xp` is the module `torch` or `jax.numpy`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.work import PRODUCTS
@@ -87,8 +87,66 @@ def terms_by_hand(
     return [paper[name]() if name in paper else product(name) for name in names]
 
 
+#: xp, names, theta, W, y_pre, e_pre, y_post, e_post -> ΔW [post, pre].
+Update = Callable[..., Array]
+
+
+def by_term(xp: Any, names: Sequence[str], theta: Array, W: Array, *neurons: Array) -> Array:
+    """ΔW as a sum of one matrix a term."""
+    # Summed before they are added: one by one, small ones are lost in the rounding of W.
+    terms = terms_by_hand(xp, names, W, *neurons)
+    return sum(theta[k] * term for k, term in enumerate(terms))
+
+
+def grouped(
+    xp: Any,
+    names: Sequence[str],
+    theta: Array,
+    W: Array,
+    y_pre: Array,
+    e_pre: Array,
+    y_post: Array,
+    e_post: Array,
+) -> Array:
+    """The same ΔW with care: one outer product for all terms that e_post, or y_post, stands in.
+
+    Args:
+        xp: `torch` or `jax.numpy`.
+        names: F0 to F9, of no other terms.
+        theta: [terms].
+        W: [post, pre].
+        y_pre: [pre], as e_pre.
+        e_pre: likewise.
+        y_post: [post], as e_post.
+        e_post: likewise.
+    """
+    told = dict(zip(names, theta, strict=True))
+    shares_feedback = {"F6", "F7"} & set(names)
+    feedback: Array = y_post @ (W @ e_pre) if shares_feedback else None
+    # Name -> by which of the post side's rows, and the pre side's.
+    rows: dict[str, tuple[str, Callable[[], Array]]] = {
+        "F0": ("e_post", lambda: -y_pre),
+        "F1": ("y_post", lambda: -e_pre),
+        "F2": ("e_post", lambda: -e_pre),
+        "F4": ("1", lambda: -e_pre),
+        "F5": ("e_post", lambda: -y_post.sum() * y_pre),
+        "F6": ("y_post", lambda: -feedback * e_pre),
+        "F7": ("e_post", lambda: -feedback * y_pre),
+        "F8": ("y_post", lambda: -(e_post @ (W @ y_pre)) * e_pre),
+        "F9": ("y_post", lambda: y_pre - y_post @ W),
+    }
+    posts = {"e_post": e_post, "y_post": y_post, "1": xp.ones_like(e_post)}
+    sums: dict[str, Array] = {}
+    for name in (name for name in names if name in rows):
+        post, row = rows[name]
+        sums[post] = sums.get(post, 0) + told[name] * row()
+    update = sum(posts[post][:, None] * row for post, row in sums.items())
+    return update - told["F3"] * W if "F3" in told else update
+
+
 def step(
     xp: Any,
+    update: Update,
     names: Sequence[str],
     theta: Array,
     weights: Sequence[Array],
@@ -100,6 +158,7 @@ def step(
 
     Args:
         xp: `torch` or `jax.numpy`.
+        update: `by_term` or `grouped`.
         names: of the terms.
         theta: [terms].
         weights: list over layers of [post, pre].
@@ -116,12 +175,10 @@ def step(
     e = [y[-1] - onehot]
     for b, activity in zip(reversed(feedback), reversed(y[:-1]), strict=True):
         e.insert(0, (b @ e[0]) * (1 - xp.exp(-BETA * activity)))
-    new = []
-    for i, w in enumerate(weights):
-        terms = terms_by_hand(xp, names, w, y[i], e[i], y[i + 1], e[i + 1])
-        # Summed before they are added: one by one, small ones are lost in the rounding of w.
-        new.append(w + sum(theta[k] * term for k, term in enumerate(terms)))
-    return new
+    return [
+        w + update(xp, names, theta, w, y[i], e[i], y[i + 1], e[i + 1])
+        for i, w in enumerate(weights)
+    ]
 
 
 def logits(xp: Any, weights: Sequence[Array], x: Array) -> Array:

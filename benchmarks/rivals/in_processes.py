@@ -27,7 +27,7 @@ def prepare(name: str, setting: Setting, cell: Cell, count: int) -> Callable[[],
     """Lifetimes dealt out to the processes, which compile now.
 
     Args:
-        name: `jax` or `autograd`.
+        name: `jax`, `careful jax` or `autograd`.
         setting: where lifetimes come from.
         cell: the work.
         count: lifetimes in all.
@@ -75,9 +75,9 @@ def _prepared(name: str, setting: Setting, cell: Cell, share: range) -> Callable
     given = work(setting, cell.terms, share.stop).lifetimes(
         slice(share.start, share.stop, share.step)
     )
-    if name == "jax":
-        return by_jax(given, cell.gradient, together=False)
-    return by_autograd(given, cell.gradient)
+    if name == "autograd":
+        return by_autograd(given, cell.gradient)
+    return by_jax(given, cell.gradient, together=False, careful=name == "careful jax")
 
 
 def _compile(name: str, setting: Setting, cell: Cell, share: range) -> None:

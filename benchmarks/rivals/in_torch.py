@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
-from benchmarks.rivals.by_hand import logits, step
+from benchmarks.rivals.by_hand import by_term, logits, step
 from benchmarks.work import Work
 from rulesearch import run_lifetimes
 from rulesearch.choices import KernelName
@@ -51,7 +51,7 @@ def by_autograd(given: Work, gradient: bool) -> Answer:
         weights = [w[i] for w in given.weights]
         feedback = [b[i] for b in given.feedback]
         for x, target in zip(given.train[0][i], onehot[i], strict=True):
-            weights = step(torch, given.pool.names, theta, weights, feedback, x, target)
+            weights = step(torch, by_term, given.pool.names, theta, weights, feedback, x, target)
         loss = cross_entropy(logits(torch, weights, given.query[0][i]), given.query[1][i])
         return torch.autograd.grad(loss, theta)[0] if gradient else loss
 
@@ -61,7 +61,7 @@ def by_autograd(given: Work, gradient: bool) -> Answer:
 @lru_cache
 def _compiled_step(names: tuple[str, ...]) -> Callable[..., list[Tensor]]:
     # theta is the lifetimes' own, so that the gradient of the sum of their losses is theirs.
-    return torch.compile(torch.vmap(partial(step, torch, names)), dynamic=False)
+    return torch.compile(torch.vmap(partial(step, torch, by_term, names)), dynamic=False)
 
 
 def by_compile(given: Work, gradient: bool) -> Answer:

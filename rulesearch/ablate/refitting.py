@@ -9,7 +9,7 @@ from statistics import fmean
 
 from rulesearch.meta import ACCEPTED, Descent, descend, lifetime_seeds
 from rulesearch.population import Population
-from rulesearch.pursuit.spans import PART, span
+from rulesearch.pursuit.spans import PART, spans
 from rulesearch.selection.taking_over import taken_over
 from rulesearch.statistics import Scores, measure
 from rulesearch.updates import overlaps
@@ -62,7 +62,7 @@ class Refits:
         return overlaps(self.networks, self.theta, seeds, points)
 
     def unit(self, term: int, first: float) -> float:
-        """How far a new term may go beside the whole rule, with either sign; see `span`.
+        """How far a new term may go beside the whole rule, with either sign; see `spans`.
 
         Args:
             term: its index.
@@ -71,13 +71,14 @@ class Refits:
         base = self.scores(self.theta)
         limit = base.mean_loss + LOST * max(0.0, fmean(base.initial_loss) - base.mean_loss)
 
-        def tolerated(factor: float) -> bool:
+        def tolerated(size: float) -> bool:
             return any(
-                self.scores(_with(self.theta, term, sign * factor * first)).mean_loss <= limit
+                self.scores(_with(self.theta, term, sign * size * first)).mean_loss <= limit
                 for sign in (1.0, -1.0)
             )
 
-        return PART * span(tolerated) * first
+        found = spans(lambda asked: [tolerated(size) for _, size in asked], [term])
+        return PART * found[term] * first
 
     def refitted(
         self,

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from rulesearch.data import Data, TaskShape
 from rulesearch.data.apart import Searched, load_apart, repeated
 from rulesearch.errors import RuleSearchError
@@ -23,6 +25,7 @@ from rulesearch.evaluate.rivals import (
 from rulesearch.evaluate.table import Entry, Evaluated
 from rulesearch.lifetime.modes import plain
 from rulesearch.meta import lifetime_seeds
+from rulesearch.population import Population
 from rulesearch.records.plain import to_plain
 from rulesearch.rule import Rule
 from rulesearch.selection import Near, rate_near
@@ -217,7 +220,7 @@ def _rate(site: Site, contestant: Contestant, kept: Kept) -> Near:
     networks = contestant.searching
 
     def at(rate: float) -> Scores:
-        return measure(networks, contestant.theta(rate, seeds), seeds, networks.outputs)
+        return _live(networks, contestant.theta(rate, seeds), seeds)
 
     # Random rules may have no good rate at all, which is not worth a long way.
     most = WIDENINGS if contestant.cliff else FEW
@@ -237,9 +240,13 @@ def _measured(
     if (known := kept.get(question, Scores)) is not None:
         return known
     networks = contestant.after(site.scenario, steps).set_aside
-    found = measure(networks, contestant.theta(rate, seeds), seeds, networks.outputs)
+    found = _live(networks, contestant.theta(rate, seeds), seeds)
     kept.put(question, found)
     return found
+
+
+def _live(networks: Population, theta: Sequence[float] | Tensor, seeds: Sequence[int]) -> Scores:
+    return measure(networks, theta, seeds, networks.outputs, batch=networks.at_once)
 
 
 def _question(site: Site, contestant: Contestant) -> dict[str, Any]:

@@ -129,25 +129,36 @@ def judge(
     line = lifetime_seeds(seed, f"{label}/line", 0, LINE_TASKS, worlds)
     fresh = lifetime_seeds(seed, f"{label}/test", 0, len(means.common), worlds)
     theta = means.theta(place.phi)
-    before = means.measure(f"{label}/tested", theta, fresh)
-    now = means.measure(f"{label}/line", theta, line).mean_loss
-    results = []
-    for each in found:
-        name = names[each.term]
 
-        def moved(size: float, each: Promise = each) -> tuple[float, ...]:
-            phi = np.array(place.phi) + size * means.pace * np.array(each.direction)
-            return means.theta(phi.tolist())
+    def moved(each: Promise, size: float) -> tuple[float, ...]:
+        phi = np.array(place.phi) + size * means.pace * np.array(each.direction)
+        return means.theta(phi.tolist())
 
-        losses: dict[float, float] = {}
-        for size in (*SIZES, *(SIZES[0] / 3**n for n in range(1, SMALLER + 1))):
-            if size < SIZES[0] and min(losses.values()) < now:
-                break
-            found_at = means.measure(f"{label}/{name} by {size:g}", moved(size), line)
-            losses[size] = found_at.mean_loss
-        size = min(losses, key=lambda size: losses[size])
-        after = means.measure(f"{label}/{name} tested", moved(size), fresh)
-        results.append((each, size, *_paid(before, after)))
+    def tell(each: Promise) -> str:
+        return f"{label}/{names[each.term]}"
+
+    (at_rest,) = means.measure({f"{label}/line": theta}, line)
+    losses: list[dict[float, float]] = [{} for _ in found]
+
+    def look(which: Sequence[int], sizes: Sequence[float]) -> None:
+        asked = [(i, size) for i in which for size in sizes]
+        steps = {f"{tell(found[i])} by {size:g}": moved(found[i], size) for i, size in asked}
+        for (i, size), outcomes in zip(asked, means.measure(steps, line), strict=True):
+            losses[i][size] = outcomes.mean_loss
+
+    look(range(len(found)), SIZES)
+    for n in range(1, SMALLER + 1):
+        too_far = [i for i, tried in enumerate(losses) if min(tried.values()) >= at_rest.mean_loss]
+        look(too_far, [SIZES[0] / 3**n])
+    best = [min(tried, key=lambda size: tried[size]) for tried in losses]
+    ends = {f"{label}/tested": theta}
+    for each, size in zip(found, best, strict=True):
+        ends[f"{tell(each)} tested"] = moved(each, size)
+    before, *after = means.measure(ends, fresh)
+    results = [
+        (each, size, *_paid(before, then))
+        for each, size, then in zip(found, best, after, strict=True)
+    ]
     order = sorted(range(len(results)), key=lambda i: results[i][3])
     joins: set[int] = set()
     for rank, index in enumerate(order):  # Holm (1979)

@@ -8,7 +8,7 @@ two ways to do without a term both take their steps before one of them is chosen
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,7 +114,7 @@ def _ways(means: Means, here: str, now: Way, reference: Sequence[int]) -> list[W
         if compare(outcomes, now.outcomes).mean < CHEAP * means.gain:
             return [Way(gone, left, outcomes)]
         group //= 2
-    ways = [_without(means, here, place, term, now.outcomes) for term in order[:CANDIDATES]]
+    ways = _without_each(means, here, place, order[:CANDIDATES], now.outcomes)
     first, *others = sorted(ways, key=lambda way: way.loss)
     # What is clearly dearer before its steps is not tried further.
     close = [way for way in others if compare(way.outcomes, first.outcomes).interval[0] <= 0]
@@ -123,13 +123,20 @@ def _ways(means: Means, here: str, now: Way, reference: Sequence[int]) -> list[W
     return [first, *close[: RIVALS - 1 if len(order) <= MANY + 1 else 0]]
 
 
-def _without(means: Means, here: str, place: Place, term: int, now: Scores) -> Way:
-    """Without one term: the others take over its work, or stay as they are where that is better."""
-    name = means.setting.names[term]
-    taken_over = without(place, [term])
-    way = Way((term,), taken_over, means.tried(f"{here}/without {name}", taken_over))
-    if compare(way.outcomes, now).mean < CHEAP * means.gain:
-        return way
-    plain = plainly_without(place, [term])
-    other = Way((term,), plain, means.tried(f"{here}/without {name} plainly", plain))
-    return min(way, other, key=lambda way: way.loss)
+def _without_each(
+    means: Means, here: str, place: Place, terms: Sequence[int], now: Scores
+) -> list[Way]:
+    """Without one term each: the others take over its work, or stay as they are if better so."""
+    labels = [f"{here}/without {means.setting.names[term]}" for term in terms]
+
+    def tried(places: Mapping[str, Place], gone: Sequence[int]) -> list[Way]:
+        found = zip(gone, places.values(), means.all_tried(places), strict=True)
+        return [Way((term,), each, outcomes) for term, each, outcomes in found]
+
+    taken_over = [without(place, [term]) for term in terms]
+    ways = tried(dict(zip(labels, taken_over, strict=True)), terms)
+    dear = [i for i, w in enumerate(ways) if compare(w.outcomes, now).mean >= CHEAP * means.gain]
+    plain = {f"{labels[i]} plainly": plainly_without(place, [terms[i]]) for i in dear}
+    for i, other in zip(dear, tried(plain, [terms[i] for i in dear]), strict=True):
+        ways[i] = min(ways[i], other, key=lambda way: way.loss)
+    return ways

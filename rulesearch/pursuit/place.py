@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -111,12 +111,17 @@ class Means:
 
     def tried(self, label: str, place: Place) -> Scores:
         """A rule on the lifetimes of tries."""
-        return self.measure(label, self.theta(place.phi), self.tests)
+        (outcomes,) = self.measure({label: self.theta(place.phi)}, self.tests)
+        return outcomes
+
+    def all_tried(self, places: Mapping[str, Place]) -> list[Scores]:
+        """Rules on the lifetimes of tries, by label, side by side."""
+        return self.measure({n: self.theta(p.phi) for n, p in places.items()}, self.tests)
 
     def compared(self, label: str, place: Place) -> Scores:
         """A rule on the lifetimes on which rules are compared."""
         theta = self.theta(place.phi)
-        outcomes = self.measure(label, theta, self.common)
+        (outcomes,) = self.measure({label: theta}, self.common)
         self.on_compared(place, theta, outcomes)
         return outcomes
 

@@ -59,19 +59,17 @@ def settle(means: Means, label: str, place: Place) -> Settled:
     points = _points(len(support), means.setting.seed)
     draws = np.empty((0, len(support)))
     for region in range(REGIONS):
-        losses = []
+        here, rules = f"{label}/region {region}", {}
         for number, point in enumerate(points):
             tried = phi.copy()
             tried[support] += shape @ point
-            name = f"{label}/region {region}/point {number}"
-            losses.append(means.measure(name, means.theta(tried.tolist()), seeds).loss)
+            rules[f"{here}/point {number}"] = means.theta(tried.tolist())
+        losses = [outcomes.loss for outcomes in means.measure(rules, seeds)]
         least, draws = _least(points, np.array(losses), means.setting.seed)
         moved = phi.copy()
         moved[support] += shape @ least
-        now, then = (
-            means.measure(f"{label}/region {region}/{what}", means.theta(x.tolist()), fresh)
-            for what, x in (("centre", phi), ("least", moved))
-        )
+        ends = {f"{here}/centre": phi, f"{here}/least": moved}
+        now, then = means.measure({n: means.theta(x.tolist()) for n, x in ends.items()}, fresh)
         centre = phi
         if compare(then, now).mean >= 0:
             break

@@ -10,12 +10,10 @@ that hardly learns may hold one that learns. So units are measured again where a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from statistics import fmean
 
 from rulesearch.meta import lifetime_seeds
 from rulesearch.pursuit.place import Means, Place
-from rulesearch.statistics import Scores
 
 #: From one size that is tried to the next, and how many of them, up or down, at most.
 FACTOR, MOST = 4.0, 5
@@ -48,45 +46,57 @@ def in_spans(means: Means, label: str, place: Place, terms: Sequence[int]) -> tu
     setting = means.setting
     seeds = lifetime_seeds(setting.seed, "spans", 0, TASKS, setting.worlds)
 
-    def live(name: str, phi: Sequence[float]) -> Scores:
-        return means.measure(f"{label}/{name}", means.theta(phi), seeds)
-
-    base = live("alone", place.phi)
+    (base,) = means.measure({f"{label}/alone": means.theta(place.phi)}, seeds)
     untrained = fmean(base.initial_loss)
     gain = untrained - base.mean_loss
     if gain <= TELLING * untrained:
         return setting.scales
     limit = base.mean_loss + LOST * gain
 
-    def tolerated(term: int, factor: float) -> bool:
-        for sign in (1.0, -1.0):
+    def bearable(changes: Sequence[tuple[int, float]]) -> list[bool]:
+        rules = {}
+        for term, change in changes:
             phi = list(place.phi)
-            phi[term] += sign * factor * means.pace
-            if live(f"{setting.names[term]} by {sign * factor:g}", phi).mean_loss <= limit:
-                return True
-        return False
+            phi[term] += change * means.pace
+            rules[f"{label}/{setting.names[term]} by {change:g}"] = means.theta(phi)
+        return [outcomes.mean_loss <= limit for outcomes in means.measure(rules, seeds)]
+
+    def tolerated(changes: Sequence[tuple[int, float]]) -> list[bool]:
+        found = bearable(changes)
+        other = [i for i, fine in enumerate(found) if not fine]
+        signed = [(term, -size) for term, size in (changes[i] for i in other)]
+        for i, fine in zip(other, bearable(signed), strict=True):
+            found[i] = fine
+        return found
 
     scales = list(setting.scales)
-    for term in means.in_order(terms):
-        if scales[term] and term != setting.reference:
-            scales[term] *= PART * span(partial(tolerated, term))
+    asked = [t for t in means.in_order(terms) if scales[t] and t != setting.reference]
+    for term, span in spans(tolerated, asked).items():
+        scales[term] *= PART * span
     return tuple(scales)
 
 
-def span(tolerated: Callable[[float], bool]) -> float:
-    """The largest power of the factor that is tolerated, among those next to one that is not.
+def spans(
+    tolerated: Callable[[Sequence[tuple[int, float]]], Sequence[bool]], terms: Sequence[int]
+) -> dict[int, float]:
+    """For each term the largest power of the factor that is tolerated, next to one that is not.
+
+    Args:
+        tolerated: whether it is, for some pairs of a term and a size.
+        terms: that are asked for, side by side.
 
     Example:
-        >>> span(lambda size: size <= 20), span(lambda size: size <= 0.1), span(lambda size: False)
-        (16.0, 0.0625, 0.0009765625)
+        >>> limits = (20.0, 0.1, 0.0)
+        >>> spans(lambda asked: [size <= limits[term] for term, size in asked], [0, 1, 2])
+        {0: 16.0, 1: 0.0625, 2: 0.0009765625}
     """
-    powers = range(1, MOST + 1)
-    if tolerated(1.0):
-        reached = 1.0
-        for power in powers:
-            if not tolerated(FACTOR**power):
-                break
-            reached = FACTOR**power
-        return reached
-    smaller = (FACTOR**-power for power in powers)
-    return next((size for size in smaller if tolerated(size)), FACTOR**-MOST)
+    going_up = dict(zip(terms, tolerated([(term, 1.0) for term in terms]), strict=True))
+    found = {term: 1.0 if up else FACTOR**-MOST for term, up in going_up.items()}
+    for power in range(1, MOST + 1):
+        asked = [(t, FACTOR ** (power if up else -power)) for t, up in going_up.items()]
+        for (term, size), fine in zip(asked, tolerated(asked), strict=True):
+            if fine:
+                found[term] = size
+            if fine != going_up[term]:
+                del going_up[term]
+    return found

@@ -103,12 +103,11 @@ def evaluated(
     label: str = "",
 ) -> dict[str, Scores]:
     """What they do on the images set aside, on these lifetimes."""
-    return {
-        key: stages.measurer(baseline.set_aside)(
-            f"evaluation/{label}{EVALUATED[key]}", rates[key].theta, seeds
-        )
-        for key, baseline in of.items()
-    }
+    found = {}
+    for key, baseline in of.items():
+        rule = {f"evaluation/{label}{EVALUATED[key]}": rates[key].theta}
+        (found[key],) = stages.measurer(baseline.set_aside)(rule, seeds)
+    return found
 
 
 def one_term(request: Request, population: Worlds, start: float) -> Setting:

@@ -200,10 +200,8 @@ def _measured(
 ) -> dict[str, Scores]:
     """The rule, the one that was begun with, and its rivals in a world."""
     live = stages.measurer(scene.set_aside)
-    own = {
-        name: live(f"evaluation/{scene.label}{in_words(name)}", theta, seeds)
-        for name, theta in rules.items()
-    }
+    labels = {f"evaluation/{scene.label}{in_words(name)}": theta for name, theta in rules.items()}
+    own = dict(zip(rules, live(labels, seeds), strict=True))
     rivals = compared.evaluated(stages, scene.rivals, scene.rates, seeds, scene.label)
     return {**own, **rivals}
 
@@ -216,7 +214,8 @@ def _of_hall(
     seeds: tuple[int, ...],
 ) -> Scores:
     label = f"evaluation/{scene.label}hall {number}"
-    return stages.measurer(scene.set_aside)(label, theta, seeds)
+    (outcomes,) = stages.measurer(scene.set_aside)({label: theta}, seeds)
+    return outcomes
 
 
 def _rate(scene: Scene, name: str) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -18,7 +18,6 @@ from rulesearch.meta import (
     Fit,
     FitPlan,
     MetaState,
-    RunsLifetimes,
     StepRecord,
     descend,
     fit_together,
@@ -41,15 +40,13 @@ from rulesearch.runs.kept import (
     write_stage,
 )
 from rulesearch.selection import FitFunction, Measure, Overlaps
-from rulesearch.statistics import Scores, measure
+from rulesearch.statistics import Scores, measure_each
 from rulesearch.updates import norms, overlaps
 
 #: Points of a lifetime at which the updates of terms are compared.
 OVERLAP_POINTS = 8
 #: Meta-steps between two checkpoints of a fit under way.
 CHECKPOINT_EVERY = 10
-#: Lifetimes differentiated at once, which bounds the memory.
-BATCH = 16
 
 Kind = TypeVar("Kind")
 Row = tuple[float, ...]
@@ -123,7 +120,7 @@ class Stages:
 
         return replace(self, on_step=on_step, on_stage=on_stage)
 
-    def side_by_side(self, population: Worlds) -> RunsLifetimes:
+    def side_by_side(self, population: Worlds) -> Worlds | SideBySide:
         """The population, carried out by the executor if there is one."""
         return SideBySide(population, self.executor) if self.executor else population
 
@@ -160,16 +157,23 @@ class Stages:
         return run_descent
 
     def measurer(self, population: Worlds) -> Measure:
-        """`measure` on a population, kept."""
+        """`measure_each` on a population, kept."""
+        covered = worlds_of(population)[0].compile_for
+        live = self.side_by_side(population)
 
-        def run_measure(label: str, theta: tuple[float, ...], seeds: tuple[int, ...]) -> Scores:
-            done = self._done(label, Scores)
-            if done is not None:
-                return done
-            self.on_stage(label)
-            outcomes = measure(self.side_by_side(population), theta, seeds, population.outputs)
-            self._keep(label, outcomes)
-            return outcomes
+        def run_measure(
+            rules: Mapping[str, tuple[float, ...]], seeds: tuple[int, ...]
+        ) -> list[Scores]:
+            done = {label: self._done(label, Scores) for label in rules}
+            left = {label: rules[label] for label in rules if done[label] is None}
+            for alike in _by_kernel(left, covered):
+                self.on_stage(_together(alike))
+                thetas = [left[label] for label in alike]
+                found = measure_each(live, thetas, seeds, population.outputs, batch=live.at_once)
+                for label, outcomes in zip(alike, found, strict=True):
+                    self._keep(label, outcomes)
+                    done[label] = outcomes
+            return [each for each in done.values() if each is not None]
 
         return run_measure
 
@@ -199,8 +203,8 @@ class Stages:
                 rule = torch.tensor(theta, dtype=torch.float64)
                 seeds = lifetime_seeds(seed, label, 0, tasks, len(worlds_of(population)))
                 rows: list[tuple[Number, ...]] = []
-                for first in range(0, tasks, BATCH):
-                    lived = live(rule, seeds[first : first + BATCH], gradient=terms)
+                for first in range(0, tasks, live.at_once):
+                    lived = live(rule, seeds[first : first + live.at_once], gradient=terms)
                     assert lived.gradient is not None
                     slopes = lived.gradient.to(torch.float64).tolist()
                     rows += [tuple(map(_or_none, row)) for row in slopes]
@@ -299,6 +303,22 @@ def _or_none(value: float) -> Number:
     return value if math.isfinite(value) else None
 
 
+def _by_kernel(
+    rules: Mapping[str, tuple[float, ...]], covered: Sequence[int]
+) -> Iterator[list[str]]:
+    """Labels of rules that the same terms are at work in: others in a call change no bit of them.
+
+    Args:
+        rules: raw coefficients by label.
+        covered: terms that are at work in any case.
+    """
+    found: dict[frozenset[int], list[str]] = {}
+    for label, theta in rules.items():
+        working = frozenset(i for i, x in enumerate(theta) if x) - frozenset(covered)
+        found.setdefault(working, []).append(label)
+    yield from found.values()
+
+
 def _together(labels: Sequence[str]) -> str:
-    """Labels of fits that run side by side, in short."""
+    """Labels of what runs side by side, in short."""
     return " and ".join(labels) if len(labels) < 3 else f"{labels[0]} to {labels[-1]}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from scipy import optimize
@@ -113,15 +113,17 @@ def _search(
     few = seeds[: max(FEW, -(-len(seeds) // COARSE))]
 
     def along(some: tuple[int, ...]) -> _Curve:
-        def outcomes_at(octaves: float) -> Scores:
-            theta = one_term(setting, term, centre * 2.0**octaves)
-            return measure(f"{label}/rate {theta[term]!r} on {len(some)} tasks", theta, some)
+        def outcomes_at(octaves: Sequence[float]) -> list[Scores]:
+            rules = (one_term(setting, term, centre * 2.0**octave) for octave in octaves)
+            named = {f"{label}/rate {rule[term]!r} on {len(some)} tasks": rule for rule in rules}
+            return measure(named, some)
 
         return _Curve(outcomes_at)
 
     coarse = along(few)
     fine = along(seeds) if len(few) < len(seeds) else coarse
     low, high = bracket
+    coarse.look(range(low, high + 1))
     octave: float = min(range(low, high + 1), key=coarse.order)
     for _ in range(WIDENINGS):
         if octave not in (low, high):
@@ -161,21 +163,24 @@ class _Curve:
     """Scores along one coefficient, each measured once.
 
     Attributes:
-        at: gives those at so many octaves from the centre.
+        at: gives those at each of some distances from the centre, in octaves.
         tried: octaves -> outcomes so far.
         cliff: whether what lies beyond it is worse than all that does not.
     """
 
-    at: Callable[[float], Scores]
+    at: Callable[[Sequence[float]], list[Scores]]
     tried: dict[float, Scores] = field(default_factory=dict)
     cliff: bool = True
 
+    def look(self, places: Iterable[float]) -> None:
+        """Measure at several places, side by side."""
+        new = [place for place in map(float, places) if place not in self.tried]
+        self.tried.update(zip(new, self.at(new) if new else (), strict=True))
+
     def loss(self, octaves: float) -> float:
         """The mean loss."""
-        octaves = float(octaves)
-        if octaves not in self.tried:
-            self.tried[octaves] = self.at(octaves)
-        return self.tried[octaves].mean_loss
+        self.look([octaves])
+        return self.tried[float(octaves)].mean_loss
 
     def order(self, octaves: float) -> tuple[bool, float]:
         """What is less is better: whether it is beyond the cliff; then where, or the loss."""
@@ -233,7 +238,7 @@ def rate_near(
         >>> round(rate_near(at, 0.01).rate, 4)
         0.03
     """
-    along = _Curve(lambda octaves: outcomes_at(centre * 2.0**octaves), cliff=cliff)
+    along = _Curve(lambda places: [outcomes_at(centre * 2.0**p) for p in places], cliff=cliff)
     low, high = -1, 1
     for _ in range(widenings):
         best = min(range(low, high + 1), key=along.order)

@@ -118,7 +118,7 @@ class Judge:
         self, label: str, support: Sequence[int], theta: Sequence[float], seeds: tuple[int, ...]
     ) -> Place:
         raw = tuple(theta)
-        outcomes = self.measure(label, raw, seeds)
+        (outcomes,) = self.measure({label: raw}, seeds)
         return Place(tuple(support), learned(self.setting, raw), raw, outcomes)
 
 
@@ -238,7 +238,7 @@ def _after(judge: Judge, each: _Try, plan: FitPlan, fitted: Fit) -> _Try:
     """A try after one more refit: it has arrived, goes on, or begins again from a safer place."""
     start = each.start
     end = judge.all(f"{plan.label}, measured", start.support, fitted.theta)
-    there = replace(end, outcomes=end.outcomes.first(len(start.outcomes.seeds)))
+    there = replace(end, outcomes=end.outcomes.some(0, len(start.outcomes.seeds)))
     places = [end] if each.best is None else [each.best, end]
     if there.outcomes.mean_loss > start.outcomes.mean_loss:
         # The start itself may be the better answer.

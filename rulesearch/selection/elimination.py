@@ -138,7 +138,7 @@ def eliminate(
     seeds = common_seeds(setting)
     alone = None
     if reference is not None:
-        alone = measure("elimination/reference", reference.theta, seeds)
+        (alone,) = measure({"elimination/reference": reference.theta}, seeds)
         if {setting.names[t] for t in screened.support} <= set(_named(setting, reference.theta)):
             return _single_reference(setting, reference, alone)
     whole, rounds = _refit_until_flat(setting, screened, fit, measure, reference, alone)
@@ -188,7 +188,7 @@ def _refit_until_flat(
     """
     effort, seeds = setting.effort, common_seeds(setting)
     theta = tuple(scale * x for scale, x in zip(setting.scales, screened.phi, strict=True))
-    found = measure("elimination/full 0, measured", theta, seeds)
+    (found,) = measure({"elimination/full 0, measured": theta}, seeds)
     first = best = Place(screened.support, screened.phi, theta, found)
     losses = [found.mean_loss]
     if reference is not None and alone is not None and alone.mean_loss < found.mean_loss:
@@ -199,7 +199,7 @@ def _refit_until_flat(
     for number in range(1, effort.full_rounds + 1):
         label = f"elimination/full {number}"
         (fitted,) = fit([setting.plan(label, screened.support, best.phi, effort.full_steps)])
-        found = measure(f"{label}, measured", fitted.theta, seeds)
+        (found,) = measure({f"{label}, measured": fitted.theta}, seeds)
         losses.append(found.mean_loss)
         start = alone.mean_loss if alone is not None else float(np.mean(found.initial_loss))
         better = best.outcomes.mean_loss - found.mean_loss

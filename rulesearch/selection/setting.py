@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rulesearch.meta import Accepted, Fit, FitPlan, MetaProtocol, lifetime_seeds
@@ -13,9 +13,9 @@ FitFunction = Callable[[Sequence[FitPlan]], list[Fit]]
 """Runs plans side by side; see `rulesearch.meta.fit_together`."""
 
 
-Measure = Callable[[str, tuple[float, ...], tuple[int, ...]], Scores]
-"""Forward-only lifetimes of one rule: label, raw coefficients [terms], seeds -> outcomes; see
-`rulesearch.statistics.measure`."""
+Measure = Callable[[Mapping[str, tuple[float, ...]], tuple[int, ...]], list[Scores]]
+"""Forward-only lifetimes of rules, side by side: raw coefficients [terms] by label, and the seeds
+of each -> the outcomes of each; see `rulesearch.statistics.measure_each`."""
 
 Overlaps = Callable[[str, tuple[float, ...]], Sequence[Sequence[float]]]
 """How alike the terms' updates are along lifetimes of a rule: label, raw coefficients [terms] ->
