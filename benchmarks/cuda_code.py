@@ -35,10 +35,13 @@ from rulesearch.kernels.fused import build
 from rulesearch.lowering import lower_terms
 from rulesearch.model import model_of
 from rulesearch.notation import load_pool
+from rulesearch.notation.own import names_read
 from rulesearch.pathways import pathway
 
 SIZES = (784, 170, 130, 100, 70, 47)
 CAPABILITIES = ((8, 0), (9, 0))
+#: Its size where terms read it; the code is the same for any.
+NOISE = 0.1
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,8 @@ def codes(grammar: str, capability: tuple[int, int], ptxas: Path) -> Iterator[Co
     # What a kernel calls is compiled for the GPU at hand, which there need not be.
     dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
     pool = load_pool(grammar)
-    model = model_of(pool)
+    read = frozenset[str]().union(*(names_read(e) for t in pool for _, e in t.updates))
+    model = model_of(pool, noise=NOISE if "xi_post" in read else 0.0)
     plan = lower_terms(pool.terms, model)
     made = module_of(build(plan, SIZES, pathway("random", len(SIZES) - 1)), torch.float32)
     module, real, whole = loaded(made.text), types.float32, types.int64

@@ -17,7 +17,7 @@ from sympy import Expr, Symbol
 
 from rulesearch.choices import Neurons
 from rulesearch.errors import RuleSearchError
-from rulesearch.notation import Pool, Term, canonical, text_of
+from rulesearch.notation import Pool, Term, by_potential, canonical, text_of
 from rulesearch.notation.needs import NEEDS as NEEDS
 from rulesearch.notation.needs import SYNAPTIC, need_of_sum, need_of_symbol
 from rulesearch.notation.needs import Need as Need
@@ -126,7 +126,7 @@ def classify(term: Term, neurons: Neurons = "shared") -> Verdict:
     evidence: list[Evidence] = []
     reads: set[Read] = set()
     for parameter, expression in term.updates:
-        form = canonical(without_definitions(expression))
+        form = by_potential(canonical(without_definitions(expression)))
         evidence.extend(_evidence(form, parameter, neurons))
         reads.update(_reads(form))
     first: dict[Need, Evidence] = {}
@@ -153,7 +153,7 @@ def _of_trace(
 ) -> Iterator[Evidence]:
     """What a trace needs is what it follows; within a sum, its sums are part of that."""
     of_sums = () if symbol in _outside_of_sums(form) else ("dendritic", "retrograde")
-    followed = canonical(without_definitions(definition_of(symbol)))
+    followed = by_potential(canonical(without_definitions(definition_of(symbol))))
     for found in _evidence(followed, changes, neurons):
         if found.need not in of_sums:
             yield Evidence(found.need, f"{symbol} ({said_of(symbol)})", found.reads)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from numbers import Real
 
 from rulesearch.choices import ActivationName, LossName
+from rulesearch.errors import RuleSearchError
 from rulesearch.notation import Pool
+from rulesearch.notation.options import Bounds, bounds_faults
 from rulesearch.notation.own import names_read
 from rulesearch.operators import Interval, Parameter
 from rulesearch.operators.activations import ACTIVATIONS, Activation
@@ -21,8 +26,12 @@ class Model:
         loss: of the output layer, which the errors come from.
         bias: whether z = W y + b; biases begin at 0, and stay there but for terms that change b.
         noise: size of the noise in the potential of a training example, z + noise·ξ.
-        bounds: of parameters, (lowest, highest), kept after every step; the derivative is 0 where
-            a value is held back.
+        bounds: of parameters, (parameter, lowest, highest), kept after every step; the derivative
+            is 0 where a value is held back.
+
+    Raises:
+        RuleSearchError: an activation or a loss that is no row, a noise below 0, or bounds that
+            cannot be; one line each.
 
     Example:
         >>> Model().activation.name, Model().loss.name
@@ -33,7 +42,11 @@ class Model:
     loss: Loss = LOSSES["cross-entropy"]
     bias: bool = False
     noise: float = 0.0
-    bounds: tuple[tuple[Parameter, float, float], ...] = ()
+    bounds: Bounds = ()
+
+    def __post_init__(self) -> None:
+        if faults := list(_faults(self)):
+            raise RuleSearchError(*(f"model: {line}" for line in faults))
 
     def limits(self, parameter: Parameter) -> tuple[float, float] | None:
         """Between which numbers the values of a parameter are kept."""
@@ -46,13 +59,37 @@ class Model:
         return Interval(low, max(self.activation.range.high, self.loss.range.high))
 
 
+def _faults(model: Model) -> Iterator[str]:
+    """What is wrong with the values of a model, a line each."""
+    if not isinstance(model.activation, Activation):
+        yield f'activation {model.activation!r}; give a row, as ACTIVATIONS["tanh"]'
+    if not isinstance(model.loss, Loss):
+        yield f'loss {model.loss!r}; give a row, as LOSSES["squared"]'
+    noise = model.noise
+    if not isinstance(noise, Real) or isinstance(noise, bool) or not 0 <= noise < math.inf:
+        yield f"noise {noise!r}; give its size, at least 0"
+    if not isinstance(model.bounds, tuple) or any(len(row) != 3 for row in model.bounds):
+        yield f'bounds {model.bounds!r}; give rows, as (("W", -1.0, 1.0),)'
+    else:
+        yield from bounds_faults({parameter: ends for parameter, *ends in model.bounds})
+
+
 PAPER = Model()
 
 
-def bounded(model: Model, pool: Pool) -> Model:
-    """The model with the bounds of a pool, where it has none of its own for a parameter."""
+def bounded(model: Model, pool: Pool, *, tied: bool) -> Model:
+    """The model with the bounds of a pool, where it has none of its own for a parameter.
+
+    Args:
+        model: of the network.
+        pool: the terms.
+        tied: whether the network has no matrices of feedback; then, as without biases, there is
+            nothing that their bounds would hold.
+    """
     own = [row for row in pool.bounds if model.limits(row[0]) is None]
-    return replace(model, bounds=(*model.bounds, *own)) if own else model
+    has = {"W": True, "B": not tied, "b": model.bias}
+    every = tuple(row for row in (*model.bounds, *own) if has[row[0]])
+    return model if every == model.bounds else replace(model, bounds=every)
 
 
 def model_of(

@@ -178,9 +178,8 @@ class Population:
     @property
     def _in_torch(self) -> bool:
         """Whether torch's kernel may run lifetimes: the one asked for, or another's substitute."""
-        model, depth = bounded(self.model, self.pool), len(self.sizes) - 1
-        plan = lower_terms(self.pool.distinct, model)
-        path = pathway_of(self.pathway, depth)
+        path = pathway_of(self.pathway, len(self.sizes) - 1)
+        plan = lower_terms(self.pool.distinct, bounded(self.model, self.pool, tied=path.tied))
         _, note = choose_kernel(self.kernel, plan, self.sizes, path, on_cpu=self.device == "cpu")
         return self.kernel == "einsum" or bool(note)
 

@@ -86,8 +86,9 @@ class Point:
         """Frobenius norm of the update of each term, summed over the layers that it acts in."""
         population, pool, living = self.population, self.population.pool, self.living
         depth = len(living.weights)
-        plan = lower_terms(pool.distinct, bounded(population.model, pool))
-        kernel = build(plan, population.sizes, pathway(population.pathway, depth))
+        path = pathway(population.pathway, depth)
+        plan = lower_terms(pool.distinct, bounded(population.model, pool, tied=path.tied))
+        kernel = build(plan, population.sizes, path)
         (x, labels), lifetimes = self.example, len(living.weights[0])
         nothing = torch.zeros(lifetimes, depth, len(pool.distinct), dtype=torch.float64)
         batch = Batch(

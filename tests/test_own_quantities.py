@@ -466,3 +466,25 @@ def test_symbols_are_equal_only_with_what_they_are():
     assert theta != trace("theta_post", y_post**2, decay=0.9)
     assert theta != sympy.Symbol("theta_post", real=True)
     assert pickle.loads(pickle.dumps(theta)) == theta
+
+
+def test_what_is_of_a_layer_is_of_the_layer_below_from_the_other_side():
+    scale = quantity("scale", "1/n_post")
+    assert (
+        seen_from_pre(quantity("s_post", y_post * scale)).row.definition
+        == y_pre / QUANTITIES["n_pre"].symbol
+    )
+    loss = trace("Lbar", L, decay=0.9)
+    assert seen_from_pre(quantity("g_post", y_post * loss)).row.definition == y_pre * loss
+    mean = quantity("mean", "sum_pre(y_pre)/n_pre")
+    with pytest.raises(RuleSearchError, match="h_pre: h_post sums over synapses"):
+        seen_from_pre(quantity("h_post", y_post * mean))
+    size = trace("size", "n_post", decay=0.9)
+    with pytest.raises(RuleSearchError, match="g_pre: g_post reads size, a trace of this layer"):
+        seen_from_pre(quantity("g_post", y_post * size))
+
+
+@pytest.mark.parametrize("wrong", [y_post, "y_post"])
+def test_only_ones_own_is_seen_from_the_other_side(wrong):
+    with pytest.raises(RuleSearchError, match="is no quantity of one's own"):
+        seen_from_pre(wrong)

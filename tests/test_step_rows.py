@@ -104,7 +104,7 @@ def pool_in(tmp_path):
 
 def case_of(pool, model, path="random"):
     start = batches.given(4, (4, 3, 3, 2), path, steps=5)
-    return steps.case(pool.terms, bounded(MODELS[model], pool), start, seed=4)
+    return steps.case(pool.terms, bounded(MODELS[model], pool, tied=False), start, seed=4)
 
 
 def slope(case, lifetime, way, h):

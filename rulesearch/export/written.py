@@ -18,9 +18,8 @@ from rulesearch.export.spelling import without_sums
 from rulesearch.lifetime.given import check_reads
 from rulesearch.lowering.plan import known_ranges
 from rulesearch.model import Model
-from rulesearch.notation import canonical
 from rulesearch.notation.layers import Layers
-from rulesearch.notation.own import names_read, own_symbols
+from rulesearch.notation.own import own_symbols
 from rulesearch.operators import (
     Index,
     Interval,
@@ -28,7 +27,6 @@ from rulesearch.operators import (
     Parameter,
     definition_of,
     range_of,
-    without_definitions,
 )
 from rulesearch.pathways import Edge, Pathway, pathway
 from rulesearch.rule import Rule
@@ -203,7 +201,7 @@ def _view(rule: Rule, side: tuple[Parameter, ...], *, at_output: bool) -> View:
     changes: dict[Parameter, tuple[Part, ...]] = {}
     for parameter in side:
         parts = [
-            Part(term.name, value, _as_computed(expression), rule.pool.where.get(term.name, ()))
+            Part(term.name, value, expression, rule.pool.where.get(term.name, ()))
             for term, value in zip(rule.pool, rule.theta, strict=True)
             for changed, expression in term.updates
             if changed == parameter
@@ -212,15 +210,6 @@ def _view(rule: Rule, side: tuple[Parameter, ...], *, at_output: bool) -> View:
             changes[parameter] = tuple(parts)
     expressions = [part.expression for parts in changes.values() for part in parts]
     return View(tuple(_values(expressions)), changes, at_output)
-
-
-def _as_computed(expression: Expr) -> Expr:
-    """An expression as a kernel computes it, its quantities by name where that is the same.
-
-    Written out, sum_pre(W*q_pre) may be the potential, which has a bias and noise besides.
-    """
-    whole = canonical(without_definitions(expression))
-    return expression if names_read(whole) == names_read(expression) else whole
 
 
 def _values(expressions: Iterable[Expr]) -> Iterator[Value]:
@@ -233,7 +222,7 @@ def _values(expressions: Iterable[Expr]) -> Iterator[Value]:
 def _value(symbol: OwnSymbol, made: set[str]) -> Iterator[Value]:
     if symbol.name in made:
         return
-    row, expression = symbol.row, _as_computed(definition_of(symbol))
+    row, expression = symbol.row, definition_of(symbol)
     for inner in own_symbols([expression]).values():
         yield from _value(inner, made)
     made.add(symbol.name)

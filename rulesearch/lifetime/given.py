@@ -97,11 +97,12 @@ def given(
         RuleSearchError: the first that does not; the line says which, and the way out.
     """
     refuse_other_than_pool(pool)
-    model = bounded(model, pool)
     matrices = _tensors("weights", weights, "[lifetimes, post, pre]")
     if not matrices:
         raise RuleSearchError("weights: empty; give one tensor for each layer")
     path, own = _ways(feedback, pathway, len(matrices))
+    check_reads(pool, path, model)
+    model = bounded(model, pool, tied=path.tied)
     sets = {"train": _pair("train", train), "query": _pair("query", query)}
     sets["probe"] = sets["query"] if probe is None else _pair("probe", probe)
     found = Given(
@@ -119,7 +120,6 @@ def given(
             "noise", noise, "[lifetimes, steps, post]", needed=True, has=model.noise != 0
         ),
     )
-    check_reads(pool, path, model)
     _check_shapes(found, len(pool))
     _check_watched(found)
     steps = found.train[0].shape[1]
@@ -140,7 +140,7 @@ def given(
 
 
 def check_reads(pool: Pool, path: Pathway, model: Model) -> None:
-    """Refuse terms that read or change what the network does not have.
+    """Refuse terms that read or change what the network does not have, and bounds of that.
 
     Raises:
         RuleSearchError: for the first.
@@ -158,6 +158,9 @@ def check_reads(pool: Pool, path: Pathway, model: Model) -> None:
         lacks["b_post"] = lacks["b"] = "the network has no biases; give it some, --bias"
     if path.tied:
         lacks["B"] = f"the {path.name} pathway has no matrices of its own; choose another"
+    for parameter, _, _ in pool.bounds:
+        if parameter in lacks:
+            raise RuleSearchError(f"bounds {parameter}: {lacks[parameter]}")
     direct = any(e.source != e.target + 1 for e in path.edges)
     apart = f"the {path.name} pathway has them between other layers; choose another"
     for term in pool:

@@ -176,6 +176,7 @@ def run_lifetimes(
         >>> out.gradient.shape
         torch.Size([1, 1])
     """
+    _check_kinds(model, carried)
     found = given(
         pool,
         theta,
@@ -336,7 +337,7 @@ def compiling(
         return nullcontext(False)  # a GPU's kernel is compiled when it is called
     path = pathway_of(pathway, len(sizes) - 1)
     wanted = terms_named("gradient", pool, gradient)
-    model = bounded(model, pool)
+    model = bounded(model, pool, tied=path.tied)
     named = terms_named("compile_for", pool, compile_for) or wanted
     work = working(pool, wanted, named, kernel, on_cpu=True)
     plan = plan_of(pool, work.active, model)
@@ -365,6 +366,18 @@ def _by_expression(theta: Tensor, pool: Pool) -> Tensor:
 def _known(value: T | None) -> T:
     assert value is not None
     return value
+
+
+def _check_kinds(model: object, carried: object) -> None:
+    """Refuse what is none of our records."""
+    if not isinstance(model, Model):
+        raise RuleSearchError(f'model: {model!r}; give a Model, as model_of(pool, "tanh")')
+    if carried is None:
+        return
+    if not isinstance(carried, Carried):
+        raise RuleSearchError(f"carried: {carried!r}; give what Lifetimes.carried has")
+    if not isinstance(carried.steps, int) or carried.steps < 0:
+        raise RuleSearchError(f"carried: steps {carried.steps!r}; give a number from 0 on")
 
 
 def _check_carried(plan: Plan, memories: Memories) -> None:

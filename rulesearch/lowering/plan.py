@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
@@ -155,6 +156,8 @@ class Carried:
 
     Attributes:
         name: of the trace.
+        number: among those that the terms read: names in generated code hang on it, and not on
+            what a person has called it.
         index: its index set.
         value: name of its new value, a node or a quantity.
         initial: what it is before the first step; None where nothing reads that.
@@ -162,6 +165,7 @@ class Carried:
     """
 
     name: str
+    number: int
     index: Index
     value: str
     initial: float | None
@@ -170,12 +174,12 @@ class Carried:
     @property
     def before(self) -> str:
         """The name of what it was before the step."""
-        return before(self.name)
+        return before(self.number)
 
 
-def before(trace: str) -> str:
-    """The name of what a trace was before the step."""
-    return f"{trace}_before"
+def before(trace: int) -> str:
+    """The name of what a trace was before the step, by its number."""
+    return f"t{trace}_before"
 
 
 @dataclass(frozen=True)
@@ -326,15 +330,20 @@ class Plan:
         return "; ".join([*own, *(how for p in self.beside if (how := p.how(term)))])
 
     def __str__(self) -> str:
-        lines = [str(node) for node in self.nodes]
+        lines = [self._said(str(node)) for node in self.nodes]
         lines += [f"{trace.name} = {trace.value}" for trace in self.carried]
         for i, group in enumerate(self.groups):
             names = [self.terms[p.term].name for p in group.parts]
             inner = " + ".join(f"{n}·({p})" for n, p in zip(names, group.parts, strict=True))
-            outer = f"{group.post or 1} ⊗ [{inner}]"
+            outer = self._said(f"{group.post or 1} ⊗ [{inner}]")
             lead = f"Δ{self.changes} = " if i == 0 else "   + "
             lines.append(lead + (f"{group.matrix} ⊙ ({outer})" if group.matrix else outer))
         return "\n".join([*lines, *map(str, self.beside)])
+
+    def _said(self, line: str) -> str:
+        """With traces by their names, as people read it."""
+        names = {trace.before: f"{trace.name}_before" for trace in self.carried}
+        return re.sub(r"\bt\d+_before\b", lambda found: names[found[0]], line)
 
 
 def known_ranges(model: Model) -> dict[str, Interval]:

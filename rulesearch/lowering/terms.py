@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import sympy
@@ -12,7 +12,7 @@ from sympy import Expr, Integer, Mul, Symbol
 from rulesearch.lowering.plan import FIRST, Carried, Group, Part, Plan, before, known_ranges
 from rulesearch.lowering.sharing import Sums, by_index, name_sums, share
 from rulesearch.model import PAPER, Model
-from rulesearch.notation import Pool, Term, canonical
+from rulesearch.notation import Pool, Term, by_potential, canonical
 from rulesearch.operators import (
     NEURONS,
     PARAMETERS,
@@ -51,25 +51,39 @@ def lower_terms(terms: tuple[Term, ...], model: Model = PAPER) -> Plan:
     That of W comes first, and those of the other parameters that terms change stand beside it.
     """
     changed = {parameter for term in terms for parameter, _ in term.updates}
-    others = [p for p in PARAMETERS[1:] if p in changed]
-    beside = tuple(_plan(terms, parameter, model) for parameter in others)
-    return _plan(terms, "W", model, beside)
+    # What has bounds is kept within them after every step, whether or not a term moves it.
+    changed |= {parameter for parameter, _, _ in model.bounds}
+    updates: dict[Parameter, list[tuple[int, Expr]]] = {
+        parameter: [
+            (position, _written_out(expression, model))
+            for position, term in enumerate(terms)
+            for changes, expression in term.updates
+            if changes == parameter
+        ]
+        for parameter in PARAMETERS
+        if parameter == "W" or parameter in changed
+    }
+    # One number for a trace in the plans of all parameters, which kernels may join.
+    every = _traces((expression for each in updates.values() for _, expression in each), model)
+    numbers = {symbol: number for number, symbol in enumerate(every)}
+    of_weights, *others = (
+        _plan(terms, parameter, each, numbers, model) for parameter, each in updates.items()
+    )
+    return replace(of_weights, beside=tuple(others))
 
 
 def _plan(
-    terms: tuple[Term, ...], parameter: Parameter, model: Model, beside: tuple[Plan, ...] = ()
+    terms: tuple[Term, ...],
+    parameter: Parameter,
+    updates: Sequence[tuple[int, Expr]],
+    numbers: Mapping[OwnSymbol, int],
+    model: Model,
 ) -> Plan:
-    updates = [
-        (position, canonical(without_definitions(expression)))
-        for position, term in enumerate(terms)
-        for changes, expression in term.updates
-        if changes == parameter
-    ]
-    traces = _traces(expression for _, expression in updates)
-    plain = {symbol: Symbol(row.name, real=True) for symbol, row in traces.items()}
+    traces = _traces((expression for _, expression in updates), model)
+    plain = {symbol: Symbol(f"_t{numbers[symbol]}", real=True) for symbol in traces}
     known: dict[str, Index] = {}
-    for row in traces.values():
-        known |= {row.name: row.index, before(row.name): row.index}
+    for symbol, row in traces.items():
+        known |= {plain[symbol].name: row.index, before(numbers[symbol]): row.index}
     sums = Sums({}, known)
     drafts = [
         draft
@@ -77,7 +91,7 @@ def _plan(
         for draft in _drafts(position, expression.xreplace(plain), sums)
     ]
     given = {
-        plain[symbol]: name_sums(_moved(row).xreplace(plain), sums)
+        plain[symbol]: name_sums(_moved(row, numbers[symbol], model).xreplace(plain), sums)
         for symbol, row in traces.items()
     }
     nodes, names = share([f for draft in drafts for f in draft.factors()], sums, given)
@@ -89,34 +103,41 @@ def _plan(
     # What separates first, then what needs a value on synapses, in the order of the terms.
     ordered = sorted(grouped.items(), key=lambda item: item[0][0] is not None)
     groups = tuple(Group(matrix, post, tuple(parts)) for (matrix, post), parts in ordered)
-    carried = _carried(traces.values(), {p.name: names[e] for p, e in given.items()}, model)
-    return Plan(terms, nodes, groups, parameter, carried, model, beside)
+    values = {symbol: names[given[plain[symbol]]] for symbol in traces}
+    carried = _carried(values, numbers, model)
+    return Plan(terms, nodes, groups, parameter, carried, model)
+
+
+def _written_out(expression: Expr, model: Model) -> Expr:
+    """Without definitions; and by the potential at hand where it has neither biases nor noise."""
+    form = canonical(without_definitions(expression))
+    return form if model.bias or model.noise else by_potential(form)
 
 
 # --- traces ------------------------------------------------------------------------------------
 
 
-def _traces(expressions: Iterable[Expr]) -> dict[OwnSymbol, LocalQuantity]:
+def _traces(expressions: Iterable[Expr], model: Model) -> dict[OwnSymbol, LocalQuantity]:
     """The traces that canonical expressions read, those that one follows before it."""
     found: dict[OwnSymbol, LocalQuantity] = {}
     for expression in expressions:
         for symbol in sorted(expression.free_symbols, key=str):
             if isinstance(symbol, OwnSymbol) and symbol not in found:
-                found |= _traces([_followed(symbol.row)])
+                found |= _traces([_followed(symbol.row, model)], model)
                 found[symbol] = symbol.row
     return found
 
 
-def _followed(row: LocalQuantity) -> Expr:
+def _followed(row: LocalQuantity, model: Model) -> Expr:
     assert row.definition is not None
-    return canonical(without_definitions(row.definition))
+    return _written_out(row.definition, model)
 
 
-def _moved(row: LocalQuantity) -> Expr:
+def _moved(row: LocalQuantity, number: int, model: Model) -> Expr:
     """A trace's new value, over what it was before: x̄ ← decay·x̄ + (1 - decay)·x."""
     assert row.memory is not None
     decay = sympy.Rational(repr(row.memory.decay))
-    old, x = Symbol(before(row.name), real=True), _followed(row)
+    old, x = Symbol(before(number), real=True), _followed(row, model)
     if row.memory.initial is None:
         return x + decay * (1 - FIRST.symbol) * (old - x)
     # Multiplied out, so that sums and what separates are found.
@@ -124,19 +145,20 @@ def _moved(row: LocalQuantity) -> Expr:
 
 
 def _carried(
-    rows: Iterable[LocalQuantity], values: Mapping[str, str | None], model: Model
+    values: Mapping[OwnSymbol, str | None], numbers: Mapping[OwnSymbol, int], model: Model
 ) -> tuple[Carried, ...]:
     known = known_ranges(model)
     found = []
-    for row in rows:
+    for symbol, value in values.items():
+        row = symbol.row
         assert row.memory is not None
-        value, initial = values[row.name], row.memory.initial
+        initial = row.memory.initial
         assert value is not None, "a trace of a constant has no place in a term"
-        followed = _range_of(_followed(row), known)
+        followed = _range_of(_followed(row, model), known)
         first = 0.0 if initial is None else initial
         between = Interval(min(first, followed.low), max(first, followed.high))
         known[row.name] = between
-        found.append(Carried(row.name, row.index, value, initial, between))
+        found.append(Carried(row.name, numbers[symbol], row.index, value, initial, between))
     return tuple(found)
 
 
@@ -144,7 +166,7 @@ def _range_of(expression: Expr, known: Mapping[str, Interval]) -> Interval:
     """As `range_of`, of an expression with sums."""
     ranges, plain = dict(known), expression
     for number, total in enumerate(_outermost(expression)):
-        name = f"sum{number}"
+        name = f"sum {number}"  # no quantity can be called so
         ranges[name] = Interval(-NEURONS, NEURONS) * _range_of(total.args[0], known)
         plain = plain.xreplace({total: Symbol(name, real=True)})
     return range_of(plain, ranges)

@@ -6,6 +6,7 @@ pool = Pool(F0=-e_post*y_pre, F9=y_post*y_pre - y_post*sum_post(y_post*W))
 
 from sympy import Abs, Heaviside, Max, Min, atan, cos, erf, exp, log, sign, sin, sqrt, tanh
 
+from rulesearch.notation.canonical import by_potential as by_potential
 from rulesearch.notation.canonical import canonical as canonical
 from rulesearch.notation.canonical import degree as degree
 from rulesearch.notation.canonical import factors_of as factors_of
@@ -63,6 +64,7 @@ __all__ = [
     "W",
     "atan",
     "b_post",
+    "by_potential",
     "canonical",
     "cos",
     "degree",

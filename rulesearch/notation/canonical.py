@@ -19,7 +19,6 @@ from sympy import (
     Pow,
     Rational,
     Symbol,
-    exp,
     sign,
     tanh,
 )
@@ -41,6 +40,9 @@ from rulesearch.operators import (
 #: An expression may not expand to more parts than this, nor a power be higher.
 MOST_PARTS = 500
 HIGHEST_POWER = 32
+#: A power of a sum whose products, were all of one size, would outweigh it so many times is left as
+#: it is: (1 - W)**20 multiplied out is no number of single precision where W is near 1.
+MOST_CANCELLED = 2**10
 #: No more tanh than this stand around what may not be real, sqrt(W).
 MOST_TANH = 4
 #: No more powers stand in an exponent that is a number, pi**(pi**pi).
@@ -55,19 +57,22 @@ _NOT_FINITE = (sympy.nan, sympy.zoo, sympy.oo, -sympy.oo)
 _WITHOUT_LIMIT = "is not finite; take the division by zero out of it"
 NOT_REAL = "is not real; use only what is real for real quantities"
 
-_POTENTIAL = QUANTITIES["W"].symbol * QUANTITIES["y_pre"].symbol
-_Z_POST = QUANTITIES["z_post"].symbol
+#: Signs of exponents are told by them.
+_ACTIVITIES = {
+    QUANTITIES[name].symbol: sympy.Dummy(name, nonnegative=True) for name in ("y_pre", "y_post")
+}
+_POTENTIAL = sum_pre(QUANTITIES["W"].symbol * QUANTITIES["y_pre"].symbol)
 
 
 def canonical(expression: Expr, written: str = "") -> Expr:
     """The canonical form.
 
     Floats become rational; products and powers are distributed over `+`, but for denominators,
-    which would no longer separate into post and pre; `exp(a + b)` is `exp(a)*exp(b)`, and the Abs
-    or sign of a product that of its factors, so that they do separate; sums are distributed, and
+    which would no longer separate into post and pre, and for high powers, whose parts would cancel;
+    `exp(a + b)` is `exp(a)*exp(b)` where both are of one sign, and the Abs or sign of a product
+    that of its factors, so that they do separate; sums are distributed, and
     factors without the bound index leave them; the sum of a constant is `n_pre` or `n_post` times
-    it; where both sides are summed over, `sum_post` stands outside; `sum_pre(W*y_pre)` is
-    `z_post`.
+    it; where both sides are summed over, `sum_post` stands outside.
 
     Args:
         expression: over local quantities and the table of operators.
@@ -80,11 +85,11 @@ def canonical(expression: Expr, written: str = "") -> Expr:
     Example:
         >>> from rulesearch.notation import W, sum_pre, y_post, y_pre
         >>> canonical(0.5 * sum_pre(y_post * (W * y_pre + 2)))
-        n_pre*y_post + y_post*z_post/2
+        n_pre*y_post + y_post*sum_pre(W*y_pre)/2
     """
     try:
         expression = sympy.sympify(expression, strict=True)
-    except sympy.SympifyError:
+    except (sympy.SympifyError, TypeError, ValueError):
         raise RuleSearchError(_not_an_expression(expression, written)) from None
     if not isinstance(expression, Expr):
         raise RuleSearchError(_not_an_expression(expression, written))
@@ -98,6 +103,19 @@ def canonical(expression: Expr, written: str = "") -> Expr:
     for power in form.atoms(Pow):  # products may have made higher ones than were written
         check_power(power.base, power.exp, written)
     return form
+
+
+def by_potential(form: Expr) -> Expr:
+    """A canonical form with `z_post` for `sum_pre(W*y_pre)`: the same but for biases and noise.
+
+    Example:
+        >>> from rulesearch.notation import W, e_post, sum_post, sum_pre, y_pre
+        >>> by_potential(canonical(sum_post(e_post * sum_pre(W * y_pre))))
+        sum_post(e_post*z_post)
+    """
+    if not form.has(_POTENTIAL):
+        return form
+    return canonical(form.xreplace({_POTENTIAL: QUANTITIES["z_post"].symbol}))
 
 
 # --- what is refused --------------------------------------------------------------------------
@@ -214,7 +232,8 @@ def check_number(number: Expr, written: str) -> None:
             raise RuleSearchError(
                 f"{echo(str(number))} in {written} cannot be told; write a number"
             )
-        large = bool(size > Integer(10) ** MOST_DIGITS)
+        most = Integer(10) ** MOST_DIGITS
+        large = bool(size > most or size * most < 1)
     if large:
         raise RuleSearchError(f"a number too long in {written}; at most {MOST_DIGITS} digits")
 
@@ -291,7 +310,7 @@ def _expanded(form: Expr) -> Expr:
     """Products and whole powers distributed over `+`; the arguments are canonical already."""
     if form.is_Add:
         return _add(_expanded(part) for part in form.args)
-    factors = [_factor(f) for f in Mul.make_args(form)]
+    factors = [_factor(f) for f in factors_of(form)]
     sums = [f.args for f in factors if f.is_Add]
     count = math.prod(len(s) for s in sums)
     if count > MOST_PARTS:
@@ -304,15 +323,14 @@ def _expanded(form: Expr) -> Expr:
 
 def _factor(form: Expr) -> Expr:
     """A factor that is no product, rewritten so that equal ones look alike."""
-    if len(apart := factors_of(form)) > 1:
-        return Mul(*apart)
     if isinstance(form, Pow) and form.base.is_Add:
         base, exponent = form.args
         if exponent.is_Integer and exponent > 0:
             terms, power = len(base.args), int(exponent)
             if (parts := math.comb(terms + power - 1, power)) > MOST_PARTS:
                 raise _too_many(parts)
-            return sympy.expand_multinomial(form, deep=False)
+            if terms**power <= MOST_CANCELLED:
+                return sympy.expand_multinomial(form, deep=False)
         content, base = base.primitive()  # 1/(2*a + 2) is 1/2*1/(a + 1)
         if exponent.is_Integer and base.could_extract_minus_sign():
             content, base = -content, -base
@@ -335,22 +353,35 @@ def _by_factor(form: Expr) -> Expr:
 
 
 def factors_of(product: Expr) -> tuple[Expr, ...]:
-    """The factors of a product, those of exp(a + b) and 2**(a + b) apart.
+    """The factors of a product, those of exp(a + b) and 2**(a + b) apart where that is safe.
+
+    It is where `a` and `b` are of one sign, activities taken for no less than 0: otherwise one of
+    them may be infinite and the other 0, and the whole is neither. So exp(a)*exp(-b) is exp(a - b).
 
     Example:
         >>> from rulesearch.notation import exp, y_post, y_pre
-        >>> factors_of(-exp(y_post + y_pre))
-        (-1, exp(y_post), exp(y_pre))
+        >>> factors_of(-exp(y_post + y_pre)), factors_of(exp(y_post) * exp(-y_pre))
+        ((-1, exp(y_post), exp(y_pre)), (exp(y_post - y_pre),))
     """
-    apart: list[Expr] = []
+    plain: list[Expr] = []
+    exponents: dict[Expr, list[Expr]] = {}
     for factor in Mul.make_args(product):
-        if isinstance(factor, exp) and factor.args[0].is_Add:
-            apart.extend(exp(part) for part in factor.args[0].args)
-        elif isinstance(factor, Pow) and factor.exp.is_Add and not factor.exp.is_number:
-            apart.extend(factor.base**part for part in factor.exp.args)
+        base, exponent = factor.as_base_exp()
+        if exponent.is_number:
+            plain.append(factor)
         else:
-            apart.append(factor)
-    return tuple(apart)
+            exponents.setdefault(base, []).extend(Add.make_args(exponent))
+    for base, parts in exponents.items():
+        number, rest = Add(*parts).as_coeff_Add()
+        apart = Add.make_args(rest)
+        plain.append(base**number)
+        plain.extend(base**part for part in (apart if _of_one_sign(apart) else [rest]))
+    return tuple(factor for factor in plain if factor != 1)
+
+
+def _of_one_sign(parts: Iterable[Expr]) -> bool:
+    seen = [part.xreplace(_ACTIVITIES) for part in parts]
+    return all(s.is_nonnegative for s in seen) or all(s.is_nonpositive for s in seen)
 
 
 def _summed(total: type[NeuronSum], part: Expr) -> Expr:
@@ -362,8 +393,6 @@ def _summed(total: type[NeuronSum], part: Expr) -> Expr:
     front, summand = Mul(*outer), Mul(*inner)
     if not inner:
         return front * QUANTITIES[f"n_{total.axis}"].symbol
-    if total is sum_pre and summand == _POTENTIAL:
-        return front * _Z_POST
     if total is sum_pre and (exchanged := _exchanged(inner)) is not None:
         return front * exchanged
     return front * total(summand)
@@ -372,8 +401,8 @@ def _summed(total: type[NeuronSum], part: Expr) -> Expr:
 def _exchanged(factors: list[Expr]) -> Expr | None:
     """sum_pre(a*sum_post(b)) as sum_post(sum_pre(a*b)), where `a` has no post index to capture.
 
-    So both orders look alike, and a cell's own potential is seen in
-    sum_pre(y_pre*sum_post(W*y_post)), which is sum_post(y_post*z_post).
+    So both orders look alike, and a cell's own inputs are seen in
+    sum_pre(y_pre*sum_post(W*y_post)), which is sum_post(y_post*sum_pre(W*y_pre)).
     """
     sums = [f for f in factors if isinstance(f, sum_post)]
     others = [f for f in factors if not isinstance(f, sum_post)]

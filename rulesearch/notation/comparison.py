@@ -13,7 +13,7 @@ import sympy
 from sympy import Abs, Add, Expr, Heaviside, Integer, Max, Min, Mul, Pow, sign
 
 from rulesearch.errors import RuleSearchError
-from rulesearch.notation.canonical import MOST_ROUNDS, canonical
+from rulesearch.notation.canonical import MOST_ROUNDS, by_potential, canonical
 from rulesearch.notation.printing import text_of
 from rulesearch.notation.vocabulary import echo
 from rulesearch.operators import without_definitions
@@ -31,7 +31,7 @@ class Compared:
     Attributes:
         factor: the coefficient of the form's first part, in the order of their texts; never zero.
         form: the expression over its factor, so that the coefficient of its first part is 1;
-            operators of one's own stand by their definitions.
+            operators of one's own stand by their definitions, and `sum_pre(W*y_pre)` by `z_post`.
         key: the text of the form.
     """
 
@@ -62,9 +62,16 @@ def compared(expression: Expr) -> Compared:
     plain = without_definitions(expression)
     if plain != expression:
         plain = canonical(plain, text_of(expression))
+    written = echo(text_of(expression))
+    try:
+        plain = by_potential(plain)
+    except RuleSearchError:  # z_post - sum_pre(W*y_pre)
+        raise RuleSearchError(
+            f"{written} is zero but for biases and noise; write b_post and xi_post for these"
+        ) from None
     parts = coefficients(_unscaled(plain))
     if not parts:
-        raise RuleSearchError(f"{echo(text_of(expression))} is zero; leave it out, or mend it")
+        raise RuleSearchError(f"{written} is zero; leave it out, or mend it")
     first = min(parts, key=text_of)
     factor = parts[first]
     form = Add(*(quotient(c, factor) * part for part, c in parts.items()))

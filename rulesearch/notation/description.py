@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 from sympy import Expr, Integer, Mul, Pow, Symbol
 
 from rulesearch.errors import RuleSearchError
-from rulesearch.notation.canonical import HIGHEST_POWER, canonical
+from rulesearch.notation.canonical import HIGHEST_POWER, by_potential, canonical
 from rulesearch.notation.dependence import equation
 from rulesearch.notation.measured import vanishing
 from rulesearch.notation.naming import name_of
@@ -201,11 +201,13 @@ class _Reading:
             own = QUANTITIES["B"].symbol if self.changes == "B" else QUANTITIES["W"].symbol
             weights = dict.fromkeys([Integer(1), own, *synapse])
             factors = [
-                canonical(total(weight * quantity))
+                by_potential(canonical(total(weight * quantity)))
                 for side, total in (("post", sum_post), ("pre", sum_pre))
                 for quantity in quantities[side]
                 for weight in weights
             ]
+            # The change of a bias has a post-neuron alone.
+            factors = [f for f in factors if self.changes != "b" or index_of(f) <= POST]
         else:
             factors = []
         return list(dict.fromkeys(factors))
@@ -229,7 +231,8 @@ class _Reading:
             try:
                 text = isinstance(source, str)
                 written = self._parsed(source) if text else source
-                yield _without_number(canonical(written, source.strip() if text else ""))
+                form = canonical(written, source.strip() if text else "")
+                yield _without_number(by_potential(form))
             except RuleSearchError as error:
                 self.faults.extend(f" {option}: {line}" for line in error.lines)
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation.layers import Layers
-from rulesearch.notation.pool import Bounds, Pool, ambiguous
+from rulesearch.notation.options import Bounds
+from rulesearch.notation.pool import Pool, ambiguous, dependent
 from rulesearch.notation.term import Term
 from rulesearch.operators import PARAMETERS, QUANTITIES
 
@@ -50,9 +51,13 @@ def together(pool: Pool, *others: Pool) -> Pool:
         bounds, disagreements = _both(bounds, other.bounds)
         faults.extend(disagreements)
     made = tuple(sorted(terms.values(), key=lambda term: PARAMETERS.index(term.changes)))
+    faults = faults or list(ambiguous(made))
     # What a pool has refused by itself stays refused, and changes of different parameters have
-    # nothing in common: only what is named may be ambiguous.
-    if faults := faults or list(ambiguous(made)):
+    # nothing in common.
+    changed = [{p for term in each for p, _ in term.updates} for each in (pool, *others)]
+    if sum(map(len, changed)) > len(set().union(*changed)):
+        faults = faults or dependent(made, where)
+    if faults:
         raise RuleSearchError(*faults)
     remarks = tuple(line for each in (pool, *others) for line in each.remarks)
     return Pool.checked(made, start, where, bounds, remarks)

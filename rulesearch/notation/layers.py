@@ -43,7 +43,7 @@ def where_faults(where: Mapping[str, Any], names: Sequence[str]) -> Iterator[str
             yield f"where {name}: no such term{hint}"
         elif not isinstance(layers, Collection) or isinstance(layers, str | bytes | Mapping):
             yield f"where {name}: {layers!r} is not a list of layers; write one such as [2, 3]"
-        elif not layers:
+        elif len(layers) == 0:
             yield f"where {name}: names no layer; give at least one, or leave {name} out"
         elif strange := [n for n in layers if not _is_layer(n)]:
             yield (

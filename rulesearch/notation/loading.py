@@ -16,9 +16,10 @@ from rulesearch.errors import RuleSearchError
 from rulesearch.grammar_file import grammar_file
 from rulesearch.notation.canonical import canonical
 from rulesearch.notation.joint import together
+from rulesearch.notation.options import bounds_faults, in_their_order
 from rulesearch.notation.own import own_symbols, quantity, trace
 from rulesearch.notation.parsing import parse
-from rulesearch.notation.pool import Pool, bounds_faults, in_their_order
+from rulesearch.notation.pool import Pool
 from rulesearch.notation.printing import text_of
 from rulesearch.notation.running import pool_of_python
 from rulesearch.notation.term import Term

@@ -283,7 +283,8 @@ def _spanned(columns: Values, least: int = 4) -> list[dict[int, float]] | None:
     """
     values = columns[np.isfinite(columns).all(axis=1)]
     # Rows and columns to one size: what differs at small values only differs as much.
-    values = values[(values != 0).any(axis=1)]
+    # Where all are smaller than any normal number, rounding is all that they differ by.
+    values = values[(np.abs(values) >= np.finfo(values.dtype).tiny).any(axis=1)]
     values = values / np.abs(values).max(axis=1, keepdims=True, initial=0.0)
     points, terms = values.shape
     if not terms:

@@ -10,7 +10,7 @@ import keyword
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from sympy import Expr, Symbol
 
@@ -99,9 +99,13 @@ def trace(
     what = f"trace {name}"
     if not _is_number(decay) or not 0 <= decay < 1:
         raise RuleSearchError(f"{what}: decay {decay!r}; give at least 0 and less than 1")
-    if initial != "first" and not (_is_number(initial) and math.isfinite(initial)):
+    if isinstance(initial, str) and initial == "first":
+        begins = None
+    elif _is_number(initial) and math.isfinite(initial):
+        begins = float(initial)
+    else:
         raise RuleSearchError(f'{what}: initial {initial!r}; give a number, or "first"')
-    memory = Memory(float(decay), None if initial == "first" else float(initial))
+    memory = Memory(float(decay), begins)
     return _made(what, name, of, memory, known, operators)
 
 
@@ -149,7 +153,7 @@ def _made(
     known: Mapping[str, OwnSymbol] | None,
     operators: Mapping[str, Any] | None,
 ) -> OwnSymbol:
-    if not name.isidentifier() or keyword.iskeyword(name):
+    if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
         raise RuleSearchError(f"{what}: not a name; use letters, digits and _")
     if name in OPERATORS or name in QUANTITIES or name in CONSTANTS or name in COMMON:
         raise RuleSearchError(f"{what}: the name is taken; choose another")
@@ -183,5 +187,5 @@ def symbols_by_name(own: Iterable[Symbol]) -> dict[str, OwnSymbol]:
     return {s.name: s for s in own if isinstance(s, OwnSymbol)}
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
+import inspect
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache
-from numbers import Real
 from typing import Any, Unpack
 
-from sympy import Expr, Symbol
+from sympy import Expr
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation.dependence import Updates, dependences
@@ -23,17 +22,22 @@ from rulesearch.notation.layers import (
     where_faults,
 )
 from rulesearch.notation.measured import LARGEST, MOST_NEURONS, finite_somewhere, notes
+from rulesearch.notation.options import (
+    Bounds,
+    bounds_faults,
+    in_their_order,
+    option_faults,
+    several,
+    start_faults,
+)
 from rulesearch.notation.own import own_symbols, symbols_by_name
 from rulesearch.notation.space import joined
 from rulesearch.notation.term import PSEUDO_GRADIENT, Term, share_of
 from rulesearch.notation.views import said_of
-from rulesearch.notation.vocabulary import closest, echo, named
-from rulesearch.operators import PARAMETERS, Parameter, definitions_of
+from rulesearch.notation.vocabulary import echo
+from rulesearch.operators import PARAMETERS, OwnSymbol, Parameter, definitions_of
 
 START = 1e-3
-
-#: Parameters, and between which numbers their values are kept.
-Bounds = tuple[tuple[Parameter, float, float], ...]
 
 
 @dataclass(frozen=True, init=False)
@@ -90,14 +94,17 @@ class Pool:
         where: Mapping[str, Collection[int]] | None = None,
         bounds: Mapping[str, Sequence[float]] | None = None,
         operators: Mapping[str, Any] | None = None,
-        quantities: Iterable[Symbol] = (),
+        quantities: OwnSymbol | Iterable[OwnSymbol] = (),
         **terms: Expr | str,
     ) -> None:
-        if not terms:
-            raise RuleSearchError("the pool has no terms; give at least one")
         if of not in PARAMETERS:
             raise RuleSearchError(f"of: {of!r}; a pool changes {' or '.join(PARAMETERS)}")
-        known = symbols_by_name(quantities)
+        tables = {"start": start, "where": where, "bounds": bounds, "operators": operators}
+        if strange := list(option_faults(quantities, **tables)):
+            raise RuleSearchError(*strange)
+        if not terms:
+            raise RuleSearchError("the pool has no terms; give at least one")
+        known = symbols_by_name(several(quantities))
         made: list[Term] = []
         faults: list[str] = []
         for name, source in terms.items():
@@ -106,7 +113,7 @@ class Pool:
                 made.append(term)
             except RuleSearchError as error:
                 faults.extend(error.lines)
-        faults.extend(_start_faults(start or {}, list(terms)))
+        faults.extend(start_faults(start or {}, list(terms)))
         nowhere = list(where_faults(where or {}, list(terms)))
         acting = {} if nowhere else {n: in_order(layers) for n, layers in (where or {}).items()}
         faults.extend(nowhere or _repeated(made, acting))
@@ -132,7 +139,7 @@ class Pool:
         where: Mapping[str, Collection[int]] | None = None,
         bounds: Mapping[str, Sequence[float]] | None = None,
         operators: Mapping[str, Any] | None = None,
-        quantities: Iterable[Symbol] = (),
+        quantities: OwnSymbol | Iterable[OwnSymbol] = (),
         **space: Unpack[Description],
     ) -> Pool:
         """The pool of all products that a description allows: a space, in place of a list.
@@ -176,7 +183,10 @@ class Pool:
             >>> pool.names[4:], pool.reference
             (('epost2', 'epost_ypost', 'epost_ypre', 'ypost2', 'ypost_ypre', 'ypre2'), 'epost_ypre')
         """
-        own = tuple(quantities)
+        options = inspect.signature(Pool).parameters
+        if strange := [name for name in terms or {} if name in options]:
+            raise RuleSearchError(f"term {strange[0]}: the name of an option; choose another")
+        own = several(quantities)
         made = described(space, operators, own, of)
         made.refuse_size()
         named, remarks = joined(made, terms or {}, where or {}, operators, own, of)
@@ -407,8 +417,7 @@ class Pool:
         Raises:
             RuleSearchError: two that are, or one that adds nothing to the others.
         """
-        faults = list(_repeated(terms, where)) or list(dependences(_groups(terms, where)))
-        if faults:
+        if faults := dependent(terms, where):
             raise RuleSearchError(*faults)
         return self.checked(tuple(terms), _start(start, terms), where, self.bounds)
 
@@ -483,19 +492,6 @@ def _start(given: Mapping[str, float], terms: Sequence[Term]) -> dict[str, float
     return {**{t.name: START / float(t.factor) for t in weights if t.key == first}, **others}
 
 
-def _start_faults(start: Mapping[str, Any], names: list[str]) -> Iterator[str]:
-    for name, value in start.items():
-        if name not in names:
-            hint = closest(name, names) or f"; the terms are {named(names)}"
-            yield f"start {name}: no such term{hint}"
-        elif isinstance(value, bool) or not isinstance(value, Real):
-            yield f"start {name}: {value!r} is not a number; write one such as 1e-3"
-        elif not math.isfinite(value):
-            yield f"start {name}: {value} is not finite; write a number such as 1e-3"
-    if start and not any(isinstance(v, Real) and v for v in start.values()):
-        yield "start: every coefficient is zero; give at least one, such as 1e-3"
-
-
 def _finite_nowhere(terms: Sequence[Term]) -> Iterator[str]:
     for term in terms:
         if not finite_somewhere(term.expression):
@@ -529,28 +525,9 @@ def ambiguous(terms: Sequence[Term]) -> Iterator[str]:
             yield f"trace {name}: the same as {same}, {said_of(symbol)}; use one of them"
 
 
-def bounds_faults(bounds: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with bounds, a line each."""
-    for parameter, ends in bounds.items():
-        if parameter not in PARAMETERS:
-            yield f"bounds {parameter}: no such parameter; bound {' or '.join(PARAMETERS)}"
-        elif not isinstance(ends, Sequence) or len(ends) != 2 or not all(map(_finite, ends)):
-            yield f"bounds {parameter}: {ends!r}; give two numbers, as in (-1, 1)"
-        elif not ends[0] < ends[1]:
-            yield f"bounds {parameter}: {ends[0]:g} is not below {ends[1]:g}; give the lower first"
-
-
-def _finite(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def in_their_order(bounds: Mapping[str, Sequence[float]]) -> Bounds:
-    """Bounds that have been found good, in the order of PARAMETERS."""
-    return tuple(
-        (parameter, float(bounds[parameter][0]), float(bounds[parameter][1]))
-        for parameter in PARAMETERS
-        if parameter in bounds
-    )
+def dependent(terms: Sequence[Term], where: Mapping[str, Layers]) -> list[str]:
+    """Terms that are the same where they meet; if there are none, those that are sums of others."""
+    return list(_repeated(terms, where)) or list(dependences(_groups(terms, where)))
 
 
 def _repeated(terms: Sequence[Term], where: Mapping[str, Layers]) -> Iterator[str]:

@@ -45,7 +45,7 @@ class Term:
     Example:
         >>> term = Term.of("F8", "-y_post*sum_post(e_post*sum_pre(W*y_pre))*e_pre")
         >>> print(term, term.degree)
-        -y_post*e_pre*sum_post(e_post*z_post) 4
+        -y_post*e_pre*sum_post(e_post*sum_pre(W*y_pre)) 5
     """
 
     name: str

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from sympy import Abs, Expr, Integer, Max, Symbol, exp, log, sign, sympify, tanh
+from sympy import Abs, Expr, Integer, Max, Rational, Symbol, exp, log, sign, sympify, tanh
 
+from rulesearch.errors import RuleSearchError
 from rulesearch.operators.calculus import derivative
 from rulesearch.operators.intervals import MODERATE, Interval
 
@@ -68,15 +69,33 @@ def activation(
         slope: y ↦ σ'(z), where it can be told from the activity; the derivative by z otherwise.
         range: of the activity.
 
+    Raises:
+        RuleSearchError: a slope that is not the derivative: the meta-gradient would not be exact.
+
     Example:
         >>> from sympy import atan
         >>> activation("arctan", atan).slope
         1/(z**2 + 1)
     """
     made = sympify(value(Z))
-    found = derivative(made, Z) if slope is None else sympify(slope(Y))
+    exact = derivative(made, Z)
+    if slope is None:
+        return Activation(name, made, exact, Interval(*range))
+    found = sympify(slope(Y))
+    for z in _PLACES:
+        told, true = (
+            complex(e.xreplace({Y: made}).xreplace({Z: z}).evalf()) for e in (found, exact)
+        )
+        if abs(told - true) > _AS_GOOD * max(1.0, abs(true)):
+            raise RuleSearchError(
+                f"activation {name}: slope {found} is {told.real:.4g} at z = {float(z):g}, where "
+                f"the derivative of {made} is {true.real:.4g}; leave the slope out to have it"
+            )
     return Activation(name, made, found, Interval(*range))
 
+
+#: Where a slope that was given is compared with the derivative, and how well it must agree.
+_PLACES, _AS_GOOD = (Rational(-5, 4), Rational(-1, 3), Rational(2, 5), Rational(7, 5)), 1e-9
 
 _SHARP = Integer(int(BETA))
 

@@ -40,6 +40,11 @@ def operator(name: str, definition: Callable[..., Expr]) -> Any:
         softsign(y_pre)
     """
     check_name(name)
+    if not callable(definition):
+        raise RuleSearchError(
+            f"operator {name}: {definition!r} is no function; give one, as in "
+            f"operator({name!r}, lambda x: x**2)"
+        )
     parameters = inspect.signature(definition).parameters.values()
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     if not parameters or any(p.kind not in positional for p in parameters):
@@ -57,7 +62,7 @@ def check_name(name: str) -> None:
     Raises:
         RuleSearchError: not an identifier, or a name in the tables.
     """
-    if not name.isidentifier() or keyword.iskeyword(name):
+    if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
         raise RuleSearchError(f"operator {name!r}: not a name; use letters, digits and _")
     if name in OPERATORS or name in QUANTITIES or name in _CONSTANTS:
         raise RuleSearchError(f"operator {name}: the name is taken; choose another")

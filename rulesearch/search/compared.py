@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from rulesearch.baselines import by_adam
 from rulesearch.meta import ROBUST
 from rulesearch.mixture import Worlds, worlds_of
-from rulesearch.model import PAPER, bounded
+from rulesearch.model import PAPER
 from rulesearch.notation import Pool, e_post
 from rulesearch.notation.term import PSEUDO_GRADIENT
 from rulesearch.population import Population
@@ -53,7 +53,7 @@ def baselines(request: Request, world: World) -> dict[str, Baseline]:
     Their networks are those of the search, biases included, which learn at the same rate. Adam is
     there for the paper's model alone.
     """
-    model = bounded(world.config.model(request.pool), request.pool)
+    model = world.config.model(request.pool)
     pool, start = by_gradient(bias=model.bias), request.setting.protocol.start
 
     def on(pathway: str) -> Baseline:

@@ -124,9 +124,8 @@ def prepare(pool: Pool, data: Data | Sequence[Data], config: Config) -> Request:
     """
     pool, config, worlds = settled(pool, data, config)
     begun = begun_at(config, pool, {world.depth for world in worlds})
-    model = bounded(config.model(pool), pool)
     for depth in {world.depth for world in worlds}:
-        check_reads(pool, pathway(config.pathway, depth), model)
+        check_reads(pool, pathway(config.pathway, depth), config.model(pool))
     notes = (*_premises(pool, worlds), *pool.notes)
     in_each(worlds, _called, lambda w: enough_memory(w.config, w.sizes, NORM_TASKS))
     protocol = config.meta_protocol()
@@ -164,8 +163,9 @@ def prepare(pool: Pool, data: Data | Sequence[Data], config: Config) -> Request:
     on_cpu = config.device == "cpu"
     cache_folder()  # refused now rather than in the middle of the run
     chosen: KernelName = "fused" if config.kernel == "auto" else config.kernel
-    plan = lower_terms(pool.distinct, model)
     paths = [(world.sizes, pathway(config.pathway, world.depth)) for world in worlds]
+    model = bounded(config.model(pool), pool, tied=paths[0][1].tied)
+    plan = lower_terms(pool.distinct, model)
     told = [choose_kernel(config.kernel, plan, *each, on_cpu=on_cpu)[1] for each in paths]
     notes_on_kernels = tuple(dict.fromkeys(note for note in told if note))
     messages += notes_on_kernels

@@ -245,6 +245,8 @@ def refuse_beyond(plan: Plan) -> None:
         limits = plan.model.limits(part.changes)
         if limits and (part.changes == "b" or not limits[0] <= 0 <= limits[1]):
             raise Unsupported("bounds of biases, or such as leave out 0")
+        if limits and not part.groups:
+            raise Unsupported(f"bounds of {part.changes}, which no term changes")
     if plan.beside and "B" in plan.quantities:
         raise Unsupported("terms of W that read feedback which others may change")
 

@@ -127,7 +127,7 @@ def _adjoints(schedule: Schedule) -> list[tuple[str, Index]]:
 def _kept(schedule: Schedule) -> list[tuple[str, Index]]:
     """What stays in one place throughout: how traces begin, and the adjoints of what they were."""
     carried, p = schedule.traces, schedule.prefix
-    starts = [(f"start_{p}{trace.name}", trace.index) for trace in carried]
+    starts = [(f"start_{p}{trace.before}", trace.index) for trace in carried]
     return [*starts, *((f"a_{p}{trace.before}", trace.index) for trace in carried)]
 
 
@@ -362,7 +362,7 @@ def _traces(
                 layer,
                 trace.name,
                 neurons,
-                int(table[layer, column[f"START_{p}{trace.name.upper()}"]]),
+                int(table[layer, column[f"START_{p}{trace.before.upper()}"]]),
                 int(table[row, column[name.upper()]]),
             )
     for trace in schedule.matrices:

@@ -151,7 +151,7 @@ def offsets(schedule: Schedule, frame: str = "f", scratch: str = "b") -> dict[st
         here = where[local(trace.value)]
         where[trace.before] = "f_before" + here.removeprefix(frame)
         where[adjoint(trace.before)] = f"at[l, A_{p}{trace.before.upper()}]"
-        where[f"start_{trace.name}"] = f"at[l, START_{p}{trace.name.upper()}]"
+        where[f"start_{trace.before}"] = f"at[l, START_{p}{trace.before.upper()}]"
     for g in range(len(schedule.groups)):
         where[f"v{g}"] = f"{scratch} + at[l, {p}V{g}]"
         where[f"a_v{g}"] = f"{scratch} + at[l, A_{p}V{g}]"

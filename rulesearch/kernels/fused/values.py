@@ -54,7 +54,7 @@ def begin_source(schedule: Schedule) -> list[str]:
     where = offsets(schedule, "f_before")
     body = []
     for trace in schedule.traces:
-        body += [_each(trace.index, f"{local(trace.value)}[{{}}] = start_{trace.name}[{{}}]")]
+        body += [_each(trace.index, f"{local(trace.value)}[{{}}] = start_{trace.before}[{{}}]")]
     return function(schedule, "begin_traces", "Traces as they begin.", body, where, ", f_before")
 
 

@@ -1,0 +1,231 @@
+"""What is computed is what was written: whatever it is called, and in which form it is kept."""
+
+import batches
+import pytest
+import steps
+import torch
+from test_step_rows import kernels
+
+from rulesearch.errors import RuleSearchError
+from rulesearch.lifetime import run_lifetimes
+from rulesearch.model import Model
+from rulesearch.notation import L, Pool, W, e_post, e_pre, together, trace, y_post, y_pre
+from rulesearch.operators.activations import ACTIVATIONS
+
+SIZES = (4, 3, 3, 2)
+
+
+def case_of(pool, **model):
+    start = batches.given(4, SIZES, "random", steps=5)
+    return steps.case(pool.terms, Model(**model), start, seed=4)
+
+
+def answer(pool, kernel, theta, **more):
+    """Losses and gradients of `run_lifetimes`."""
+    start = batches.given(4, SIZES, "random", steps=5)
+    found = run_lifetimes(
+        pool,
+        theta,
+        start.weights,
+        start.feedback,
+        train=start.train,
+        query=start.query,
+        gradient=True,
+        kernel=kernel,
+        **more,
+    )
+    return found.loss, found.gradient
+
+
+# --- sums over a cell's inputs --------------------------------------------------------------------
+
+
+@kernels
+@pytest.mark.parametrize("model", [{"bias": True}, {"noise": 0.3}, {"bias": True, "noise": 0.3}])
+def test_a_sum_over_inputs_has_no_bias_and_no_noise(kernel, model):
+    written = Pool(F0="-e_post*y_pre", A="sum_pre(W*y_pre)*e_pre", B="e_post*z_post**2")
+    if "bias" in model:
+        written = together(written, Pool(of="b", b0="-e_post"))
+    case = case_of(written, **model)
+    assert steps.distance(case, kernel) <= batches.TOLERANCE
+
+
+def test_without_either_it_is_the_potential():
+    """In a plan, that is, in what makes two terms the same, and in what a term needs."""
+    with pytest.raises(RuleSearchError, match="term B: the same as A"):
+        Pool(A="z_post*e_post", B="2*sum_pre(W*y_pre)*e_post")
+    with pytest.raises(RuleSearchError, match="is zero but for biases and noise"):
+        Pool(A="z_post*y_pre - sum_pre(W*y_pre)*y_pre")
+    one, other = (Pool(A=f"{text}*e_post").terms[0] for text in ("z_post", "sum_pre(W*y_pre)"))
+    assert one.key == other.key
+
+
+# --- exponentials and high powers -----------------------------------------------------------------
+
+
+@kernels
+def test_a_bounded_term_is_finite(kernel):
+    """exp(-x**2) is at most 1, and the parts that it multiplies out to are not."""
+    pool = Pool(F0="-e_post*y_pre", G="e_post*exp(-(3*y_post - 3*y_pre)**2)")
+    start = batches.given(4, SIZES, "random", steps=5)
+    weights = [8 * w.abs().float() for w in start.weights]
+    for dtype in (torch.float32, torch.float64):
+        found = run_lifetimes(
+            pool,
+            [0.01, 0.001],
+            [w.to(dtype) for w in weights],
+            [b.to(dtype) for b in start.feedback],
+            train=(start.train[0].to(dtype), start.train[1]),
+            query=(start.query[0].to(dtype), start.query[1]),
+            gradient=True,
+            kernel=kernel,
+        )
+        assert found.loss.isfinite().all()
+        assert found.gradient.isfinite().all()
+
+
+def test_a_high_power_is_no_sum_of_large_parts():
+    pool = Pool(F0="-e_post*y_pre", P="e_post*(1 - W)**20")
+    start = batches.given(4, SIZES, "random", steps=1)
+    near = [torch.full_like(w, 0.52) for w in start.weights]
+
+    def moved(dtype):
+        found = run_lifetimes(
+            pool,
+            [0.0, 1.0],
+            [w.to(dtype) for w in near],
+            [b.to(dtype) for b in start.feedback],
+            train=(start.train[0].to(dtype), start.train[1]),
+            query=(start.query[0].to(dtype), start.query[1]),
+            kernel="einsum",
+        )
+        return found.weights[-1].double() - torch.tensor(0.52, dtype=dtype).double()
+
+    # Rounded to the weights' last digit, and not a thousand times as far.
+    assert float((moved(torch.float32) - moved(torch.float64)).abs().max()) < 1e-7
+
+
+# --- names ----------------------------------------------------------------------------------------
+
+NAMES = [
+    ("p_post", "q_post"),
+    ("a_u_post", "u_post"),
+    ("u_post", "a_u_post"),
+    ("m_post", "M_post"),
+    ("straße_post", "STRASSE_post"),
+    ("_h0_post", "_v6_post"),
+]
+MATRICES = ["c", "a_before", "first", "_sum0", "lam_a", "A", "t0_before", "_t0"]
+
+
+@kernels
+def test_a_trace_may_have_any_name(kernel):
+    """Names in generated code hang on none."""
+
+    def neurons(one, other):
+        traces = trace(one, e_post, decay=0.5), trace(other, y_post, decay=0.8)
+        return Pool(F0=traces[0] * e_pre, F1=traces[1] * y_pre)
+
+    first, *others = (answer(neurons(*names), kernel, [0.3, 0.2]) for names in NAMES)
+    for other in others:
+        assert all(map(torch.allclose, first, other))
+
+    def synapses(name):
+        beside = trace(name, W * e_post, decay=0.5, initial=0.2)
+        return Pool(A=trace("a", y_post * y_pre, decay=0.8) * e_post, B=beside * e_pre)
+
+    first, *others = (answer(synapses(name), kernel, [0.3, 0.2]) for name in MATRICES)
+    for other in others:
+        assert all(map(torch.allclose, first, other))
+
+
+@pytest.mark.parametrize("name", ["first", "_sum0", "_h0", "_v6", "_c0"])
+def test_a_trace_of_the_loss_too(name):
+    begins = trace("ex", e_post * y_pre, decay=0.5, initial="first")
+
+    def pool(called):
+        return Pool(A=trace(called, L, decay=0.8) * e_post * y_pre, B=begins)
+
+    expected = answer(pool("other"), "einsum", [0.3, 0.2])
+    assert all(map(torch.allclose, answer(pool(name), "einsum", [0.3, 0.2]), expected))
+
+
+@kernels
+def test_traces_of_feedback_and_of_weights_are_told_apart(kernel):
+    weights = Pool(F0="-e_post*y_pre", A=trace("back_m", y_post * y_pre, decay=0.8) * e_post)
+    feedback = Pool(of="B", Z=trace("m", y_pre * e_post, decay=0.7) * e_post)
+    case = case_of(together(weights, feedback))
+    assert steps.distance(case, kernel) <= batches.TOLERANCE
+
+
+# --- bounds ---------------------------------------------------------------------------------------
+
+
+@kernels
+def test_bounds_hold_what_no_term_changes(kernel):
+    """As where a term does, with a coefficient of zero: what a rule does not have is not seen."""
+    alone = Pool(A="-e_post*y_pre", C="-e_post*e_pre", bounds={"B": (-0.1, 0.1)})
+    beside = together(alone, Pool(of="B", z="-B"))
+    loss, gradient = answer(alone, kernel, [0.3, 0.0])
+    expected, slopes = answer(beside, kernel, [0.3, 0.0, 0.0])
+    assert torch.allclose(loss, expected)
+    assert torch.allclose(gradient, slopes[..., :2])
+    free, _ = answer(Pool(A="-e_post*y_pre"), kernel, [0.3])
+    assert not torch.allclose(loss, free)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "more", "line"),
+    [
+        ("b", {}, "bounds b: the network has no biases; give it some, --bias"),
+        (
+            "B",
+            {"pathway": "symmetric"},
+            "bounds B: the symmetric pathway has no matrices of its own; choose another",
+        ),
+    ],
+)
+def test_bounds_of_what_a_network_has_not(bounds, more, line):
+    pool = Pool(A="-e_post*y_pre", bounds={bounds: (-1, 1)})
+    start = batches.given(4, SIZES, "random", steps=5)
+    with pytest.raises(RuleSearchError) as caught:
+        run_lifetimes(
+            pool,
+            [0.3],
+            start.weights,
+            None if more else start.feedback,
+            train=start.train,
+            query=start.query,
+            **more,
+        )
+    assert caught.value.lines == (line,)
+
+
+# --- what is no model -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"bounds": (("W", 1.0, -1.0),)}, "bounds W: 1 is not below -1"),
+        ({"bounds": (("X", -1.0, 1.0),)}, "bounds X: no such parameter"),
+        ({"bounds": {"W": (-1, 1)}}, "give rows"),
+        ({"noise": -1.0}, "noise -1.0; give its size, at least 0"),
+        ({"noise": float("nan")}, "noise nan"),
+        ({"activation": "tanh"}, 'give a row, as ACTIVATIONS["tanh"]'),
+        ({"loss": "squared"}, 'give a row, as LOSSES["squared"]'),
+    ],
+)
+def test_a_model_is_checked(wrong, said):
+    with pytest.raises(RuleSearchError, match=r"^model: ") as caught:
+        Model(**wrong)
+    assert said in str(caught.value)
+
+
+def test_run_lifetimes_takes_a_model_alone():
+    assert Model(ACTIVATIONS["tanh"]).activation.name == "tanh"
+    for wrong in (None, "tanh"):
+        with pytest.raises(RuleSearchError, match=r"model: .*; give a Model"):
+            answer(Pool(A="-e_post*y_pre"), "einsum", [0.3], model=wrong)
+    with pytest.raises(RuleSearchError, match=r"carried: .*; give what Lifetimes.carried has"):
+        answer(Pool(A="-e_post*y_pre"), "einsum", [0.3], carried={"steps": 1})
