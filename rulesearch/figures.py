@@ -129,13 +129,17 @@ def by_stage(history: Iterable[Row], begins: str) -> dict[str, list[Row]]:
     return {stage: sorted(rows, key=lambda row: int(row["step"])) for stage, rows in stages.items()}
 
 
+def _loss_in(result: Result) -> str:
+    return f"query loss ({result.unit})" if result.unit else "query loss"
+
+
 def accuracy_figure(trials: Mapping[str, Sequence[Row]], result: Result) -> Figure:
     """Accuracy and loss of the trials over meta-steps, beside the final evaluation's values."""
     figure = Figure(figsize=(WIDTH, 4.6))
     upper, lower = figure.subplots(2, 1, sharex=True)
     for axes, name, label in (
         (upper, "accuracy", "query accuracy (share correct)"),
-        (lower, "loss", "query loss (nats)"),
+        (lower, "loss", _loss_in(result)),
     ):
         lines = [(_steps(rows), _values(rows, name)) for rows in trials.values()]
         marks = []
@@ -329,7 +333,7 @@ def hall_figure(result: Result) -> Figure:
             color=BLACK,
             label=f"chosen: {_named(chosen.support)}",
         )
-    axes.set(xlabel="number of terms", ylabel="query loss (nats)")
+    axes.set(xlabel="number of terms", ylabel=_loss_in(result))
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(x=0.03)

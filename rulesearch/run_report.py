@@ -20,7 +20,7 @@ def report_html(run: str | os.PathLike[str]) -> str:
     """The text of the page of a finished run; the same run gives the same text.
 
     Raises:
-        RuleSearchError: no finished run there, or a broken file.
+        RuleSearchError: no finished run there, a broken file, or one that has lost its stages.
     """
     from rulesearch.figures import drawn
     from rulesearch.report.page import page
@@ -30,7 +30,14 @@ def report_html(run: str | os.PathLike[str]) -> str:
 
     directory = Path(run)
     result = Result.load(directory)
-    figures = drawn(read_history(directory), result)
+    history = read_history(directory)
+    told = directory / "history.jsonl"
+    if not history and told.exists() and told.stat().st_size:
+        raise RuleSearchError(
+            f"{directory}: its stages are gone (stages/), which the figures of a page are drawn "
+            "from; the page that is there stays"
+        )
+    figures = drawn(history, result)
     return page(result, figures, again(open_run(directory)))
 
 

@@ -392,7 +392,7 @@ def test_one_process_at_a_time_and_nothing_of_others(tmp_path, capsys):
     (tmp_path / "thesis.txt").write_text("mine")
     arguments = ["paper", "--lifetimes", "2", "--layers", "6", "--dataset", "digits"]
     assert main([*arguments, "--out", str(tmp_path)]) == 2
-    assert "holds something else (thesis.txt)" in capsys.readouterr().err
+    assert "holds thesis.txt and no cells.jsonl" in capsys.readouterr().err
     assert (tmp_path / "thesis.txt").read_text() == "mine"
     busy = tmp_path / "busy"
     busy.mkdir()

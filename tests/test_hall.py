@@ -251,6 +251,17 @@ def test_another_rule_takes_the_place_of_the_one_chosen():
     assert Result.from_json(two.to_json()) == two
 
 
+def test_what_was_paired_with_the_rule_chosen_says_nothing_of_another():
+    result = a_found(elimination=())
+    paired = replace(result.evaluation["backprop_sgd"], gained=0.2, gained_interval=(0.1, 0.3))
+    result = replace(result, evaluation={**result.evaluation, "backprop_sgd": paired})
+    beside = result.with_terms(2).evaluation["backprop_sgd"]
+    assert beside == replace(paired, gained=None, gained_interval=(None, None))
+    said = "Its loss minus a rival's"
+    assert said in printed(result_text(result, Path("r")), 120)
+    assert said not in printed(result_text(result.with_terms(2), Path("r")), 120)
+
+
 def test_a_rule_that_is_not_there_is_one_line():
     with pytest.raises(RuleSearchError) as refusal:
         a_found().with_terms(7)

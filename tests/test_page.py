@@ -391,3 +391,13 @@ def test_a_result_read_back_gives_the_same_page():
     result = replace(of_a_search(), hall=(), elimination=())
     assert page(Result.from_json(result.to_json()), {}) == page(result, {})
     assert page(a_result(), {}) == page(a_result(), {})
+
+
+def test_a_page_stays_where_its_figures_have_nothing_to_be_drawn_from(run, sketched, capsys):
+    assert main(["report", str(run)]) == 0
+    page = (run / "report.html").read_text()
+    (run / "history.jsonl").write_text("{}\n")  # there were steps, and their stages are gone
+    capsys.readouterr()
+    assert main(["report", str(run)]) == 2
+    assert "its stages are gone" in capsys.readouterr().err
+    assert (run / "report.html").read_text() == page

@@ -453,7 +453,7 @@ def test_resuming_where_there_is_no_run_is_refused(tmp_path, folder, problem):
     with pytest.raises(RuleSearchError) as refusal:
         open_run(tmp_path / folder)
     assert str(refusal.value) == (
-        f"--resume {tmp_path}/{folder}: {problem}; give the directory that --out named"
+        f"{tmp_path}/{folder}: {problem}; give the directory that --out named"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,16 @@ def rules_of(command: Command) -> list[Rule]:
     Raises:
         RuleSearchError: one that is none.
     """
-    found = [
-        load_rule(given, command.wanted if Path(given).is_dir() else None)
-        for given in command.rules
-    ]
-    if command.wanted is not None and not any(Path(given).is_dir() for given in command.rules):
+    runs = [given for given in command.rules if _is_run(Path(given))]
+    if command.wanted is not None and not runs:
         raise RuleSearchError("--terms: beside a run directory only, which has a hall of fame")
+    found = [load_rule(each, command.wanted if each in runs else None) for each in command.rules]
+    names = [rule.name for rule in found]
+    # Runs are called by their folders, which may have one name in two places.
+    found = [
+        replace(rule, name=given) if given in runs and names.count(rule.name) > 1 else rule
+        for given, rule in zip(command.rules, found, strict=True)
+    ]
     if command.text:
         text = command.text
         beside = {
@@ -48,6 +53,10 @@ def rules_of(command: Command) -> list[Rule]:
         where = dict(text.get("where", ()))
         found.append(rule_from_text(text["term"], text["theta"], where=where, **beside))
     return found
+
+
+def _is_run(given: Path) -> bool:
+    return given.is_dir() or (given.suffix == ".json" and given.is_file())
 
 
 def asked_of(command: Command, **usual: Any) -> Asked:

@@ -93,6 +93,7 @@ def carry_out(
         RuleSearchError: nothing like that can be done, a line for each reason.
     """
     refuse_names(rules, asked.rivals)
+    _refuse_rates(rules, asked)
     grid = scenarios(asked, own_scenario(rules[0]))
     images = Images(rules, asked)
     sites = [Site(scenario, images.of(scenario), asked) for scenario in grid]
@@ -141,6 +142,15 @@ def refuse_names(rules: Sequence[Rule], beside: Sequence[str] = ()) -> None:
             raise RuleSearchError(
                 f"rule {name}: a rival is called that; give the rule another name, in a rule.toml"
             )
+
+
+def _refuse_rates(rules: Sequence[Rule], asked: Asked) -> None:
+    """Refuse rates of where rules were sought, where none was."""
+    if asked.rates == "own" and asked.rivals and not any(rule.sought for rule in rules):
+        raise RuleSearchError(
+            f"--rates own: no search has found {rules[0].name}, so that rivals have no rates of "
+            "its own world; give --rates here"
+        )
 
 
 def _notes(site: Site, rules: Sequence[Rule]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from rulesearch.runs.lock import LOCK, alone
 
 CELLS = "cells.jsonl"
 #: Of the meaning of a line; with another one nothing is read back.
-LAYOUT = 2
+LAYOUT = 3
 
 Kind = TypeVar("Kind")
 
@@ -53,7 +53,8 @@ class Kept:
             writing(self.path, "give --out another folder"),
             self.path.open("a", encoding="utf-8") as file,
         ):
-            file.write(as_line({"key": key, "answer": plain}))
+            line = {"key": key, "answer": plain}
+            file.write(as_line({**line, "digest": digest_of(line)}))
             file.flush()
             os.fsync(file.fileno())
 
@@ -94,8 +95,8 @@ def look_at(folder: Path) -> None:
         there = [each.name for each in folder.iterdir() if each.name != LOCK]
         if there and CELLS not in there:
             raise RuleSearchError(
-                f"--out {folder}: holds something else ({sorted(there)[0]}); give another folder, "
-                "or one of an evaluation that is to go on"
+                f"--out {folder}: holds {sorted(there)[0]} and no {CELLS}; give another folder, or "
+                "one of an evaluation that is to go on"
             )
 
 
@@ -106,16 +107,20 @@ def _read(path: Path) -> dict[str, Any]:
     whole = 0
     with writing(path, "give --out another folder"):
         content = path.read_bytes()
-    for line in content.splitlines(keepends=True):
+    for number, line in enumerate(content.splitlines(keepends=True), start=1):
         if not line.endswith(b"\n"):
             break  # a process was killed while it wrote this one
         try:
             row = json.loads(line)
+            digest = row.pop("digest")
             lines[row["key"]] = row["answer"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
+            digest, row = None, None
+        if row is None or digest != digest_of(row):
             raise RuleSearchError(
-                f"{path}: line {len(lines) + 1} is damaged; take it out, or give another --out"
-            ) from None
+                f"{path}: line {number} is damaged, or of another version; take it out, or give "
+                "another --out"
+            )
         whole += len(line)
     if whole < len(content):
         with writing(path, "give --out another folder"), path.open("r+b") as file:

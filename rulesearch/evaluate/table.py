@@ -197,10 +197,11 @@ class Evaluated(Tabular):
                 f"Rates found on {asked.tuning_tasks} tasks of images for the search, {found}."
             )
         if count:
+            several = f"for all {count:,} of this evaluation together (Holm, 5 %)"
             parts.append(
-                f"Differences are of losses, a rule's minus the other's, on the same lifetimes; "
-                f"each interval is a 95 % one by itself, and * holds for all {count:,} of this "
-                "evaluation together (Holm, 5 %)."
+                "Differences are of losses, a rule's minus the other's, on the same lifetimes; "
+                "each interval is a 95 % one by itself, and * holds "
+                f"{several if count > 1 else 'at 5 %'}."
             )
         parts.append(
             "A lifetime that diverged, which is to end worse than untrained, counts as the worse "

@@ -90,8 +90,8 @@ def _caption(label: str, marks: Collection[str], hidden: int, rules: int) -> str
         parts.append("<: not so good, but the best that needs less.")
     if rules:
         parts.append(
-            "Rules were looked at on images set aside if none that asks no more undercuts them; "
-            f"intervals hold for all {rules} together."
+            "Rules were looked at on images set aside if none that asks no more undercuts them"
+            f"{f'; intervals hold for all {rules} together' if rules > 1 else ''}."
         )
     parts.append("> marks the rule chosen.")
     return " ".join(parts)

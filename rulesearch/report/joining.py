@@ -42,10 +42,14 @@ def joining_table(result: Result) -> Sheet:
     more = f"; {hidden} more that did not join are in result.json" if hidden else ""
     table.caption = (
         "Agreement: of lifetimes in the sign of what only that term can do, in standard errors. "
-        "Gain: of a step on fresh lifetimes, nats, and the probability of as much by chance"
+        f"Gain: of a step on fresh lifetimes{_in(result)}, and the probability of as much by chance"
         f"{more}. What is useless joins in at most 5 of 100 searches."
     )
     return table
+
+
+def _in(result: Result) -> str:
+    return f", {result.unit}" if result.unit else ""
 
 
 def grew(result: Result) -> bool:
@@ -82,7 +86,7 @@ def growing_table(result: Result) -> Sheet:
         )
     table.caption = (
         "The best rules of each size, with the terms that they missed most. Gain: of a step on "
-        "fresh lifetimes, nats. Loss: of the rule with it, after steps of its own, on the search's "
-        "images; it is in the hall of fame where it does as well as the best of its size."
+        f"fresh lifetimes{_in(result)}. Loss: of the rule with it, after steps of its own, on the "
+        "search's images; it is in the hall of fame where it does as well as the best of its size."
     )
     return table

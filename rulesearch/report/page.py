@@ -120,7 +120,7 @@ def page(result: Result, figures: Mapping[str, Figure], again: Again | None = No
         notices=_notices(result),
         facts=_facts(result),
         bars=_bars(result),
-        chance=_chance(result),
+        ways=result.config.get("ways"),
         coefficients=coefficient_table(result),
         described=told,
         evaluations=evaluation_tables(result) if result.evaluation else [],
@@ -271,11 +271,6 @@ def _bars(result: Result) -> list[_Bar]:
             ends = (100 * min(1.0, max(0.0, end)) for end in (entry.accuracy, low, high))
             bars.append(_Bar(in_words(name), text, *(round(end, 2) for end in ends)))
     return bars
-
-
-def _chance(result: Result) -> float | None:
-    ways = result.config.get("ways")
-    return round(100 / ways, 2) if ways else None
 
 
 def _closed(result: Result) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -247,12 +247,15 @@ def _beside(evaluation: Mapping[str, EvaluationRecord]) -> str:
 def paired_tables(result: Result) -> list[Sheet]:
     """How much less loss the rule has than each rival, on the same lifetimes; a table a world."""
     worlds = {f": {name}": world.evaluation for name, world in result.worlds.items()}
+    # In its own world, of several, a loss is in nats again.
+    in_one = replace(result, worlds={}).unit
+    unit = f", {in_one}" if in_one else ""
     sheets = []
     for where, evaluation in (worlds or {"": result.evaluation}).items():
         table = Sheet(
             f"The rule beside each rival{where}",
             {"": "text", "loss of the rule minus its": "number", "95 % interval": "interval"},
-            "On the same lifetimes, nats; below zero the rule is better, and clearly so if the "
+            f"On the same lifetimes{unit}; below zero the rule is better, and clearly so if the "
             "whole interval is.",
         )
         for name, entry in evaluation.items():

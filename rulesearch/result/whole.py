@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,6 +106,13 @@ class Result(Record):
         """Whether the rule learns, on the images set aside; a rule that does not is not found."""
         return "rule" not in self.evaluation or self.evaluation["rule"].learns
 
+    @property
+    def unit(self) -> str:
+        """What losses of the search are in; "" for a loss that is no cross-entropy."""
+        if self.worlds:
+            return "shares of the untrained loss"
+        return "nats" if self.config.get("loss") in (None, "cross-entropy") else ""
+
     def with_terms(self, wanted: int | Collection[str]) -> Result:
         """The same with another rule of the hall of fame in the place of the one chosen.
 
@@ -135,13 +142,13 @@ class Result(Record):
             support=entry.support,
             theta={each.name: entry.theta.get(each.name, 0.0) for each in self.pool},
             theta_interval={},
-            evaluation={**own, **{k: v for k, v in self.evaluation.items() if k != "rule"}},
+            evaluation={**own, **_rivals(self.evaluation)},
             worlds={
                 name: replace(
                     world,
                     evaluation={
-                        **{k: v for k, v in world.evaluation.items() if k != "rule"},
                         **({"rule": entry.worlds[name]} if name in entry.worlds else {}),
+                        **_rivals(world.evaluation),
                     },
                 )
                 for name, world in self.worlds.items()
@@ -197,6 +204,8 @@ class Result(Record):
             return read_document(cls, run, "give the result.json of a finished run")
         if run.is_file():
             raise RuleSearchError(f"{run}: a file; give the directory of a finished run")
+        if run.suffix == ".json" and not run.exists():
+            raise RuleSearchError(f"{run}: no such file; give the directory of a finished run")
         so_far = run / SO_FAR
         if so_far.is_file() and not (run / "result.json").exists():
             return read_document(cls, so_far, f"delete it, and go on by --resume {run}")
@@ -225,6 +234,15 @@ class Result(Record):
             lines.append("accuracy with 95 % interval over tasks: " + "; ".join(shown))
         lines.append(f"{len(self.support)} of {len(self.pool)} terms, {len(self.trials)} trials")
         return "\n".join([*lines, self.message] if self.message else lines)
+
+
+def _rivals(evaluation: Mapping[str, EvaluationRecord]) -> dict[str, EvaluationRecord]:
+    """What stands beside a rule, without what was measured against another one."""
+    return {
+        name: replace(entry, gained=None, gained_interval=(None, None))
+        for name, entry in evaluation.items()
+        if name != "rule"
+    }
 
 
 def _of_the_hall(hall: Sequence[HallRecord], wanted: int | Collection[str]) -> HallRecord:

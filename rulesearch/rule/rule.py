@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from rulesearch.choices import ActivationName, Law, LossName, PathwayName
+from rulesearch.data.files import names_in
 from rulesearch.errors import RuleSearchError
 from rulesearch.model import Model, model_of
 from rulesearch.notation import Pool
@@ -43,7 +44,7 @@ class Sought(Record):
     @property
     def datasets(self) -> tuple[str, ...]:
         """The data sets."""
-        return tuple(self.dataset.split(","))
+        return names_in(self.dataset)
 
 
 @dataclass(frozen=True, kw_only=True)

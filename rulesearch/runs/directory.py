@@ -222,7 +222,7 @@ def open_run(directory: Path) -> RunConfig:
     except FileNotFoundError:
         problem = "holds no run (no config.json)" if directory.is_dir() else "no such directory"
         raise RuleSearchError(
-            f"--resume {directory}: {problem}; give the directory that --out named"
+            f"{directory}: {problem}; give the directory that --out named"
         ) from None
 
 

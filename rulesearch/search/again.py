@@ -10,6 +10,7 @@ from typing import Any
 import tomli_w
 
 from rulesearch.choices import EffortLevel
+from rulesearch.data.files import names_in
 from rulesearch.records.plain import from_plain
 from rulesearch.report.page import Again, without_source
 from rulesearch.runs import RunConfig
@@ -71,7 +72,7 @@ def _shown(name: str, value: Any) -> str:
         case "begin":
             return BEGIN
         case "dataset":
-            return ",".join(PurePath(dataset).name for dataset in value.split(","))
+            return ",".join(PurePath(dataset).name for dataset in names_in(value))
         case _:
             return layers_shown(value)
 

@@ -95,9 +95,13 @@ def unfinished(run: Path) -> RunConfig:
     Raises:
         RuleSearchError: no run, a broken one, or one that is finished.
     """
-    kept = open_run(run)
+    try:
+        kept = open_run(run)
+    except RuleSearchError as error:
+        raise RuleSearchError(*(f"--resume {line}" for line in error.lines)) from None
     if is_finished(run):
         tidy(run)
+        Result.load(run)  # one that is damaged is to be deleted, and then it can go on
         raise RuleSearchError(f"--resume {run}: is finished; print its result by --show {run}")
     return kept
 
