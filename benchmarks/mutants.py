@@ -87,6 +87,13 @@ OF_MODULE: Mapping[str, tuple[str, ...]] = {
         "tests/test_feedback_pools.py",
         "tests/test_space.py",
     ),
+    "rulesearch/notation/options.py": ("tests/test_notation.py", "tests/test_notation_loading.py"),
+    "rulesearch/notation/plain.py": (
+        "tests/test_notation_loading.py",
+        "tests/test_notation.py",
+        "tests/test_feedback_pools.py",
+        "tests/test_space.py",
+    ),
     "rulesearch/notation/measured.py": (
         "tests/test_dependence.py",
         "tests/test_notation.py",

@@ -6,24 +6,21 @@ device. Nothing here computes with them, or knows what a kernel does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sympy import Number
 from torch import Tensor
 from torch.nn.functional import one_hot
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.lifetime.asked import check_points
 from rulesearch.model import PAPER, Model, bounded
-from rulesearch.notation import Pool, Term
+from rulesearch.notation import Pool
 from rulesearch.notation.own import names_read
-from rulesearch.operators import without_definitions
 from rulesearch.pathways import Pathway, feedback_shapes
 from rulesearch.pathways import pathway as pathway_of
 
@@ -295,7 +292,7 @@ def _ways(feedback: Any, pathway: str | None, depth: int) -> tuple[Pathway, list
 # --- do they fit together ------------------------------------------------------------------------
 
 
-def _floating(found: Given) -> Iterator[tuple[str, Tensor]]:
+def floating(found: Given) -> Iterator[tuple[str, Tensor]]:
     """All tensors but labels and theta, by name."""
     yield from ((f"weights[{i}]", w) for i, w in enumerate(found.weights))
     yield from ((f"feedback[{i}]", b) for i, b in enumerate(found.feedback or ()))
@@ -305,7 +302,7 @@ def _floating(found: Given) -> Iterator[tuple[str, Tensor]]:
 
 
 def _differentiable(found: Given) -> Iterator[tuple[str, Tensor]]:
-    yield from _floating(found)
+    yield from floating(found)
     for name, (_, answers) in _sets(found).items():
         if _are_numbers(answers):
             yield f"{name} answers", answers
@@ -356,7 +353,7 @@ def _check_shapes(found: Given, terms: int) -> None:
             )
         shapes |= {f"{name}[{i}]": (*axes, sizes[i + 1]) for i in range(depth)}
     shapes |= {f"{name} x": (n, None, sizes[0]) for name in _sets(found)}
-    for name, tensor in _floating(found):
+    for name, tensor in floating(found):
         _check_tensor(name, tensor, shapes[name], first)
         if tensor.dtype != first.dtype:
             raise RuleSearchError(f"{name}: dtype {tensor.dtype}; give {first.dtype} throughout")
@@ -425,7 +422,7 @@ def _answers(name: str, answers: Tensor, shape: tuple[int, ...], found: Given) -
     _check_tensor(name, answers, shape, first)
     if answers.dtype != first.dtype:
         raise RuleSearchError(f"{name}: dtype {answers.dtype}; give {first.dtype} throughout")
-    _check_finite(name, answers)
+    check_finite(name, answers)
     if found.model.loss.real:
         return answers
     if (answers < 0).any():
@@ -449,39 +446,12 @@ def _check_watched(found: Given) -> None:
             )
 
 
-# --- numbers -------------------------------------------------------------------------------------
-
-
-def check_coefficients(found: Given) -> None:
-    """Refuse coefficients that are not finite, or not in the dtype of the weights.
+def check_finite(name: str, tensor: Tensor) -> None:
+    """Refuse numbers that are not finite.
 
     Raises:
-        RuleSearchError: for the first.
+        RuleSearchError: with the first, and where it is.
     """
-    _check_finite("theta", found.theta)
-    dtype = found.weights[0].dtype
-    largest, reached = torch.finfo(dtype).max, float(found.theta.abs().max())
-    if reached > largest:
-        raise RuleSearchError(
-            f"theta: {reached:g} is beyond {_name(dtype)}, which ends at {largest:.3g}; "
-            "give float64 throughout"
-        )
-
-
-def check_numbers(found: Given) -> None:
-    """Refuse weights, feedback and examples that are not finite.
-
-    Looking at every number of them takes as long as a few steps, so it is done where a loss came
-    out not finite: then they may be the reason, and no rule is to blame.
-
-    Raises:
-        RuleSearchError: for the first.
-    """
-    for name, tensor in _floating(found):
-        _check_finite(name, tensor)
-
-
-def _check_finite(name: str, tensor: Tensor) -> None:
     finite = tensor.isfinite()
     if not finite.all():
         place = (~finite).nonzero()[0].tolist()
@@ -490,34 +460,3 @@ def _check_finite(name: str, tensor: Tensor) -> None:
             f"{name}: {count} of {tensor.numel()} numbers not finite, the first {value:g} at "
             f"{place}; give finite numbers"
         )
-
-
-def check_constants(terms: Iterable[Term], dtype: torch.dtype) -> None:
-    """Refuse terms with numbers that the dtype does not have.
-
-    Raises:
-        RuleSearchError: for the first.
-    """
-    for term in terms:
-        if number := _beyond(term, dtype):
-            limits = torch.finfo(dtype)
-            raise RuleSearchError(
-                f"pool, term {term.name}: {number} is beyond {_name(dtype)}, which goes from "
-                f"{limits.tiny:.3g} to {limits.max:.3g}; scale the term, or give float64 throughout"
-            )
-
-
-@lru_cache(maxsize=1024)
-def _beyond(term: Term, dtype: torch.dtype) -> str:
-    """The first number of the term that overflows, or becomes zero; "" if none does."""
-    limits = torch.finfo(dtype)
-    expressions = [without_definitions(e) for _, e in term.updates]
-    numbers = frozenset[Number]().union(*(e.atoms(Number) for e in expressions))
-    for number in sorted(numbers, key=str):
-        if number != 0 and not limits.tiny <= abs(number) <= limits.max:
-            return f"{float(number.n(6)):g}" if abs(number) < 1e300 else str(number.n(3))
-    return ""
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

@@ -18,15 +18,9 @@ from rulesearch.errors import RuleSearchError
 from rulesearch.kernels import Batch, KernelOutput, Memories
 from rulesearch.lifetime.asked import check_observables, check_points, terms_named
 from rulesearch.lifetime.autograd import watched
-from rulesearch.lifetime.given import (
-    Given,
-    Numbers,
-    check_coefficients,
-    check_constants,
-    check_numbers,
-    given,
-)
+from rulesearch.lifetime.given import Given, Numbers, given
 from rulesearch.lifetime.modes import plain
+from rulesearch.lifetime.numbers import check_coefficients, check_constants, check_numbers
 from rulesearch.lifetime.working import choose_kernel, plan_of, run_by, working
 from rulesearch.lowering import Plan
 from rulesearch.model import PAPER, Model, bounded

@@ -14,13 +14,13 @@ from rulesearch.notation.joint import together as together
 from rulesearch.notation.joint import with_biases as with_biases
 from rulesearch.notation.loading import beside_text as beside_text
 from rulesearch.notation.loading import load_pool as load_pool
-from rulesearch.notation.loading import pool_from_plain as pool_from_plain
 from rulesearch.notation.loading import pool_from_text as pool_from_text
-from rulesearch.notation.loading import pool_to_plain as pool_to_plain
 from rulesearch.notation.measured import values_of as values_of
 from rulesearch.notation.own import quantity as quantity
 from rulesearch.notation.own import trace as trace
 from rulesearch.notation.parsing import parse as parse
+from rulesearch.notation.plain import pool_from_plain as pool_from_plain
+from rulesearch.notation.plain import pool_to_plain as pool_to_plain
 from rulesearch.notation.pool import Pool as Pool
 from rulesearch.notation.printing import latex_of as latex_of
 from rulesearch.notation.printing import text_of as text_of
