@@ -2,7 +2,7 @@
 
 A lifetime's weights stay in its core's cache, and every pass reads each row of them once for all
 that is wanted of it (design, section 6). `schedule` orders a plan, `layout` places its vectors,
-`program` writes the source, `cache` keeps it, `kernel` runs it; what follows from plan, network and
+`program` and `loops` write the source, `cache` keeps it, `kernel` runs it; what follows from plan, network and
 pathway for whatever runs it is in `work`.
 """
 
