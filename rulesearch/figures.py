@@ -91,6 +91,11 @@ def drawn(history: Iterable[Row], result: Result) -> dict[str, Figure]:
             made["alignment"] = alignment_figure(trials, refits)
         if result.hall:
             made["hall_of_fame"] = hall_figure(result)
+        for figure in made.values():
+            # Laid out once, for all files and the page: a second time would move it a little, and
+            # takes longer than drawing.
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")
     return made
 
 
@@ -103,7 +108,6 @@ def write(made: Mapping[str, Figure], directory: Path) -> list[Path]:
             for kind, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
                 path = directory / f"{name}.{kind}"
                 figure.savefig(path, metadata=metadata)  # without a date: same run, same file
-                figure.set_layout_engine("none")  # it is laid out, which takes longer than drawing
                 written.append(path)
     return written
 

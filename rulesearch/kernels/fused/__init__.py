@@ -2,8 +2,8 @@
 
 A lifetime's weights stay in its core's cache, and every pass reads each row of them once for all
 that is wanted of it (design, section 6). `schedule` orders a plan, `layout` places its vectors,
-`program` and `loops` write the source, `cache` keeps it, `kernel` runs it; what follows from plan, network and
-pathway for whatever runs it is in `work`.
+`program` and `loops` write the source, `cache` keeps it, `kernel` runs it; what follows from plan,
+network and pathway for whatever runs it is in `work`.
 """
 
 from rulesearch.kernels.fused.kernel import FusedKernel, build, gpu_code
