@@ -10,7 +10,7 @@ from test_descent import Otherwise
 from test_meta import Bowl
 
 from rulesearch.meta import ACCEPTED, descend, lifetime_seeds
-from rulesearch.pursuit import Aims, Means, Opening, Place, course, pursue
+from rulesearch.pursuit import Aims, Means, Opening, Place, course, joint, pursue
 from rulesearch.pursuit.growing import grow
 from rulesearch.pursuit.hall import compared
 from rulesearch.pursuit.joining import Promise, judge, promises
@@ -502,6 +502,29 @@ def test_a_span_is_how_far_a_term_goes_alone():
     assert scales[0] == 1.0  # the reference's own
     spans = [scale / 0.5 for scale in scales[1:4]]
     assert spans == [1.0, 64.0, 1 / 64]
+
+
+@pytest.mark.parametrize(("nowhere", "starts"), [(0.0, 2), (np.inf, 1)])
+def test_where_units_by_spans_lead_nowhere_a_descent_has_those_by_size(
+    nowhere, starts, monkeypatch
+):
+    means = means_of(WORLD, effort=EFFORT, start=0.03)
+    small = tuple(s if term == 0 else 1e-7 * s for term, s in enumerate(means.setting.scales))
+
+    def spans(means, label, place, terms):
+        return small if label == "spans" else means.setting.scales
+
+    monkeypatch.setattr(joint, "in_spans", spans)
+    monkeypatch.setattr(joint, "NOWHERE", nowhere)
+    place = opening(means).reference
+    found = joint.descend_together(
+        means, AIMS, "", place, tuple(range(5)), compared(means, "alone", place)
+    )
+    assert len(found.starts) == len(found.begun) == starts
+    best = min(found.begun, key=lambda entry: entry.loss)
+    # In units that are as good as nothing, coefficients of the others stay what they were.
+    close = best.theta == pytest.approx((0.03, -0.02, 0, 0.015, 0), abs=0.004)
+    assert close == (starts == 2)
 
 
 def test_a_weak_rule_tells_nothing_of_units():
