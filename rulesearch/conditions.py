@@ -13,6 +13,7 @@ from torch import Tensor
 from rulesearch.choices import Law
 from rulesearch.data import Task
 from rulesearch.network import as_matrices, draw_xavier, empty_rows
+from rulesearch.pathways import Pathway
 
 #: What is drawn here has a stream of a lifetime's seed for itself; potentials have the first.
 _LABELS, _IMAGES, _FEEDBACK = 2, 3, 4
@@ -59,7 +60,11 @@ class Conditions:
         if self.image_noise:
             shape = tuple(x.shape[1:])
             drawn = [_generator(s, _IMAGES).standard_normal(shape, np.float32) for s in seeds]
-            x = (x + self.image_noise * torch.from_numpy(np.stack(drawn))).clamp(0.0, 1.0)
+            noisy = x + self.image_noise * torch.from_numpy(np.stack(drawn))
+            # Within [0, 1], or the range that the images of a lifetime have beyond it.
+            lowest = x.amin((1, 2), keepdim=True).clamp(max=0.0)
+            highest = x.amax((1, 2), keepdim=True).clamp(min=1.0)
+            x = torch.minimum(torch.maximum(noisy, lowest), highest)
         return replace(task, x=x[:, : self.steps], labels=labels[:, : self.steps])
 
     def of_feedback(
@@ -67,12 +72,13 @@ class Conditions:
         feedback: Sequence[Float[Tensor, "lifetimes _pre _source"]],
         weights: Sequence[Float[Tensor, "lifetimes _post _pre"]],
         seeds: Sequence[int],
+        path: Pathway,
     ) -> None:
         """Change feedback that was drawn, in place, to what it is under these conditions."""
-        if self.transposed:
-            for back, forth in zip(feedback, weights, strict=False):
-                if back.shape == forth.mT.shape:
-                    back.copy_(forth.mT)
+        if self.transposed and feedback:
+            for edge in path.edges:
+                if edge.source == edge.target + 1:
+                    feedback[edge.target].copy_(weights[edge.target].mT)
         if not self.feedback_noise or not feedback:
             return
         shapes = [(back.shape[1], back.shape[2]) for back in feedback]

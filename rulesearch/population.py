@@ -269,7 +269,7 @@ class Population:
 
         _in_threads(draw, len(seeds))
         drawn, back = as_matrices(weights, shapes), as_matrices(feedback, own)
-        self.conditions.of_feedback(back, drawn, seeds)
+        self.conditions.of_feedback(back, drawn, seeds, path)
         drawn = [t.to(self.device) for t in drawn]
         back = [t.to(self.device) for t in back]
         return drawn, self.pathway if path.tied else back

@@ -112,12 +112,12 @@ def test_a_pool_is_joined_by_what_it_lacks():
 def test_a_rule_for_other_networks_or_of_images_set_aside_is_said_to_be():
     own = Sought(dataset="digits,emnist", layers=((6,),), ways=2, shots=2, queries=2)
     begun = Begun(replace(FOUND, network=Network(pathway="direct"), sought=own), (0.1,))
-    assert [*differences(begun, replace(SMALL, held_out_classes=3))] == [
+    assert [*differences(begun, FOUND.pool, replace(SMALL, held_out_classes=3))] == [
         "begun with found, which is for --pathway direct",
         "begun with found, which was searched for on digits with 0 classes held out: it has seen "
         "images that are set aside here",
     ]
-    assert not [*differences(Begun(FOUND, (0.1,)), SMALL)]
+    assert not [*differences(Begun(FOUND, (0.1,)), FOUND.pool, SMALL)]
 
 
 # --- the course ----------------------------------------------------------------------------------
@@ -296,3 +296,24 @@ def test_from_python_a_rule_is_a_rule(digits):
     with pytest.raises(RuleSearchError, match=r"--from found: the pool lacks its term mine"):
         search(Pool(T2=DECAY), digits, replace(SMALL, begin=FOUND))
     assert pool_around("paper", load_rule("paper")).names == ("F0", "F2", "F9")
+
+
+def test_bounds_of_a_rule_come_along_whatever_terms_it_brings():
+    bounded = replace(FOUND, pool=FOUND.pool.bounded({"W": (-0.5, 0.5)}))
+    for terms in (FOUND.pool, Pool(x="y_post*y_pre")):
+        assert joined(terms, bounded).bounds == (("W", -0.5, 0.5),)
+    with pytest.raises(RuleSearchError, match=r"bounds W: .* in one pool and .* in another"):
+        joined(FOUND.pool.bounded({"W": (-1, 1)}), bounded)
+    (said,) = differences(Begun(bounded, (0.1,)), FOUND.pool, SMALL)
+    assert said == "begun with found, which is for --bounds W=-0.5,0.5"
+
+
+def test_a_rule_sought_with_smaller_tasks_may_have_seen_what_is_set_aside():
+    """With larger ones more images are set aside, and others."""
+    own = Sought(dataset="digits", layers=((6,),), ways=2, shots=1, queries=1)
+    begun = Begun(replace(FOUND, sought=own), (0.1,))
+    (said,) = differences(begun, FOUND.pool, SMALL)
+    assert "it may have seen images that are set aside here" in said
+    more = replace(own, shots=SMALL.shots, queries=SMALL.queries)
+    begun = Begun(replace(FOUND, sought=more), (0.1,))
+    assert not [*differences(begun, FOUND.pool, SMALL)]

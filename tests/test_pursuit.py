@@ -140,6 +140,14 @@ def test_what_the_rule_can_do_itself_promises_nothing_and_what_is_alike_counts_o
     assert agreement[first.term] > 3 * max(agreement.get(4, 0.0), agreement.get(1, 0.0))
 
 
+def test_a_rule_that_moves_next_to_nothing_takes_over_no_more():
+    """Its own terms' part in a step is a share of a derivative, which was 1e12 of one that is 0."""
+    draw = np.random.default_rng(0)
+    gradients = np.stack([1e-12 * draw.normal(size=64), 1 + draw.normal(size=64)], axis=1)
+    (found,) = promises(Place((0,), (0.01, 0.0)), [1], gradients)
+    assert abs(found.direction[0]) < 1e-3 * abs(found.direction[1])
+
+
 @settings(deadline=None)
 @given(seed=st.integers(0, 100), scale=st.floats(1e-3, 1e3), terms=st.integers(2, 6))
 def test_a_promise_goes_down_and_the_order_of_candidates_does_not_count(seed, scale, terms):

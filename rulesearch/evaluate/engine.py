@@ -25,6 +25,7 @@ from rulesearch.evaluate.rivals import (
 from rulesearch.evaluate.table import Entry, Evaluated
 from rulesearch.lifetime.modes import plain
 from rulesearch.meta import lifetime_seeds
+from rulesearch.pathways import pathway
 from rulesearch.population import Population
 from rulesearch.records.plain import to_plain
 from rulesearch.rule import Rule
@@ -163,10 +164,22 @@ def _notes(site: Site, rules: Sequence[Rule]) -> Iterator[str]:
     if note := repeated(site.data, shape):
         yield note
     for rule in rules:
+        yield from _without_matrices(scenario, rule)
         try:
             yield from site.notes(rule)
         except RuleSearchError as error:
             raise error.located(f"rule {rule.name}") from None
+
+
+def _without_matrices(scenario: Scenario, rule: Rule) -> Iterator[str]:
+    """What is asked of feedback matrices that a rule's networks do not have."""
+    name = scenario.network(rule.network).pathway
+    asked = scenario.feedback_noise or scenario.feedback_init == "transposed"
+    if asked and pathway(name, len(scenario.layers) + 1).tied:
+        yield (
+            f"rule {rule.name}: the {name} pathway has no matrices of its own, so feedback noise "
+            "and what feedback begins as change nothing there"
+        )
 
 
 def _contestants(site: Site, rules: Sequence[Rule]) -> tuple[list[Contestant], tuple[str, ...]]:

@@ -24,6 +24,8 @@ from rulesearch.statistics import Scores
 TESTED = 24
 #: Two candidates whose derivatives are as much alike as this count as one.
 ALIKE = 0.95
+#: Share of what terms' votes are on the average below which the rule's own count for less.
+LEAST = 1e-2
 #: Sizes of the line search, as shares of the pace, as lifetimes see a step; where even the smallest
 #: is too large, so many smaller ones are tried, each a third of the one before.
 SIZES, SMALLER = (0.05, 0.15, 0.45), 3
@@ -87,7 +89,10 @@ def promises(
     own, others = seen[:, : len(place.support)], seen[:, len(place.support) :]
     with one_thread():
         square = own.T @ own
-        square += RIDGE * (np.trace(square) / max(len(square), 1) + TINY) * np.eye(len(square))
+        # What the rule's own terms hardly move they cannot take over: beside next to nothing a
+        # share of it is next to anything.
+        size = max(np.trace(square) / max(len(square), 1), LEAST * float((seen**2).sum(0).mean()))
+        square += RIDGE * (size + TINY) * np.eye(len(square))
         share = np.linalg.solve(square, own.T @ others)  # [support, candidates]
         rest = others - own @ share
     count = len(rest)

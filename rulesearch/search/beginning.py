@@ -137,12 +137,12 @@ def joined(pool: Pool, rule: Rule) -> Pool:
         T0 T1 begun_T0
     """
     lacking = [term for term in rule.pool if not any(alike(term, own) for own in pool)]
-    if not lacking:
-        return pool
     names = {t.name: f"begun_{t.name}" if t.name in pool.names else t.name for t in lacking}
     where = {names[n]: layers for n, layers in rule.pool.where.items() if n in names}
     more = tuple(replace(term, name=names[term.name]) for term in lacking)
     both = together(pool, Pool.checked(more, {}, where, rule.pool.bounds))
+    if not lacking:
+        return pool if both.bounds == pool.bounds else both
     return pool_from_plain(pool_to_plain(both))  # which looks at them all beside each other
 
 
@@ -156,12 +156,13 @@ def without_unit(begun: Begun, names: Sequence[str], scales: Sequence[float]) ->
             )
 
 
-def differences(begun: Begun, config: Config) -> Iterator[str]:
+def differences(begun: Begun, pool: Pool, config: Config) -> Iterator[str]:
     """What a reader must know of a rule that was made for something else than this search.
 
     Args:
         begun: the rule.
-        config: of the search, resolved.
+        pool: of the search.
+        config: of it, resolved.
     """
     rule = begun.rule
     other = [
@@ -169,6 +170,9 @@ def differences(begun: Begun, config: Config) -> Iterator[str]:
         for f in fields(Network)
         if (theirs := getattr(rule.network, f.name)) != getattr(config, f.name)
     ]
+    if rule.pool.bounds != pool.bounds:
+        own = ", ".join(f"{p}={low:g},{high:g}" for p, low, high in rule.pool.bounds)
+        other.append(f"{flag('bounds')} {own}" if own else "no bounds")
     if other:
         yield f"begun with {rule.name}, which is for {', '.join(other)}"
     sought = rule.sought
@@ -178,6 +182,13 @@ def differences(begun: Begun, config: Config) -> Iterator[str]:
             f"begun with {rule.name}, which was searched for on {', '.join(sorted(common))} with "
             f"{sought.held_out_classes} classes held out: it has seen images that are set aside "
             "here"
+        )
+    elif sought and common and sought.shots + sought.queries < config.shots + config.queries:
+        # What is set aside suffices for a task; with larger ones more is, and other images.
+        yield (
+            f"begun with {rule.name}, which was searched for on {', '.join(sorted(common))} with "
+            f"{sought.shots} and {sought.queries} images of a class in a task: it may have seen "
+            "images that are set aside here; give tasks no larger than that"
         )
 
 
