@@ -417,7 +417,7 @@ def test_the_command_writes_all(tmp_path, capsys):
     names = {path.name for path in tmp_path.iterdir()}
     assert {"cells.jsonl", "evaluation.csv", "evaluation.txt", "map.png", "curves.svg"} <= names
     for line in (tmp_path / "cells.jsonl").read_text().splitlines():
-        assert {*json.loads(line)} == {"key", "answer"}
+        assert {*json.loads(line)} == {"key", "answer", "digest"}
 
 
 def test_a_file_in_place_of_flags(tmp_path, capsys):

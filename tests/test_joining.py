@@ -22,7 +22,7 @@ def printed(table, width=90):
 
 
 def shown(records, width=90):
-    return printed(joining_table(SimpleNamespace(joining=records)), width)
+    return printed(joining_table(SimpleNamespace(unit="nats", joining=records)), width)
 
 
 def test_all_that_joined_and_the_nearest_of_the_others_are_shown_round_by_round():
@@ -59,10 +59,10 @@ def test_of_what_small_rules_grew_to_the_ones_that_took_steps_are_shown():
         grown(("a", "b"), "c", 1.0),
         grown(("a", "b"), "d", 0.75),
     ]
-    result = SimpleNamespace(growing=growing, hall=hall)
+    result = SimpleNamespace(unit="nats", growing=growing, hall=hall)
     rows = [line.split() for line in printed(growing_table(result)).splitlines()]
     assert ["3", "a,", "b", "c", "0.250", "1.00", "0.750"] in rows
     assert ["3", "a,", "b", "d", "0.250", "0.750", "0.750"] in rows
     assert not any(row[:2] == ["2", "a"] for row in rows)
     assert grew(result)
-    assert not grew(SimpleNamespace(growing=growing[:1], hall=hall))
+    assert not grew(SimpleNamespace(unit="nats", growing=growing[:1], hall=hall))
