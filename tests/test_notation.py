@@ -1184,9 +1184,9 @@ def test_a_term_that_has_an_options_name(name):
 
 def test_a_quantity_may_stand_alone():
     gate = quantity("gate_post", "tanh(z_post)")
-    assert Pool(A="gate_post*y_pre", quantities=gate) == Pool(
-        A="gate_post*y_pre", quantities=[gate]
-    )
+    made = Pool(A="gate_post*y_pre", quantities=[gate])
+    assert Pool(A="gate_post*y_pre", quantities=gate) == made
+    assert Pool(A="gate_post*y_pre", quantities=iter([gate])) == made  # which can be read once
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Real
-from typing import Any, cast
+from typing import Any
 
 from rulesearch.notation.vocabulary import closest, named
 from rulesearch.operators import PARAMETERS, OwnSymbol, Parameter
@@ -17,32 +17,33 @@ from rulesearch.operators import PARAMETERS, OwnSymbol, Parameter
 Bounds = tuple[tuple[Parameter, float, float], ...]
 
 
+#: What options are called, beside terms, which therefore are not.
+OPTIONS = ("start", "where", "operators", "space", "bounds", "quantities", "of")
 #: Said of what may have been meant for a term.
 _NO_TERM = "a term cannot be called {}"
 
 
-def option_faults(quantities: object, **tables: object) -> Iterator[str]:
+def option_faults(quantities: Sequence[object], **tables: object) -> Iterator[str]:
     """What is no option's value at all, a line each.
 
     Args:
-        quantities: those of one's own.
+        quantities: those of one's own, see `several`.
         **tables: the options that are dictionaries, by name.
     """
     for name, table in tables.items():
         if table is not None and not isinstance(table, Mapping):
             yield f"{name}: {table!r} is no dictionary; {_NO_TERM.format(name)}"
-    if isinstance(quantities, OwnSymbol):
-        return
-    alone = isinstance(quantities, str) or not isinstance(quantities, Iterable)
-    for each in [quantities] if alone else cast("Iterable[object]", quantities):
+    for each in quantities:
         if not isinstance(each, OwnSymbol):
             name = "quantities"
             yield f"{name}: {each!r} is no quantity or trace of one's own; {_NO_TERM.format(name)}"
 
 
-def several(quantities: OwnSymbol | Iterable[OwnSymbol]) -> tuple[OwnSymbol, ...]:
-    """Quantities of one's own, of which one may stand alone."""
-    return (quantities,) if isinstance(quantities, OwnSymbol) else tuple(quantities)
+def several(quantities: object) -> tuple[Any, ...]:
+    """Quantities of one's own, of which one may stand alone; read once, as they may be a stream."""
+    if isinstance(quantities, str) or not isinstance(quantities, Iterable):
+        return (quantities,)
+    return tuple(quantities)
 
 
 def start_faults(start: Mapping[str, Any], names: Sequence[str]) -> Iterator[str]:

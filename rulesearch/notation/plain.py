@@ -12,7 +12,7 @@ from sympy import Expr, Symbol
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation.canonical import canonical
 from rulesearch.notation.joint import together
-from rulesearch.notation.options import bounds_faults, in_their_order
+from rulesearch.notation.options import OPTIONS, bounds_faults, in_their_order
 from rulesearch.notation.own import own_symbols, quantity, trace
 from rulesearch.notation.parsing import parse
 from rulesearch.notation.pool import Pool
@@ -32,8 +32,6 @@ _TABLES = (
     *("terms", "start", "where", "operators", "space"),
     *("feedback", "bias", "traces", "quantities", "bounds"),
 )
-#: What a pool's own arguments are called.
-_TAKEN = ("start", "where", "operators", "space", "bounds", "quantities", "of")
 _DEFINITION = '{arguments = ["x"], definition = "x/(1 + Abs(x))"}'
 _TRACE = '{of = "y_post**2", decay = 0.95}'
 #: What each table beside [terms] is written like.
@@ -130,7 +128,7 @@ def pool_from_plain(plain: Mapping[str, Any]) -> Pool:
         for name, value in rows.items() if isinstance(rows, Mapping) else ():
             if not isinstance(value, str):
                 faults.append(f'term {name}: {value!r} is not text; write {name} = "expression"')
-            elif name in _TAKEN:
+            elif name in OPTIONS:
                 faults.append(f"term {name}: the name is taken; choose another")
     for table, line in _LINES.items():
         if not isinstance(plain.get(table, {}), Mapping):

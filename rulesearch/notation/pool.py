@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache
@@ -23,6 +22,7 @@ from rulesearch.notation.layers import (
 )
 from rulesearch.notation.measured import LARGEST, MOST_NEURONS, finite_somewhere, notes
 from rulesearch.notation.options import (
+    OPTIONS,
     Bounds,
     bounds_faults,
     in_their_order,
@@ -100,11 +100,12 @@ class Pool:
         if of not in PARAMETERS:
             raise RuleSearchError(f"of: {of!r}; a pool changes {' or '.join(PARAMETERS)}")
         tables = {"start": start, "where": where, "bounds": bounds, "operators": operators}
-        if strange := list(option_faults(quantities, **tables)):
+        own = several(quantities)
+        if strange := list(option_faults(own, **tables)):
             raise RuleSearchError(*strange)
         if not terms:
             raise RuleSearchError("the pool has no terms; give at least one")
-        known = symbols_by_name(several(quantities))
+        known = symbols_by_name(own)
         made: list[Term] = []
         faults: list[str] = []
         for name, source in terms.items():
@@ -183,8 +184,7 @@ class Pool:
             >>> pool.names[4:], pool.reference
             (('epost2', 'epost_ypost', 'epost_ypre', 'ypost2', 'ypost_ypre', 'ypre2'), 'epost_ypre')
         """
-        options = inspect.signature(Pool).parameters
-        if strange := [name for name in terms or {} if name in options]:
+        if strange := [name for name in terms or {} if name in OPTIONS]:
             raise RuleSearchError(f"term {strange[0]}: the name of an option; choose another")
         own = several(quantities)
         made = described(space, operators, own, of)
