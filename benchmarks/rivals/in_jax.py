@@ -47,10 +47,10 @@ def by_jax(
     update = grouped if careful else by_term
 
     def loss(theta: Any, weights: Any, feedback: Any, x: Any, onehot: Any, xq: Any, lq: Any) -> Any:
-        def one(weights: Any, example: Any) -> tuple[Any, None]:
+        def one(weights: Any, example: Any) -> Any:
             return step(jnp, update, names, theta, weights, feedback, *example), None
 
-        def some(weights: Any, examples: Any) -> tuple[Any, None]:
+        def some(weights: Any, examples: Any) -> Any:
             return jax.lax.scan(one, weights, examples)
 
         # What is checkpointed is computed anew on the way back: only the weights before it are
