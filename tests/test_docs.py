@@ -25,7 +25,7 @@ PAGES = sorted(DOCS.glob("*.md"))
 TEXTS = [ROOT / "README.md", *PAGES]
 
 #: Fields of `Config` that no option of the command gives: what a search finds out by itself.
-FOUND_OUT = {"scale_range"}
+FOUND_OUT = {"scale_ranges"}
 
 
 @pytest.mark.slow

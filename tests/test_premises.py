@@ -161,7 +161,7 @@ def test_a_search_keeps_what_the_data_are():
     data = data_of(0, 255, scale=True)
     for config in (CONFIG, replace(CONFIG, scale=True), replace(CONFIG, dataset="mine.npz")):
         kept = prepare(POOL, data, config).config
-        assert (kept.dataset, kept.scale, kept.scale_range) == ("mine.npz", True, (0, 255))
+        assert (kept.dataset, kept.scale, kept.scale_ranges) == ("mine.npz", True, ((0, 255),))
 
 
 @pytest.mark.parametrize(
@@ -177,8 +177,8 @@ def test_a_search_keeps_what_the_data_are():
             "scale=True: the data are not mapped; load them by load_data(..., scale=True)",
         ),
         (
-            {"scale_range": (0, 255)},
-            "scale_range=(0, 255): the data are not mapped; load them by load_data(..., "
+            {"scale_ranges": ((0, 255),)},
+            "scale_ranges=((0, 255),): the data are not mapped; load them by load_data(..., "
             "scale=(0, 255))",
         ),
         ({"ways": 50}, "ways=50: the images for the search are of 10 classes; at most 10"),

@@ -1,6 +1,7 @@
 """Inputs mapped to [0, 1]: by whose range, what lies beyond it, and what is kept of the map."""
 
 import json
+import tomllib
 from dataclasses import replace
 
 import numpy as np
@@ -11,11 +12,13 @@ from hypothesis import strategies as st
 from npz_files import TINY, npz, numbered
 
 from rulesearch.data import TaskShape, load_data
+from rulesearch.data.apart import Searched, load_apart
 from rulesearch.data.scale import mapped
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation import Pool
 from rulesearch.result import Result
-from rulesearch.search import search
+from rulesearch.rule import Rule, Sought, rule_from_plain, toml_of
+from rulesearch.search import prepare, search
 from rulesearch.search.__main__ import main
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
@@ -155,7 +158,7 @@ def stopped(tmp_path):
 def test_a_run_keeps_its_map(stopped):
     data, run = stopped
     kept = json.loads((run / "config.json").read_text())["options"]
-    assert (kept["scale"], kept["scale_range"]) == (True, [*data.scale])
+    assert (kept["scale"], kept["scale_ranges"]) == (True, [[*data.scale]])
 
 
 @pytest.mark.slow
@@ -167,7 +170,7 @@ def test_a_run_goes_on_with_its_map(stopped):
     said = "inputs mapped from [{:g}, {:g}] to [0, 1]".format(*data.scale)
     assert resumed.images["search"].endswith(f"; {said}")
     assert said in resumed.message
-    assert resumed.config["scale_range"] == [*data.scale]
+    assert resumed.config["scale_ranges"] == [[*data.scale]]
 
 
 @pytest.mark.parametrize("scale", [(5.0, 5.0), (1.0, 0.0), (0.0, np.inf), (np.nan, 1.0)])
@@ -177,3 +180,58 @@ def test_what_is_no_range_is_refused(scale):
     assert str(caught.value) == (
         f"scale ({scale[0]:g}, {scale[1]:g}): give two finite numbers, the smaller one first"
     )
+
+
+# --- several data sets, and a rule that leaves its run ---
+
+
+@pytest.fixture
+def two_files(tmp_path):
+    """Digits as bytes and as shares, each with a range of its own."""
+    digits = load_data("digits", shape=SMALL.shape)
+    x = np.concatenate([digits.search.x, digits.held_out.x])
+    y = np.concatenate([digits.search.labels, digits.held_out.labels])
+    paths = [str(tmp_path / name) for name in ("bytes.npz", "halves.npz")]
+    np.savez(paths[0], x=x * 255, y=y)
+    np.savez(paths[1], x=x / 2 + 0.001, y=y)
+    return paths
+
+
+def test_each_data_set_has_a_map_of_its_own(two_files):
+    data = [load_data(path, shape=SMALL.shape, scale=True) for path in two_files]
+    config = prepare(POOL, data, replace(SMALL, dataset="digits")).config
+    assert config.scale_ranges == tuple(each.scale for each in data)
+    assert config.scales == config.scale_ranges
+    assert replace(config, scale_ranges=()).scales == (True, True)
+    mixed = [data[0], load_data(two_files[1], shape=SMALL.shape)]
+    config = prepare(POOL, mixed, replace(SMALL, dataset="digits")).config
+    assert config.scales == (data[0].scale, False)  # going on maps the same, and no others
+
+
+def test_a_rule_is_tried_by_the_map_of_its_search(two_files):
+    ends = ((0.0, 255.0), (0.001, 0.501))
+    before = Searched(tuple(two_files), SMALL.shape, scales=ends)
+    for path, own in zip(two_files, ends, strict=True):
+        data = load_apart(path, None, SMALL.shape, [before])
+        assert data.scale == own
+        assert 0 <= data.held_out.x.min() < data.held_out.x.max() <= 1
+
+
+def test_searches_that_mapped_otherwise_are_not_tried_together(two_files):
+    first, second = (Searched((two_files[0],), SMALL.shape, scales=s) for s in ((), ((0.0, 9.0),)))
+    with pytest.raises(RuleSearchError) as caught:
+        load_apart(two_files[0], None, SMALL.shape, [first, second])
+    assert str(caught.value) == (
+        f"--dataset {two_files[0]}: rules were sought with its inputs as they are and mapped from "
+        "[0, 9]; try them one at a time"
+    )
+
+
+def test_a_rule_says_of_each_data_set_how_it_was_mapped():
+    said = {"dataset": "a.npz,b.npz", "layers": ((4,),), "ways": 2, "shots": 1, "queries": 1}
+    sought = Sought(**said, scale_ranges=((0, 255), ()))
+    text = toml_of(Rule("F", POOL, (0.1,) * len(POOL), sought=sought))
+    assert rule_from_plain(tomllib.loads(text)).sought == sought
+    for wrong in (((0, 255),), ((0, 255), (1,))):
+        with pytest.raises(RuleSearchError, match=r"give for each of a\.npz, b\.npz the two"):
+            Sought(**said, scale_ranges=wrong)

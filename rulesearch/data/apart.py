@@ -36,13 +36,19 @@ class Searched:
         datasets: names or files.
         shape: of its tasks.
         held_out_classes: so many classes it had no image of.
-        scale: the values that were mapped to 0 and 1; None where inputs were as they are.
+        scales: of each data set the values that were mapped to 0 and 1, or `()` where inputs were
+            as they are; none where all were.
     """
 
     datasets: tuple[str, ...]
     shape: TaskShape
     held_out_classes: int = 0
-    scale: Range | None = None
+    scales: tuple[tuple[float, ...], ...] = ()
+
+    @property
+    def ends(self) -> tuple[tuple[float, ...], ...]:
+        """The values of each data set."""
+        return self.scales or ((),) * len(self.datasets)
 
 
 def by_tasks(source: Source, shape: TaskShape, held_out_classes: int) -> Divided:
@@ -79,12 +85,12 @@ def load_apart(
     Raises:
         RuleSearchError: the data cannot be read; nothing is left for these tasks.
     """
-    maps = {s.scale for s in searches if s.scale and _is_of(s, name)}
+    own = [s for s in searches if _is_of(s, name)]
+    own_map = _map_of(own, name)
     try:
-        source = read_source(name, root, exact=scale or bool(maps))
+        source = read_source(name, root, exact=scale or own_map is not None)
     except RuleSearchError as error:
         raise error.located(f"--dataset {name}") from error.__cause__
-    own = [s for s in searches if _is_of(s, name)]
     least = [Searched((name,), TaskShape(shape.ways, 1, shape.queries))]
     divided = [division(source, s.shape, s.held_out_classes) for s in own or least]
     used = [parts[0] for parts, _ in divided]
@@ -95,7 +101,7 @@ def load_apart(
         kept, more = _unseen_elsewhere(name, root, kept, searches)
         notes += more
     whose = " and ".join(dict.fromkeys(part.which for part in aside))
-    span = next(iter(maps), None) or (_range(used) if scale else None)
+    span = own_map or (_range(used) if scale else None)
     data = Data(
         name,
         _image_set(source, used, span, " and ".join(dict.fromkeys(p.which for p in used))),
@@ -131,9 +137,37 @@ def repeated(data: Data, shape: TaskShape) -> str:
 
 def _is_of(search: Searched, name: str) -> bool:
     """Whether a data set is one of a search's, by its name or its file."""
-    if name in KNOWN_ENDS:
-        return name in search.datasets
-    return any(Path(name).absolute() == Path(other).absolute() for other in search.datasets)
+    return any(_same(name, other) for other in search.datasets)
+
+
+def _same(name: str, other: str) -> bool:
+    """Whether two are one data set, by its name or its file."""
+    if name in KNOWN_ENDS or other in KNOWN_ENDS:
+        return name == other
+    return Path(name).absolute() == Path(other).absolute()
+
+
+def _map_of(searches: Sequence[Searched], name: str) -> Range | None:
+    """What the searches on a data set mapped its inputs by; None where they took them as they are.
+
+    Raises:
+        RuleSearchError: they do not agree, so no images are right for all of their rules.
+    """
+    maps = {
+        ends
+        for search in searches
+        for other, ends in zip(search.datasets, search.ends, strict=True)
+        if _same(name, other)
+    }
+    if len(maps) > 1:
+        found = " and ".join(
+            f"mapped from [{ends[0]:g}, {ends[1]:g}]" if ends else "as they are"
+            for ends in sorted(maps)
+        )
+        raise RuleSearchError(
+            f"--dataset {name}: rules were sought with its inputs {found}; try them one at a time"
+        )
+    return next(((ends[0], ends[1]) for ends in maps if ends), None)
 
 
 Rows = list[tuple[Part, np.ndarray]]

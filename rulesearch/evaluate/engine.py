@@ -72,7 +72,7 @@ def searched(rule: Rule) -> Searched | None:
     if (sought := rule.sought) is None:
         return None
     shape = TaskShape(sought.ways, sought.shots, sought.queries)
-    return Searched(sought.datasets, shape, sought.held_out_classes, sought.scale_range)
+    return Searched(sought.datasets, shape, sought.held_out_classes, sought.scale_ranges)
 
 
 @plain()

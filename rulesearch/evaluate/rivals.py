@@ -122,7 +122,7 @@ class Site:
             network,
             data_root=self.asked.data_root,
             scale=self.data.scale is not None,
-            scale_range=self.data.scale,
+            scale_ranges=(self.data.scale,) if self.data.scale else (),
             kernel=self.asked.kernel,
             device=self.asked.device,
             dtype=self.asked.dtype,

@@ -39,7 +39,7 @@ Number: TypeAlias = float | None  # None: not finite
 Interval: TypeAlias = tuple[Number, Number]
 RecordType = TypeVar("RecordType")
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Of the layout of run directories; those of another are refused by its number."""
 
 SHOWN = 40  # characters of a wrong value in a message

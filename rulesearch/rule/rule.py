@@ -28,7 +28,8 @@ class Sought(Record):
         shots: training images of each,
         queries: and query images.
         held_out_classes: so many classes the search had no image of.
-        scale_range: the values that were mapped to 0 and 1; None where inputs were as they are.
+        scale_ranges: of each data set the values that were mapped to 0 and 1, or `()` where inputs
+            were as they are; none where all were.
         seed: of the search.
     """
 
@@ -38,8 +39,19 @@ class Sought(Record):
     shots: Count
     queries: Count
     held_out_classes: Count = 0
-    scale_range: tuple[Finite, Finite] | None = None
+    scale_ranges: tuple[tuple[Finite, ...], ...] = ()
     seed: Count = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        ranges, names = self.scale_ranges, self.datasets
+        if ranges and (
+            len(ranges) != len(names) or any(len(ends) not in (0, 2) for ends in ranges)
+        ):
+            raise RuleSearchError(
+                f"scale_ranges {ranges}: give for each of {', '.join(names)} the two values that "
+                "became 0 and 1, or () where inputs are as they were"
+            )
 
     @property
     def datasets(self) -> tuple[str, ...]:

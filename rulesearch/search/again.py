@@ -20,7 +20,7 @@ POOL, BEGIN = "pool.toml", "from.toml"
 #: What the protocol and the effort fill in: said only where it is otherwise.
 _FILLED = ("l1", "largest_scale", "trials", "meta_steps", "meta_batch")
 #: What is measured, and what numbers do not hang on.
-_UNSAID = ("scale_range", "kernel", "executor", "workers", "threads", "effort")
+_UNSAID = ("scale_ranges", "kernel", "executor", "workers", "threads", "effort")
 
 
 def again(kept: RunConfig) -> Again:

@@ -82,10 +82,10 @@ def prepared(command: Command, pool: Pool, config: Config) -> Request:
                 name,
                 config.data_root,
                 shape=config.shape,
-                scale=config.scale_range or config.scale,
+                scale=scale,
                 held_out_classes=config.held_out_classes,
             )
-            for name in config.datasets
+            for name, scale in zip(config.datasets, config.scales, strict=True)
         ]
     except RuleSearchError as error:
         if not command.resume:

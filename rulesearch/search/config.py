@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # what computes is imported where it is used: the command's h
     import torch
 
     from rulesearch.data import TaskShape
+    from rulesearch.data.scale import Range
     from rulesearch.meta import Accepted, MetaProtocol
     from rulesearch.model import Model
     from rulesearch.notation import Pool
@@ -96,7 +97,8 @@ class Config:
             a tuple or a text with commas. Each of them with each network is a world.
         data_root: folder in torchvision's layout.
         scale: whether inputs are mapped to [0, 1] by the range of the search's images.
-        scale_range: the values that became 0 and 1, once the images are known.
+        scale_ranges: of each data set the values that became 0 and 1, or `()` where inputs are as
+            they were, once the images are known; none where all are.
         pathway: how errors travel: `random`, `symmetric`, `direct`, `sign-symmetric`.
         feedback_init: law of the Xavier feedback, `uniform` or `normal`.
         layers: hidden sizes, or all sizes if the first and last are those of the data; or several
@@ -138,7 +140,7 @@ class Config:
     dataset: str = "digits"
     data_root: str | None = None
     scale: bool = False
-    scale_range: tuple[Finite, Finite] | None = None
+    scale_ranges: tuple[tuple[Finite, ...], ...] = ()
     pathway: PathwayName = "random"
     feedback_init: Law = "uniform"
     layers: tuple[Size | tuple[Size, ...], ...] = HIDDEN
@@ -197,6 +199,13 @@ class Config:
     def datasets(self) -> tuple[str, ...]:
         """The data sets."""
         return names_in(self.dataset)
+
+    @property
+    def scales(self) -> tuple[Range | bool, ...]:
+        """Of each data set, what `load_data` maps it by: its range, or whether by its own."""
+        if not self.scale_ranges:
+            return (self.scale,) * len(self.datasets)
+        return tuple((ends[0], ends[1]) if ends else False for ends in self.scale_ranges)
 
     @property
     def networks(self) -> tuple[tuple[int, ...], ...]:

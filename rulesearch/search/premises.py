@@ -46,7 +46,7 @@ def for_data(config: Config, data: Data) -> Config:
         config,
         dataset=data.name,
         scale=data.scale is not None,
-        scale_range=data.scale,
+        scale_ranges=(data.scale,) if data.scale else (),
         held_out_classes=data.held_out_classes,
     )
 
@@ -84,11 +84,11 @@ def _same_file(config: Config, data: Data) -> bool:
 def _scale_faults(config: Config, data: Data) -> Iterator[str]:
     if data.scale is None and config.scale:
         yield "scale=True: the data are not mapped; load them by load_data(..., scale=True)"
-    elif config.scale_range not in (None, data.scale):
+    elif config.scale_ranges not in ((), (data.scale,)):
         mapped = "not mapped" if data.scale is None else f"mapped from {data.scale}"
         yield (
-            f"scale_range={config.scale_range}: the data are {mapped}; load them by "
-            f"load_data(..., scale={config.scale_range})"
+            f"scale_ranges={config.scale_ranges}: the data are {mapped}; load them by "
+            f"load_data(..., scale={config.scale_ranges[0]})"
         )
 
 

@@ -80,10 +80,10 @@ def reproduce(
             name,
             config.data_root,
             shape=config.shape,
-            scale=config.scale_range or config.scale,
+            scale=scale,
             held_out_classes=config.held_out_classes,
         )
-        for name in config.datasets
+        for name, scale in zip(config.datasets, config.scales, strict=True)
     ]
     now = search(pool, data, config, run=run)
     return now, differences(then, now)

@@ -88,11 +88,12 @@ def worlds_for(config: Config, data: Sequence[Data]) -> tuple[Config, tuple[Worl
         lambda each: each[1].name,
         lambda each: for_data(replace(config, dataset=each[0]), each[1]),
     )
+    ranges = tuple(each.scale_ranges[0] if each.scale_ranges else () for each in told)
     config = replace(
         config,
         dataset=",".join(each.name for each in data),
         scale=any(each.scale for each in told),
-        scale_range=told[0].scale_range if len(told) == 1 else None,
+        scale_ranges=ranges if any(ranges) else (),
         held_out_classes=max(each.held_out_classes for each in told),
     ).resolved()
     return config, tuple(
@@ -102,7 +103,7 @@ def worlds_for(config: Config, data: Sequence[Data]) -> tuple[Config, tuple[Worl
             config,
             dataset=of.dataset,
             scale=of.scale,
-            scale_range=of.scale_range,
+            scale_ranges=of.scale_ranges,
             held_out_classes=of.held_out_classes,
         ).worlds.items()
     )

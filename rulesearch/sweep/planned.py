@@ -15,7 +15,7 @@ from rulesearch.search.config import Config, called, layers_shown
 
 #: Options of a search that a sweep gives each of its own.
 OWN = {"seed": "seeds", "executor": "executor", "workers": "workers"}
-OPTIONS = tuple(entry.name for entry in fields(Config) if entry.name not in (*OWN, "scale_range"))
+OPTIONS = tuple(entry.name for entry in fields(Config) if entry.name not in (*OWN, "scale_ranges"))
 
 
 @dataclass(frozen=True)
