@@ -39,21 +39,14 @@ _IMPORTS = {
         *("LISTS", "LIT_ONLY", "OFFSETS", "OPERANDS", "PASS", "PASSES"),
     ),
     "steps": (
-        *("FLAGS", "clear", "compiled", "copy", "frame", "heaviside", "hidden", "hidden_adjoint"),
-        *(
-            "list_dark",
-            "list_rows",
-            "maximum",
-            "minimum",
-            "output",
-            "output_adjoint",
-            "pixels",
-            "product",
-        ),
-        *("query", "query_adjoint", "reciprocal", "sign", "some", "use_weights"),
-        *("add_share", "query_answers"),
-        *("query_layer", "score", "score_answers", "softplus"),
-        *("all_finite", "output_answers"),
+        *("FLAGS", "all_finite", "clear", "compiled", "copy", "frame", "heaviside", "hidden"),
+        *("hidden_adjoint", "list_dark", "list_rows", "maximum", "minimum", "output"),
+        *("output_adjoint", "output_answers", "pixels", "product", "reciprocal", "sign", "some"),
+        *("softplus", "use_weights"),
+    ),
+    "queries": (
+        *("add_share", "query", "query_adjoint", "query_answers", "query_layer"),
+        *("score", "score_answers"),
     ),
     "vectors": (
         *(
