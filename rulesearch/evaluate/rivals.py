@@ -15,7 +15,7 @@ from rulesearch.choices import PathwayName, RivalName
 from rulesearch.data import Data
 from rulesearch.evaluate.options import Asked, Scenario
 from rulesearch.given_rule import load_rule
-from rulesearch.lifetime.given import check_reads
+from rulesearch.lifetime.reads import check_reads
 from rulesearch.meta import ACCEPTED, lifetime_seeds, units
 from rulesearch.model import PAPER
 from rulesearch.notation import Pool, with_biases

@@ -15,7 +15,7 @@ from sympy import Expr, Rational
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.export.spelling import without_sums
-from rulesearch.lifetime.given import check_reads
+from rulesearch.lifetime.reads import check_reads
 from rulesearch.lowering.plan import known_ranges
 from rulesearch.model import Model
 from rulesearch.notation.layers import Layers

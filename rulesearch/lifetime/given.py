@@ -18,9 +18,9 @@ from torch.nn.functional import one_hot
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.lifetime.asked import check_points
+from rulesearch.lifetime.reads import check_reads, refuse_other_than_pool
 from rulesearch.model import PAPER, Model, bounded
 from rulesearch.notation import Pool
-from rulesearch.notation.own import names_read
 from rulesearch.pathways import Pathway, feedback_shapes
 from rulesearch.pathways import pathway as pathway_of
 
@@ -136,42 +136,6 @@ def given(
     return replace(found, targets=targets, asked=asked or (steps,))
 
 
-def check_reads(pool: Pool, path: Pathway, model: Model) -> None:
-    """Refuse terms that read or change what the network does not have, and bounds of that.
-
-    Raises:
-        RuleSearchError: for the first.
-
-    Example:
-        >>> check_reads(Pool(A="-xi_post*y_pre"), pathway_of("random", 2), PAPER)
-        Traceback (most recent call last):
-        rulesearch.errors.RuleSearchError: term A: reads xi_post, and the network has no noise; give
-        it a size, --noise
-    """
-    lacks: dict[str, str] = {}
-    if not model.noise:
-        lacks["xi_post"] = "the network has no noise; give it a size, --noise"
-    if not model.bias:
-        lacks["b_post"] = lacks["b"] = "the network has no biases; give it some, --bias"
-    if path.tied:
-        lacks["B"] = f"the {path.name} pathway has no matrices of its own; choose another"
-    for parameter, _, _ in pool.bounds:
-        if parameter in lacks:
-            raise RuleSearchError(f"bounds {parameter}: {lacks[parameter]}")
-    direct = any(e.source != e.target + 1 for e in path.edges)
-    apart = f"the {path.name} pathway has them between other layers; choose another"
-    for term in pool:
-        for changes, expression in term.updates:
-            if changes in lacks:
-                raise RuleSearchError(f"term {term.name}: changes {changes}, and {lacks[changes]}")
-            reads = names_read(expression)
-            for name in sorted(reads & set(lacks)):
-                raise RuleSearchError(f"term {term.name}: reads {name}, and {lacks[name]}")
-            other = {"W": "B", "B": "W"}.get(changes, "B")
-            if direct and other in reads:
-                raise RuleSearchError(f"term {term.name}: reads {other}, and {apart}")
-
-
 def _whole(examples: Examples) -> Examples:
     x, labels = examples
     return x, labels.long()
@@ -196,26 +160,6 @@ def _beside(name: str, values: Any, shape: str, *, needed: bool, has: bool) -> l
             raise RuleSearchError(f"{name}: the model has it; give a list of tensors {shape}")
         return None
     return _tensors(name, values, shape)
-
-
-def refuse_other_than_pool(pool: Any) -> None:
-    """Refuse what is no `Pool`, such as the path of its file.
-
-    Raises:
-        RuleSearchError: it is none.
-
-    Example:
-        >>> refuse_other_than_pool("pool.py")
-        Traceback (most recent call last):
-        rulesearch.errors.RuleSearchError: pool: 'pool.py', a str; give a Pool, as
-        load_pool("grammar/paper_pool.py") or Pool(F0="-e_post*y_pre")
-    """
-    if not isinstance(pool, Pool):
-        shown = f"{str(pool)!r}, " if isinstance(pool, str) or hasattr(pool, "__fspath__") else ""
-        raise RuleSearchError(
-            f"pool: {shown}a {type(pool).__name__}; give a Pool, as "
-            'load_pool("grammar/paper_pool.py") or Pool(F0="-e_post*y_pre")'
-        )
 
 
 # --- tensors -------------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ from rulesearch.data import Data
 from rulesearch.errors import RuleSearchError
 from rulesearch.kernels.fused.cache import cache_folder
 from rulesearch.lifetime import choose_kernel
-from rulesearch.lifetime.given import check_reads, refuse_other_than_pool
 from rulesearch.lifetime.modes import plain
+from rulesearch.lifetime.reads import check_reads, refuse_other_than_pool
 from rulesearch.locality import parse_needs, within
 from rulesearch.lowering import lower_terms
 from rulesearch.meta import lifetime_seeds, units
