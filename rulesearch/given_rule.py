@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.known_rules import known, known_file, look_for_rule
@@ -15,6 +15,9 @@ from rulesearch.notation import Pool, pool_from_text
 from rulesearch.result import Result
 from rulesearch.rule import Network, Rule, made, rule_from_plain
 from rulesearch.rule.recorded import pool_of
+
+Given: TypeAlias = Rule | Result | str | os.PathLike[str]
+"""A rule, what a search has found, or what names one."""
 
 
 def known_rules() -> dict[str, str]:
@@ -27,12 +30,13 @@ def known_rules() -> dict[str, str]:
     return {name: load_rule(name).source for name in known()}
 
 
-def load_rule(given: str | os.PathLike[str], wanted: int | Collection[str] | None = None) -> Rule:
+def load_rule(given: Given, wanted: int | Collection[str] | None = None) -> Rule:
     """The rule that somebody names.
 
     Args:
         given: a finished run's directory, its `result.json`, a `rule.toml`, or the name of a rule
-            that comes along (`known_rules`), where no file has it.
+            that comes along (`known_rules`), where no file has it; or a `Result`. A `Rule` is that
+            itself.
         wanted: of a run, another rule of its hall of fame than the one chosen: a number of terms,
             or their names.
 
@@ -43,15 +47,24 @@ def load_rule(given: str | os.PathLike[str], wanted: int | Collection[str] | Non
         >>> load_rule("paper").pool.names
         ('F0', 'F2', 'F9')
     """
+    if isinstance(given, Result):
+        return given.rule(wanted)
+    if isinstance(given, Rule):
+        if wanted is not None:
+            raise _no_hall(f"rule {given.name}")
+        return given
+    if not isinstance(given, str | os.PathLike):
+        raise RuleSearchError(
+            f"rule: a {type(given).__name__}; give a Rule, a Result, a run directory, a rule.toml, "
+            f"or a rule that comes along ({', '.join(known())})"
+        )
     path, text = Path(given), str(given)
     if path.is_dir():
         return Result.load(path).rule(wanted, name=path.resolve().name)
     if path.suffix == ".json" and path.is_file():
         return _of_result(path, wanted)
     if wanted is not None:
-        raise RuleSearchError(
-            f"{text}: no run directory, so there is no hall of fame to take another rule from"
-        )
+        raise _no_hall(text)
     if path.is_file():
         return _from_toml(text, _read(path))
     look_for_rule(given)
@@ -77,6 +90,12 @@ def pool_around(given: str | os.PathLike[str], rule: Rule) -> Pool:
         return rule.pool
     result = Result.load(path)
     return pool_of(result.pool, result.definitions)
+
+
+def _no_hall(text: str) -> RuleSearchError:
+    return RuleSearchError(
+        f"{text}: no run directory, so there is no hall of fame to take another rule from"
+    )
 
 
 def _of_result(path: Path, wanted: int | Collection[str] | None) -> Rule:

@@ -290,9 +290,11 @@ def test_what_cannot_begin_is_one_line_and_nothing_is_written(tmp_path, monkeypa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.toml", "pool.toml"]
 
 
-def test_from_python_a_rule_is_a_rule(digits):
-    with pytest.raises(RuleSearchError, match="begin: a str; give a Rule, as load_rule gives it"):
-        search(POOL, digits, SMALL, begin="paper")
+def test_from_python_a_rule_is_whatever_names_one(digits):
+    with pytest.raises(RuleSearchError, match="rule: a float; give a Rule, a Result, a run dir"):
+        search(POOL, digits, SMALL, begin=0.5)
+    with pytest.raises(RuleSearchError, match="--from paper: the pool lacks its term F2"):
+        search(Pool(F0="-e_post*y_pre"), digits, SMALL, begin="paper")
     with pytest.raises(RuleSearchError, match=r"--from found: the pool lacks its term mine"):
         search(Pool(T2=DECAY), digits, replace(SMALL, begin=FOUND))
     assert pool_around("paper", load_rule("paper")).names == ("F0", "F2", "F9")

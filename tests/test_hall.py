@@ -248,6 +248,8 @@ def test_another_rule_takes_the_place_of_the_one_chosen():
     for names in (("F2", "F0"), "F0,F2", ["F0", "F2"]):
         assert result.with_terms(names).support == ("F0", "F2")
     assert result.with_terms(3) is result
+    with pytest.raises(RuleSearchError, match=r"2\.0: give a number of terms, or their names"):
+        result.with_terms(2.0)
     assert Result.from_json(two.to_json()) == two
 
 

@@ -108,8 +108,10 @@ def test_a_file_is_read_and_what_is_none_is_named(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_bytes(b"\xef\xbb\xbf" + toml_of(rich()).replace("\n", "\r\n").encode())
     assert load_rule(path).theta == rich().theta
-    with pytest.raises(RuleSearchError, match="no hall of fame"):
-        load_rule(path, 3)
+    assert load_rule(rich()) == rich()
+    for given in (path, rich()):
+        with pytest.raises(RuleSearchError, match="no hall of fame"):
+            load_rule(given, 3)
     with pytest.raises(RuleSearchError, match="did you mean paper"):
         load_rule("papr")
     grammar = Path(__file__).parent.parent / "grammar" / "paper_pool.toml"

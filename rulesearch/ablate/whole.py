@@ -16,8 +16,7 @@ from rulesearch.evaluate.engine import Images, Watch, unwatched
 from rulesearch.evaluate.kept import Kept, keeping
 from rulesearch.evaluate.options import Asked, asked_for, own_scenario, scenarios, varied
 from rulesearch.evaluate.rivals import Contestant, Site, of_rule, units_of
-from rulesearch.evaluate.whole import Given
-from rulesearch.given_rule import load_rule
+from rulesearch.given_rule import Given, load_rule
 from rulesearch.lifetime.modes import plain
 from rulesearch.locality import classify
 from rulesearch.meta import lifetime_seeds
@@ -42,7 +41,7 @@ def ablate(
     """A rule without each of its terms, as it stands and refitted, and with each of a pool's.
 
     Args:
-        rule: a `Rule` or what `load_rule` takes.
+        rule: what `load_rule` takes.
         pool: of candidates that are added one by one, with a refit; or its grammar file.
         refit_steps: accepted steps of a refit at most; 0 for no refits.
         out: a folder that keeps what is measured.
@@ -52,7 +51,7 @@ def ablate(
     Raises:
         RuleSearchError: options, data or terms that do not fit; several scenarios.
     """
-    found = rule if isinstance(rule, Rule) else load_rule(rule)
+    found = load_rule(rule)
     candidates = pool if isinstance(pool, Pool) or pool is None else load_pool(Path(pool))
     place = None if out is None else Path(out)
     return ablated(found, asked_for(options), candidates, refit_steps, place, watch)

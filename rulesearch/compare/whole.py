@@ -11,8 +11,7 @@ from rulesearch.compare.table import Compared, networks_of, terms_of
 from rulesearch.errors import RuleSearchError
 from rulesearch.evaluate.engine import Watch, carry_out, unwatched
 from rulesearch.evaluate.options import Asked, asked_for
-from rulesearch.evaluate.whole import Given
-from rulesearch.given_rule import load_rule
+from rulesearch.given_rule import Given, load_rule
 from rulesearch.rule import Rule
 
 
@@ -26,7 +25,7 @@ def compare(
     """Rules beside each other on common tasks, pair by pair, and what differs in them.
 
     Args:
-        rules: two or more, each a `Rule` or what `load_rule` takes.
+        rules: two or more, each what `load_rule` takes.
         out: see `rulesearch.evaluate`,
         watch: likewise.
         **options: likewise; there are no rivals unless they are asked for.
@@ -34,7 +33,7 @@ def compare(
     Raises:
         RuleSearchError: as of `rulesearch.evaluate`; fewer than two rules.
     """
-    found = [each if isinstance(each, Rule) else load_rule(each) for each in rules]
+    found = [load_rule(each) for each in rules]
     asked = asked_for({"rivals": (), **options})
     return compared(found, asked, None if out is None else Path(out), watch)
 

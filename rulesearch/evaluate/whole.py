@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from rulesearch.evaluate.engine import Watch, carry_out, unwatched
 from rulesearch.evaluate.options import asked_for
 from rulesearch.evaluate.table import Evaluated
-from rulesearch.given_rule import load_rule
+from rulesearch.given_rule import Given, load_rule
+from rulesearch.result import Result
 from rulesearch.rule import Rule
-
-Given: TypeAlias = Rule | str | os.PathLike[str]
-"""A rule, or what `load_rule` takes."""
 
 
 def evaluate(
@@ -30,7 +28,7 @@ def evaluate(
     size of the tasks (`rulesearch.data.apart`).
 
     Args:
-        rules: one or several, each a `Rule` or what `load_rule` takes.
+        rules: one or several, each what `load_rule` takes.
         out: a folder that keeps what is measured; a stopped evaluation goes on there.
         watch: told what is under way, and the share that is done.
         **options: the fields of `rulesearch.evaluate.Asked`; several values of an axis make a
@@ -42,6 +40,6 @@ def evaluate(
     Raises:
         RuleSearchError: options, data or terms that do not fit; a line each.
     """
-    given = [rules] if isinstance(rules, Rule | str | os.PathLike) else list(rules)
-    found = [each if isinstance(each, Rule) else load_rule(each) for each in given]
+    given = [rules] if isinstance(rules, Rule | Result | str | os.PathLike) else list(rules)
+    found = [load_rule(each) for each in given]
     return carry_out(found, asked_for(options), Path(out) if out is not None else None, watch)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tomllib
 from collections.abc import Callable, Collection, Mapping
 from importlib.util import find_spec
@@ -18,14 +17,14 @@ from rulesearch.export.proof import AGREES, refuse_deviation, trial_of
 from rulesearch.export.running import batch_off, run_jax, run_numpy, run_torch
 from rulesearch.export.targets import TARGETS, Target
 from rulesearch.export.written import Written, written
-from rulesearch.given_rule import load_rule
+from rulesearch.given_rule import Given, load_rule
 from rulesearch.notation.vocabulary import closest
 from rulesearch.records.documents import layout
 from rulesearch.rule import Rule, rule_from_plain, rule_to_plain, toml_of
 
 
 def export(
-    rule: Rule | str | os.PathLike[str],
+    rule: Given,
     to: Target,
     terms: int | Collection[str] | None = None,
 ) -> str:
@@ -37,7 +36,7 @@ def export(
     nothing can read again.
 
     Args:
-        rule: the rule, or what `load_rule` takes.
+        rule: what `load_rule` takes.
         to: toml, torch, numpy, jax, latex, sympy or json.
         terms: of a run, another rule of its hall of fame, see `load_rule`.
 
@@ -51,7 +50,7 @@ def export(
     """
     if to not in TARGETS:
         raise RuleSearchError(f"--to {to}: no target{closest(to, TARGETS)} ({', '.join(TARGETS)})")
-    found = rule if isinstance(rule, Rule) else load_rule(rule, terms)
+    found = load_rule(rule, terms)
     if to in ("toml", "json"):
         return _as_document(found, to)
     step = written(found)

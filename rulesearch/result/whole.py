@@ -258,6 +258,8 @@ def _of_the_hall(hall: Sequence[HallRecord], wanted: int | Collection[str]) -> H
         raise RuleSearchError(
             f"no rule of that size in the hall of fame; there are rules of {there} terms"
         )
+    if not isinstance(wanted, Collection):
+        raise RuleSearchError(f"{wanted!r}: give a number of terms, or their names")
     names = set(wanted.split(",") if isinstance(wanted, str) else wanted)
     for entry in hall:
         if set(entry.support) == names:

@@ -15,11 +15,12 @@ from rulesearch.data.files import names_in
 from rulesearch.errors import RuleSearchError
 from rulesearch.executors import started
 from rulesearch.executors.processes import end_if_imported_again
+from rulesearch.given_rule import Given, load_rule
 from rulesearch.notation import Pool, pool_to_plain
 from rulesearch.records.documents import writing
 from rulesearch.records.plain import to_plain
 from rulesearch.result import Result
-from rulesearch.rule import Rule, rule_to_plain
+from rulesearch.rule import rule_to_plain
 from rulesearch.runs import (
     RunConfig,
     at_work,
@@ -45,7 +46,7 @@ def search(
     data: Data | Sequence[Data],
     config: Config | None = None,
     *,
-    begin: Rule | None = None,
+    begin: Given | None = None,
     run: str | os.PathLike[str] | None = None,
     on_step: OnStep | None = None,
     on_stage: Callable[[str], None] | None = None,
@@ -57,7 +58,7 @@ def search(
         pool: the candidate terms.
         data: the images, see `load_data`; of several data sets, in the order of the options.
         config: the options.
-        begin: a rule to begin at (`load_rule`), whose terms are all in the pool; as
+        begin: a rule to begin at, as `load_rule` takes it, whose terms are all in the pool; as
             `Config.begin`.
         run: a run directory, filled as the command's `--out` is, figures too. One that is new or
             empty is begun. One that holds the same request goes on from where it is, or, if it is
@@ -75,11 +76,7 @@ def search(
     end_if_imported_again()
     config = config or Config()
     if begin is not None:
-        if not isinstance(begin, Rule):
-            raise RuleSearchError(
-                f"begin: a {type(begin).__name__}; give a Rule, as load_rule gives it"
-            )
-        config = replace(config, begin=rule_to_plain(begin))
+        config = replace(config, begin=rule_to_plain(load_rule(begin)))
     request = prepare(pool, data, config)
     refuse_limit(request, time_limit, "time_limit")
     watch = Watch(on_step or _silent, on_stage or _silent, seconds=time_limit)

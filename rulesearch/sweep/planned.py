@@ -131,10 +131,10 @@ def _whole(dataset: str) -> str:
 def _rule(given: Any) -> Any:
     """A rule to begin at as plain data."""
     from rulesearch.given_rule import load_rule
-    from rulesearch.rule import Rule, rule_to_plain
+    from rulesearch.rule import rule_to_plain
 
     try:
-        return to_plain(rule_to_plain(given if isinstance(given, Rule) else load_rule(given)))
+        return to_plain(rule_to_plain(load_rule(given)))
     except RuleSearchError as error:
         raise error.located("from") from None
 
