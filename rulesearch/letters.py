@@ -32,6 +32,16 @@ _GREEK = re.compile(r"GREEK (SMALL|CAPITAL) LETTER (?:FINAL )?(\w+)(?: WITH .*)?
 _HANDLER = "rulesearch.spelled"
 
 
+def as_read(name: str) -> str:
+    """A name as Python reads it in a program, and as terms are read: the sign µ is the letter μ.
+
+    Example:
+        >>> as_read("\u00b5") == "\u03bc"
+        True
+    """
+    return unicodedata.normalize("NFKC", name)
+
+
 def spelled(letter: str) -> str:
     r"""One letter in ASCII: a sign by its look, a Greek letter by its name, else its number.
 

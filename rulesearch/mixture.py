@@ -208,6 +208,8 @@ def untrained_loss(world: Population, seeds: Sequence[int]) -> float:
             query=(tasks.query_x.to(weights[0]), tasks.query_labels.to(weights[0].device)),
             kernel="einsum",
             pathway=world.pathway,
+            model=world.model,
+            noise=world.noise(some, steps=0),
             keep_weights=False,
         )
         total += float(lived.initial_loss.double().sum())

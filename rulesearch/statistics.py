@@ -173,23 +173,24 @@ def summarise(outcomes: Scores, looks: int = 1) -> Summary:
     )
 
 
-def learns(outcomes: Scores, outputs: int) -> bool:
+def learns(outcomes: Scores, ways: int) -> bool:
     """Whether a rule does better than no training, and than chance.
 
     More lifetimes end better than they began than not, and the accuracy lies above chance, both by
     95 % intervals. Either alone is not learning: a network whose weights have decayed to nothing
-    answers alike whatever it sees, which is a better loss than that of random weights. Lifetimes
+    answers alike whatever it sees, which is a better loss than that of random weights, and one that
+    has found out which classes there are answers right as often as there are few of them. Lifetimes
     are counted, since a mean of scored losses falls where half of them rise.
 
     Args:
         outcomes: of the rule, two lifetimes or more.
-        outputs: units of the output layer, which fix what chance is.
+        ways: classes of a task, which fix what chance is.
     """
     better = stats.binomtest(
         len(outcomes.diverged) - sum(outcomes.diverged), len(outcomes.diverged)
     )
     share = better.proportion_ci(LEVEL).low
-    return bool(share > 0.5 and bootstrap_interval(outcomes.accuracy)[0] > 1 / outputs)
+    return bool(share > 0.5 and bootstrap_interval(outcomes.accuracy)[0] > 1 / ways)
 
 
 def untrained(outcomes: Scores) -> Scores:

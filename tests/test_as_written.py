@@ -9,7 +9,26 @@ from test_step_rows import kernels
 from rulesearch.errors import RuleSearchError
 from rulesearch.lifetime import run_lifetimes
 from rulesearch.model import Model
-from rulesearch.notation import L, Pool, W, e_post, e_pre, together, trace, y_post, y_pre
+from rulesearch.notation import (
+    L,
+    Pool,
+    W,
+    e_post,
+    e_pre,
+    n_post,
+    operator,
+    pool_from_plain,
+    pool_to_plain,
+    quantity,
+    seen_from_pre,
+    sum_pre,
+    tanh,
+    together,
+    trace,
+    y_post,
+    y_pre,
+    z_post,
+)
 from rulesearch.operators.activations import ACTIVATIONS
 
 SIZES = (4, 3, 3, 2)
@@ -229,3 +248,167 @@ def test_run_lifetimes_takes_a_model_alone():
             answer(Pool(A="-e_post*y_pre"), "einsum", [0.3], model=wrong)
     with pytest.raises(RuleSearchError, match=r"carried: .*; give what Lifetimes.carried has"):
         answer(Pool(A="-e_post*y_pre"), "einsum", [0.3], carried={"steps": 1})
+
+
+# --- exponentials ---------------------------------------------------------------------------------
+
+
+@kernels
+def test_an_exponential_of_a_square_is_at_most_1_whatever_the_signs(kernel):
+    """Its parts, were they apart, would be infinite and 0 where activities fall below 0."""
+    square = "e_post*exp(-(y_post + y_pre)**2/0.001)"
+    spelled = "e_post*exp(-Max(y_post + y_pre, -y_post - y_pre)**2/0.001)"
+    model = Model(activation=ACTIVATIONS["tanh"])
+    found = [
+        answer(Pool(F0="-e_post*y_pre", A=text), kernel, [0.1, 0.3], model=model)
+        for text in (square, spelled)
+    ]
+    for one, other in zip(*found, strict=True):
+        assert one.isfinite().all()
+        torch.testing.assert_close(one, other)
+
+
+# --- feedback that terms of W read ----------------------------------------------------------------
+
+
+@kernels
+@pytest.mark.parametrize("pathway", ["random", "sign-symmetric"])
+@pytest.mark.parametrize(
+    "text",
+    ["-e_post*y_pre*B", "-B", "e_post*sum_pre(B*y_pre)", "W*sum_pre(B)", "tanh(B*W)*e_post"],
+)
+def test_a_term_may_read_feedback_that_nothing_changes(kernel, pathway, text):
+    pool = Pool(F0="-e_post*y_pre", A=text)
+    start = batches.given(4, SIZES, pathway, steps=5)
+    case = steps.case(pool.terms, Model(), start, seed=4)
+    assert steps.distance(case, kernel) <= batches.TOLERANCE
+
+
+@kernels
+def test_so_may_one_that_is_zero(kernel):
+    pool = Pool(F0="-e_post*y_pre", A="-e_post*y_pre*B")
+    zero, small = (answer(pool, kernel, [0.1, a])[1] for a in (0.0, 1e-9))
+    torch.testing.assert_close(zero, small, rtol=1e-6, atol=1e-9)
+
+
+# --- bounds ---------------------------------------------------------------------------------------
+
+
+@kernels
+def test_what_a_bound_holds_back_is_nothing_to_a_term_at_zero(kernel):
+    pool = Pool(F0="-e_post*y_pre", decay="-W", bounds={"W": (-0.2, 0.2)})
+    zero, small = (answer(pool, kernel, [0.5, a])[1] for a in (0.0, 1e-9))
+    torch.testing.assert_close(zero, small, rtol=1e-6, atol=1e-9)
+
+
+# --- traces by what they are ----------------------------------------------------------------------
+
+
+def told(pool):
+    with pytest.raises(RuleSearchError) as refused:
+        pool()
+    return str(refused.value)
+
+
+def test_traces_are_the_same_by_what_they_follow():
+    square = quantity("square_post", y_post**2)
+    one, same, double, plain, total = (
+        trace(f"{name}_post", of, decay=0.9)
+        for name, of in (
+            ("one", square),
+            ("same", y_post**2),
+            ("double", 2 * y_post**2),
+            ("plain", y_post),
+            ("total", y_post + y_post**2),
+        )
+    )
+    assert "trace same_post: the same as one_post" in told(lambda: Pool(A=one * W, B=same * y_pre))
+    assert told(lambda: Pool(A=one * W, B=double * W)).startswith(
+        "term B: the same as A, one_post*W, but for a factor"
+    )
+    assert told(lambda: Pool(A=one * W, B=plain * W, C=total * W)).startswith(
+        "term C: adds nothing to the pool, C = A + B"
+    )
+    begins = trace("begins_post", y_post + y_post**2, decay=0.9, initial=1.0)
+    assert len(Pool(A=one * W, B=plain * W, C=begins * W)) == 3
+    slower = trace("slower_post", y_post**2, decay=0.95)
+    assert len(Pool(A=one * W, B=slower * W)) == 2
+    assert "the same as" in told(
+        lambda: Pool(
+            A=trace("z1_post", z_post, decay=0.5) * W,
+            B=trace("z2_post", sum_pre(W * y_pre), decay=0.5) * y_pre,
+        )
+    )
+
+
+def test_a_trace_that_forgets_at_once_is_what_it_follows():
+    at_once = trace("now_post", y_post**2, decay=0, initial=3.0)
+    assert "term B: the same as A" in told(lambda: Pool(A=at_once * W, B=y_post**2 * W))
+    for of in (2, n_post):
+        with pytest.raises(RuleSearchError, match=r"never changes; write it in place of its trace"):
+            trace("c", str(of), decay=0.5, initial="first")
+
+
+def test_a_key_hangs_on_no_name():
+    """Rules are compared, and gone on from, by what their terms are."""
+    first = trace("a_post", e_post**2, decay=0.9)
+    second = trace("long_name_post", e_post * e_post, decay=0.9)
+    gate = quantity("gate_post", tanh(z_post))
+    pairs = [
+        (-e_post * first * y_pre + W, -e_post * second * y_pre + W),
+        (-e_post * gate * y_pre, e_post * tanh(z_post) * y_pre),
+    ]
+    for one, other in pairs:
+        assert Pool(A=one).terms[0].key == Pool(A=other).terms[0].key
+
+
+def test_what_is_seen_from_the_other_side_is_read_back_as_it_is():
+    scaled = quantity("scaled_post", y_post * quantity("s", L + n_post))
+    pool = Pool(F0=-e_post * y_pre, A=e_post * seen_from_pre(scaled))
+    assert pool_from_plain(pool_to_plain(pool)) == pool
+
+
+# --- definitions ----------------------------------------------------------------------------------
+
+
+def test_a_power_in_a_definition_is_looked_at_before_it_is_worked_out():
+    power = operator("power", lambda x: 10**x)
+    hidden = operator("hidden", lambda x: x * power(10**9))
+    for expression in (W * power(10**9), hidden(W), hidden(2) * W):
+        assert "a power of 1000000000" in told(lambda e=expression: Pool(A=e))
+    assert len(Pool(A=power(2) * W, B=power(W))) == 2
+
+
+def test_a_definition_is_measured_before_it_is_written_out():
+    nested = W
+    for _ in range(40):
+        nested = operator("twice", lambda x: x**2 + x)(nested)
+    assert "parts with its definitions written out; these may add 1,000" in told(
+        lambda: Pool(A=nested)
+    )
+
+
+def test_a_name_is_one_things():
+    cube = operator("g", lambda x: x**3)
+    assert "quantity g: an operator is called that too" in told(
+        lambda: Pool(A=cube(W) * quantity("g", W * y_post))
+    )
+
+
+def test_names_are_read_as_python_reads_them():
+    sign_of_micro, letter = "\u00b5", "\u03bc"
+    mean = trace(f"{sign_of_micro}_post", y_post, decay=0.9)
+    assert mean.name == f"{letter}_post"
+    assert len(Pool(A=f"{sign_of_micro}_post*W", quantities=mean)) == 1
+
+
+def test_a_space_of_feedback_in_toml():
+    space = {"post": ["e_post"], "pre": ["y_pre"]}
+    pool = pool_from_plain({"space": {**space, "of": "B"}})
+    assert {term.changes for term in pool} == {"B"}
+    assert told(lambda: pool_from_plain({"space": {**space, "of": "Q", "where": {}}})) == (
+        "of in [space]: 'Q'; give one of W, B, b\nwhere in [space]: write it as a table, [where]"
+    )
+    through = quantity("q_post", sum_pre(W * y_pre))
+    every = Pool.generate(post=(e_post, through), pre=(y_pre,))
+    assert len(Pool.generate(post=(e_post, through), pre=(y_pre,), needs="synaptic")) == len(every)

@@ -165,7 +165,7 @@ def test_a_quantity_has_the_index_of_what_it_is(symbol, index, text, latex):
             "trace of y_post, decay 0.95; give each a name of its own",
         ),
         (
-            lambda: Pool(A=theta * W, B=trace("other_post", y_post**2, decay=0.95) * W),
+            lambda: Pool(A=theta * W, B=trace("other_post", y_post**2, decay=0.95) * y_pre),
             "trace other_post: the same as theta_post, a trace of y_post**2, decay 0.95; use one "
             "of them",
         ),

@@ -22,7 +22,7 @@ from rulesearch.locality import classify
 from rulesearch.meta import lifetime_seeds
 from rulesearch.notation import Pool, Term, load_pool
 from rulesearch.rule import Rule
-from rulesearch.search.beginning import alike, joined
+from rulesearch.search.beginning import joined
 from rulesearch.statistics import Scores, measure
 
 #: Accepted steps of a refit, unless another number is asked for.
@@ -101,7 +101,7 @@ def with_candidates(
     """
     both, names, said = whole, [], []
     for term in pool or ():
-        if any(alike(term, own) for own in both):
+        if any(term.key == own.key for own in both):
             continue
         name = term.name if term.name not in both.names else f"pool_{term.name}"
         one = Pool.checked((replace(term, name=name),), {}, {}, ())

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from rulesearch.evaluate.table import Evaluated
 from rulesearch.notation import Term
 from rulesearch.rule import Network, Rule
-from rulesearch.search.beginning import alike
 from rulesearch.tabular import Line, Tabular
 from rulesearch.words import significant
 
@@ -121,7 +120,7 @@ def terms_of(rules: Sequence[Rule]) -> Terms:
     for number, rule in enumerate(rules):
         for term, value in zip(rule.pool, rule.theta, strict=True):
             layers = tuple(rule.pool.where.get(term.name, ()))
-            same = (each for each in found if each[1] == layers and alike(each[0], term))
+            same = (each for each in found if each[1] == layers and each[0].key == term.key)
             known = next(same, None)
             if known is None:
                 found.append((term, layers, {number: value}))

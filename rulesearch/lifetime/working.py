@@ -65,10 +65,10 @@ def plan_of(pool: Pool, columns: Sequence[int], model: Model) -> Plan:
 def _may_idle(pool: Pool, column: int) -> bool:
     """Whether an expression can be differentiated at zero without being at work.
 
-    It can where it changes weights alone and remembers nothing.
+    It can where it changes weights alone, remembers nothing, and reads no feedback.
     """
     plan = lower_terms((pool.distinct[column],))
-    return not plan.beside and not plan.carried
+    return not plan.beside and not plan.carried and "B" not in plan.quantities
 
 
 def choose_kernel(

@@ -13,6 +13,7 @@ from sympy import (
     Add,
     Expr,
     Float,
+    Function,
     Heaviside,
     Integer,
     Mul,
@@ -31,10 +32,12 @@ from rulesearch.operators import (
     QUANTITIES,
     NeuronSum,
     index_of,
+    operator_of,
     row_of,
     stranger,
     sum_post,
     sum_pre,
+    written_size,
 )
 
 #: An expression may not expand to more parts than this, nor a power be higher.
@@ -57,10 +60,6 @@ _NOT_FINITE = (sympy.nan, sympy.zoo, sympy.oo, -sympy.oo)
 _WITHOUT_LIMIT = "is not finite; take the division by zero out of it"
 NOT_REAL = "is not real; use only what is real for real quantities"
 
-#: Signs of exponents are told by them.
-_ACTIVITIES = {
-    QUANTITIES[name].symbol: sympy.Dummy(name, nonnegative=True) for name in ("y_pre", "y_post")
-}
 _POTENTIAL = sum_pre(QUANTITIES["W"].symbol * QUANTITIES["y_pre"].symbol)
 
 
@@ -147,6 +146,7 @@ def _check_vocabulary(expression: Expr, written: str) -> None:
             )
     for power in sorted(expression.atoms(Pow), key=str):
         check_power(power.base, power.exp, written)
+    check_calls(expression, written)
     check_tanh(expression, written)
 
 
@@ -169,6 +169,30 @@ def check_tanh(part: Expr, written: str) -> int:
             )
     real = levels >= 0 or part.is_real or isinstance(part, (NeuronSum, Heaviside))
     return levels if real else 0
+
+
+def check_calls(expression: Expr, written: str) -> None:
+    """Refuse powers of numbers in the definitions of what is called, before SymPy works them out.
+
+    Raises:
+        RuleSearchError: as of `check_power`.
+    """
+    for call in sorted(expression.atoms(Function), key=written_size):
+        row = operator_of(call.func)
+        if row is None or row.definition is None:
+            continue
+        places = [Symbol(f"x{number}", real=True) for number in range(len(call.args))]
+        body = row.definition(*places)
+        if not any(a.is_number for a in call.args):
+            check_calls(body, written)
+            continue
+        given = dict(zip(places, call.args, strict=True))
+        for part in sorted(body.atoms(Pow, Function), key=written_size):
+            inner = [a.xreplace(given) for a in part.args]  # what is in it has been checked
+            if isinstance(part, Pow) and inner[1].is_number:
+                check_power(inner[0], inner[1], written)
+            elif isinstance(part, Function):
+                check_calls(part.func(*inner), written)
 
 
 def check_power(base: Expr, exponent: Expr, written: str) -> None:
@@ -270,7 +294,8 @@ def _canonical(expression: Expr) -> Expr:
         return Rational(repr(float(expression)))
     if not expression.args:
         return expression
-    form = built(expression.func, *(_canonical(a) for a in expression.args))
+    keep = expression.is_Mul and _cancelled(expression.args) > MOST_CANCELLED
+    form = built(expression.func, *(_kept(a) if keep else _canonical(a) for a in expression.args))
     if form.has(*_NOT_FINITE):
         return form
     if isinstance(form, Pow) and not form.exp.is_number:
@@ -310,7 +335,8 @@ def _expanded(form: Expr) -> Expr:
     """Products and whole powers distributed over `+`; the arguments are canonical already."""
     if form.is_Add:
         return _add(_expanded(part) for part in form.args)
-    factors = [_factor(f) for f in factors_of(form)]
+    apart = factors_of(form)
+    factors = [_factor(f, _cancelled(apart)) for f in apart]
     sums = [f.args for f in factors if f.is_Add]
     count = math.prod(len(s) for s in sums)
     if count > MOST_PARTS:
@@ -321,7 +347,31 @@ def _expanded(form: Expr) -> Expr:
     return form if wider == form else _expanded(wider)
 
 
-def _factor(form: Expr) -> Expr:
+def _is_power_of_sum(form: Expr) -> bool:
+    whole = isinstance(form, Pow) and form.exp.is_Integer and form.exp > 0
+    return bool(whole and form.base.is_Add)
+
+
+def _cancelled(factors: Iterable[Expr]) -> int:
+    """How many times all powers of sums together could outweigh their product, multiplied out."""
+    powers = (factor for factor in factors if _is_power_of_sum(factor))
+    return math.prod(len(power.base.args) ** int(power.exp) for power in powers)
+
+
+def _kept(factor: Expr) -> Expr:
+    """The canonical form of a factor, a power of a sum not multiplied out.
+
+    So (1 - W)**10*(W - 1)**10 is (1 - W)**20.
+    """
+    if not _is_power_of_sum(factor):
+        return _canonical(factor)
+    base = _canonical(factor.base)
+    if factor.exp % 2 == 0 and base.could_extract_minus_sign():
+        base = -base
+    return base**factor.exp
+
+
+def _factor(form: Expr, cancelled: int) -> Expr:
     """A factor that is no product, rewritten so that equal ones look alike."""
     if isinstance(form, Pow) and form.base.is_Add:
         base, exponent = form.args
@@ -329,7 +379,7 @@ def _factor(form: Expr) -> Expr:
             terms, power = len(base.args), int(exponent)
             if (parts := math.comb(terms + power - 1, power)) > MOST_PARTS:
                 raise _too_many(parts)
-            if terms**power <= MOST_CANCELLED:
+            if cancelled <= MOST_CANCELLED:
                 return sympy.expand_multinomial(form, deep=False)
         content, base = base.primitive()  # 1/(2*a + 2) is 1/2*1/(a + 1)
         if exponent.is_Integer and base.could_extract_minus_sign():
@@ -343,25 +393,26 @@ def _factor(form: Expr) -> Expr:
 def _by_factor(form: Expr) -> Expr:
     """Abs and sign of a product, factor by factor, so that they leave sums and separate."""
     content, rest = form.args[0].primitive() if form.args[0].is_Add else (1, form.args[0])
+    negative = rest.is_Add and rest.could_extract_minus_sign()  # sign(a - b) is -sign(b - a)
     real: list[Expr] = []
     other: list[Expr] = []
-    for factor in Mul.make_args(rest):
+    for factor in Mul.make_args(-rest if negative else rest):
         # Where a factor may be imaginary, sqrt(W), SymPy's Abs of it is finite and ours is not.
         (real if factor.is_real else other).append(factor)
-    scale = content if isinstance(form, Abs) else Integer(1)
+    scale = content if isinstance(form, Abs) else Integer(-1 if negative else 1)
     return Mul(scale, *(form.func(f) for f in real), form.func(Mul(*other)) if other else 1)
 
 
 def factors_of(product: Expr) -> tuple[Expr, ...]:
     """The factors of a product, those of exp(a + b) and 2**(a + b) apart where that is safe.
 
-    It is where `a` and `b` are of one sign, activities taken for no less than 0: otherwise one of
-    them may be infinite and the other 0, and the whole is neither. So exp(a)*exp(-b) is exp(a - b).
+    It is where `a` and `b` are of one sign whatever a network's quantities are: otherwise one of
+    them may be infinite and the other 0, and the whole is neither. So exp(a)*exp(b) is exp(a + b).
 
     Example:
         >>> from rulesearch.notation import exp, y_post, y_pre
-        >>> factors_of(-exp(y_post + y_pre)), factors_of(exp(y_post) * exp(-y_pre))
-        ((-1, exp(y_post), exp(y_pre)), (exp(y_post - y_pre),))
+        >>> factors_of(-exp(y_post**2 + y_pre**2)), factors_of(exp(y_post) * exp(y_pre))
+        ((-1, exp(y_post**2), exp(y_pre**2)), (exp(y_post + y_pre),))
     """
     plain: list[Expr] = []
     exponents: dict[Expr, list[Expr]] = {}
@@ -380,7 +431,7 @@ def factors_of(product: Expr) -> tuple[Expr, ...]:
 
 
 def _of_one_sign(parts: Iterable[Expr]) -> bool:
-    seen = [part.xreplace(_ACTIVITIES) for part in parts]
+    seen = [*parts]
     return all(s.is_nonnegative for s in seen) or all(s.is_nonpositive for s in seen)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Collection
 
+from rulesearch.letters import as_read
+
 #: What Unicode's own compatibility table does not say: it makes a 2 of a superscript 2.
 _TYPED = {
     **dict.fromkeys("−–—‒―‐‑⁻➖", "-"),
@@ -37,7 +39,8 @@ def strange_character(text: str, known: Collection[str] = ()) -> str | None:
         'U+2212 MINUS SIGN at column 1; type -'
     """
     for column, character in enumerate(text, start=1):
-        if character.isascii() or any(character in name for name in known):
+        letter = as_read(character) if f"a{character}".isidentifier() else character
+        if character.isascii() or any(character in name or letter in name for name in known):
             continue
         name = unicodedata.name(character, "which has no name")
         return f"U+{ord(character):04X} {name} at column {column}; {_advice(character)}"

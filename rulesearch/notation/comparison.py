@@ -6,22 +6,45 @@ terms are the same, which one the others are measured against, or where a search
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import sympy
-from sympy import Abs, Add, Expr, Heaviside, Integer, Max, Min, Mul, Pow, sign
+from sympy import (
+    Abs,
+    Add,
+    Expr,
+    Heaviside,
+    Integer,
+    Max,
+    Min,
+    Mul,
+    Pow,
+    preorder_traversal,
+    sign,
+)
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation.canonical import MOST_ROUNDS, by_potential, canonical
 from rulesearch.notation.printing import text_of
 from rulesearch.notation.vocabulary import echo
-from rulesearch.operators import without_definitions
+from rulesearch.operators import (
+    OwnSymbol,
+    definition_of,
+    index_of,
+    without_definitions,
+    written_size,
+)
 
 #: A coefficient this small beside its parts is one whose parts cancel, sqrt(9 + 4*sqrt(5)) - 2 -
 #: sqrt(5), where SymPy does not see it. Evaluated to twice as many digits.
 CANCELLED = 1e-25
 DIGITS = 50
+#: So many operations and quantities the definitions in an expression may add to it, written out.
+MOST_WRITTEN = 1000
+#: Characters of what a trace follows, beyond which its digest stands for it in a key.
+LONGEST_TRACE = 80
 
 
 @dataclass(frozen=True)
@@ -31,7 +54,8 @@ class Compared:
     Attributes:
         factor: the coefficient of the form's first part, in the order of their texts; never zero.
         form: the expression over its factor, so that the coefficient of its first part is 1;
-            operators of one's own stand by their definitions, and `sum_pre(W*y_pre)` by `z_post`.
+            operators and quantities of one's own stand by their definitions, traces by what they
+            follow, and `sum_pre(W*y_pre)` by `z_post`.
         key: the text of the form.
     """
 
@@ -45,7 +69,8 @@ def compared(expression: Expr) -> Compared:
     """The factor, form and key of a canonical expression.
 
     Two expressions are the same up to a constant factor if their keys agree, whatever constant it
-    is (irrational or negative), and whether an operator is called or its definition written out.
+    is (irrational or negative), whether an operator is called or its definition written out, and
+    whatever a trace is called.
 
     Raises:
         RuleSearchError: an expression that is zero, or has no canonical form, once definitions
@@ -59,7 +84,13 @@ def compared(expression: Expr) -> Compared:
         >>> one.key == compared(canonical(sqrt(2) * W - 2 * y_pre)).key
         True
     """
-    plain = without_definitions(expression)
+    size = written_size(expression)
+    if size > MOST_WRITTEN and size > MOST_WRITTEN + sum(1 for _ in preorder_traversal(expression)):
+        raise RuleSearchError(
+            f"{echo(text_of(expression))} has {size:,} parts with its definitions written out; "
+            f"these may add {MOST_WRITTEN:,}; make it shorter"
+        )
+    plain = unnamed_in(expression)
     if plain != expression:
         plain = canonical(plain, text_of(expression))
     written = echo(text_of(expression))
@@ -76,6 +107,49 @@ def compared(expression: Expr) -> Compared:
     factor = parts[first]
     form = Add(*(quotient(c, factor) * part for part, c in parts.items()))
     return Compared(factor, form, text_of(form))
+
+
+@lru_cache(maxsize=4096)
+def unnamed(trace: OwnSymbol) -> Expr:
+    """A trace as a sum of traces of products, each called by what it follows and how.
+
+    So two traces are the same if this is, whatever they are called. A trace is linear in what it
+    follows, but for a first value that is stated, which is of the whole.
+
+    Example:
+        >>> from rulesearch.notation import trace, y_post
+        >>> one, other = trace("a_post", y_post, decay=0.9), trace("c_post", 2 * y_post, decay=0.9)
+        >>> unnamed(other) == 2 * unnamed(one)
+        True
+    """
+    memory = trace.row.memory
+    assert memory is not None
+    follows = compared(definition_of(trace))
+    parts = coefficients(follows.form) if not memory.initial else {follows.form: Integer(1)}
+    total = []
+    for part, number in parts.items():
+        by = number * follows.factor
+        begins = memory.initial and memory.initial / float(by)
+        text = f"{text_of(part)}, {memory.decay!r}, {begins!r}"
+        if len(text) > LONGEST_TRACE:
+            text = hashlib.sha256(text.encode()).hexdigest()
+        row = replace(
+            trace.row,
+            name=f"trace({text})",
+            index=index_of(part),
+            meaning="",
+            latex="",
+            definition=part,
+            memory=replace(memory, initial=begins),
+        )
+        total.append(by * OwnSymbol(row))
+    return Add(*total)
+
+
+def unnamed_in(expression: Expr) -> Expr:
+    """An expression with its definitions written out and its traces unnamed."""
+    plain = without_definitions(expression)
+    return plain.xreplace({trace: unnamed(trace) for trace in plain.atoms(OwnSymbol)})
 
 
 def _unscaled(form: Expr) -> Expr:

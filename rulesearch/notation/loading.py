@@ -185,4 +185,6 @@ def _from_toml(path: str, source: bytes) -> Pool:
         content = tomllib.loads(source.decode("utf-8-sig").replace("\r\n", "\n"))
     except tomllib.TOMLDecodeError as error:
         raise RuleSearchError(f"not TOML, {error}; mend the line") from None
+    except (ValueError, RecursionError):  # digits without end; tables in tables without end
+        raise RuleSearchError("a number too long, or tables nested too deep; shorten it") from None
     return pool_from_plain(content)

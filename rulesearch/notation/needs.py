@@ -8,6 +8,7 @@ from typing import Literal
 from sympy import Expr, Symbol
 
 from rulesearch.errors import RuleSearchError
+from rulesearch.notation.canonical import by_potential, canonical
 from rulesearch.notation.vocabulary import closest
 from rulesearch.operators import (
     QUANTITIES,
@@ -16,6 +17,7 @@ from rulesearch.operators import (
     OwnSymbol,
     Parameter,
     definition_of,
+    without_definitions,
 )
 
 Need = Literal["dendritic", "retrograde", "transport", "global", "foreign"]
@@ -98,15 +100,19 @@ def needs_of(form: Expr, changes: Parameter = "W") -> frozenset[Need]:
         >>> sorted(needs_of(sum_post(y_post * W), "B"))
         ['dendritic', 'transport']
     """
+    return _needs(by_potential(canonical(without_definitions(form))), changes)
+
+
+def _needs(form: Expr, changes: Parameter) -> frozenset[Need]:
     if isinstance(form, OwnSymbol):
         return needs_of(definition_of(form), changes)
     if isinstance(form, Symbol):
         need = need_of_symbol(form, changes)
         return frozenset([need] if need else [])
     if isinstance(form, NeuronSum):
-        read = (needs_of(s, changes) for s in form.free_symbols)
+        read = (_needs(s, changes) for s in form.free_symbols)
         return frozenset([need_of_sum(form, changes)]).union(*(n - _SIDES for n in read))
-    return frozenset[Need]().union(*(needs_of(a, changes) for a in form.args))
+    return frozenset[Need]().union(*(_needs(a, changes) for a in form.args))
 
 
 #: Part of what the sum around them needs.

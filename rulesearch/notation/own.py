@@ -7,7 +7,7 @@ of one neuron. One of the synapse, and one that is the same for the whole layer,
 from __future__ import annotations
 
 import keyword
-import math
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal, TypeGuard
@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeGuard
 from sympy import Expr, Symbol
 
 from rulesearch.errors import RuleSearchError
-from rulesearch.letters import spelled
+from rulesearch.letters import as_read, spelled
 from rulesearch.notation.canonical import canonical
 from rulesearch.notation.parsing import CONSTANTS, parse
 from rulesearch.notation.printing import text_of
@@ -81,7 +81,7 @@ def trace(
     Args:
         name: ending in `_post` or `_pre` where it is a neuron's.
         of: x, an expression or its text; it may read other traces.
-        decay: at least 0 and less than 1, a step.
+        decay: at least 0 and less than 1, a step; with 0 it is the quantity x.
         initial: x̄ before the first step, or "first" for the first x.
         known: others of one's own that the text may read, by name.
         operators: those that the text may call beside the table's, by name.
@@ -101,12 +101,17 @@ def trace(
         raise RuleSearchError(f"{what}: decay {decay!r}; give at least 0 and less than 1")
     if isinstance(initial, str) and initial == "first":
         begins = None
-    elif _is_number(initial) and math.isfinite(initial):
+    elif _is_number(initial) and abs(initial) <= sys.float_info.max:
         begins = float(initial)
     else:
         raise RuleSearchError(f'{what}: initial {initial!r}; give a number, or "first"')
-    memory = Memory(float(decay), begins)
-    return _made(what, name, of, memory, known, operators)
+    # What forgets at once is what it follows.
+    memory = Memory(float(decay), begins) if decay else None
+    made = _made(what, name, of, memory, known, operators)
+    if memory and begins is None and not names_read(definition_of(made)) - {"n_pre", "n_post"}:
+        text = text_of(definition_of(made))
+        raise RuleSearchError(f"{what}: {text} never changes; write it in place of its trace")
+    return made
 
 
 def own_symbols(expressions: Iterable[Expr]) -> dict[str, OwnSymbol]:
@@ -155,6 +160,7 @@ def _made(
 ) -> OwnSymbol:
     if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
         raise RuleSearchError(f"{what}: not a name; use letters, digits and _")
+    name = as_read(name)
     if name in OPERATORS or name in QUANTITIES or name in CONSTANTS or name in COMMON:
         raise RuleSearchError(f"{what}: the name is taken; choose another")
     try:

@@ -12,7 +12,14 @@ import sympy
 from sympy import Expr, Integer, Rational, Symbol
 
 from rulesearch.errors import RuleSearchError
-from rulesearch.notation.canonical import MOST_DIGITS, built, check_number, check_power, check_tanh
+from rulesearch.notation.canonical import (
+    MOST_DIGITS,
+    built,
+    check_calls,
+    check_number,
+    check_power,
+    check_tanh,
+)
 from rulesearch.notation.characters import strange_character
 from rulesearch.notation.views import seen_from_pre
 from rulesearch.notation.vocabulary import echo, unknown_operator, unknown_symbol
@@ -102,6 +109,7 @@ class _Walk:
     def value(self, node: ast.expr, depth: int = 0) -> Expr:
         value = self._value(node, depth)
         if value.is_number:
+            check_calls(value, echo(self.text))
             # From the inside out: SymPy would not come back from sin(exp(1e30)).
             check_number(value, echo(self.text))
         return value
@@ -111,7 +119,7 @@ class _Walk:
             raise _too_deep(self.text)
         match node:
             case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
-                return self._number(number)
+                return self._number(number, node)
             case ast.Name(id=name):
                 return self._name(name)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
@@ -151,9 +159,12 @@ class _Walk:
             value = combined(value, self.value(right, depth + 1))
         return value
 
-    def _number(self, number: int | float) -> Expr:
+    def _number(self, number: int | float, node: ast.expr) -> Expr:
         if isinstance(number, float) and number in (float("inf"), float("-inf")):
             raise RuleSearchError(f"a number too large in {echo(self.text)}; use a smaller one")
+        mantissa = (ast.get_source_segment(self.text, node) or "").lower().partition("e")[0]
+        if number == 0 and any(digit in "123456789" for digit in mantissa):
+            raise RuleSearchError(f"a number too small in {echo(self.text)}; use a larger one")
         exact = Integer(number) if isinstance(number, int) else Rational(repr(number))
         if max(abs(exact.p), exact.q) >= 10**MOST_DIGITS:
             raise RuleSearchError(

@@ -10,6 +10,7 @@ from typing import Any
 from sympy import Expr, Symbol
 
 from rulesearch.errors import RuleSearchError
+from rulesearch.letters import as_read
 from rulesearch.notation.canonical import canonical
 from rulesearch.notation.joint import together
 from rulesearch.notation.options import OPTIONS, bounds_faults, in_their_order
@@ -119,7 +120,15 @@ def pool_from_plain(plain: Mapping[str, Any]) -> Pool:
         for name in plain
         if name not in _TABLES
     ]
-    space = plain.get("space")
+    space, changes = plain.get("space"), "W"
+    if isinstance(space, Mapping):
+        changes = space.get("of", "W")
+        space = {name: value for name, value in space.items() if name != "of"}
+        if changes not in _OF:
+            faults.append(f"of in [space]: {changes!r}; give one of {', '.join(_OF)}")
+        faults += [
+            f"{name} in [space]: write it as a table, [{name}]" for name in space if name in _TABLES
+        ]
     tables = {of: plain.get(table, {}) for of, table in _OF.items()}
     if not (any(tables.values()) or space is not None) or not isinstance(tables["W"], Mapping):
         faults.append('no table [terms]; write [terms] and lines such as F0 = "-e_post*y_pre"')
@@ -148,7 +157,7 @@ def pool_from_plain(plain: Mapping[str, Any]) -> Pool:
             "where": options["where"],
         }
         try:
-            if of == "W" and space is not None:
+            if of == changes and space is not None:
                 made.append(Pool.generate(**more, **space, terms=rows))
             elif rows:
                 made.append(Pool(**more, **rows))
@@ -249,6 +258,7 @@ def _operators(plain: Mapping[str, Any]) -> dict[str, Any]:
     for name, row in plain.items():
         try:
             check_name(name)
+            name = as_read(name)
             made[name] = _operator(name, row, made)
         except RuleSearchError as error:
             faults.extend(error.lines)
@@ -272,6 +282,7 @@ def _operator(name: str, row: Any, before: Mapping[str, Any]) -> Any:
         raise RuleSearchError(
             f"operator {name}: two arguments of one name in {', '.join(names)}; rename one"
         )
+    names = [as_read(argument) for argument in names]
     arguments = {argument: Symbol(argument, real=True) for argument in names}
     try:
         body = parse(text, before, arguments)

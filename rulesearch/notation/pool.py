@@ -10,6 +10,7 @@ from typing import Any, Unpack
 from sympy import Expr
 
 from rulesearch.errors import RuleSearchError
+from rulesearch.notation.comparison import unnamed
 from rulesearch.notation.dependence import Updates, dependences
 from rulesearch.notation.description import Description, described
 from rulesearch.notation.layers import (
@@ -194,7 +195,13 @@ class Pool:
         return pool.with_remarks(remarks)
 
     @staticmethod
-    def count(*, operators: Mapping[str, Any] | None = None, **space: Unpack[Description]) -> int:
+    def count(
+        *,
+        of: Parameter = "W",
+        operators: Mapping[str, Any] | None = None,
+        quantities: OwnSymbol | Iterable[OwnSymbol] = (),
+        **space: Unpack[Description],
+    ) -> int:
         """How many terms a space has, see `generate`; none is made, so it may have any number.
 
         Raises:
@@ -204,7 +211,7 @@ class Pool:
             >>> Pool.count(post=("y_post", "e_post"), pre=("y_pre", "e_pre"), degree=3)
             30
         """
-        return described(space, operators).count
+        return described(space, operators, several(quantities), of).count
 
     def __iter__(self) -> Iterator[Term]:
         return iter(self.terms)
@@ -506,8 +513,9 @@ def _finite_nowhere(terms: Sequence[Term]) -> Iterator[str]:
 def ambiguous(terms: Sequence[Term]) -> Iterator[str]:
     """What one name would mean twice in a run's record, and what two names would mean."""
     expressions = [e for term in terms for _, e in term.updates]
+    called: Mapping[str, object] = {}
     try:
-        definitions_of(expressions)
+        called = definitions_of(expressions)
     except RuleSearchError as error:
         yield from error.lines
     try:
@@ -515,13 +523,11 @@ def ambiguous(terms: Sequence[Term]) -> Iterator[str]:
     except RuleSearchError as error:
         yield from error.lines
         return
-    first: dict[tuple[Expr | None, str], str] = {}
+    for name in sorted({*called} & {*own}):
+        yield f"quantity {name}: an operator is called that too; choose another name"
+    first: dict[Expr, str] = {}
     for name, symbol in own.items():
-        row = symbol.row
-        if (
-            row.memory
-            and (same := first.setdefault((row.definition, repr(row.memory)), name)) != name
-        ):
+        if symbol.row.memory and (same := first.setdefault(unnamed(symbol), name)) != name:
             yield f"trace {name}: the same as {same}, {said_of(symbol)}; use one of them"
 
 

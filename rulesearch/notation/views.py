@@ -7,6 +7,7 @@ from dataclasses import replace
 from sympy import Expr
 
 from rulesearch.errors import RuleSearchError
+from rulesearch.notation.canonical import canonical
 from rulesearch.notation.printing import text_of
 from rulesearch.operators import (
     POST,
@@ -95,7 +96,7 @@ def _from_pre(definition: Expr, what: str, name: str) -> Expr:
                 f"{what}: {name} reads {read}, which an input does not have; read it at the "
                 "post-neuron"
             )
-    return definition.xreplace(seen)
+    return canonical(definition.xreplace(seen))
 
 
 def _below(read: OwnSymbol, what: str, name: str) -> Expr:

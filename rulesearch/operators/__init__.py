@@ -10,6 +10,7 @@ from rulesearch.operators.calculus import index_of as index_of
 from rulesearch.operators.calculus import range_of as range_of
 from rulesearch.operators.calculus import stranger as stranger
 from rulesearch.operators.calculus import without_definitions as without_definitions
+from rulesearch.operators.calculus import written_size as written_size
 from rulesearch.operators.definition import COMMON as COMMON
 from rulesearch.operators.definition import check_name as check_name
 from rulesearch.operators.definition import defined as defined

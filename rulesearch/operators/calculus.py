@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import operator
+from collections import Counter
 from collections.abc import Mapping
-from functools import reduce
+from functools import lru_cache, reduce
 
 import sympy
 from sympy import Expr, Integer, Pow, Symbol
@@ -74,6 +75,29 @@ def without_definitions(expression: Expr) -> Expr:
     if row and row.definition:
         return without_definitions(row.definition(*arguments))
     return expression.func(*arguments)
+
+
+@lru_cache(maxsize=65_536)
+def written_size(expression: Expr) -> int:
+    """How many operations and quantities `without_definitions` gives, without making it.
+
+    Example:
+        >>> from rulesearch.notation import softplus, y_pre
+        >>> written_size(y_pre), written_size(softplus(softplus(y_pre)))
+        (1, 34)
+    """
+    if isinstance(expression, OwnSymbol) and expression.row.memory is None:
+        assert expression.row.definition is not None
+        return written_size(expression.row.definition)
+    sizes = [written_size(a) for a in expression.args]
+    row = operator_of(expression.func)
+    if not (row and row.definition):
+        return 1 + sum(sizes)
+    places = [Symbol(f"x{number}", real=True) for number in range(len(sizes))]
+    body = row.definition(*places)
+    read = Counter(part for part in sympy.preorder_traversal(body) if part in places)
+    inner = sum(read[place] * (size - 1) for place, size in zip(places, sizes, strict=True))
+    return written_size(body) + inner
 
 
 def derivative(expression: Expr, symbol: Symbol) -> Expr:

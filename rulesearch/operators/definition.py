@@ -12,6 +12,7 @@ import sympy
 from sympy import Expr, Float, Function, Rational, Symbol
 
 from rulesearch.errors import RuleSearchError
+from rulesearch.letters import as_read
 from rulesearch.operators.calculus import derivative, stranger
 from rulesearch.operators.quantities import QUANTITIES, OwnSymbol, definition_of
 from rulesearch.operators.table import OPERATORS, NeuronSum, Operator, operator_of
@@ -40,6 +41,7 @@ def operator(name: str, definition: Callable[..., Expr]) -> Any:
         softsign(y_pre)
     """
     check_name(name)
+    name = as_read(name)
     if not callable(definition):
         raise RuleSearchError(
             f"operator {name}: {definition!r} is no function; give one, as in "

@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields, replace
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation import Pool, Term, pool_from_plain, pool_to_plain, together
 from rulesearch.notation.layers import in_network
-from rulesearch.notation.own import own_symbols
 from rulesearch.result import EvaluationRecord
 from rulesearch.rule import Network, Rule, rule_from_plain
 from rulesearch.search.config import Config, flag, shown_rule
@@ -87,7 +86,7 @@ def theta_in(pool: Pool, rule: Rule, depth: int) -> tuple[float, ...]:
     faults: list[str] = []
     for term, value in zip(mine, rule.theta, strict=True):
         wanted = _layers(mine, term, depth)
-        same = {n: t for n, t in enumerate(pool) if alike(t, term)}
+        same = {n: t for n, t in enumerate(pool) if t.key == term.key}
         taken = {n: t for n, t in same.items() if _layers(pool, t, depth) <= wanted}
         if not same:
             faults.append(
@@ -105,15 +104,6 @@ def theta_in(pool: Pool, rule: Rule, depth: int) -> tuple[float, ...]:
     if faults:
         raise RuleSearchError(*faults)
     return tuple(theta)
-
-
-def alike(one: Term, other: Term) -> bool:
-    """Whether two terms are the same up to a constant factor, all that they read included."""
-    if one.key != other.key:
-        return False
-    # A trace stands in a key by its name alone.
-    mine, theirs = (own_symbols([e for _, e in term.updates]) for term in (one, other))
-    return mine == theirs
 
 
 def _layers(pool: Pool, term: Term, depth: int) -> frozenset[int]:
@@ -136,7 +126,7 @@ def joined(pool: Pool, rule: Rule) -> Pool:
         >>> print(*joined(Pool(T0="y_post*y_pre", T1="2*W"), rule).names)
         T0 T1 begun_T0
     """
-    lacking = [term for term in rule.pool if not any(alike(term, own) for own in pool)]
+    lacking = [term for term in rule.pool if not any(term.key == own.key for own in pool)]
     names = {t.name: f"begun_{t.name}" if t.name in pool.names else t.name for t in lacking}
     where = {names[n]: layers for n, layers in rule.pool.where.items() if n in names}
     more = tuple(replace(term, name=names[term.name]) for term in lacking)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from rulesearch.population import Population
 from rulesearch.result import EvaluationRecord, HallRecord, WorldRecord
@@ -169,11 +171,11 @@ def evaluation_of(
         accuracy_interval=summary.accuracy_interval,
         loss=summary.loss,
         loss_interval=summary.loss_interval,
-        lifetimes=summary.lifetimes,
-        diverged=summary.diverged,
+        lifetimes=sum(len(each.seeds) for each in outcomes),
+        diverged=sum(sum(each.diverged) for each in outcomes),
         rate=rate,
         learns=all(
-            learns(each, scene.world.sizes[-1])
+            learns(each, scene.world.config.ways)
             for each, scene in zip(outcomes, scenes, strict=True)
         ),
         gained=gained.mean,
@@ -182,16 +184,24 @@ def evaluation_of(
 
 
 def _together(outcomes: Sequence[Scores], scenes: Sequence[Scene]) -> Scores:
-    """The lifetimes of all worlds, losses as shares; of one world as they are."""
+    """The mean over all worlds of each seed, losses as shares; of one world as they are.
+
+    A seed has the same task in every world of a data set: its lifetimes tell one thing, not many.
+    """
     if len(outcomes) == 1:
         return outcomes[0]
-    pairs = [*zip(outcomes, scenes, strict=True)]
+    shares = [1 / scene.untrained for scene in scenes]
+
+    def mean(values: Iterable[Sequence[float]], by: Sequence[float]) -> tuple[float, ...]:
+        weighed = np.array([*values]) * np.array(by)[:, None]
+        return tuple(map(float, weighed.mean(0)))
+
     return Scores(
-        seeds=tuple(seed for each in outcomes for seed in each.seeds),
-        loss=tuple(loss / scene.untrained for each, scene in pairs for loss in each.loss),
-        accuracy=tuple(accuracy for each in outcomes for accuracy in each.accuracy),
-        initial_loss=tuple(x / scene.untrained for each, scene in pairs for x in each.initial_loss),
-        diverged=tuple(bad for each in outcomes for bad in each.diverged),
+        seeds=outcomes[0].seeds,
+        loss=mean((each.loss for each in outcomes), shares),
+        accuracy=mean((each.accuracy for each in outcomes), [1.0] * len(outcomes)),
+        initial_loss=mean((each.initial_loss for each in outcomes), shares),
+        diverged=tuple(any(each) for each in zip(*(o.diverged for o in outcomes), strict=True)),
     )
 
 

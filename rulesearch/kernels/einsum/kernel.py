@@ -188,7 +188,7 @@ class EinsumKernel:
                 if t + 1 in asked:
                     Lambda = added(Lambda, share_of(asked[t + 1][2], len(asked)))
                 if Lambda is not None:
-                    self.pull_idle(record, Lambda.W, bar_idle)
+                    self.pull_idle(record, self._not_held(record, Lambda)["W"], bar_idle)
                     Lambda = self.adjoint(record, Lambda, bar_k)
         found = sum(
             theta_gradient(part.forms, bars)

@@ -130,6 +130,8 @@ def offsets(schedule: Schedule, frame: str = "f", scratch: str = "b") -> dict[st
     if schedule.plan.changes == "B":
         where |= {"w": "at[l, B]", "lam": "at[l, LAMBDA_B]", "other": "at[l, W]"}
         where["lam_other"] = "at[l, LAMBDA]"
+    elif "B" in schedule.plan.quantities:
+        where["other"] = "at[l, B]"  # fixed: what changes it is refused beside terms that read it
     befores = {trace.before for trace in schedule.plan.carried}
     taped = {s.name for s in schedule.sums} | schedule.remembered
     for name, index in schedule.plan.index.items():

@@ -262,6 +262,8 @@ def _adjoint_loops(
     for name, texts in pending.items():
         share = _kept(summed(texts))
         total = f"sum_{local(name)}"
+        if name == "B" and schedule.plan.changes != "B":
+            continue  # nothing changes it
         if index[name] == SYNAPSE:
             of = {"W": "lam", "B": "lam_other"}.get(name, f"lam_{name}")
             fresh = anew and of.startswith("lam_") and of != "lam_other"
