@@ -11,7 +11,6 @@ from rulesearch.choices import ActivationName, LossName
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation import Pool
 from rulesearch.notation.options import Bounds, bounds_faults
-from rulesearch.notation.own import names_read
 from rulesearch.operators import Interval, Parameter
 from rulesearch.operators.activations import ACTIVATIONS, Activation
 from rulesearch.operators.losses import LOSSES, Loss
@@ -103,7 +102,7 @@ def model_of(
     """The model that options and a pool say: bounds are the pool's.
 
     Args:
-        pool: the terms; where one changes or reads the biases, there are some.
+        pool: the terms; where one changes the biases, there are some.
         activation: by name.
         loss: by name.
         bias: whether there are biases in any case.
@@ -114,9 +113,5 @@ def model_of(
         >>> model_of(Pool(F0="-e_post*y_pre", bounds={"W": (-1, 1)}), "tanh").bounds
         (('W', -1.0, 1.0),)
     """
-    biased = any(
-        changed == "b" or "b_post" in names_read(expression)
-        for term in pool
-        for changed, expression in term.updates
-    )
+    biased = any(changed == "b" for term in pool for changed, _ in term.updates)
     return Model(ACTIVATIONS[activation], LOSSES[loss], bias or biased, noise, pool.bounds)

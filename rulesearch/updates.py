@@ -7,6 +7,7 @@ the weights that a rule has brought a network to.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -24,6 +25,7 @@ from rulesearch.lowering import lower_terms
 from rulesearch.mixture import Mixture, Worlds, worlds_of
 from rulesearch.model import bounded
 from rulesearch.notation import Pool
+from rulesearch.notation.own import names_read
 from rulesearch.pathways import pathway
 from rulesearch.population import Population
 
@@ -107,6 +109,18 @@ class Point:
         found = update_sizes(kernel, batch)[:, :, list(pool.columns)]
         # Where a term does not act, what its expression is there counts for nothing.
         return torch.where(torch.tensor(pool.mask(depth)), found, 0.0).sum(1)
+
+    def biased(self, seeds: Sequence[int]) -> Point:
+        """The same with biases as large as weights are drawn, from these seeds."""
+        generator = torch.Generator().manual_seed(seeds[0])
+        before = self.living.carried.biases or [torch.zeros(())] * len(self.weights)
+        biases = []
+        for weights, own in zip(self.weights, before, strict=True):
+            lifetimes, post, pre = weights.shape
+            drawn = 2 * torch.rand(lifetimes, post, generator=generator, dtype=torch.float64) - 1
+            biases.append(own + drawn * math.sqrt(6 / (post + pre)))
+        carried = replace(self.living.carried, biases=biases)
+        return replace(self, living=replace(self.living, carried=carried))
 
     def update(self, term: int) -> list[Float[Tensor, "lifetimes ..."]]:
         """The update of a term, by its index, list over layers; zero where it does not act.
@@ -268,10 +282,15 @@ def norms(
     terms, worlds = len(population.names), worlds_of(population)
     rule = torch.tensor([0.0] * terms if theta is None else theta, dtype=torch.float64)
     total = torch.zeros(terms, dtype=torch.float64)
+    reads_bias = torch.tensor(
+        [any("b_post" in names_read(e) for _, e in term.updates) for term in worlds[0].pool]
+    )
     count = torch.zeros_like(total)
     for world in worlds:
         for number, point in enumerate(points_along(world, rule, seeds, points)):
             sizes = point.sizes()
+            if reads_bias.any():  # biases begin at 0, and what reads them is more than that later
+                sizes = torch.where(reads_bias, point.biased(seeds).sizes(), sizes)
             counts = sizes.isfinite() if number else torch.ones_like(sizes, dtype=torch.bool)
             if not counts.all():
                 mean = torch.where(counts, sizes, 0.0).sum(0) / counts.sum(0).clamp(min=1)

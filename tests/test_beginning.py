@@ -1,5 +1,6 @@
 """A search that begins at a rule: which terms it finds, what it says, and what it refuses."""
 
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,14 +13,15 @@ from test_pursuit import AIMS, WORLD, means_of
 from test_pursuit import EFFORT as EFFORT_THERE
 
 from rulesearch import search
-from rulesearch.data import load_data
+from rulesearch.data import TaskShape, load_data
 from rulesearch.errors import RuleSearchError
 from rulesearch.given_rule import load_rule, pool_around
 from rulesearch.meta import lifetime_seeds
 from rulesearch.notation import Pool, pool_to_plain, trace, y_post, y_pre
 from rulesearch.pursuit import Opening, Place, pursue, settling
 from rulesearch.result import EvaluationRecord, Result
-from rulesearch.rule import Network, Rule, Sought, rule_to_plain, toml_of
+from rulesearch.rule import Network, Rule, Sought, rule_from_plain, rule_to_plain, toml_of
+from rulesearch.rule.seen import searches_of
 from rulesearch.search import Config, prepare
 from rulesearch.search.__main__ import main
 from rulesearch.search.arguments import read
@@ -109,15 +111,16 @@ def test_a_pool_is_joined_by_what_it_lacks():
         joined(Pool(a="y_post*y_pre", b="y_post*y_pre - e_post*y_pre"), FOUND)
 
 
-def test_a_rule_for_other_networks_or_of_images_set_aside_is_said_to_be():
-    own = Sought(dataset="digits,emnist", layers=((6,),), ways=2, shots=2, queries=2)
+def test_a_rule_for_other_networks_or_of_images_set_aside_is_said_to_be(digits):
+    own = Sought(dataset="digits,emnist", layers=((6,),), ways=2, shots=3, queries=2)
     begun = Begun(replace(FOUND, network=Network(pathway="direct"), sought=own), (0.1,))
-    assert [*differences(begun, FOUND.pool, replace(SMALL, held_out_classes=3))] == [
-        "begun with found, which is for --pathway direct",
-        "begun with found, which was searched for on digits with 0 classes held out: it has seen "
-        "images that are set aside here",
-    ]
-    assert not [*differences(Begun(FOUND, (0.1,)), FOUND.pool, SMALL)]
+    classes = load_data("digits", shape=SMALL.shape, held_out_classes=3)
+    network, seen = differences(begun, FOUND.pool, SMALL, [classes])
+    assert network == "begun with found, which is for --pathway direct"
+    assert seen == (
+        "begun with found, whose search had images of the classes of digits that are held out here"
+    )
+    assert not [*differences(Begun(FOUND, (0.1,)), FOUND.pool, SMALL, [digits])]
 
 
 # --- the course ----------------------------------------------------------------------------------
@@ -306,16 +309,29 @@ def test_bounds_of_a_rule_come_along_whatever_terms_it_brings():
         assert joined(terms, bounded).bounds == (("W", -0.5, 0.5),)
     with pytest.raises(RuleSearchError, match=r"bounds W: .* in one pool and .* in another"):
         joined(FOUND.pool.bounded({"W": (-1, 1)}), bounded)
-    (said,) = differences(Begun(bounded, (0.1,)), FOUND.pool, SMALL)
+    (said,) = differences(Begun(bounded, (0.1,)), FOUND.pool, SMALL, [])
     assert said == "begun with found, which is for --bounds W=-0.5,0.5"
 
 
-def test_a_rule_sought_with_smaller_tasks_may_have_seen_what_is_set_aside():
-    """With larger ones more images are set aside, and others."""
+def test_a_rule_sought_with_smaller_tasks_has_seen_what_is_set_aside():
+    """With larger ones more images are set aside, and others; whatever a file is called."""
+    larger = load_data("digits", shape=TaskShape(2, 70, 10))
     own = Sought(dataset="digits", layers=((6,),), ways=2, shots=1, queries=1)
-    begun = Begun(replace(FOUND, sought=own), (0.1,))
-    (said,) = differences(begun, FOUND.pool, SMALL)
-    assert "it may have seen images that are set aside here" in said
-    more = replace(own, shots=SMALL.shots, queries=SMALL.queries)
-    begun = Begun(replace(FOUND, sought=more), (0.1,))
-    assert not [*differences(begun, FOUND.pool, SMALL)]
+    (said,) = differences(Begun(replace(FOUND, sought=own), (0.1,)), FOUND.pool, SMALL, [larger])
+    before = load_data("digits", shape=TaskShape(2, 1, 1))
+    used = len(set(larger.held_out.rows.tolist()) & set(before.search.rows.tolist()))
+    assert f"used {used:,} of the {len(larger.held_out.x):,} images of digits" in said
+    chain = replace(own, shots=70, queries=10, begun=own)
+    (again,) = differences(Begun(replace(FOUND, sought=chain), (0.1,)), FOUND.pool, SMALL, [larger])
+    assert again == said
+    same = replace(chain, begun=None)
+    assert not [
+        *differences(Begun(replace(FOUND, sought=same), (0.1,)), FOUND.pool, SMALL, [larger])
+    ]
+
+
+def test_where_a_rule_began_is_read_back():
+    own = Sought(dataset="digits", layers=((6,),), ways=2, shots=1, queries=1)
+    chain = replace(FOUND, sought=replace(own, shots=3, begun=own))
+    assert rule_from_plain(tomllib.loads(toml_of(chain))).sought == chain.sought
+    assert [each.shape.shots for each in searches_of(chain)] == [3, 1]

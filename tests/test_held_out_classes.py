@@ -33,8 +33,10 @@ def divisions(draw):
 def test_the_search_has_no_image_of_the_classes_for_the_evaluation(case, own_split, scaled):
     counts, kept = case
     x, y = numbered(counts)
-    more = {"x_test": x + len(y), "y_test": y} if own_split else {}
-    with npz(x=x, y=y, **more) as path:
+    # A second pixel tells images apart where the first lies beyond the range of the search's.
+    test = np.hstack([x + len(y), (x + len(y)) / 9])
+    more = {"x_test": test, "y_test": y} if own_split else {}
+    with npz(x=np.hstack([x, x / 9]), y=y, **more) as path:
         whole = load_data(path, shape=SHAPE, scale=scaled)
         data = load_data(path, shape=SHAPE, scale=scaled, held_out_classes=kept)
     apart = {*data.held_out.labels.tolist()}

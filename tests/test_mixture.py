@@ -17,6 +17,10 @@ from rulesearch.meta import ROBUST, FitPlan, fit, lifetime_seeds
 from rulesearch.meta.descent import Descent, descend
 from rulesearch.meta.protocols import ACCEPTED
 from rulesearch.mixture import Mixture, SideBySide, each_world, mixed, untrained_loss, worlds_of
+from rulesearch.model import Model
+from rulesearch.notation import Pool
+from rulesearch.operators.activations import ACTIVATIONS
+from rulesearch.operators.losses import LOSSES
 from rulesearch.pathways import pathway
 from rulesearch.population import Population
 from rulesearch.scoring import diverged, scored
@@ -179,6 +183,22 @@ def test_an_untrained_loss_is_the_mean_over_lifetimes():
     for world in WORLDS:
         initial = world(torch.zeros(len(PAPER)).double(), seeds).initial_loss.double()
         assert untrained_loss(world, seeds) == pytest.approx(float(initial.mean()), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Model(loss=LOSSES["squared"]),
+        Model(activation=ACTIVATIONS["tanh"]),
+        Model(noise=0.3),
+        Model(bias=True),
+    ],
+)
+def test_an_untrained_loss_is_that_of_the_networks_model(model):
+    pool = Pool(F0="-e_post*y_pre", A="b_post*y_pre" if model.bias else "-W")
+    world = replace(WORLDS[0], pool=pool, model=model)
+    initial = world(torch.zeros(2).double(), SEEDS).initial_loss.double()
+    assert untrained_loss(world, SEEDS) == pytest.approx(float(initial.mean()), rel=1e-3)
 
 
 def test_sizes_and_overlaps_of_terms_are_means_over_the_worlds():

@@ -88,3 +88,10 @@ def outcomes(loss, accuracy, initial=2.4, lifetimes=40):
 )
 def test_what_learning_is(loss, accuracy, answer):
     assert learns(outcomes(loss, accuracy), 10) is answer
+
+
+def test_to_know_which_classes_there_are_is_not_to_learn():
+    """Of five classes a network that answers one of them is right in a fifth, whatever it sees."""
+    assert not learns(outcomes(1.6, 0.2), 5)
+    assert learns(outcomes(1.6, 0.22), 5)
+    assert not learns(outcomes(0.1, 0.98), 1)  # nothing to tell apart

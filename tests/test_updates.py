@@ -7,6 +7,7 @@ import torch
 from test_population import PAPER, SEEDS, SHAPE, population
 
 from rulesearch.data import draw_tasks
+from rulesearch.model import Model
 from rulesearch.notation import Pool, together
 from rulesearch.pathways import PATHWAYS
 from rulesearch.updates import first_failure, norms, overlaps, points_along
@@ -123,3 +124,15 @@ def test_updates_of_terms_that_change_different_matrices_are_compared():
     alone = overlaps(replace(networks, pool=pool.only("hebb")), (0.0,), (1,), (0,))
     assert found[1][1] == pytest.approx(alone[0][0])
     assert found[0][0] > 0
+
+
+def test_a_term_that_reads_a_bias_has_a_size_where_biases_are_still_zero():
+    """Else no search could have it: biases begin at 0, and other terms move them."""
+    pool = together(
+        Pool(F0="-e_post*y_pre", A="b_post*y_pre"), Pool(of="b", b0="-e_post", b1="-b_post")
+    )
+    network = replace(population(), pool=pool, model=Model(bias=True))
+    without = replace(network, pool=Pool(F0="-e_post*y_pre"), model=Model())
+    found = norms(network, (0, 1, 2))
+    assert all(size > 0 for size in found)
+    assert found[0] == pytest.approx(norms(without, (0, 1, 2))[0])  # as large as it is in fact

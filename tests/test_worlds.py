@@ -2,8 +2,10 @@
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +29,8 @@ from rulesearch.search import config as config_module
 from rulesearch.search.__main__ import main
 from rulesearch.search.arguments import read
 from rulesearch.search.engine import UNTRAINED_TASKS
+from rulesearch.search.evaluating import evaluation_of
+from rulesearch.statistics import Scores
 from rulesearch.words import EVALUATED
 
 POOL = Pool(F0="-e_post*y_pre", F2="-e_post*e_pre", F3="-W")
@@ -359,3 +363,45 @@ def test_one_world_has_no_mixture_and_no_world_in_its_labels(files, data, tmp_pa
     assert "evaluation%2Frule" in labels
     assert [entry.worlds for entry in result.hall] == [{}] * len(result.hall)
     assert search(POOL, data[0], SMALL).theta == result.theta
+
+
+# --- images and intervals -------------------------------------------------------------------------
+
+
+def test_no_world_sets_aside_what_another_learns_from(tmp_path):
+    rng = np.random.default_rng(0)
+    x, y = rng.random((60, 5)), np.repeat([0, 1, 2], 20)
+    order = rng.permutation(60)
+    np.savez(tmp_path / "one.npz", x=x, y=y)
+    np.savez(tmp_path / "two.npz", x=x[order], y=y[order])
+    data = [load_data(str(tmp_path / f"{n}.npz"), shape=SMALL.shape) for n in ("one", "two")]
+    with pytest.raises(RuleSearchError) as refused:
+        prepare(POOL, data, SMALL)
+    assert [line.partition(": ")[0] for line in refused.value.lines] == [
+        f"--dataset {tmp_path / name}.npz" for name in ("two", "one")
+    ]
+    assert "of its images that are set aside are in" in str(refused.value)
+
+
+def test_a_seed_s_lifetimes_of_several_worlds_tell_one_thing():
+    """They have the same task, so intervals are over seeds, and counts over lifetimes."""
+    losses = np.random.default_rng(0).normal(1, 0.1, 40)
+    scores = Scores(
+        seeds=tuple(range(40)),
+        loss=tuple(losses.tolist()),
+        accuracy=(0.5,) * 40,
+        initial_loss=(2.0,) * 40,
+        diverged=(True,) + (False,) * 39,
+    )
+
+    @dataclass(frozen=True)
+    class Scene:
+        world: Any
+        untrained: float = 2.0
+
+    scene = Scene(SimpleNamespace(config=SMALL))
+    alone = evaluation_of([scores], [scene], None)
+    both = evaluation_of([scores, scores], [scene, scene], None)
+    assert (both.lifetimes, both.diverged) == (80, 2)
+    assert both.loss == pytest.approx(alone.loss / 2)
+    assert both.loss_interval == pytest.approx(tuple(end / 2 for end in alone.loss_interval))

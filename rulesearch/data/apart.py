@@ -8,8 +8,8 @@ aside under the search's own tasks.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +87,7 @@ def load_apart(
     """
     own = [s for s in searches if _is_of(s, name)]
     own_map = _map_of(own, name)
+    scale = scale and not own
     try:
         source = read_source(name, root, exact=scale or own_map is not None)
     except RuleSearchError as error:
@@ -96,12 +97,13 @@ def load_apart(
     used = [parts[0] for parts, _ in divided]
     aside = [parts[1] for parts, _ in divided]
     notes = tuple(dict.fromkeys(note for _, said in divided for note in said))
-    kept = _without(aside, used)
-    if not own or any(len(s.datasets) > 1 for s in searches):
-        kept, more = _unseen_elsewhere(name, root, kept, searches)
-        notes += more
+    kept, more = _unseen_elsewhere(name, root, _without(aside, used), searches)
+    notes += more
     whose = " and ".join(dict.fromkeys(part.which for part in aside))
     span = own_map or (_range(used) if scale else None)
+    if span is not None:
+        seen = {digest for part in used for digest in _digests(_inputs(part, span))}
+        kept = [_unseen(part, seen, span) for part in kept]
     data = Data(
         name,
         _image_set(source, used, span, " and ".join(dict.fromkeys(p.which for p in used))),
@@ -137,10 +139,10 @@ def repeated(data: Data, shape: TaskShape) -> str:
 
 def _is_of(search: Searched, name: str) -> bool:
     """Whether a data set is one of a search's, by its name or its file."""
-    return any(_same(name, other) for other in search.datasets)
+    return any(same_set(name, other) for other in search.datasets)
 
 
-def _same(name: str, other: str) -> bool:
+def same_set(name: str, other: str) -> bool:
     """Whether two are one data set, by its name or its file."""
     if name in KNOWN_ENDS or other in KNOWN_ENDS:
         return name == other
@@ -157,7 +159,7 @@ def _map_of(searches: Sequence[Searched], name: str) -> Range | None:
         ends
         for search in searches
         for other, ends in zip(search.datasets, search.ends, strict=True)
-        if _same(name, other)
+        if same_set(name, other)
     }
     if len(maps) > 1:
         found = " and ".join(
@@ -213,13 +215,67 @@ def _unseen_elsewhere(
             seen |= set(_digests(split.inputs())) if split is not None else set()
     if not seen:
         return list(kept), tuple(notes)
-    left = []
-    for part in kept:
-        known = np.array([d in seen for d in _digests(part.split.inputs(part.rows))], bool)
-        left.append(Part(part.split, part.rows[~known], part.which))
-        if known.any():
-            notes.append(f"{name}: {known.sum():,} images left out that a search's data have too")
+    left = [_unseen(part, seen) for part in kept]
+    if known := sum(len(a.rows) - len(b.rows) for a, b in zip(kept, left, strict=True)):
+        notes.append(f"{name}: {known:,} images left out that a search's data have too")
     return left, tuple(notes)
+
+
+def _unseen(part: Part, seen: Collection[bytes], span: Range | None = None) -> Part:
+    """Without the images that are among some others, as the network sees them."""
+    known = np.array([digest in seen for digest in _digests(_inputs(part, span))], bool)
+    return replace(part, rows=part.rows[~known])
+
+
+def seen_before(
+    data: Data,
+    root: str | Path | None,
+    searches: Sequence[Searched],
+    *,
+    division: Divide = by_tasks,
+) -> tuple[int, tuple[str, ...]]:
+    """How many of the images set aside earlier searches have used, and notes on what is not here.
+
+    Args:
+        data: of a search.
+        root: of its data sets.
+        searches: those before it.
+        division: see `load_apart`.
+    """
+    used: set[bytes] = set()
+    notes: list[str] = []
+    for search in searches:
+        for other in search.datasets:
+            if data.name != other and data.name in KNOWN_ENDS and other in KNOWN_ENDS:
+                continue  # these have no image in common
+            try:
+                look_for(other, root)
+                source = read_source(other, root, exact=data.scale is not None)
+                (part, _), _ = division(source, search.shape, search.held_out_classes)
+            except RuleSearchError:
+                notes.append(f"{other}, which it was searched for on, is not here to be compared")
+                continue
+            used |= set(_digests(_inputs(part, data.scale)))
+    seen = sum(digest in used for digest in _digests(data.held_out.x))
+    return seen, tuple(dict.fromkeys(notes))
+
+
+def in_common(data: Sequence[Data]) -> Iterator[str]:
+    """A line for each two data sets of a search of which one sets aside what the other learns from.
+
+    Those with names of their own have no image in common.
+    """
+    for one in data:
+        seen = None if one.name in KNOWN_ENDS else set(_digests(one.search.x))
+        for other in data:
+            if other is one or (one.name in KNOWN_ENDS and other.name in KNOWN_ENDS):
+                continue
+            seen = set(_digests(one.search.x)) if seen is None else seen
+            if both := sum(digest in seen for digest in _digests(other.held_out.x)):
+                yield (
+                    f"--dataset {other.name}: {both:,} of its images that are set aside are in "
+                    f"{one.name} for the search; leave one of the two out, or make one file of them"
+                )
 
 
 def _digests(x: Float32[np.ndarray, "images inputs"]) -> Iterable[bytes]:

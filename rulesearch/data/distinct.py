@@ -9,7 +9,7 @@ test split cannot test.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,29 +53,44 @@ class Counted:
         return ", ".join(f"{count:,} {reason}" for reason, count in reasons.items() if count)
 
 
-def as_stored(split: Examples) -> Num[np.ndarray, "examples inputs"]:
-    """The inputs of a split as they are stored: what is not the same there is not the same."""
-    return split.x
-
-
-def distinct(
-    source: Source, as_seen: Callable[[Examples], np.ndarray] = as_stored
-) -> tuple[Counted, Counted | None]:
+def distinct(source: Source) -> tuple[Counted, Counted | None]:
     """The images that count, of the training split and of the test split if there is one.
+
+    As they are stored: what is not the same there is not the same.
 
     Takes about 0.2 s for 60,000 images of 784 inputs.
 
     Args:
         source: the data set.
-        as_seen: the inputs of a split that tell images apart, as the network sees them.
     """
     numbers: dict[bytes, int] = {}
-    train = _numbered(as_seen(source.train), numbers)
+    train = _numbered(source.train.x, numbers)
     counted = _count(source.train, train, np.zeros(len(train), np.bool_))
     if source.test is None:
         return counted, None
-    test = _numbered(as_seen(source.test), numbers)
+    test = _numbered(source.test.x, numbers)
     return counted, _count(source.test, test, np.isin(test, train))
+
+
+def told_apart(
+    parts: Sequence[tuple[Num[np.ndarray, "_images _inputs"], Int64[np.ndarray, " _images"]]],
+) -> list[np.ndarray]:
+    """Which images of each part, [images] of bool, count: inputs and labels in, as in `distinct`.
+
+    Example:
+        >>> one, other = np.array([[0.0], [1.0], [1.0]]), np.array([[2.0], [1.0], [0.0]])
+        >>> told_apart([(one, np.array([0, 1, 1])), (other, np.array([0, 1, 0]))])
+        [array([ True,  True, False]), array([ True, False, False])]
+    """
+    numbers: dict[bytes, int] = {}
+    found: list[np.ndarray] = []
+    before = np.zeros(0, np.int64)
+    for x, labels in parts:
+        images = _numbered(x, numbers)
+        count = _count(Examples(x, labels, 1.0), images, np.isin(images, before))
+        found.append(np.isin(np.arange(len(x)), count.rows))
+        before = np.concatenate([before, images])
+    return found
 
 
 def _numbered(

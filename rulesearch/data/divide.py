@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int64
 
-from rulesearch.data.distinct import Counted, as_stored, distinct
+from rulesearch.data.distinct import Counted, distinct
 from rulesearch.data.source import Examples, Source
 from rulesearch.data.tasks import TaskShape
 from rulesearch.errors import RuleSearchError
@@ -32,7 +32,6 @@ class Part:
 def divide(
     source: Source,
     shape: TaskShape,
-    as_seen: Callable[[Examples], np.ndarray] = as_stored,
     held_out_classes: int = 0,
 ) -> tuple[tuple[Part, Part], tuple[str, ...]]:
     """The images for the search and those for the evaluation, and notes on both.
@@ -40,14 +39,13 @@ def divide(
     Args:
         source: the data set.
         shape: of the tasks that both parts must be large enough for; see `load_data`.
-        as_seen: the inputs of a split that tell images apart, see `distinct`.
         held_out_classes: so many classes are for the evaluation alone, which has no others; with 0
             both parts have all classes.
 
     Raises:
         RuleSearchError: tasks larger than the data.
     """
-    train, test = distinct(source, as_seen)
+    train, test = distinct(source)
     _refuse_sizes(source.name, train, test, shape)
     parts, notes = _divided(train, test, shape)
     if held_out_classes:

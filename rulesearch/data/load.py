@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
 
+from rulesearch.data.distinct import told_apart
 from rulesearch.data.divide import Part, divide
 from rulesearch.data.read import read_source
 from rulesearch.data.scale import Range, mapped, range_of, refuse_range
@@ -142,16 +143,22 @@ def _load_scaled(
     source: Source, shape: TaskShape, given: Range | None, held_out_classes: int
 ) -> Data:
     """A data set mapped to [0, 1] before it is rounded to float32."""
-    roughly = given or range_of(source.train.exact_inputs())
-    parts, notes = divide(
-        source,
-        shape,
-        lambda split: mapped(split.exact_inputs(), roughly)[0],
-        held_out_classes,
+    # Divided as they are stored, like without a map, so that it is known later what was set aside.
+    divided, notes = divide(source, shape, held_out_classes=held_out_classes)
+    least, most = given or range_of(divided[0].split.exact_inputs(divided[0].rows))
+    scaled = [mapped(part.split.exact_inputs(part.rows), (least, most)) for part in divided]
+    kept = told_apart(
+        [(x, part.split.y[part.rows]) for part, (x, _) in zip(divided, scaled, strict=True)]
     )
-    exact = [part.split.exact_inputs(part.rows) for part in parts]
-    least, most = given or range_of(exact[0])
-    scaled = [mapped(x, (least, most)) for x in exact]
+    if gone := sum(int((~rows).sum()) for rows in kept):
+        notes += (f"left out: {gone:,} images that are others' once they are mapped",)
+    if not all(rows.any() for rows in kept):
+        raise RuleSearchError(
+            f"--dataset {source.name}: mapped from [{least:g}, {most:g}], the images set aside are "
+            "those of the search; give a wider range, --scale, or leave it out"
+        )
+    parts = [replace(p, rows=p.rows[rows]) for p, rows in zip(divided, kept, strict=True)]
+    scaled = [(x[rows], beyond) for (x, beyond), rows in zip(scaled, kept, strict=True)]
     said = f"inputs mapped from [{least:g}, {most:g}] to [0, 1]"
     search, held_out = (
         _image_set(source, part, x, f"; {said}") for part, (x, _) in zip(parts, scaled, strict=True)

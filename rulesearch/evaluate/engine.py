@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from rulesearch.data import Data, TaskShape
-from rulesearch.data.apart import Searched, load_apart, repeated
+from rulesearch.data.apart import load_apart, repeated
 from rulesearch.errors import RuleSearchError
 from rulesearch.evaluate.kept import Kept, keeping
 from rulesearch.evaluate.options import Asked, Scenario, own_scenario, scenarios, varied
@@ -29,6 +29,7 @@ from rulesearch.pathways import pathway
 from rulesearch.population import Population
 from rulesearch.records.plain import to_plain
 from rulesearch.rule import Rule
+from rulesearch.rule.seen import searches_of
 from rulesearch.selection import Near, rate_near
 from rulesearch.statistics import Scores, measure
 
@@ -61,18 +62,10 @@ class Images:
         key = (scenario.dataset, scenario.ways, scenario.queries)
         if key not in self.known:
             shape = TaskShape(scenario.ways, 1, scenario.queries)
-            searches = [each for rule in self.rules if (each := searched(rule))]
+            searches = [each for rule in self.rules for each in searches_of(rule)]
             root, scale = self.asked.data_root, self.asked.scale
             self.known[key] = load_apart(key[0], root, shape, searches, scale=scale)
         return self.known[key]
-
-
-def searched(rule: Rule) -> Searched | None:
-    """What the search of a rule saw; None where it had none."""
-    if (sought := rule.sought) is None:
-        return None
-    shape = TaskShape(sought.ways, sought.shots, sought.queries)
-    return Searched(sought.datasets, shape, sought.held_out_classes, sought.scale_ranges)
 
 
 @plain()

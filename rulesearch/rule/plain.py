@@ -52,9 +52,18 @@ def rule_to_plain(rule: Rule) -> dict[str, Any]:
         "theta": rule.coefficients,
         "intervals": {name: list(ends) for name, ends in rule.intervals.items()},
         "network": to_plain(rule.network),
-        "sought": {n: value for n, value in (sought or {}).items() if value is not None},
+        "sought": _said(sought or {}),
     }
     return {name: value for name, value in said.items() if value != "" and value != {}}
+
+
+def _said(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What TOML can say: it has no word for None."""
+    return {
+        name: _said(value) if isinstance(value, Mapping) else value
+        for name, value in record.items()
+        if value is not None
+    }
 
 
 def rule_from_plain(plain: Mapping[str, Any]) -> Rule:

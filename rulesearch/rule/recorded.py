@@ -93,4 +93,5 @@ def _sought(options: Mapping[str, Any]) -> Sought:
     layers = options["layers"]
     networks = layers if layers and isinstance(layers[0], list | tuple) else [layers]
     own = {f.name: options[f.name] for f in fields(Sought) if f.name in options}
-    return from_plain(Sought, {**own, "layers": networks})
+    begun = (options.get("begin") or {}).get("sought")
+    return from_plain(Sought, {**own, "layers": networks, "begun": begun})

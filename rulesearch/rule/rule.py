@@ -31,6 +31,7 @@ class Sought(Record):
         scale_ranges: of each data set the values that were mapped to 0 and 1, or `()` where inputs
             were as they are; none where all were.
         seed: of the search.
+        begun: where the rule that it began with was searched for, if it began with one.
     """
 
     dataset: str
@@ -41,6 +42,7 @@ class Sought(Record):
     held_out_classes: Count = 0
     scale_ranges: tuple[tuple[Finite, ...], ...] = ()
     seed: Count = 0
+    begun: Sought | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -58,6 +60,11 @@ class Sought(Record):
         """The data sets."""
         return names_in(self.dataset)
 
+    @property
+    def all(self) -> tuple[Sought, ...]:
+        """This search, and those before it that a rule came from."""
+        return (self, *(self.begun.all if self.begun else ()))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Network(Record):
@@ -66,7 +73,7 @@ class Network(Record):
     Attributes:
         activation: of the hidden neurons.
         loss: what the errors are the derivative of.
-        bias: whether neurons have biases; where a term changes or reads them, they do anyway.
+        bias: whether neurons have biases; where a term changes them, they do anyway.
         noise: in potentials while an example is learned.
         pathway: that errors travel on.
         feedback_init: law of the feedback's matrices.

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
+from rulesearch.data import Data
+from rulesearch.data.apart import same_set, seen_before
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation import Pool, Term, pool_from_plain, pool_to_plain, together
 from rulesearch.notation.layers import in_network
 from rulesearch.result import EvaluationRecord
 from rulesearch.rule import Network, Rule, rule_from_plain
+from rulesearch.rule.seen import searches_of
 from rulesearch.search.config import Config, flag, shown_rule
 from rulesearch.words import BEGUN, interval_text, significant
 
@@ -146,13 +149,14 @@ def without_unit(begun: Begun, names: Sequence[str], scales: Sequence[float]) ->
             )
 
 
-def differences(begun: Begun, pool: Pool, config: Config) -> Iterator[str]:
+def differences(begun: Begun, pool: Pool, config: Config, data: Sequence[Data]) -> Iterator[str]:
     """What a reader must know of a rule that was made for something else than this search.
 
     Args:
         begun: the rule.
         pool: of the search.
         config: of it, resolved.
+        data: its data sets.
     """
     rule = begun.rule
     other = [
@@ -165,21 +169,24 @@ def differences(begun: Begun, pool: Pool, config: Config) -> Iterator[str]:
         other.append(f"{flag('bounds')} {own}" if own else "no bounds")
     if other:
         yield f"begun with {rule.name}, which is for {', '.join(other)}"
-    sought = rule.sought
-    common = set(sought.datasets) & set(config.datasets) if sought else set()
-    if sought and common and sought.held_out_classes != config.held_out_classes:
-        yield (
-            f"begun with {rule.name}, which was searched for on {', '.join(sorted(common))} with "
-            f"{sought.held_out_classes} classes held out: it has seen images that are set aside "
-            "here"
-        )
-    elif sought and common and sought.shots + sought.queries < config.shots + config.queries:
-        # What is set aside suffices for a task; with larger ones more is, and other images.
-        yield (
-            f"begun with {rule.name}, which was searched for on {', '.join(sorted(common))} with "
-            f"{sought.shots} and {sought.queries} images of a class in a task: it may have seen "
-            "images that are set aside here; give tasks no larger than that"
-        )
+    for each in data:
+        seen, notes = seen_before(each, config.data_root, searches_of(rule))
+        yield from (f"begun with {rule.name}: {note}" for note in notes)
+        if any(
+            search.held_out_classes < each.held_out_classes
+            and any(same_set(each.name, other) for other in search.datasets)
+            for search in searches_of(rule)
+        ):
+            yield (
+                f"begun with {rule.name}, whose search had images of the classes of {each.name} that "
+                "are held out here"
+            )
+        if seen:
+            yield (
+                f"begun with {rule.name}, whose search used {seen:,} of the "
+                f"{len(each.held_out.x):,} images of {each.name} that are set aside here: give the "
+                "tasks and classes that it had, and these stay apart"
+            )
 
 
 def became(

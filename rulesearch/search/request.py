@@ -150,7 +150,9 @@ def prepare(pool: Pool, data: Data | Sequence[Data], config: Config) -> Request:
     if begun is not None:
         if faults := [*without_unit(begun, pool.names, scales)]:
             raise RuleSearchError(*faults)
-        messages += (*differences(begun, pool, config),)
+        messages += (
+            *differences(begun, pool, config, tuple(dict.fromkeys(w.data for w in worlds))),
+        )
     if not protocol.in_units:
         scales = tuple(1.0 if s else 0.0 for s in scales)
     start = tuple(

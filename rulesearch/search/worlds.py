@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from rulesearch.data import Data
+from rulesearch.data.apart import in_common
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation import Pool
 from rulesearch.population import Population
@@ -88,6 +89,8 @@ def worlds_for(config: Config, data: Sequence[Data]) -> tuple[Config, tuple[Worl
         lambda each: each[1].name,
         lambda each: for_data(replace(config, dataset=each[0]), each[1]),
     )
+    if faults := [*in_common(data)]:
+        raise RuleSearchError(*faults)
     ranges = tuple(each.scale_ranges[0] if each.scale_ranges else () for each in told)
     config = replace(
         config,
