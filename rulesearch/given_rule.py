@@ -60,9 +60,9 @@ def load_rule(given: Given, wanted: int | Collection[str] | None = None) -> Rule
         )
     path, text = Path(given), str(given)
     if path.is_dir():
-        return Result.load(path).rule(wanted, name=path.resolve().name)
+        return _of_result(path, wanted, path.resolve().name)
     if path.suffix == ".json" and path.is_file():
-        return _of_result(path, wanted)
+        return _of_result(path, wanted, path.stem)
     if wanted is not None:
         raise _no_hall(text)
     if path.is_file():
@@ -98,10 +98,10 @@ def _no_hall(text: str) -> RuleSearchError:
     )
 
 
-def _of_result(path: Path, wanted: int | Collection[str] | None) -> Rule:
+def _of_result(path: Path, wanted: int | Collection[str] | None, name: str) -> Rule:
     result = Result.load(path)
     try:
-        return result.rule(wanted, name=path.stem)
+        return result.rule(wanted, name=name)
     except RuleSearchError as error:
         raise error.located(str(path)) from None
 

@@ -293,7 +293,9 @@ def test_the_command_shows_any_rule_of_a_finished_run(tmp_path, monkeypatch, cap
         "1, 2, 3, 4 terms\n"
     )
     assert main(["grammar.py", "--terms", "2"]) == 2
-    assert capsys.readouterr().err == "--terms: beside --show RUN only, of a finished run\n"
+    assert (
+        capsys.readouterr().err == "--terms: beside --show RUN or --from RUN, of a finished run\n"
+    )
 
 
 # --- of a search ---------------------------------------------------------------------------------

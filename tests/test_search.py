@@ -153,7 +153,7 @@ BAD = {
     ),
     "a rule of no run": (
         f"{PAPER} --terms 3",
-        "--terms: beside --show RUN only, of a finished run",
+        "--terms: beside --show RUN or --from RUN, of a finished run",
     ),
     "unknown option": (
         f"{PAPER} --foo",

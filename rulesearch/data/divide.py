@@ -80,7 +80,7 @@ def _by_class(
     most = len(present) - shape.ways
     if not shape.ways <= count <= most:
         way_out = (
-            f"give {shape.ways} to {most}"
+            (f"give {shape.ways} to {most}" if most > shape.ways else f"give {most}")
             if most >= shape.ways
             else f"at most --ways {len(present) // 2} leaves enough for both"
         )

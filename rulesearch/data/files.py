@@ -57,8 +57,8 @@ def names_in(text: str) -> tuple[str, ...]:
     names: list[str] = []
     pieces: list[str] = []
     for piece in text.split(","):
-        pieces.append(piece)
-        name = ",".join(pieces)
+        pieces.append(piece if pieces else piece.lstrip())
+        name = ",".join(pieces).rstrip()
         if name in KNOWN_ENDS or name.lower().endswith(".npz"):
             names.append(name)
             pieces = []

@@ -193,7 +193,9 @@ def read(
         RuleSearchError: unknown or contradicting options, no rule; a line each.
     """
     more = more or {}
-    given = vars(parser(called, description, more, without).parse_args(_joined(arguments)))
+    given = vars(
+        parser(called, description, more, without).parse_intermixed_args(_joined(arguments))
+    )
     if not given.get("rules"):
         given.pop("rules", None)
     config = given.pop("config", None)

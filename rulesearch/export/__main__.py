@@ -69,7 +69,11 @@ def parser(called: str = CALLED) -> argparse.ArgumentParser:
         metavar="N",
         help="of a run, the best rule of N terms in its hall of fame, or that of TERM,TERM,...",
     )
-    made.add_argument("--out", metavar="FILE", help="the file to write (standard output)")
+    made.add_argument(
+        "--out",
+        metavar="FILE",
+        help="the file to write, replaced whole (standard output)",
+    )
     made.add_argument(
         "--config", metavar="FILE.toml", help="the same in a file: rule, to, terms, out"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 
 from rulesearch.export.written import Written
@@ -81,8 +82,10 @@ def _number(value: float) -> str:
 
 def _plain(text: str) -> str:
     """Text for LaTeX outside of mathematics, in letters that every engine has."""
+    plain = unicodedata.normalize("NFKD", text)  # an umlaut is a letter and its dots
+    plain = "".join(c for c in plain if not unicodedata.combining(c))
     letters = "".join(
-        c if c.isascii() and c.isprintable() else spelled(c).strip("\\") for c in text
+        c if c.isascii() and c.isprintable() else spelled(c).strip("\\") for c in plain
     )
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     return "".join(special.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in letters)

@@ -64,6 +64,7 @@ def pool_from_text(
     bias: Sequence[str] = (),
     traces: Sequence[str] = (),
     bounds: Mapping[str, Sequence[float]] | None = None,
+    reads: Pool | None = None,
 ) -> Pool:
     """The pool of text terms, named T0, T1, … in order, and where they act.
 
@@ -75,6 +76,7 @@ def pool_from_text(
         traces: that terms may read (`--trace`), each "NAME = EXPRESSION @ DECAY", or with the value
             before the first step, "NAME = EXPRESSION @ DECAY, 0.5", which may be `first`.
         bounds: parameter -> (lowest, highest) (`--bounds`).
+        reads: a pool whose own quantities and operators the terms may have.
 
     Raises:
         RuleSearchError: what a pool refuses, one line each.
@@ -89,9 +91,8 @@ def pool_from_text(
         ('T0', 'T1', 'B0')
     """
     named: dict[str, Any] = {f"T{i}": text for i, text in enumerate(terms)}
-    return beside_text(
-        None, named, where or {}, feedback=feedback, bias=bias, traces=traces, bounds=bounds
-    )
+    beside: Any = {"feedback": feedback, "bias": bias, "traces": traces, "bounds": bounds}
+    return beside_text(None, named, where or {}, reads=reads, **beside)
 
 
 def beside_text(
@@ -103,6 +104,7 @@ def beside_text(
     bias: Sequence[str] = (),
     traces: Sequence[str] = (),
     bounds: Mapping[str, Sequence[float]] | None = None,
+    reads: Pool | None = None,
 ) -> Pool:
     """A pool with further terms that are given as text.
 
@@ -114,12 +116,14 @@ def beside_text(
         bias: as of `pool_from_text`.
         traces: as of `pool_from_text`.
         bounds: as of `Pool.bounded`.
+        reads: as of `pool_from_text`.
 
     Raises:
         RuleSearchError: what a pool refuses, one line each.
     """
-    expressions = [e for term in pool or () for _, e in term.updates]
-    operators = {n: f for term in pool or () for n, f in term.operators.items()}
+    known_terms = [*(pool or ()), *(reads or ())]
+    expressions = [e for term in known_terms for _, e in term.updates]
+    operators = {n: f for term in known_terms for n, f in term.operators.items()}
     given = [_trace_of(text) for text in traces]
     if twice := [name for name, number in Counter(n for n, _ in given).items() if number > 1]:
         raise RuleSearchError(f"trace {twice[0]}: the name is given twice; choose another")

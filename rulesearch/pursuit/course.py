@@ -310,7 +310,9 @@ def _message(
         return ""
     names = ", ".join(means.setting.tell(chosen.place.support))
     low, high = gain.interval
+    same = set(best.place.support) == set(chosen.place.support)
+    other = "with other coefficients it" if same else "the best other rule"
     return (
-        f"nothing beats {names} alone: the best other rule gains {gain.mean:.3g} "
+        f"nothing beats {names} alone: {other} gains {gain.mean:.3g} "
         f"(95 % interval {low:.3g} to {high:.3g})"
     )

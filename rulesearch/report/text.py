@@ -238,7 +238,7 @@ def _beside(evaluation: Mapping[str, EvaluationRecord]) -> str:
         low, high = entry.gained_interval
         if name == "rule" or entry.gained is None or low is None or high is None:
             continue
-        parts.append(f"{in_words(name)} {-entry.gained:+.3f} {interval_text((-high, -low))}")
+        parts.append(f"{in_words(name)} {0.0 - entry.gained:+.3f} {interval_text((-high, -low))}")
     if not parts:
         return ""
     return f"Its loss minus a rival's, on the same lifetimes: {', '.join(parts)}."
@@ -262,7 +262,7 @@ def paired_tables(result: Result) -> list[Sheet]:
             low, high = entry.gained_interval
             if name == "rule" or entry.gained is None or low is None or high is None:
                 continue
-            table.add(in_words(name), f"{-entry.gained:+.3f}", interval_text((-high, -low)))
+            table.add(in_words(name), f"{0.0 - entry.gained:+.3f}", interval_text((-high, -low)))
         if table.rows:
             sheets.append(table)
     return sheets
@@ -271,14 +271,18 @@ def paired_tables(result: Result) -> list[Sheet]:
 def gap_closed(evaluation: Mapping[str, EvaluationRecord]) -> Number:
     """The share of the gap from feedback alignment to backprop by SGD that a rule closes.
 
-    In accuracy; None where a record is missing, a number is not finite, or backprop is not the
-    better one.
+    In accuracy; None where a record is missing, a number is not finite, or backprop is not clearly
+    the better one: where the intervals of the two meet there is no gap to be told by.
     """
     names = ("rule", "backprop_sgd", "feedback_alignment")
     if not all(name in evaluation for name in names):
         return None
     rule, best, worst = (evaluation[name].accuracy for name in names)
     if rule is None or best is None or worst is None or best <= worst:
+        return None
+    low = evaluation["backprop_sgd"].accuracy_interval[0]
+    high = evaluation["feedback_alignment"].accuracy_interval[1]
+    if low is None or high is None or low <= high:
         return None
     return (rule - worst) / (best - worst)
 

@@ -255,8 +255,9 @@ def _of_the_hall(hall: Sequence[HallRecord], wanted: int | Collection[str]) -> H
         if wanted in sizes:
             return sizes[wanted]
         there = ", ".join(map(str, sizes))
+        many = "terms" if [*sizes] != [1] else "term"
         raise RuleSearchError(
-            f"no rule of that size in the hall of fame; there are rules of {there} terms"
+            f"no rule of that size in the hall of fame; there are rules of {there} {many}"
         )
     if not isinstance(wanted, Collection):
         raise RuleSearchError(f"{wanted!r}: give a number of terms, or their names")

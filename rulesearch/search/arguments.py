@@ -395,7 +395,8 @@ def read(arguments: Sequence[str], called: str = CALLED) -> Command:
     of_a_run = {"terms": shown is not None and not begin, "latex": as_latex}
     if not show and any(of_a_run.values()):
         given = " and ".join(flag(name) for name, there in of_a_run.items() if there)
-        raise RuleSearchError(f"{given}: beside --show RUN only, of a finished run")
+        beside = "--show RUN only" if as_latex else "--show RUN or --from RUN"
+        raise RuleSearchError(f"{given}: beside {beside}, of a finished run")
     running = {"resume": resume, "explain": explain, "reproduce": again}
     running |= {"time_limit": seconds, "log": log}
     if show and (idle := begins + [n for n, value in running.items() if value]):

@@ -178,8 +178,8 @@ def differences(begun: Begun, pool: Pool, config: Config, data: Sequence[Data]) 
             for search in searches_of(rule)
         ):
             yield (
-                f"begun with {rule.name}, whose search had images of the classes of {each.name} that "
-                "are held out here"
+                f"begun with {rule.name}, whose search had images of the classes of {each.name} "
+                "that are held out here"
             )
         if seen:
             yield (

@@ -198,15 +198,18 @@ def _pool_and_config(command: Command) -> tuple[Pool, Config]:
     config = replace(command.config, begin=rule_to_plain(rule))
     if command.grammar:
         return _pool(command), config
-    return (joined(_pool(command), rule) if command.terms else _pool(command, around)), config
+    if command.terms:
+        return joined(_pool(command, reads=rule.pool), rule), config
+    return _pool(command, around), config
 
 
-def _pool(command: Command, pool: Pool | None = None) -> Pool:
+def _pool(command: Command, pool: Pool | None = None, reads: Pool | None = None) -> Pool:
     """The pool of the grammar file or of the terms, with what else the command line says of it.
 
     Args:
         command: the command line.
         pool: in place of the grammar file's.
+        reads: one whose quantities and operators terms as text may have.
     """
     pool = load_pool(command.grammar) if command.grammar else pool
     beside: Any = {
@@ -217,7 +220,7 @@ def _pool(command: Command, pool: Pool | None = None) -> Pool:
     }
     try:
         if pool is None:
-            return pool_from_text(command.terms, command.where, **beside)
+            return pool_from_text(command.terms, command.where, reads=reads, **beside)
         return beside_text(pool, {}, command.where, **beside)
     except RuleSearchError as error:
         # What the pool calls where is here an option.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from rulesearch.executors import Executor
@@ -21,6 +21,7 @@ from rulesearch.search.record import result_of
 from rulesearch.search.request import Request
 from rulesearch.search.stages import Stages
 from rulesearch.search.trials import by_trials
+from rulesearch.words import in_words, significant
 
 UNTRAINED_TASKS = 256
 """Lifetimes whose first loss says what losses in a world are shares of."""
@@ -69,10 +70,22 @@ def carry_out(request: Request, stages: Stages, executor: Executor | None = None
     if begun is not None:
         line = became(begun, found.support, pool.names, evaluation.together)
         found = replace(found, messages=(line, *found.messages))
+    found = replace(found, messages=(*found.messages, *_at_edges(scenes)))
     seconds = time.monotonic() - began
     return result_of(
         request, found, evaluation.together, evaluation.worlds, stages.lifetimes(), seconds
     )
+
+
+def _at_edges(scenes: Sequence[Scene]) -> Iterator[str]:
+    """The rivals whose best rate may lie beyond those that were tried."""
+    for scene in scenes:
+        for name, rate in scene.rates.items():
+            if not rate.bracketed:
+                yield (
+                    f"{scene.label}{in_words(name)} is best at an edge of the rates tried, "
+                    f"{significant(rate.rate)}: another may be better"
+                )
 
 
 def _scenes(request: Request, stages: Stages) -> list[Scene]:

@@ -44,7 +44,7 @@ from rulesearch.search.reference import best_reference, best_start
 from rulesearch.search.request import Request
 from rulesearch.search.stages import Stages, TimeIsUpError
 from rulesearch.selection import Rate, Setting, common_seeds
-from rulesearch.statistics import Scores, t_interval
+from rulesearch.statistics import Difference, Scores, t_interval
 
 #: Lifetimes of the reference along which the size of every term is measured,
 UNIT_TASKS = 4
@@ -150,11 +150,16 @@ def by_pursuit(
         ),
         growing=tuple(record for each in found.grown for record in _growing_records(setting, each)),
         hall=_hall_records(
-            setting, needs, found.hall, found.gain.mean, found.chosen, found.coefficients.theta
+            setting, needs, found.hall, _told(found.gain), found.chosen, found.coefficients.theta
         ),
         fails=fails_of(request, stages, main, lost),
         messages=(found.message,),
     )
+
+
+def _told(gain: Difference) -> float:
+    """A gain that shares of it are told by; 0, for none, where it is not clear that there is."""
+    return gain.mean if gain.interval[0] > 0 else 0.0
 
 
 def _so_far(means: Means, aims: Aims, entries: Sequence[Entry]) -> Found:
@@ -164,7 +169,7 @@ def _so_far(means: Means, aims: Aims, entries: Sequence[Entry]) -> Found:
     chosen = choice(front(hall), rival, aims.parsimony)
     best = min(front(hall), key=lambda entry: entry.loss)
     theta = chosen.theta
-    gain = gain_of(best, rival).mean
+    gain = _told(gain_of(best, rival))
     compared = f"{len(entries)} rule{'s' * (len(entries) > 1)} had been compared"
     return Found(
         support=pool_order(setting, chosen.place.support),
@@ -317,7 +322,7 @@ def _board(
     def enter(place: Place, theta: tuple[float, ...], outcomes: Scores) -> None:
         entries.append(Entry(place, theta, outcomes))
         best = min(entries, key=lambda entry: entry.loss)
-        gain = gain_of(best, entries[0] if against_reference else None).mean
+        gain = _told(gain_of(best, entries[0] if against_reference else None))
         hall = hall_of_fame(entries, needs)
         stages.keep_hall(pool, _hall_records(setting, needs, hall, gain))
 
