@@ -7,6 +7,7 @@ import torch
 from test_step_rows import kernels
 
 from rulesearch.errors import RuleSearchError
+from rulesearch.export import export
 from rulesearch.lifetime import run_lifetimes
 from rulesearch.model import Model
 from rulesearch.notation import (
@@ -30,6 +31,7 @@ from rulesearch.notation import (
     z_post,
 )
 from rulesearch.operators.activations import ACTIVATIONS
+from rulesearch.rule import Rule
 
 SIZES = (4, 3, 3, 2)
 
@@ -412,3 +414,9 @@ def test_a_space_of_feedback_in_toml():
     through = quantity("q_post", sum_pre(W * y_pre))
     every = Pool.generate(post=(e_post, through), pre=(y_pre,))
     assert len(Pool.generate(post=(e_post, through), pre=(y_pre,), needs="synaptic")) == len(every)
+
+
+def test_a_number_in_a_call_stays_exact_where_code_is_written():
+    cubic = operator("cubic", lambda x: x - x**3 / 3)
+    rule = Rule("mine", Pool(A=tanh(e_post) * cubic(2)), (0.1,))
+    assert "cubic(sympy.Integer(2))" in export(rule, "sympy")

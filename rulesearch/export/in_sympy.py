@@ -47,7 +47,11 @@ class _Printer(StrPrinter):  # type: ignore[misc]
         if row is not None and not isinstance(expr, sympy.Pow):
             named = row.definition is not None or isinstance(expr, NeuronSum)
             called = _name(row.name) if named else f"sympy.{row.name}"
-            return f"{called}({self.stringify(row.arguments(expr), ', ')})"
+            arguments = [
+                f"sympy.Integer({each})" if named and each.is_Integer else self._print(each)
+                for each in row.arguments(expr)
+            ]
+            return f"{called}({', '.join(arguments)})"
         if isinstance(expr, Symbol):
             return _name(expr.name)
         if isinstance(expr, sympy.Rational) and expr.q != 1:

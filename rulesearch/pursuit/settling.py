@@ -27,7 +27,7 @@ POINTS = 2.0
 DRAWS = 400
 #: How far from the centre the least of such a draw may lie, in regions: what a region does not show
 #: the quadratic says.
-DRAWN_WITHIN = 2.0
+DRAWN_WITHIN = 3.0
 #: Regions looked at, each around the least of the last, as long as that lies at its edge.
 REGIONS = 3
 
@@ -38,7 +38,7 @@ class Settled:
 
     Attributes:
         theta: raw, [terms].
-        intervals: of these, 95 %, [terms]; they end where two regions would.
+        intervals: of these, 95 %, [terms]; they end where three regions would.
     """
 
     theta: tuple[float, ...]

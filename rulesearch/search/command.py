@@ -15,6 +15,7 @@ from rich.text import Text
 from rulesearch.data import input_and_output, load_data
 from rulesearch.errors import RuleSearchError
 from rulesearch.given_rule import load_rule, pool_around
+from rulesearch.lifetime.reads import check_reads
 from rulesearch.locality import classify, parse_needs, terms_allowed, terms_by_needs, within
 from rulesearch.lowering import lower_terms
 from rulesearch.meta import StepRecord
@@ -26,6 +27,7 @@ from rulesearch.notation import (
     pool_from_text,
     with_biases,
 )
+from rulesearch.pathways import pathway
 from rulesearch.records.plain import from_plain
 from rulesearch.report import locality_table, print_pool, progress, result_text, trial_means
 from rulesearch.report.events import events
@@ -252,6 +254,8 @@ def explain(pool: Pool, config: Config, command: Command) -> None:
     sizes = next(iter(worlds.values()))
     depth = len(sizes) - 1
     pool = pool.in_network(depth)
+    for each in worlds.values():
+        check_reads(pool, pathway(config.pathway, len(each) - 1), config.model(pool))
     plan = lower_terms(pool.distinct, config.model(pool))
     print_pool(
         console,
@@ -281,7 +285,6 @@ def explain(pool: Pool, config: Config, command: Command) -> None:
         )
     if "kernel" in command.given and config.kernel != "auto":
         from rulesearch.lifetime import choose_kernel
-        from rulesearch.pathways import pathway
 
         path = pathway(config.pathway, depth)
         kernel, note = choose_kernel(config.kernel, plan, sizes, path, on_cpu=True)
