@@ -25,9 +25,6 @@ REACH = 0.2
 POINTS = 2.0
 #: Draws of the lifetimes, for the intervals.
 DRAWS = 400
-#: How far from the centre the least of such a draw may lie, in regions: what a region does not show
-#: the quadratic says.
-DRAWN_WITHIN = 3.0
 #: Regions looked at, each around the least of the last, as long as that lies at its edge.
 REGIONS = 3
 
@@ -38,7 +35,8 @@ class Settled:
 
     Attributes:
         theta: raw, [terms].
-        intervals: of these, 95 %, [terms]; they end where three regions would.
+        intervals: of these, 95 %, [terms]; they end at the edge of the region looked at, and are
+            too narrow where the least is known no better than that.
     """
 
     theta: tuple[float, ...]
@@ -115,17 +113,15 @@ def _least(
         solve = np.linalg.pinv(np.column_stack([points, squares])[1:])
     gains = losses[1:] - losses[0]
 
-    def least(mean: Float[np.ndarray, " points"], within: float = 1.0) -> Vector:
+    def least(mean: Float[np.ndarray, " points"]) -> Vector:
         found = np.einsum("np,p->n", solve, mean)
         curvature = np.zeros((terms, terms))
         curvature[upper] = found[terms:]
-        curvature = within**2 * (curvature + curvature.T)
-        return within * within_ball(within * found[:terms], curvature)
+        return within_ball(found[:terms], curvature + curvature.T)
 
     draw = np.random.default_rng(np.random.SeedSequence([seed, *points.shape]))
     count = losses.shape[1]
-    some = (draw.integers(count, size=count) for _ in range(DRAWS))
-    drawn = [least(gains[:, each].mean(1), DRAWN_WITHIN) for each in some]
+    drawn = [least(gains[:, draw.integers(count, size=count)].mean(1)) for _ in range(DRAWS)]
     return least(gains.mean(1)), np.array(drawn)
 
 

@@ -300,5 +300,5 @@ def _options(config: Mapping[str, Any]) -> list[tuple[str, str]]:
         elif isinstance(value, Mapping):
             rows += [(f"{name}.{inner}", str(each)) for inner, each in value.items()]
         else:
-            rows.append((name, "-" if value is None else str(value)))
+            rows.append((name, "-" if value in (None, []) else str(value)))
     return rows

@@ -75,7 +75,8 @@ def coefficient_table(result: Result) -> Sheet:
     by_hall = bool(result.hall)
     screened = "Trials: how many of the L1 search kept the term."
     trials: dict[str, Kind] = {"trials": "number"}
-    drawn, refits = "lifetimes drawn anew, near this rule", "refits"
+    drawn, refits = "lifetimes drawn anew", "refits"
+    edge = " They end where the region looked at around the rule does, and may be too narrow."
     smallest = "From so many terms on: the smallest rule of the hall of fame that has the term."
     table = Sheet(
         "Coefficients",
@@ -88,8 +89,8 @@ def coefficient_table(result: Result) -> Sheet:
             "95 % interval": "interval",
             **({} if by_hall else trials),
         },
-        f"Intervals are over {drawn if by_hall else refits}, conditional on the support. "
-        f"{smallest if by_hall else screened}",
+        f"Intervals are over {drawn if by_hall else refits}, conditional on the support."
+        f"{edge if by_hall else ''} {smallest if by_hall else screened}",
     )
     ended = [trial for trial in result.trials if not trial.failed]
     count = Counter(name for trial in ended for name in trial.support)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 import tomli_w
@@ -58,11 +58,12 @@ def rule_to_plain(rule: Rule) -> dict[str, Any]:
 
 
 def _said(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What TOML can say: it has no word for None."""
+    """A `Sought` without what it leaves open: TOML has no word for None."""
+    open_ = {entry.name for entry in fields(Sought) if entry.default is not MISSING}
     return {
         name: _said(value) if isinstance(value, Mapping) else value
         for name, value in record.items()
-        if value is not None
+        if name not in open_ or value not in (None, [])
     }
 
 
