@@ -29,6 +29,7 @@ from rulesearch.notation import (
     Pool,
     Term,
     W,
+    by_potential,
     canonical,
     e_post,
     e_pre,
@@ -430,7 +431,8 @@ generic_layers = st.builds(strategies.free_layer, strategies.seeds, st.just(POST
 
 def nothing_is_read_beyond_the_verdict(term, layer, position, verdict_on=classify):
     try:
-        measured = entries_measured(term.expression, layer, *position)
+        # A cell has what it sums of its inputs, its potential; the layers here are of any values.
+        measured = entries_measured(by_potential(term.expression), layer, *position)
     except (OverflowError, ValueError):
         assume(False)
     assert measured <= entries_said(verdict_on(term), *position)

@@ -138,12 +138,19 @@ PLANS = {
         ΔW = W ⊙ (q0 ⊗ [A·(y_pre)])
         """,
     ),
-    "an exponential of a sum separates": (
+    "an exponential of a sum of one sign separates": (
+        {"A": "exp(y_post**2 + y_pre**2)"},
+        """
+        q0 = exp(y_post**2)
+        p0 = exp(y_pre**2)
+        ΔW = q0 ⊗ [A·(p0)]
+        """,
+    ),
+    "another does not": (
         {"A": "exp(y_post + y_pre)"},
         """
-        q0 = exp(y_post)
-        p0 = exp(y_pre)
-        ΔW = q0 ⊗ [A·(p0)]
+        m0 = exp(y_post + y_pre)
+        ΔW = m0 ⊙ (1 ⊗ [A·(1)])
         """,
     ),
     "a mean, and a part for each post-side factor": (

@@ -294,8 +294,8 @@ def test_a_layout_of_ones_own_is_no_damage():
         ("[" * 10**5, "no JSON of ours (a number or a nesting without end)"),
         ("9" * 10**5, "no JSON of ours (a number or a nesting without end)"),
         ('{"seconds": NaN}', "NaN is not strict JSON"),
-        (edited(schema_version=1), "schema_version is 1, and this rulesearch reads 3"),
-        (edited(schema_version=True), "schema_version is true, and this rulesearch reads 3"),
+        (edited(schema_version=1), "schema_version is 1, and this rulesearch reads 4"),
+        (edited(schema_version=True), "schema_version is true, and this rulesearch reads 4"),
         (edited(support="F0"), "support: a list is needed, not 'F0'"),
         (edited(theta={"F0": "big"}), "theta['F0']: a number is needed, not 'big'"),
         (edited(theta_interval={"F0": [1]}), "theta_interval['F0']: 2 values are needed, not 1"),
@@ -644,7 +644,7 @@ def of_another_run(content):
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (lambda content: content.clear(), "schema_version is null, and this rulesearch reads 3"),
+        (lambda content: content.clear(), "schema_version is null, and this rulesearch reads 4"),
         (lambda content: content.pop("value"), "value: is missing"),
         (
             lambda content: content.update(value=2),

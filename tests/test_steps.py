@@ -142,7 +142,7 @@ def test_bounds_hold_something_back():
 
 
 def test_a_trace_of_a_number_is_kept_for_every_lifetime():
-    still = trace("still", tanh(n_pre), decay=0.0)
+    still = trace("still", tanh(n_pre), decay=0.5)
     case = steps.case(Pool(A=-e_post * still * y_pre).terms)
     assert distance(case) <= TOLERANCE
     assert {tuple(value.shape) for value in run(case).memories.values()} == {(2, 1, 1)}
