@@ -411,6 +411,9 @@ def test_a_space_of_feedback_in_toml():
     assert told(lambda: pool_from_plain({"space": {**space, "of": "Q", "where": {}}})) == (
         "of in [space]: 'Q'; give one of W, B, b\nwhere in [space]: write it as a table, [where]"
     )
+    assert told(lambda: pool_from_plain({"space": {**space, "of": ["B"]}})).startswith(
+        "of in [space]: ['B']; give one of"
+    )
     through = quantity("q_post", sum_pre(W * y_pre))
     every = Pool.generate(post=(e_post, through), pre=(y_pre,))
     assert len(Pool.generate(post=(e_post, through), pre=(y_pre,), needs="synaptic")) == len(every)

@@ -246,8 +246,13 @@ def seen_before(
     notes: list[str] = []
     for search in searches:
         for other in search.datasets:
-            if data.name != other and data.name in KNOWN_ENDS and other in KNOWN_ENDS:
-                continue  # these have no image in common
+            known = KNOWN_ENDS.get(other)
+            if known and data.name != other:
+                if data.name in KNOWN_ENDS or known[0] != data.inputs:
+                    continue  # these have no image in common
+                if root is None and other != "digits":  # nothing is downloaded to be compared
+                    notes.append(f"{other}, which it was searched for on, is not compared")
+                    continue
             try:
                 look_for(other, root)
                 source = read_source(other, root, exact=data.scale is not None)

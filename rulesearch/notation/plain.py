@@ -124,7 +124,7 @@ def pool_from_plain(plain: Mapping[str, Any]) -> Pool:
     if isinstance(space, Mapping):
         changes = space.get("of", "W")
         space = {name: value for name, value in space.items() if name != "of"}
-        if changes not in _OF:
+        if not isinstance(changes, str) or changes not in _OF:
             faults.append(f"of in [space]: {changes!r}; give one of {', '.join(_OF)}")
         faults += [
             f"{name} in [space]: write it as a table, [{name}]" for name in space if name in _TABLES
