@@ -77,6 +77,8 @@ TESTS: Mapping[str, tuple[str, ...]] = {
 #: Tests of a module, in their order; those of its room come after them.
 OF_MODULE: Mapping[str, tuple[str, ...]] = {
     "rulesearch/notation/canonical.py": ("tests/test_notation.py",),
+    "rulesearch/notation/refusals.py": ("tests/test_notation.py",),
+    "rulesearch/notation/meeting.py": ("tests/test_notation.py", "tests/test_where.py"),
     "rulesearch/notation/dependence.py": ("tests/test_dependence.py", "tests/test_notation.py"),
     "rulesearch/notation/description.py": ("tests/test_space.py",),
     "rulesearch/notation/joint.py": ("tests/test_feedback_pools.py",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 import sympy
@@ -13,52 +13,42 @@ from sympy import (
     Add,
     Expr,
     Float,
-    Function,
-    Heaviside,
     Integer,
     Mul,
     Pow,
     Rational,
     Symbol,
     sign,
-    tanh,
 )
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation.printing import text_of
-from rulesearch.notation.vocabulary import echo, unknown_operator, unknown_symbol
+from rulesearch.notation.refusals import (
+    HIGHEST_POWER,
+    NOT_FINITE,
+    NOT_REAL,
+    check_form,
+    check_power,
+    check_written,
+    not_an_expression,
+)
+from rulesearch.notation.vocabulary import echo
 from rulesearch.operators import (
     PRE,
     QUANTITIES,
     NeuronSum,
     index_of,
-    operator_of,
-    row_of,
-    stranger,
     sum_post,
     sum_pre,
-    written_size,
 )
 
-#: An expression may not expand to more parts than this, nor a power be higher.
+#: An expression may not expand to more parts than this.
 MOST_PARTS = 500
-HIGHEST_POWER = 32
 #: A power of a sum whose products, were all of one size, would outweigh it so many times is left as
 #: it is: (1 - W)**20 multiplied out is no number of single precision where W is near 1.
 MOST_CANCELLED = 2**10
-#: No more tanh than this stand around what may not be real, sqrt(W).
-MOST_TANH = 4
-#: No more powers stand in an exponent that is a number, pi**(pi**pi).
-MOST_TOWER = 4
-#: Digits of a numerator or denominator: what a float64 holds.
-MOST_DIGITS = 300
-
 #: A form that has not settled after so many rounds is taken as it is.
 MOST_ROUNDS = 4
-
-_NOT_FINITE = (sympy.nan, sympy.zoo, sympy.oo, -sympy.oo)
-_WITHOUT_LIMIT = "is not finite; take the division by zero out of it"
-NOT_REAL = "is not real; use only what is real for real quantities"
 
 _POTENTIAL = sum_pre(QUANTITIES["W"].symbol * QUANTITIES["y_pre"].symbol)
 
@@ -89,16 +79,16 @@ def canonical(expression: Expr, written: str = "") -> Expr:
     try:
         expression = sympy.sympify(expression, strict=True)
     except (sympy.SympifyError, TypeError, ValueError):
-        raise RuleSearchError(_not_an_expression(expression, written)) from None
+        raise RuleSearchError(not_an_expression(expression, written)) from None
     if not isinstance(expression, Expr):
-        raise RuleSearchError(_not_an_expression(expression, written))
+        raise RuleSearchError(not_an_expression(expression, written))
     written = echo(written or text_of(expression))
-    _check_vocabulary(expression, written)
+    check_written(expression, written)
     try:
         form = _settled(expression)
     except RuleSearchError as error:
         raise RuleSearchError(f"{written} {error}") from None
-    _check_value(form, written)
+    check_form(form, written)
     for power in form.atoms(Pow):  # products may have made higher ones than were written
         check_power(power.base, power.exp, written)
     return form
@@ -115,163 +105,6 @@ def by_potential(form: Expr) -> Expr:
     if not form.has(_POTENTIAL):
         return form
     return canonical(form.xreplace({_POTENTIAL: QUANTITIES["z_post"].symbol}))
-
-
-# --- what is refused --------------------------------------------------------------------------
-
-
-def _not_an_expression(value: object, written: str) -> str:
-    return (
-        f"{echo(written or str(value))} is not an expression; write one such as -e_post*y_pre, "
-        "with Heaviside(x) for the condition x > 0"
-    )
-
-
-def _check_vocabulary(expression: Expr, written: str) -> None:
-    if (part := stranger(expression)) is not None:
-        name = part.func.__name__
-        if name == "Heaviside":
-            raise RuleSearchError(
-                f"{part} in {written}: Heaviside is 1/2 at 0 here; write Heaviside({part.args[0]})"
-            )
-        raise RuleSearchError(unknown_operator(name, written))
-    for symbol in sorted(expression.free_symbols, key=str):
-        quantity = row_of(symbol)
-        if quantity is None:
-            raise RuleSearchError(unknown_symbol(symbol.name, written))
-        if symbol != quantity.symbol:
-            raise RuleSearchError(
-                f"{symbol} in {written} is a symbol of its own; "
-                f"write from rulesearch.notation import {symbol}"
-            )
-    for power in sorted(expression.atoms(Pow), key=str):
-        check_power(power.base, power.exp, written)
-    check_calls(expression, written)
-    check_tanh(expression, written)
-
-
-def check_tanh(part: Expr, written: str) -> int:
-    """How many tanh stand around what may not be real; -1 where everything in a part is real.
-
-    SymPy takes a tanh of what may be complex apart to see whether it is real, which takes four
-    times as long for every tanh around it.
-
-    Raises:
-        RuleSearchError: more than MOST_TANH of them.
-    """
-    levels = max((check_tanh(a, written) for a in part.args), default=-1)
-    if isinstance(part, tanh) and levels >= 0:
-        levels += 1
-        if levels > MOST_TANH:
-            raise RuleSearchError(
-                f"{written} has more than {MOST_TANH} tanh around what may not be real; "
-                "keep roots and logarithms within their domain by Max or Abs"
-            )
-    real = levels >= 0 or part.is_real or isinstance(part, (NeuronSum, Heaviside))
-    return levels if real else 0
-
-
-def check_calls(expression: Expr, written: str) -> None:
-    """Refuse powers of numbers in the definitions of what is called, before SymPy works them out.
-
-    Raises:
-        RuleSearchError: as of `check_power`.
-    """
-    for call in sorted(expression.atoms(Function), key=written_size):
-        row = operator_of(call.func)
-        if row is None or row.definition is None:
-            continue
-        places = [Symbol(f"x{number}", real=True) for number in range(len(call.args))]
-        body = row.definition(*places)
-        if not any(a.is_number for a in call.args):
-            check_calls(body, written)
-            continue
-        given = dict(zip(places, call.args, strict=True))
-        for part in sorted(body.atoms(Pow, Function), key=written_size):
-            inner = [a.xreplace(given) for a in part.args]  # what is in it has been checked
-            if isinstance(part, Pow) and inner[1].is_number:
-                check_power(inner[0], inner[1], written)
-            elif isinstance(part, Function):
-                check_calls(part.func(*inner), written)
-
-
-def check_power(base: Expr, exponent: Expr, written: str) -> None:
-    """Refuse a power that a term cannot have, before SymPy works it out.
-
-    Raises:
-        RuleSearchError: an exponent that is no real number of at most HIGHEST_POWER, unless the
-            base is positive whatever the quantities; or a number of too many digits.
-    """
-    if not exponent.is_number:
-        if not base.is_positive:
-            raise RuleSearchError(
-                f"{echo(text_of(exponent))} is an exponent in {written}; an exponent must be a "
-                "number, or its base one above 0; exp(a*log(b)) is b**a"
-            )
-        return
-    if len(exponent.atoms(Pow)) > MOST_TOWER:
-        # SymPy works a tower of irrational numbers out anew at every storey.
-        raise RuleSearchError(
-            f"more than {MOST_TOWER} powers in an exponent in {written}; write a number"
-        )
-    if not (exponent.is_real and abs(exponent) <= HIGHEST_POWER):
-        raise RuleSearchError(
-            f"a power of {echo(str(exponent))} in {written}; at most {HIGHEST_POWER}"
-        )
-    if base.is_Rational and _digits(base) * abs(exponent) > MOST_DIGITS:
-        raise RuleSearchError(f"a number too long in {written}; at most {MOST_DIGITS} digits")
-
-
-def _digits(number: Rational) -> float:
-    """Digits of numerator or denominator, without writing them out."""
-    return int(max(abs(number.p), number.q)).bit_length() * math.log10(2)
-
-
-def _check_value(form: Expr, written: str) -> None:
-    if form == 0:
-        raise RuleSearchError(f"{written} is zero; leave it out, or mend it")
-    if form.has(*_NOT_FINITE):
-        raise RuleSearchError(f"{written} {_WITHOUT_LIMIT}")
-    if form.is_real is False or any(number.is_real is False for number in _numbers(form)):
-        raise RuleSearchError(f"{written} {NOT_REAL}")
-    for number in _numbers(form):
-        check_number(number, written)
-
-
-def check_number(number: Expr, written: str) -> None:
-    """Refuse a number that float64 cannot hold, or that SymPy would not come back from.
-
-    Raises:
-        RuleSearchError: not finite, not real, too many digits, or none that SymPy can tell.
-    """
-    if number.has(*_NOT_FINITE):
-        raise RuleSearchError(f"{written} {_WITHOUT_LIMIT}")
-    if number.is_real is False:
-        raise RuleSearchError(f"{written} {NOT_REAL}")
-    if number.is_Rational:
-        large = _digits(number) > MOST_DIGITS
-    else:
-        size = abs(number.evalf(5))
-        if not size.is_Number:  # Heaviside of what may be 0 or only nearly
-            raise RuleSearchError(
-                f"{echo(str(number))} in {written} cannot be told; write a number"
-            )
-        most = Integer(10) ** MOST_DIGITS
-        large = bool(size > most or size * most < 1)
-    if large:
-        raise RuleSearchError(f"a number too long in {written}; at most {MOST_DIGITS} digits")
-
-
-def _numbers(form: Expr) -> Iterator[Expr]:
-    """The largest parts that are numbers."""
-    if form.is_number:
-        yield form
-        return
-    for argument in form.args:
-        yield from _numbers(argument)
-
-
-# --- the form ---------------------------------------------------------------------------------
 
 
 def _settled(expression: Expr) -> Expr:
@@ -296,7 +129,7 @@ def _canonical(expression: Expr) -> Expr:
         return expression
     keep = expression.is_Mul and _cancelled(expression.args) > MOST_CANCELLED
     form = built(expression.func, *(_kept(a) if keep else _canonical(a) for a in expression.args))
-    if form.has(*_NOT_FINITE):
+    if form.has(*NOT_FINITE):
         return form
     if isinstance(form, Pow) and not form.exp.is_number:
         # 3**(x + 1e9) is 3**x times a number that would not come back.

@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 from sympy import Expr, Integer, Mul, Pow, Symbol
 
 from rulesearch.errors import RuleSearchError
-from rulesearch.notation.canonical import HIGHEST_POWER, by_potential, canonical
+from rulesearch.notation.canonical import by_potential, canonical
 from rulesearch.notation.dependence import equation
 from rulesearch.notation.measured import vanishing
 from rulesearch.notation.naming import name_of
@@ -16,6 +16,7 @@ from rulesearch.notation.needs import NEEDS, Need, needs_of, parse_needs
 from rulesearch.notation.own import symbols_by_name
 from rulesearch.notation.parsing import parse
 from rulesearch.notation.printing import text_of
+from rulesearch.notation.refusals import HIGHEST_POWER
 from rulesearch.notation.space import Choice, Space
 from rulesearch.notation.vocabulary import closest, echo
 from rulesearch.operators import (

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation.layers import Layers
+from rulesearch.notation.meeting import ambiguous, dependent
 from rulesearch.notation.options import Bounds
-from rulesearch.notation.pool import Pool, ambiguous, dependent
+from rulesearch.notation.pool import Pool
 from rulesearch.notation.term import Term
 from rulesearch.operators import PARAMETERS, QUANTITIES
 

@@ -12,15 +12,15 @@ import sympy
 from sympy import Expr, Integer, Rational, Symbol
 
 from rulesearch.errors import RuleSearchError
-from rulesearch.notation.canonical import (
+from rulesearch.notation.canonical import built
+from rulesearch.notation.characters import strange_character
+from rulesearch.notation.refusals import (
     MOST_DIGITS,
-    built,
     check_calls,
     check_number,
     check_power,
     check_tanh,
 )
-from rulesearch.notation.characters import strange_character
 from rulesearch.notation.views import seen_from_pre
 from rulesearch.notation.vocabulary import echo, unknown_operator, unknown_symbol
 from rulesearch.operators import COMMON, OPERATORS, QUANTITIES, Operator, OwnSymbol, operator_of

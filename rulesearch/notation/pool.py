@@ -10,7 +10,6 @@ from typing import Any, Unpack
 from sympy import Expr
 
 from rulesearch.errors import RuleSearchError
-from rulesearch.notation.comparison import unnamed
 from rulesearch.notation.dependence import Updates, dependences
 from rulesearch.notation.description import Description, described
 from rulesearch.notation.layers import (
@@ -18,10 +17,10 @@ from rulesearch.notation.layers import (
     depth_faults,
     in_network,
     in_order,
-    meetings,
     where_faults,
 )
-from rulesearch.notation.measured import LARGEST, MOST_NEURONS, finite_somewhere, notes
+from rulesearch.notation.measured import notes
+from rulesearch.notation.meeting import ambiguous, dependent, finite_nowhere, groups, repeated
 from rulesearch.notation.options import (
     OPTIONS,
     Bounds,
@@ -31,12 +30,10 @@ from rulesearch.notation.options import (
     several,
     start_faults,
 )
-from rulesearch.notation.own import own_symbols, symbols_by_name
+from rulesearch.notation.own import symbols_by_name
 from rulesearch.notation.space import joined
 from rulesearch.notation.term import PSEUDO_GRADIENT, Term, share_of
-from rulesearch.notation.views import said_of
-from rulesearch.notation.vocabulary import echo
-from rulesearch.operators import PARAMETERS, OwnSymbol, Parameter, definitions_of
+from rulesearch.operators import PARAMETERS, OwnSymbol, Parameter
 
 START = 1e-3
 
@@ -118,12 +115,12 @@ class Pool:
         faults.extend(start_faults(start or {}, list(terms)))
         nowhere = list(where_faults(where or {}, list(terms)))
         acting = {} if nowhere else {n: in_order(layers) for n, layers in (where or {}).items()}
-        faults.extend(nowhere or _repeated(made, acting))
+        faults.extend(nowhere or repeated(made, acting))
         faults.extend(ambiguous(made))
-        faults.extend(_finite_nowhere(made))
+        faults.extend(finite_nowhere(made))
         faults.extend(bounds_faults(bounds or {}))
         if not faults:
-            faults.extend(dependences(_groups(made, acting)))
+            faults.extend(dependences(groups(made, acting)))
         if faults:
             raise RuleSearchError(*faults)
         object.__setattr__(self, "terms", tuple(made))
@@ -270,7 +267,7 @@ class Pool:
             >>> Pool(A="tanh(W)", B="1", C="1/(1 + exp(-2*W))").notes
             ('term C: may add nothing to the pool; wherever tried, C = 0.5*A + 0.5*B',)
         """
-        return (*self.remarks, *notes(_groups(self.terms, self.where)))
+        return (*self.remarks, *notes(groups(self.terms, self.where)))
 
     @cached_property
     def distinct(self) -> tuple[Term, ...]:
@@ -457,21 +454,12 @@ def _mask(pool: Pool, depth: int) -> tuple[tuple[bool, ...], ...]:
     everywhere = range(1, depth + 1)
     where = {name: in_network(layers, depth) for name, layers in pool.where.items()}
     # What meets in a layer only because numbers from both ends do was not known before.
-    met = _groups(pool.terms, pool.where).values()
-    if faults := list(dependences(_groups(pool.terms, where), met)):
+    met = groups(pool.terms, pool.where).values()
+    if faults := list(dependences(groups(pool.terms, where), met)):
         raise RuleSearchError(*faults)
     return tuple(
         tuple(layer in where.get(name, everywhere) for name in pool.names) for layer in everywhere
     )
-
-
-def _groups(
-    terms: Sequence[Term], where: Mapping[str, Layers]
-) -> dict[str, dict[str, Expr | Updates]]:
-    """Name -> changes of the terms that meet, by where they do."""
-    changes = {term.name: term.updates for term in terms}
-    met = meetings(list(changes), where)
-    return {place: {name: changes[name] for name in names} for place, names in met.items()}
 
 
 def _parts(where: Mapping[str, Layers], depth: int) -> dict[str, Layers]:
@@ -497,67 +485,3 @@ def _start(given: Mapping[str, float], terms: Sequence[Term]) -> dict[str, float
         return {**{n: START * s for n, s in shares.items() if s is not None}, **others}
     first = min(term.key for term in weights)
     return {**{t.name: START / float(t.factor) for t in weights if t.key == first}, **others}
-
-
-def _finite_nowhere(terms: Sequence[Term]) -> Iterator[str]:
-    for term in terms:
-        if not finite_somewhere(term.expression):
-            yield (
-                f"term {term.name}: {echo(term.text)} is finite nowhere where it was tried "
-                f"(quantities from -{LARGEST:g} to {LARGEST:g}, 2 to {MOST_NEURONS} neurons); keep "
-                "roots and logarithms within their domain by Max or Abs, and powers and "
-                "exponentials small"
-            )
-
-
-def ambiguous(terms: Sequence[Term]) -> Iterator[str]:
-    """What one name would mean twice in a run's record, and what two names would mean."""
-    expressions = [e for term in terms for _, e in term.updates]
-    called: Mapping[str, object] = {}
-    try:
-        called = definitions_of(expressions)
-    except RuleSearchError as error:
-        yield from error.lines
-    try:
-        own = own_symbols(expressions)
-    except RuleSearchError as error:
-        yield from error.lines
-        return
-    for name in sorted({*called} & {*own}):
-        yield f"quantity {name}: an operator is called that too; choose another name"
-    first: dict[Expr, str] = {}
-    for name, symbol in own.items():
-        if symbol.row.memory and (same := first.setdefault(unnamed(symbol), name)) != name:
-            yield f"trace {name}: the same as {same}, {said_of(symbol)}; use one of them"
-
-
-def dependent(terms: Sequence[Term], where: Mapping[str, Layers]) -> list[str]:
-    """Terms that are the same where they meet; if there are none, those that are sums of others."""
-    return list(_repeated(terms, where)) or list(dependences(_groups(terms, where)))
-
-
-def _repeated(terms: Sequence[Term], where: Mapping[str, Layers]) -> Iterator[str]:
-    """Terms that are the same but for a factor, save those in layers apart."""
-    seen: dict[str, list[Term]] = {}
-    for term in terms:
-        for first in seen.setdefault(term.key, []):
-            if (fault := _clash(first, term, where)) is not None:
-                yield fault
-                break
-        seen[term.key].append(term)
-
-
-def _clash(first: Term, term: Term, where: Mapping[str, Layers]) -> str | None:
-    """What is wrong with two terms of one form; None if they share no layer."""
-    pair = f"{first.name}, {term.name}"
-    scaled = "" if first.factor == term.factor else ", but for a factor"
-    same = f"term {term.name}: the same as {first.name}, {first}{scaled}"
-    here, there = where.get(first.name), where.get(term.name)
-    if here is None and there is None:
-        return f"{same}; leave out one of {pair}"
-    shared = [n for n in here or there or () if n in (there or here or ())]
-    if not shared:
-        return None
-    return (
-        f"{same}, in layer {shared[0]}; give them layers apart in where, or leave out one of {pair}"
-    )
