@@ -16,6 +16,7 @@ from test_population import SEEDS, SHAPE, images, only, same
 from rulesearch.errors import RuleSearchError
 from rulesearch.kernels.einsum import build
 from rulesearch.kernels.einsum import kernel as einsum_kernel
+from rulesearch.kernels.einsum import step as einsum_step
 from rulesearch.kernels.einsum.state import State
 from rulesearch.lifetime import run_lifetimes
 from rulesearch.model import Model
@@ -368,12 +369,12 @@ class _BeginsEveryStep(_Changed):
 
 class _IsDeafToNoise(_Changed):
     def step(self, batch, K, state, t):
-        right = einsum_kernel.forward_pass
+        right = einsum_step.forward_pass
 
         def quiet(model, path, state, x, target, noise, needed):
             return right(model, path, state, x, target, None, needed)
 
-        with mock.patch.object(einsum_kernel, "forward_pass", quiet):
+        with mock.patch.object(einsum_step, "forward_pass", quiet):
             return super().step(batch, K, state, t)
 
 
