@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from rulesearch.console import process
 from rulesearch.errors import RuleSearchError
+from rulesearch.flags import Parser
 
 CALLED = "python -m rulesearch.run_report"
 DONE, REFUSED = 0, 2
@@ -41,11 +40,6 @@ def report_html(run: str | os.PathLike[str]) -> str:
     return page(result, figures, again(open_run(directory)))
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise RuleSearchError(f"{message}; {self.prog} --help lists the options")
-
-
 def main(arguments: Sequence[str] | None = None, called: str = CALLED) -> int:
     """Run the command; returns its exit code, 0 done or 2 refused, when nothing was changed.
 
@@ -53,24 +47,28 @@ def main(arguments: Sequence[str] | None = None, called: str = CALLED) -> int:
         arguments: of the command line; None for those of the process.
         called: what the command was called as, for its help.
     """
-    parser = _Parser(
-        prog=called,
-        description="Write the page of a finished run: one file, to be read in a browser, sent, "
-        "or printed.",
-        allow_abbrev=False,
+    parser = Parser(
+        called,
+        "Write the page of a finished run: one file, to be read in a browser, sent, or printed.",
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="directory of a finished run")
+    parser.add_argument(
+        "run", type=Path, nargs="?", metavar="RUN", help="directory of a finished run"
+    )
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="where to (RUN/report.html); replaced whole"
     )
+    parser.add_config()
     try:
-        asked = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
-        target: Path = asked.out or asked.run / "report.html"
+        asked = parser.given(sys.argv[1:] if arguments is None else arguments).values
+        if "run" not in asked:
+            raise RuleSearchError("no run; give the directory of a finished one")
+        run: Path = asked["run"]
+        target: Path = asked.get("out", run / "report.html")
         if target.is_dir():
             raise RuleSearchError(f"--out {target}: is a directory; give a file in it")
-        if asked.out and not target.parent.is_dir():
+        if "out" in asked and not target.parent.is_dir():
             raise RuleSearchError(f"--out {target}: no directory {target.parent}; make it first")
-        text = report_html(asked.run)
+        text = report_html(run)
         from rulesearch.records.documents import replace_file
 
         replace_file(target, text, "choose another --out")

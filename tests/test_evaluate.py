@@ -543,12 +543,14 @@ def test_a_table_says_of_which_loss_function_a_line_is(tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("rules = [3]", "rules: [3]; give text, or a list of texts"),
-        ("rules = 'paper'\nout = 3", "out: 3; give text"),
-        ("rules = 'paper'\nterms = 1.5", "terms: 1.5; give a number of terms, or their names"),
+        ("rules = [{a = 1}]", "rules: {'a': 1}; give text, a number, or a list of them"),
+        ("rules = 'paper'\nout = true", "out: True; give text, a number, or a list of them"),
         ("rules = 'paper'\nquiet = 'no'", "quiet: 'no'; give true or false"),
-        ("term = '-W'\ntheta = ['x']", "theta: ['x']; give a list of numbers"),
-        ("term = '-W'\ntheta = 1\nwhere = 3", "where: 3; give a table"),
+        ("term = '-W'\ntheta = ['x']", "theta: x: give numbers with commas, as in 0.01,-0.02"),
+        (
+            "term = '-W'\ntheta = 1\nwhere = 3",
+            "where: 3: give a term and layers, as in F2=2,3 or F2=-1",
+        ),
     ],
 )
 def test_a_config_file_with_the_wrong_kind_of_value_is_refused_in_a_line(tmp_path, text, told):
@@ -563,8 +565,8 @@ def test_one_term_and_one_number_in_a_config_file_are_a_rule(tmp_path):
     file = tmp_path / "c.toml"
     file.write_text("term = '-W'\ntheta = 0.1\nrivals = 'none'")
     command = read(["--config", str(file)])
-    assert command.text == {"term": ["-W"], "theta": [0.1]}
-    assert command.options == {"rivals": []}
+    assert command.text == {"term": ["-W"], "theta": (0.1,)}
+    assert command.options == {"rivals": ()}
     file.write_text("rules = 'paper'\nterms = 'F0,F2'")
     assert read(["--config", str(file)]).wanted == ("F0", "F2")
 

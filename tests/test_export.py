@@ -467,7 +467,9 @@ def test_a_file_in_place_of_flags(tmp_path, capsys):
     capsys.readouterr()
     config.write_text('rule = "paper"\nfrom = "json"\n')
     assert main(["--config", str(config)]) == 2
-    assert capsys.readouterr().err.startswith(f"--config {config}, from: no option; give rule, to,")
+    assert capsys.readouterr().err.startswith(
+        f"--config {config}: from: no option; give out, rule,"
+    )
 
 
 def test_help_and_typos_import_nothing_heavy():

@@ -550,12 +550,12 @@ BAD = {
     "unknown term": ("--where T9=1", "--where T9: no such term; the terms are T0, T1"),
     "no list": (
         "--where T1=2,x",
-        "argument --where: T1=2,x: give a term and layers with commas, as in F2=2,3 or F2=-1; "
+        "argument --where: T1=2,x: give a term and layers, as in F2=2,3 or F2=-1; "
         "python -m rulesearch.search --help lists the options",
     ),
     "no term": (
         "--where 2,3",
-        "argument --where: 2,3: give a term and layers with commas, as in F2=2,3 or F2=-1; "
+        "argument --where: 2,3: give a term and layers, as in F2=2,3 or F2=-1; "
         "python -m rulesearch.search --help lists the options",
     ),
     "layer 0": (

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import tomllib
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from rulesearch.console import version
 from rulesearch.data.files import look_for, names_in
 from rulesearch.errors import RuleSearchError
 from rulesearch.evaluate.options import Asked
-from rulesearch.search.arguments import bounds_of, layers_of, networks_of, rule_of
+from rulesearch.flags import Given, Parser, flag, rule_of
+from rulesearch.search.arguments import bounds_of, layers_of, networks_of
 
 #: Where the rules that come along lie, for a look before anything heavy is imported.
 KNOWN = Path(__file__).parents[1] / "rule" / "known"
@@ -65,6 +64,7 @@ class Command:
         more: options of this command alone.
         out: a folder for what is measured, or None.
         quiet: print the tables only.
+        asked: all of it as it was given, by flags or in a file.
     """
 
     rules: tuple[str, ...]
@@ -74,6 +74,7 @@ class Command:
     more: dict[str, Any]
     out: Path | None
     quiet: bool
+    asked: Given
 
 
 @dataclass(frozen=True)
@@ -91,26 +92,11 @@ class Further:
     default: Any = None
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise RuleSearchError(f"{message}; {self.prog} --help lists the options")
-
-
-def flag(name: str) -> str:
-    """The command line's spelling of an option."""
-    return "--" + name.replace("_", "-")
-
-
 def parser(
     called: str, description: str, more: Mapping[str, Further], without: Sequence[str] = ()
-) -> argparse.ArgumentParser:
+) -> Parser:
     """A parser of these options; none of them has a default there."""
-    made = _Parser(
-        prog=called,
-        description=description,
-        allow_abbrev=False,
-        argument_default=argparse.SUPPRESS,
-    )
+    made = Parser(called, description)
     known = ", ".join(sorted(file.stem for file in KNOWN.glob("*.toml")))
     made.add_argument(
         "rules",
@@ -140,9 +126,7 @@ def parser(
     made.add_argument(
         "--where", action="append", type=layers_of, metavar="TERM=LAYERS", help="where it acts"
     )
-    made.add_argument(
-        "--config", type=Path, metavar="FILE.toml", help="these options, in place of flags"
-    )
+    made.add_config()
     hints, usual = get_type_hints(Asked, include_extras=True), Asked()
     for entry in fields(Asked):
         if entry.name in without:
@@ -169,7 +153,7 @@ def parser(
         help="folder for tables, figures and what is measured; one that was stopped goes on there",
     )
     made.add_argument("--quiet", action="store_true", help="print the tables only")
-    made.add_argument("--version", action="version", version=f"rulesearch {version()}")
+    made.add_version()
     return made
 
 
@@ -193,28 +177,18 @@ def read(
         RuleSearchError: unknown or contradicting options, no rule; a line each.
     """
     more = more or {}
-    given = vars(
-        parser(called, description, more, without).parse_intermixed_args(_joined(arguments))
-    )
-    if not given.get("rules"):
-        given.pop("rules", None)
-    config = given.pop("config", None)
-    if config is not None:
-        names = [e.name for e in fields(Asked) if e.name not in without]
-        names += [*TEXTS, *more, "rules", "terms", "theta", "out", "quiet"]
-        given = _file(config, names) | given
-    rules = given.pop("rules", ())
-    wanted = given.pop("terms", None)
+    asked = parser(called, description, more, without).given(arguments)
+    given = dict(asked.values)
     text = {name: given.pop(name) for name in (*TEXTS, "theta") if name in given}
-    out, quiet = given.pop("out", None), given.pop("quiet", False)
     command = Command(
-        rules=(rules,) if isinstance(rules, str) else tuple(rules),
-        wanted=wanted if isinstance(wanted, int) or wanted is None else tuple(wanted),
+        rules=tuple(given.pop("rules", ())),
+        wanted=given.pop("terms", None),
         text=text,
+        out=given.pop("out", None),
+        quiet=given.pop("quiet", False),
         more={name: given.pop(name, further.default) for name, further in more.items()},
         options=given,
-        out=None if out is None else Path(out),
-        quiet=quiet,
+        asked=asked,
     )
     _refuse(command)
     return command
@@ -299,88 +273,3 @@ def _kind(name: str, hint: Any) -> Callable[[str], Any]:
             ) from None
 
     return read
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_texts(value: object) -> bool:
-    return all(map(_is_text, value)) if isinstance(value, list) else _is_text(value)
-
-
-def _is_numbers(value: object) -> bool:
-    each = value if isinstance(value, list) else [value]
-    return all(type(number) in (int, float) for number in each)
-
-
-def _is_rule(value: object) -> bool:
-    return type(value) is int or _is_texts(value)
-
-
-def _is_table(value: object) -> bool:
-    return isinstance(value, dict)
-
-
-def _is_yes_or_no(value: object) -> bool:
-    return isinstance(value, bool)
-
-
-#: What is no option of an evaluation, as a file has it: whether a value fits, and what would.
-_IN_FILES: dict[str, tuple[Callable[[object], bool], str]] = {
-    "rules": (_is_texts, "text, or a list of texts"),
-    **dict.fromkeys(
-        ("term", "feedback_term", "bias_term", "trace"), (_is_texts, "text, or a list of texts")
-    ),
-    "theta": (_is_numbers, "a list of numbers"),
-    "terms": (_is_rule, "a number of terms, or their names"),
-    **dict.fromkeys(("bounds", "where"), (_is_table, "a table")),
-    **dict.fromkeys(("out", "data_root", "pool"), (_is_text, "text")),
-    "quiet": (_is_yes_or_no, "true or false"),
-}
-
-
-def _file(path: Path, names: Sequence[str]) -> dict[str, Any]:
-    """The options in a file, spelled as flags without their dashes or as in Python."""
-    from difflib import get_close_matches
-
-    try:
-        plain = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise RuleSearchError(f"--config {path}: cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RuleSearchError(f"--config {path}: not TOML, {error}") from None
-    found = {name.replace("-", "_"): value for name, value in plain.items()}
-    faults = []
-    for name in found:
-        if name not in names:
-            near = get_close_matches(name, names, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"give {', '.join(sorted(names))}"
-            faults.append(f"--config {path}: {name}: no option; {hint}")
-    for name, (fits, wanted) in _IN_FILES.items():
-        if name in found and not fits(found[name]):
-            faults.append(f"--config {path}: {name}: {found[name]!r}; give {wanted}")
-    if faults:
-        raise RuleSearchError(*faults)
-    for name in ("bounds", "where"):  # tables, as a grammar file has them
-        if name in found:
-            found[name] = [*found[name].items()]
-    for name in ("term", "feedback_term", "bias_term", "trace", "theta"):  # one of them, or several
-        if name in found and not isinstance(found[name], list):
-            found[name] = [found[name]]
-    if isinstance(found.get("terms"), str):
-        found["terms"] = rule_of(found["terms"])
-    if found.get("rivals") == "none":
-        found["rivals"] = []
-    return found
-
-
-def _joined(arguments: Sequence[str]) -> list[str]:
-    """`--term TEXT` as `--term=TEXT`: a term or a number may begin with a minus."""
-    joined: list[str] = []
-    for argument in arguments:
-        if joined and joined[-1] in ("--term", "--feedback-term", "--bias-term", "--theta"):
-            joined[-1] = f"{joined[-1]}={argument}"
-        else:
-            joined.append(argument)
-    return joined

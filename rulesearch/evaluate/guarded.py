@@ -20,7 +20,7 @@ def guarded(reading: Callable[[], Command], work: Callable[[Command], None]) -> 
         look(command)
         work(command)
     except RuleSearchError as error:
-        for line in error.lines:
+        for line in (command.asked.named(error) if command else error).lines:
             print(line, file=sys.stderr)
         return REFUSED
     except KeyboardInterrupt as stop:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:  # what computes is imported where it is used
     from rulesearch.search.config import Config
 
 Size: TypeAlias = Annotated[int, Within(1, 10**6)]
+#: Of one class there is nothing to learn.
+Ways: TypeAlias = Annotated[int, Within(2, 10**6)]
 Several: TypeAlias = Annotated[int, Within(2, 10**6)]
 Strength: TypeAlias = Annotated[float, Within(0, math.inf, most_too=False)]
 Share: TypeAlias = Annotated[float, Within(0, 1)]
@@ -68,7 +70,7 @@ class Scenario(Record):
         feedback_noise: see `rulesearch.conditions.Conditions`,
         label_noise: likewise,
         image_noise: likewise.
-        ways: classes of a task,
+        ways: classes of a task, at least 2,
         shots: training examples of each; of a stream, of all it has,
         queries: and query examples.
         points: numbers of steps after which the query is asked, ascending; empty: after the last.
@@ -85,7 +87,7 @@ class Scenario(Record):
     feedback_noise: Strength = 0.0
     label_noise: Share = 0.0
     image_noise: Strength = 0.0
-    ways: Size
+    ways: Ways
     shots: Size
     queries: Size
     points: tuple[Size, ...] = ()
@@ -170,7 +172,7 @@ class Asked(Record):
     feedback_noise: tuple[Strength, ...] = ()
     label_noise: tuple[Share, ...] = ()
     image_noise: tuple[Strength, ...] = ()
-    ways: tuple[Size, ...] = ()
+    ways: tuple[Ways, ...] = ()
     shots: tuple[Size, ...] = ()
     queries: tuple[Size, ...] = ()
     steps: tuple[Size, ...] = ()

@@ -313,7 +313,7 @@ def situation_text(scenario: Scenario, steps: int) -> str:
         'mnist, layers 130, 5 ways, 10 shots, 10 queries'
     """
     parts = [called(scenario.dataset), f"layers {layers_shown(scenario.layers)}"]
-    usual = Scenario(dataset="", layers=(1,), ways=1, shots=1, queries=1)
+    usual = Scenario(dataset="", layers=(1,), ways=2, shots=1, queries=1)
     for axis in AXES[2:-3]:
         if (value := getattr(scenario, axis)) != getattr(usual, axis):
             parts.append(f"{axis.replace('_', ' ')} {value}")

@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
 
 from rulesearch.console import process
 from rulesearch.errors import RuleSearchError
 from rulesearch.export.targets import TARGETS
+from rulesearch.flags import Parser, rule_of
 from rulesearch.known_rules import look_for_rule
 
 CALLED = "python -m rulesearch.export"
 DONE, REFUSED = 0, 2
-
-_OPTIONS = ("rule", "to", "terms", "out")
 
 
 @dataclass(frozen=True)
@@ -41,21 +38,15 @@ class Command:
     out: Path | None
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise RuleSearchError(f"{message}; {self.prog} --help lists the options")
-
-
-def parser(called: str = CALLED) -> argparse.ArgumentParser:
+def parser(called: str = CALLED) -> Parser:
     """The parser of the command line."""
     rows = "\n".join(f"  {name:<7} {meaning}" for name, meaning in TARGETS.items())
-    made = _Parser(
-        prog=called,
-        description="Write a rule for another program. Code is run beside the kernel first, and "
-        "not written unless it agrees to 1e-10 over 20 steps.",
+    made = Parser(
+        called,
+        "Write a rule for another program. Code is run beside the kernel first, and not written "
+        "unless it agrees to 1e-10 over 20 steps.",
         epilog=f"targets:\n{rows}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     made.add_argument(
         "rule",
@@ -66,17 +57,17 @@ def parser(called: str = CALLED) -> argparse.ArgumentParser:
     made.add_argument("--to", metavar="TARGET", help=", ".join(TARGETS))
     made.add_argument(
         "--terms",
+        type=rule_of,
         metavar="N",
         help="of a run, the best rule of N terms in its hall of fame, or that of TERM,TERM,...",
     )
     made.add_argument(
         "--out",
+        type=Path,
         metavar="FILE",
         help="the file to write, replaced whole (standard output)",
     )
-    made.add_argument(
-        "--config", metavar="FILE.toml", help="the same in a file: rule, to, terms, out"
-    )
+    made.add_config()
     return made
 
 
@@ -86,19 +77,16 @@ def read(arguments: Sequence[str], called: str = CALLED) -> Command:
     Raises:
         RuleSearchError: unknown or missing ones.
     """
-    given = vars(parser(called).parse_args(list(arguments)))
-    config = given.pop("config")
-    values = {} if config is None else _file(config)
-    values |= {name: value for name, value in given.items() if value is not None}
+    asked = parser(called).given(arguments)
+    values = asked.values
     if "rule" not in values:
         raise RuleSearchError("no rule; give a run directory or a rule.toml")
     if "to" not in values:
         *most, last = TARGETS
         raise RuleSearchError(f"no target; give --to {', '.join(most)} or {last}")
     if values["to"] not in TARGETS:
-        raise RuleSearchError(_no_target(values["to"]))
-    out = values.get("out")
-    return Command(values["rule"], values["to"], _terms(values), None if out is None else Path(out))
+        raise asked.named(RuleSearchError(_no_target(values["to"])))
+    return Command(values["rule"], values["to"], values.get("terms"), values.get("out"))
 
 
 def _no_target(given: str) -> str:
@@ -107,28 +95,6 @@ def _no_target(given: str) -> str:
     near = get_close_matches(given, TARGETS, n=1)
     hint = f"did you mean {near[0]}?" if near else "give one of them"
     return f"--to {given}: no target; {hint} ({', '.join(TARGETS)})"
-
-
-def _terms(values: dict[str, Any]) -> int | tuple[str, ...] | None:
-    terms = values.get("terms")
-    if terms is None or isinstance(terms, int):
-        return terms
-    text = str(terms)
-    return int(text) if text.isdecimal() else tuple(text.split(","))
-
-
-def _file(path: str) -> dict[str, Any]:
-    try:
-        values = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        said = getattr(error, "strerror", None) or error
-        raise RuleSearchError(f"--config {path}: cannot be read ({said})") from None
-    for name, value in values.items():
-        if name not in _OPTIONS:
-            raise RuleSearchError(f"--config {path}, {name}: no option; give {', '.join(_OPTIONS)}")
-        if not isinstance(value, str) and not (name == "terms" and type(value) is int):
-            raise RuleSearchError(f"--config {path}, {name}: {value!r}; give text")
-    return values
 
 
 def main(arguments: Sequence[str] | None = None, called: str = CALLED) -> int:

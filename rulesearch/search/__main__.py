@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rulesearch.console import NOTHING_WRITTEN, code_of, interruptible, process
 from rulesearch.errors import RuleSearchError
+from rulesearch.flags import Given
 from rulesearch.runs import holds_run
 from rulesearch.search.arguments import CALLED, read
 from rulesearch.search.paths import directory, look
@@ -30,11 +31,11 @@ def main(arguments: Sequence[str] | None = None, called: str = CALLED) -> int:
         arguments: of the command line; None for those of the process.
         called: what the command was called as, for its help.
     """
-    grammar, place, run = "", None, None
+    grammar, asked, place, run = "", Given({}), None, None
     with ExitStack() as held:
         try:
             command = read(sys.argv[1:] if arguments is None else arguments, called)
-            grammar = command.grammar or ""
+            grammar, asked = command.grammar or "", command.asked
             if command.show:
                 show(command.show, command.shown, as_latex=command.latex)
                 return DONE
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None, called: str = CALLED) -> int:
             if not work.carry_through(request, run, command):
                 return OTHERWISE
         except RuleSearchError as error:
-            _complain(error, grammar)
+            _complain(asked.named(error), grammar)
             return REFUSED if run is None else FAILED
         except KeyboardInterrupt as stop:
             begun = place is not None and holds_run(place)

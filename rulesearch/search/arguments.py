@@ -6,11 +6,11 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NoReturn, get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from rulesearch.choices import ActivationName, LogName, LossName
-from rulesearch.console import version
 from rulesearch.errors import RuleSearchError
+from rulesearch.flags import Given, Parser, rule_of
 from rulesearch.search.config import FREE, Config, flag, layers_shown
 
 CALLED = "python -m rulesearch.search"
@@ -83,6 +83,7 @@ class Command:
         reproduce: the result whose search is to be run again, or None.
         seconds: after which the search is to stop, or None.
         log: whose files meta-steps are written to as well, or None.
+        asked: all of it as it was given, by flags or in a file.
     """
 
     grammar: str | None
@@ -101,12 +102,13 @@ class Command:
     latex: bool
     explain: bool
     quiet: bool
-    clear_cache: bool = False
-    begin: str | None = None
-    words: tuple[str, ...] = ()
-    reproduce: Path | None = None
-    seconds: float | None = None
-    log: LogName | None = None
+    clear_cache: bool
+    begin: str | None
+    words: tuple[str, ...]
+    reproduce: Path | None
+    seconds: float | None
+    log: LogName | None
+    asked: Given
 
     @property
     def config(self) -> Config:
@@ -131,11 +133,6 @@ class Command:
         )
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise RuleSearchError(f"{message}; {self.prog} --help lists the options")
-
-
 def networks_of(text: str) -> tuple[tuple[int, ...], ...]:
     """Sizes of networks, with slashes between them."""
     try:
@@ -152,9 +149,7 @@ def layers_of(text: str) -> tuple[str, tuple[int, ...]]:
             return name, tuple(int(word) for word in numbers.split(","))
     except ValueError:
         pass
-    raise argparse.ArgumentTypeError(
-        f"{text}: give a term and layers with commas, as in F2=2,3 or F2=-1"
-    )
+    raise argparse.ArgumentTypeError(f"{text}: give a term and layers, as in F2=2,3 or F2=-1")
 
 
 def bounds_of(text: str) -> tuple[str, tuple[float, ...]]:
@@ -183,55 +178,30 @@ def _seconds(text: str) -> float:
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-def rule_of(text: str) -> int | tuple[str, ...]:
-    """A number of terms, or their names."""
-    return int(text) if text.isdecimal() else tuple(text.split(","))
-
-
-def _joined(arguments: Sequence[str]) -> list[str]:
-    """`--term TEXT` as `--term=TEXT`: a term may begin with a minus, as an option does."""
-    joined: list[str] = []
-    for argument in arguments:
-        if joined and joined[-1] in ("--term", "--feedback-term", "--bias-term"):
-            joined[-1] = f"{joined[-1]}={argument}"
-        else:
-            joined.append(argument)
-    return joined
-
-
 def _flags(names: Sequence[str]) -> str:
     return ", ".join(name if name == "grammar" else flag(name) for name in names)
 
 
-def parser(called: str = CALLED) -> argparse.ArgumentParser:
+def parser(called: str = CALLED) -> Parser:
     """The command line's parser; `called` is what the command was called as."""
-    made = _Parser(
-        prog=called,
-        description="Search a pool of candidate terms for a short, local learning rule.",
-        allow_abbrev=False,
-    )
+    made = Parser(called, "Search a pool of candidate terms for a short, local learning rule.")
     made.add_argument("grammar", nargs="?", metavar="GRAMMAR", help="a .py or .toml file")
-    made.add_argument(
-        "--term", action="append", default=[], metavar="TEXT", help="a term, in place of GRAMMAR"
-    )
+    made.add_argument("--term", action="append", metavar="TEXT", help="a term, in place of GRAMMAR")
     made.add_argument(
         "--feedback-term",
         action="append",
-        default=[],
         metavar="TEXT",
         help="a term that changes the feedback B, named B0, B1, ...; beside GRAMMAR or --term",
     )
     made.add_argument(
         "--bias-term",
         action="append",
-        default=[],
         metavar="TEXT",
         help="a term that changes the biases b, named b0, b1, ...; beside GRAMMAR or --term",
     )
     made.add_argument(
         "--trace",
         action="append",
-        default=[],
         metavar="TEXT",
         help="a trace that terms may read, 'theta_post = y_post**2 @ 0.95', its decay a step after "
         "@; '@ 0.95, first' begins at the first value, '@ 0.95, 0.5' at 0.5",
@@ -239,7 +209,6 @@ def parser(called: str = CALLED) -> argparse.ArgumentParser:
     made.add_argument(
         "--bounds",
         action="append",
-        default=[],
         type=bounds_of,
         metavar="PARAMETER=LOW,HIGH",
         help="keep weights W, feedback B or biases b within bounds, as in W=-1,1",
@@ -247,7 +216,6 @@ def parser(called: str = CALLED) -> argparse.ArgumentParser:
     made.add_argument(
         "--where",
         action="append",
-        default=[],
         type=layers_of,
         metavar="TERM=LAYERS",
         help="a term acts in these layers only, with commas, from 1, or from -1 at the last",
@@ -265,7 +233,6 @@ def parser(called: str = CALLED) -> argparse.ArgumentParser:
             made.add_argument(
                 flag(entry.name),
                 action="store_true",
-                default=argparse.SUPPRESS,
                 help=_HELP[entry.name],
             )
             continue
@@ -278,7 +245,6 @@ def parser(called: str = CALLED) -> argparse.ArgumentParser:
         made.add_argument(
             flag(entry.name),
             type=kind,
-            default=argparse.SUPPRESS,
             metavar=entry.name.upper(),
             help=(_HELP[entry.name] + default).replace("%", "%%"),
         )
@@ -328,7 +294,8 @@ def parser(called: str = CALLED) -> argparse.ArgumentParser:
     made.add_argument(
         "--clear-cache", action="store_true", help="delete the compiled kernels that are kept"
     )
-    made.add_argument("--version", action="version", version=f"rulesearch {version()}")
+    made.add_config()
+    made.add_version()
     return made
 
 
@@ -338,36 +305,51 @@ def read(arguments: Sequence[str], called: str = CALLED) -> Command:
     Raises:
         RuleSearchError: unknown or contradicting arguments.
     """
-    values = vars(parser(called).parse_args(_joined(arguments)))
-    grammar, terms = values.pop("grammar"), tuple(values.pop("term"))
-    out, resume, show = values.pop("out"), values.pop("resume"), values.pop("show")
-    shown, as_latex = values.pop("terms"), values.pop("latex")
-    explain, quiet = values.pop("explain"), values.pop("quiet")
-    places, per_layer = values.pop("where"), values.pop("per_layer")
-    where, clear = dict(places), values.pop("clear_cache")
-    feedback, bias = tuple(values.pop("feedback_term")), tuple(values.pop("bias_term"))
-    traces, ends = tuple(values.pop("trace")), values.pop("bounds")
-    seconds, log = values.pop("seconds"), values.pop("log")
-    bounds, begin, again = dict(ends), values.pop("begin"), values.pop("reproduce")
+    given = parser(called).given(arguments)
+    try:
+        return _command(given, (*called.split(), *arguments))
+    except RuleSearchError as error:
+        raise given.named(error) from None
+
+
+def _command(asked: Given, words: tuple[str, ...]) -> Command:
+    values = dict(asked.values)
+
+    def several(name: str) -> tuple[Any, ...]:
+        return tuple(values.pop(name, ()))
+
+    places, ends = several("where"), several("bounds")
+    where, bounds = dict(places), dict(ends)
     command = Command(
-        *(grammar, terms, feedback, bias, traces, bounds, where, per_layer, values, out, resume),
-        *(
-            show,
-            shown,
-            as_latex,
-            explain,
-            quiet,
-            clear,
-            begin,
-            (*called.split(), *arguments),
-            again,
-            seconds,
-            log,
-        ),
+        grammar=values.pop("grammar", None),
+        terms=several("term"),
+        feedback=several("feedback_term"),
+        bias=several("bias_term"),
+        traces=several("trace"),
+        bounds=bounds,
+        where=where,
+        per_layer=values.pop("per_layer", False),
+        out=values.pop("out", None),
+        resume=values.pop("resume", None),
+        show=values.pop("show", None),
+        shown=values.pop("terms", None),
+        latex=values.pop("latex", False),
+        explain=values.pop("explain", False),
+        quiet=values.pop("quiet", False),
+        clear_cache=values.pop("clear_cache", False),
+        begin=values.pop("begin", None),
+        reproduce=values.pop("reproduce", None),
+        seconds=values.pop("seconds", None),
+        log=values.pop("log", None),
+        given=values,
+        words=words,
+        asked=asked,
     )
-    own = {"grammar": grammar, "term": terms, "feedback_term": feedback, "bias_term": bias}
-    own |= {"trace": traces, "bounds": bounds, "where": where}
-    own |= {"per_layer": per_layer, "out": out, "begin": begin}
+    grammar, terms, begin, show = command.grammar, command.terms, command.begin, command.show
+    resume, again, clear = command.resume, command.reproduce, command.clear_cache
+    own: dict[str, Any] = {"grammar": grammar, "term": terms, "feedback_term": command.feedback}
+    own |= {"bias_term": command.bias, "trace": command.traces, "bounds": bounds, "where": where}
+    own |= {"per_layer": command.per_layer, "out": command.out, "begin": begin}
     begins = [n for n, value in own.items() if value] + list(values)
     sources = [s for s in (grammar, terms, resume, show, clear, begin, again) if s]
     if not sources:
@@ -392,13 +374,13 @@ def read(arguments: Sequence[str], called: str = CALLED) -> Command:
         raise RuleSearchError(
             f"--reproduce {again}: runs what was asked for then; leave out {_flags(others)}"
         )
-    of_a_run = {"terms": shown is not None and not begin, "latex": as_latex}
+    of_a_run = {"terms": command.shown is not None and not begin, "latex": command.latex}
     if not show and any(of_a_run.values()):
         given = " and ".join(flag(name) for name, there in of_a_run.items() if there)
-        beside = "--show RUN only" if as_latex else "--show RUN or --from RUN"
+        beside = "--show RUN only" if command.latex else "--show RUN or --from RUN"
         raise RuleSearchError(f"{given}: beside {beside}, of a finished run")
-    running = {"resume": resume, "explain": explain, "reproduce": again}
-    running |= {"time_limit": seconds, "log": log}
+    running: dict[str, Any] = {"resume": resume, "explain": command.explain, "reproduce": again}
+    running |= {"time_limit": command.seconds, "log": command.log}
     if show and (idle := begins + [n for n, value in running.items() if value]):
         raise RuleSearchError(f"--show {show}: runs nothing; leave out {_flags(idle)}")
     running["show"] = show

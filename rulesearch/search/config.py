@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
+from rulesearch import flags
 from rulesearch.choices import (
     ActivationName,
     Device,
@@ -37,6 +38,8 @@ if TYPE_CHECKING:  # what computes is imported where it is used: the command's h
     from rulesearch.notation import Pool
 
 Size: TypeAlias = Annotated[int, Within(1, 10**6)]
+#: Of one class there is nothing to learn.
+Ways: TypeAlias = Annotated[int, Within(2, 10**6)]
 Strength: TypeAlias = Annotated[float, Within(0, math.inf, most_too=False)]
 Cap: TypeAlias = Annotated[float, Within(0, math.inf, least_too=False, most_too=False)]
 
@@ -109,7 +112,7 @@ class Config:
         noise: size of the noise in potentials while an example is learned, what `xi_post` is.
         held_out_classes: so many classes are kept from the search, and the final evaluation is of
             these alone; see `load_data`.
-        ways: classes of a task.
+        ways: classes of a task, at least 2.
         shots: training examples of each.
         queries: query examples of each.
         protocol: `accepted`, `robust` or `paper`, see `rulesearch.meta.protocols`.
@@ -149,7 +152,7 @@ class Config:
     bias: bool = False
     noise: Strength = 0.0
     held_out_classes: Annotated[int, Within(0, 10**6)] = 0
-    ways: Size = 5
+    ways: Ways = 5
     shots: Size = 50
     queries: Size = 10
     protocol: ProtocolName = "accepted"
@@ -318,7 +321,7 @@ _WAYS_OUT: Mapping[str, str] = {
 
 def flag(name: str) -> str:
     """The command line's spelling of an option."""
-    return "--from" if name == "begin" else "--" + name.replace("_", "-")
+    return "--from" if name == "begin" else flags.flag(name)
 
 
 def field_name(name: str) -> str:

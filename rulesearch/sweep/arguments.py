@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from rulesearch.console import version
 from rulesearch.data.files import look_for
 from rulesearch.errors import RuleSearchError
 from rulesearch.executors import named
+from rulesearch.flags import Parser, strange, toml_at
 from rulesearch.grammar_file import grammar_file
 from rulesearch.sweep.planned import OPTIONS, Planned, planned
 
@@ -44,18 +41,10 @@ class Command:
     quiet: bool
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise RuleSearchError(f"{message}; {self.prog} --help lists the options")
-
-
-def parser(called: str) -> argparse.ArgumentParser:
+def parser(called: str) -> Parser:
     """The command line's parser; `called` is what the command was called as."""
-    made = _Parser(
-        prog=called,
-        description="Search every pool in every world with every seed, and sum up what was found.",
-        allow_abbrev=False,
-        argument_default=argparse.SUPPRESS,
+    made = Parser(
+        called, "Search every pool in every world with every seed, and sum up what was found."
     )
     made.add_argument(
         "file",
@@ -81,7 +70,7 @@ def parser(called: str) -> argparse.ArgumentParser:
         help="searches at a time, which share the cores (1)",
     )
     made.add_argument("--quiet", action="store_true", help="print the table only")
-    made.add_argument("--version", action="version", version=f"rulesearch {version()}")
+    made.add_version()
     return made
 
 
@@ -91,7 +80,7 @@ def read(arguments: Sequence[str], called: str) -> Command:
     Raises:
         RuleSearchError: unknown or wrong options, a file that is none; a line each.
     """
-    given = vars(parser(called).parse_args(arguments))
+    given = parser(called).given(arguments).values
     path = Path(given.pop("file"))
     found = _file(path)
     beside = {name: found.pop(name) for name in BESIDE if name in found} | given
@@ -144,17 +133,11 @@ def look(command: Command) -> None:
 
 def _file(path: Path) -> dict[str, Any]:
     """What a file says, by names as Python spells them."""
-    try:
-        plain = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
+    if not path.exists():
         raise RuleSearchError(
             f"{path}: no such file; give a TOML file with pools, worlds and seeds"
-        ) from None
-    except OSError as error:
-        raise RuleSearchError(f"{path}: cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RuleSearchError(f"{path}: not TOML, {error}") from None
-    found = {name.replace("-", "_"): value for name, value in plain.items()}
+        )
+    found = toml_at(path, str(path))
     kinds: dict[str, tuple[type, str]] = {
         "worlds": (list, "a list of data sets, or tables [[worlds]]"),
         "seeds": (list, "a list of whole numbers"),
@@ -168,12 +151,7 @@ def _file(path: Path) -> dict[str, Any]:
         for name, (kind, wanted) in kinds.items()
         if name in found and type(found[name]) is not kind
     ]
-    names = (*BESIDE, *OPTIONS, "from")
-    for name in found:
-        if name not in names:
-            near = get_close_matches(name, names, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"give {', '.join(sorted(names))}"
-            faults.append(f"{path}: {name}: no option; {hint}")
+    faults += strange(found, (*BESIDE, *OPTIONS, "from"), str(path))
     if faults:
         raise RuleSearchError(*faults)
     return found
