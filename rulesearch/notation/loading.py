@@ -12,7 +12,7 @@ from rulesearch.errors import RuleSearchError
 from rulesearch.grammar_file import grammar_file
 from rulesearch.notation.joint import together
 from rulesearch.notation.own import own_symbols
-from rulesearch.notation.plain import pool_from_plain, quantities_from_plain
+from rulesearch.notation.plain import pool_from_plain, quantities_from_plain, saying_unread
 from rulesearch.notation.pool import Pool
 from rulesearch.notation.running import pool_of_python
 from rulesearch.notation.vocabulary import echo
@@ -148,7 +148,8 @@ def beside_text(
             faults.extend(error.lines)
     if faults:
         raise RuleSearchError(*faults)
-    return together(*made).acting(left).bounded(bounds or {})
+    whole = together(*made).acting(left).bounded(bounds or {})
+    return saying_unread(whole, {name: own[name] for name, _ in given})
 
 
 def _trace_of(text: str) -> tuple[str, dict[str, Any]]:

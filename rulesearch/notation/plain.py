@@ -166,7 +166,24 @@ def pool_from_plain(plain: Mapping[str, Any]) -> Pool:
     faults.extend(bounds_faults(plain.get("bounds", {})))
     if faults:
         raise RuleSearchError(*faults)
-    return together(*made).bounded(plain.get("bounds", {}))
+    return saying_unread(together(*made).bounded(plain.get("bounds", {})), own)
+
+
+def saying_unread(pool: Pool, own: Mapping[str, OwnSymbol]) -> Pool:
+    """The pool, with a remark for each of these quantities that no term reads.
+
+    Example:
+        >>> plain = {"terms": {"A": "-W"}, "traces": {"m_post": {"of": "y_post", "decay": 0.9}}}
+        >>> pool_from_plain(plain).notes
+        ('trace m_post: no term reads it',)
+    """
+    read = own_symbols([e for term in pool for _, e in term.updates])
+    unread = tuple(
+        f"{'trace' if symbol.row.memory else 'quantity'} {name}: no term reads it"
+        for name, symbol in own.items()
+        if name not in read
+    )
+    return pool.with_remarks((*pool.remarks, *unread)) if unread else pool
 
 
 def _of_pool(
