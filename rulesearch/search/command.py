@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from rulesearch.data import input_and_output, load_data
+from rulesearch.data import input_and_output
 from rulesearch.errors import RuleSearchError
 from rulesearch.given_rule import load_rule, pool_around
 from rulesearch.lifetime.reads import check_reads
@@ -44,6 +44,7 @@ from rulesearch.search.paths import unfinished
 from rulesearch.search.reproducing import asked_again, other_checksums
 from rulesearch.search.request import Request, prepare, refuse_layers_of_some
 from rulesearch.search.whole import Watch, beginning, compared, keep, made_with, refuse_limit
+from rulesearch.search.worlds import data_of
 
 
 def asked(command: Command) -> tuple[Pool, Config]:
@@ -79,16 +80,7 @@ def prepared(command: Command, pool: Pool, config: Config) -> Request:
         RuleSearchError: it cannot be met.
     """
     try:
-        data = [
-            load_data(
-                name,
-                config.data_root,
-                shape=config.shape,
-                scale=scale,
-                held_out_classes=config.held_out_classes,
-            )
-            for name, scale in zip(config.datasets, config.scales, strict=True)
-        ]
+        data = data_of(config)
     except RuleSearchError as error:
         if not command.resume:
             raise

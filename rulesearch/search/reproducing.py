@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from rulesearch.data import load_data
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation import Pool
 from rulesearch.records.plain import from_plain
@@ -18,6 +17,7 @@ from rulesearch.search.config import Config
 from rulesearch.search.record import checksums
 from rulesearch.search.request import Request
 from rulesearch.search.whole import search
+from rulesearch.search.worlds import data_of
 
 
 def asked_again(result: Result, given: Mapping[str, Any]) -> tuple[Pool, Config]:
@@ -75,15 +75,5 @@ def reproduce(
     """
     then = Result.load(given)
     pool, config = asked_again(then, options)
-    data = [
-        load_data(
-            name,
-            config.data_root,
-            shape=config.shape,
-            scale=scale,
-            held_out_classes=config.held_out_classes,
-        )
-        for name, scale in zip(config.datasets, config.scales, strict=True)
-    ]
-    now = search(pool, data, config, run=run)
+    now = search(pool, data_of(config), config, run=run)
     return now, differences(then, now)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from rulesearch.data import Data
+from rulesearch.data import Data, load_data
 from rulesearch.data.apart import in_common
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation import Pool
@@ -65,6 +65,24 @@ class World:
             feedback_init=config.feedback_init,
             model=config.model(pool),
         )
+
+
+def data_of(config: Config) -> tuple[Data, ...]:
+    """The data sets that options name, in their order, each divided and mapped as they say.
+
+    Raises:
+        RuleSearchError: see `load_data`.
+    """
+    return tuple(
+        load_data(
+            name,
+            config.data_root,
+            shape=config.shape,
+            scale=scale,
+            held_out_classes=config.held_out_classes,
+        )
+        for name, scale in zip(config.datasets, config.scales, strict=True)
+    )
 
 
 def worlds_for(config: Config, data: Sequence[Data]) -> tuple[Config, tuple[World, ...]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from rulesearch.data import Data, load_data
+from rulesearch.data import Data
 from rulesearch.errors import RuleSearchError
 from rulesearch.executors import Executor, GivenUp, Packed, Piece, named, started, unpacked
 from rulesearch.notation import Pool
@@ -21,6 +21,7 @@ from rulesearch.runs.moved import files_of, write_files
 from rulesearch.search.config import Config, check
 from rulesearch.search.request import settled
 from rulesearch.search.whole import asked_of, refuse_other, search
+from rulesearch.search.worlds import data_of
 from rulesearch.sweep.planned import Planned
 from rulesearch.sweep.table import Row, Swept, row_of, row_of_failed
 
@@ -42,16 +43,15 @@ class Images:
 
     def of(self, config: Config) -> tuple[Data, ...]:
         """Those of a search, in the order of its options."""
-        return tuple(self._one(name, config) for name in config.datasets)
+        return tuple(
+            self._one(replace(config, dataset=name, scale_ranges=())) for name in config.datasets
+        )
 
-    def _one(self, name: str, config: Config) -> Data:
-        how = config.data_root, config.shape, config.scale, config.held_out_classes
-        if (name, *how) not in self.known:
-            root, shape, scale, apart = how
-            self.known[name, *how] = load_data(
-                name, root, shape=shape, scale=scale, held_out_classes=apart
-            )
-        return self.known[name, *how]
+    def _one(self, config: Config) -> Data:
+        how = config.dataset, config.data_root, config.shape, config.scale, config.held_out_classes
+        if how not in self.known:
+            (self.known[how],) = data_of(config)
+        return self.known[how]
 
 
 def carry_out(
