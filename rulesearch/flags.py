@@ -176,6 +176,8 @@ def toml_at(path: Path, label: str) -> dict[str, Any]:
         raise RuleSearchError(f"{label}: cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RuleSearchError(f"{label}: not TOML, {error}") from None
+    except (ValueError, RecursionError):  # digits without end; tables in tables without end
+        raise RuleSearchError(f"{label}: a number too long, or tables nested too deep") from None
     return {name.replace("-", "_"): value for name, value in plain.items()}
 
 

@@ -27,7 +27,12 @@ def known_rules() -> dict[str, str]:
         >>> sorted(known_rules())
         ['kolen-pollack', 'mixture', 'normalised', 'paper', 'summed', 'synaptic']
     """
-    return {name: load_rule(name).source for name in known()}
+    return {name: known_rule(name).source for name in known()}
+
+
+def known_rule(name: str) -> Rule:
+    """A rule that comes along, whatever lies in the folder."""
+    return _from_toml(name, known_file(name).read_bytes())
 
 
 def load_rule(given: Given, wanted: int | Collection[str] | None = None) -> Rule:
@@ -59,7 +64,7 @@ def load_rule(given: Given, wanted: int | Collection[str] | None = None) -> Rule
             f"or a rule that comes along ({', '.join(known())})"
         )
     path, text = Path(given), str(given)
-    if path.is_dir():
+    if path.is_dir() and not (text in known() and not _is_run(path)):
         return _of_result(path, wanted, path.resolve().name)
     if path.suffix == ".json" and path.is_file():
         return _of_result(path, wanted, path.stem)
@@ -68,7 +73,7 @@ def load_rule(given: Given, wanted: int | Collection[str] | None = None) -> Rule
     if path.is_file():
         return _from_toml(text, _read(path))
     look_for_rule(given)
-    return _from_toml(text, known_file(text).read_bytes())
+    return known_rule(text)
 
 
 def pool_around(given: str | os.PathLike[str], rule: Rule) -> Pool:
@@ -90,6 +95,10 @@ def pool_around(given: str | os.PathLike[str], rule: Rule) -> Pool:
         return rule.pool
     result = Result.load(path)
     return pool_of(result.pool, result.definitions)
+
+
+def _is_run(folder: Path) -> bool:
+    return any((folder / name).exists() for name in ("config.json", "result.json"))
 
 
 def _no_hall(text: str) -> RuleSearchError:
@@ -119,6 +128,8 @@ def _from_toml(given: str, source: bytes) -> Rule:
         plain = tomllib.loads(source.decode("utf-8-sig").replace("\r\n", "\n"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RuleSearchError(f"{given}: not TOML, {error}; give a rule.toml or a run") from None
+    except (ValueError, RecursionError):  # digits without end; tables in tables without end
+        raise RuleSearchError(f"{given}: a number too long, or tables nested too deep") from None
     try:
         rule = rule_from_plain(plain)
     except RuleSearchError as error:

@@ -10,7 +10,8 @@ from sympy import Number
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.lifetime.given import Given, check_finite, floating
-from rulesearch.notation import Term
+from rulesearch.lowering.evening import evened
+from rulesearch.notation import Term, canonical
 from rulesearch.operators import without_definitions
 
 
@@ -62,7 +63,7 @@ def check_constants(terms: Iterable[Term], dtype: torch.dtype) -> None:
 def _beyond(term: Term, dtype: torch.dtype) -> str:
     """The first number of the term that overflows, or becomes zero; "" if none does."""
     limits = torch.finfo(dtype)
-    expressions = [without_definitions(e) for _, e in term.updates]
+    expressions = [evened(canonical(without_definitions(e))) for _, e in term.updates]
     numbers = frozenset[Number]().union(*(e.atoms(Number) for e in expressions))
     for number in sorted(numbers, key=str):
         if number != 0 and not limits.tiny <= abs(number) <= limits.max:

@@ -9,10 +9,12 @@ from functools import lru_cache
 import sympy
 from sympy import Expr, Integer, Mul, Symbol
 
+from rulesearch.lowering.evening import evened
 from rulesearch.lowering.plan import FIRST, Carried, Group, Part, Plan, before, known_ranges
 from rulesearch.lowering.sharing import Sums, by_index, name_sums, share
 from rulesearch.model import PAPER, Model
-from rulesearch.notation import Pool, Term, by_potential, canonical
+from rulesearch.notation import Pool, Term, by_potential, canonical, text_of
+from rulesearch.notation.comparison import unnamed
 from rulesearch.operators import (
     NEURONS,
     PARAMETERS,
@@ -111,7 +113,7 @@ def _plan(
 def _written_out(expression: Expr, model: Model) -> Expr:
     """Without definitions; and by the potential at hand where it has neither biases nor noise."""
     form = canonical(without_definitions(expression))
-    return form if model.bias or model.noise else by_potential(form)
+    return evened(form if model.bias or model.noise else by_potential(form))
 
 
 # --- traces ------------------------------------------------------------------------------------
@@ -121,8 +123,9 @@ def _traces(expressions: Iterable[Expr], model: Model) -> dict[OwnSymbol, LocalQ
     """The traces that canonical expressions read, those that one follows before it."""
     found: dict[OwnSymbol, LocalQuantity] = {}
     for expression in expressions:
-        for symbol in sorted(expression.free_symbols, key=str):
-            if isinstance(symbol, OwnSymbol) and symbol not in found:
+        own = (symbol for symbol in expression.free_symbols if isinstance(symbol, OwnSymbol))
+        for symbol in sorted(own, key=lambda symbol: text_of(unnamed(symbol))):
+            if symbol not in found:
                 found |= _traces([_followed(symbol.row, model)], model)
                 found[symbol] = symbol.row
     return found

@@ -61,7 +61,8 @@ def together(pool: Pool, *others: Pool) -> Pool:
     if faults:
         raise RuleSearchError(*faults)
     remarks = tuple(line for each in (pool, *others) for line in each.remarks)
-    return Pool.checked(made, start, where, bounds, remarks)
+    declared = tuple(symbol for each in (pool, *others) for symbol in each.declared)
+    return Pool.checked(made, start, where, bounds, remarks, declared)
 
 
 def _shared(first: Term, second: Term) -> Term:

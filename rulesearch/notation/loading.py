@@ -10,9 +10,10 @@ from typing import Any
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.grammar_file import grammar_file
+from rulesearch.letters import as_read
 from rulesearch.notation.joint import together
-from rulesearch.notation.own import own_symbols
-from rulesearch.notation.plain import pool_from_plain, quantities_from_plain, saying_unread
+from rulesearch.notation.own import own_symbols, symbols_by_name
+from rulesearch.notation.plain import pool_from_plain, quantities_from_plain
 from rulesearch.notation.pool import Pool
 from rulesearch.notation.running import pool_of_python
 from rulesearch.notation.vocabulary import echo
@@ -127,7 +128,9 @@ def beside_text(
     given = [_trace_of(text) for text in traces]
     if twice := [name for name, number in Counter(n for n, _ in given).items() if number > 1]:
         raise RuleSearchError(f"trace {twice[0]}: the name is given twice; choose another")
-    own = quantities_from_plain({}, dict(given), operators, own_symbols(expressions))
+    declared = [symbol for each in (pool, reads) if each for symbol in each.declared]
+    before = symbols_by_name(declared) | own_symbols(expressions)
+    own = quantities_from_plain({}, dict(given), operators, before)
     known: Any = {"operators": operators, "quantities": tuple(own.values())}
     faults: list[str] = []
     made = [] if pool is None else [pool]
@@ -148,8 +151,7 @@ def beside_text(
             faults.extend(error.lines)
     if faults:
         raise RuleSearchError(*faults)
-    whole = together(*made).acting(left).bounded(bounds or {})
-    return saying_unread(whole, {name: own[name] for name, _ in given})
+    return together(*made).acting(left).bounded(bounds or {})
 
 
 def _trace_of(text: str) -> tuple[str, dict[str, Any]]:
@@ -158,6 +160,7 @@ def _trace_of(text: str) -> tuple[str, dict[str, Any]]:
     of, at, numbers = (part.strip() for part in rest.rpartition("@"))
     words = [word.strip() for word in numbers.split(",")]
     if equals and at and 1 <= len(words) <= 2:
+        name = as_read(name)
         try:
             row: dict[str, Any] = {"of": of, "decay": float(words[0])}
             if len(words) == 2:

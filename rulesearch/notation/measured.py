@@ -74,7 +74,11 @@ def values_of(expression: Expr, quantities: Mapping[str, Values]) -> Values:
     own = own_symbols([expression])
     post, pre = quantities["W"].shape[-2:]
     values: dict[str, Any] = {"n_pre": np.float64(pre), "n_post": np.float64(post), **quantities}
-    known = {own.get(name) or QUANTITIES[name].symbol: value for name, value in values.items()}
+    known = {
+        own[name] if name in own else QUANTITIES[name].symbol: value
+        for name, value in values.items()
+        if name in own or name in QUANTITIES  # traces that it does not read may be there too
+    }
     with np.errstate(all="ignore"):
         return _evaluated(expression, known)
 

@@ -46,17 +46,24 @@ def several(quantities: object) -> tuple[Any, ...]:
     return tuple(quantities)
 
 
-def start_faults(start: Mapping[str, Any], names: Sequence[str]) -> Iterator[str]:
-    """What is wrong with the coefficients that terms of these names begin at, a line each."""
+def start_faults(
+    start: Mapping[str, Any], names: Sequence[str], of: Parameter = "W"
+) -> Iterator[str]:
+    """What is wrong with the coefficients that terms of these names begin at, a line each.
+
+    Some weights must move; what changes feedback and biases may begin at nothing.
+    """
+    numbers = True
     for name, value in start.items():
         if name not in names:
             hint = closest(name, names) or f"; the terms are {named(names)}"
             yield f"start {name}: no such term{hint}"
         elif isinstance(value, bool) or not isinstance(value, Real):
+            numbers = False
             yield f"start {name}: {value!r} is not a number; write one such as 1e-3"
         elif not _finite(value):
             yield f"start {name}: {value} is not finite; write a number such as 1e-3"
-    if start and not any(isinstance(v, Real) and v for v in start.values()):
+    if of == "W" and start and numbers and not any(start.values()):
         yield "start: every coefficient is zero; give at least one, such as 1e-3"
 
 

@@ -108,7 +108,10 @@ def trace(
     # What forgets at once is what it follows.
     memory = Memory(float(decay), begins) if decay else None
     made = _made(what, name, of, memory, known, operators)
-    if memory and begins is None and not names_read(definition_of(made)) - {"n_pre", "n_post"}:
+    inner = own_symbols([definition_of(made)]).values()
+    moves = any(symbol.row.memory for symbol in inner)  # from where it begins, at the least
+    reads = names_read(definition_of(made)) - {"n_pre", "n_post"}
+    if memory and begins is None and not (reads or moves):
         text = text_of(definition_of(made))
         raise RuleSearchError(f"{what}: {text} never changes; write it in place of its trace")
     return made

@@ -120,7 +120,8 @@ def pool_from_plain(plain: Mapping[str, Any]) -> Pool:
         for name in plain
         if name not in _TABLES
     ]
-    space, changes = plain.get("space"), "W"
+    space: Any = plain.get("space")
+    changes: Any = "W"
     if isinstance(space, Mapping):
         changes = space.get("of", "W")
         space = {name: value for name, value in space.items() if name != "of"}
@@ -149,7 +150,10 @@ def pool_from_plain(plain: Mapping[str, Any]) -> Pool:
     known: Any = {"operators": operators, "quantities": tuple(own.values())}
     made: list[Pool] = []
     for of, rows in tables.items():
-        options = {name: _of_pool(plain.get(name, {}), of, tables) for name in ("start", "where")}
+        options = {
+            name: _of_pool(plain.get(name, {}), of, tables, changes if space is not None else None)
+            for name in ("start", "where")
+        }
         more: Any = {
             **known,
             "of": of,
@@ -166,31 +170,20 @@ def pool_from_plain(plain: Mapping[str, Any]) -> Pool:
     faults.extend(bounds_faults(plain.get("bounds", {})))
     if faults:
         raise RuleSearchError(*faults)
-    return saying_unread(together(*made).bounded(plain.get("bounds", {})), own)
-
-
-def saying_unread(pool: Pool, own: Mapping[str, OwnSymbol]) -> Pool:
-    """The pool, with a remark for each of these quantities that no term reads.
-
-    Example:
-        >>> plain = {"terms": {"A": "-W"}, "traces": {"m_post": {"of": "y_post", "decay": 0.9}}}
-        >>> pool_from_plain(plain).notes
-        ('trace m_post: no term reads it',)
-    """
-    read = own_symbols([e for term in pool for _, e in term.updates])
-    unread = tuple(
-        f"{'trace' if symbol.row.memory else 'quantity'} {name}: no term reads it"
-        for name, symbol in own.items()
-        if name not in read
-    )
-    return pool.with_remarks((*pool.remarks, *unread)) if unread else pool
+    return together(*made).bounded(plain.get("bounds", {}))
 
 
 def _of_pool(
-    rows: Mapping[str, Any], of: Parameter, tables: Mapping[Parameter, Mapping[str, Any]]
+    rows: Mapping[str, Any],
+    of: Parameter,
+    tables: Mapping[Parameter, Mapping[str, Any]],
+    space: Parameter | None,
 ) -> dict[str, Any]:
-    """What is said of the terms of one parameter; of a name that no table has, the first's."""
-    nobodys = next(parameter for parameter in tables if tables[parameter] or parameter == "W")
+    """What is said of the terms of one parameter; of a name that no table has, the space's.
+
+    Where there is none, the first's, which will refuse it.
+    """
+    nobodys = space or next(parameter for parameter in tables if tables[parameter])
     return {
         name: value
         for name, value in rows.items()
@@ -219,7 +212,7 @@ def quantities_from_plain(
     faults: list[str] = []
     waiting: dict[str, Any] = {}
     for table, rows in (("quantity", quantities), ("trace", traces)):
-        for name, row in rows.items():
+        for name, row in ((as_read(name), row) for name, row in rows.items()):
             if name in waiting or name in made:
                 faults.append(f"{table} {name}: the name is given twice; choose another")
             waiting[name] = (table, row)
@@ -247,7 +240,7 @@ def quantities_from_plain(
 def _reads(row: Any) -> set[str]:
     """The names in a definition, those of pre views as of what they are views of."""
     text = row.get("of") if isinstance(row, Mapping) else row
-    words = set(re.findall(r"\w+", text)) if isinstance(text, str) else set()
+    words = set(re.findall(r"\w+", as_read(text))) if isinstance(text, str) else set()
     return words | {w.removesuffix("_pre") + "_post" for w in words if w.endswith("_pre")}
 
 

@@ -30,7 +30,7 @@ from rulesearch.notation.options import (
     several,
     start_faults,
 )
-from rulesearch.notation.own import symbols_by_name
+from rulesearch.notation.own import own_symbols, symbols_by_name
 from rulesearch.notation.space import joined
 from rulesearch.notation.term import PSEUDO_GRADIENT, Term, share_of
 from rulesearch.operators import PARAMETERS, OwnSymbol, Parameter
@@ -53,6 +53,7 @@ class Pool:
         bounds: between which numbers the values of a parameter are kept, (parameter, lowest,
             highest) each.
         remarks: what is to be said of how the pool came about, a line each.
+        declared: quantities and traces of one's own that came with the terms, read or not.
 
     Args:
         of: the parameter that the terms change: the weights "W", the feedback "B", biases "b".
@@ -82,6 +83,7 @@ class Pool:
     where: Mapping[str, Layers] = field(hash=False)
     bounds: Bounds = ()
     remarks: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    declared: tuple[OwnSymbol, ...] = field(default=(), compare=False, repr=False)
 
     def __init__(
         self,
@@ -112,7 +114,7 @@ class Pool:
                 made.append(term)
             except RuleSearchError as error:
                 faults.extend(error.lines)
-        faults.extend(start_faults(start or {}, list(terms)))
+        faults.extend(start_faults(start or {}, list(terms), of))
         nowhere = list(where_faults(where or {}, list(terms)))
         acting = {} if nowhere else {n: in_order(layers) for n, layers in (where or {}).items()}
         faults.extend(nowhere or repeated(made, acting))
@@ -128,6 +130,7 @@ class Pool:
         object.__setattr__(self, "where", acting)
         object.__setattr__(self, "bounds", in_their_order(bounds or {}))
         object.__setattr__(self, "remarks", ())
+        object.__setattr__(self, "declared", own)
 
     @staticmethod
     def generate(
@@ -189,7 +192,7 @@ class Pool:
         made.refuse_size()
         named, remarks = joined(made, terms or {}, where or {}, operators, own, of)
         pool = Pool(of=of, start=start, where=where, bounds=bounds, operators=operators, **named)
-        return pool.with_remarks(remarks)
+        return pool._with(remarks=remarks, declared=own)
 
     @staticmethod
     def count(
@@ -267,7 +270,17 @@ class Pool:
             >>> Pool(A="tanh(W)", B="1", C="1/(1 + exp(-2*W))").notes
             ('term C: may add nothing to the pool; wherever tried, C = 0.5*A + 0.5*B',)
         """
-        return (*self.remarks, *notes(groups(self.terms, self.where)))
+        unread = self._unread()
+        return (*self.remarks, *unread, *notes(groups(self.terms, self.where)))
+
+    def _unread(self) -> Iterator[str]:
+        """A line for each quantity that was declared and that no term reads, from either side."""
+        read = own_symbols([e for term in self.terms for _, e in term.updates])
+        sides = {n.removesuffix("_pre") + "_post" for n in read if n.endswith("_pre")}
+        for symbol in dict.fromkeys(self.declared):
+            if symbol.name not in {*read, *sides}:
+                kind = "trace" if symbol.row.memory else "quantity"
+                yield f"{kind} {symbol.name}: no term reads it"
 
     @cached_property
     def distinct(self) -> tuple[Term, ...]:
@@ -331,7 +344,8 @@ class Pool:
         if faults := list(where_faults(where, self.names)):
             raise RuleSearchError(*faults)
         acting = {**self.where, **{name: in_order(layers) for name, layers in where.items()}}
-        return self._looked_at(self.terms, self.start, acting).with_remarks(self.remarks)
+        made = self._looked_at(self.terms, self.start, acting)
+        return made._with(remarks=self.remarks, declared=self.declared)
 
     def bounded(self, bounds: Mapping[str, Sequence[float]]) -> Pool:
         """The same pool with the values of these parameters kept within bounds.
@@ -347,6 +361,10 @@ class Pool:
             raise RuleSearchError(*faults)
         before: dict[str, Sequence[float]] = {p: (low, high) for p, low, high in self.bounds}
         return self._with(bounds=in_their_order({**before, **bounds}))
+
+    def unbounded(self) -> Pool:
+        """The same pool with values of any size."""
+        return self._with(bounds=())
 
     def per_layer(self, depth: int) -> Pool:
         """The pool with a coefficient of its own for each term in each layer where it acts.
@@ -368,7 +386,8 @@ class Pool:
         ]
         start = {n: self.start[t.name] for n, t, _ in copies if t.name in self.start}
         where = _parts({name: (layer,) for name, _, layer in copies}, depth)
-        return self._looked_at([replace(t, name=n) for n, t, _ in copies], start, where)
+        made = self._looked_at([replace(t, name=n) for n, t, _ in copies], start, where)
+        return made._with(remarks=self.remarks, declared=self.declared)
 
     def throughout(self, expression: Expr, depth: int) -> dict[str, float]:
         """The terms that together have an expression in every layer, in order; or none.
@@ -432,6 +451,7 @@ class Pool:
         where: Mapping[str, Layers],
         bounds: Bounds = (),
         remarks: tuple[str, ...] = (),
+        declared: tuple[OwnSymbol, ...] = (),
     ) -> Pool:
         """A pool of what another has, or some of it: independent, so nothing is checked again."""
         pool = object.__new__(Pool)
@@ -441,6 +461,7 @@ class Pool:
             "where": where,
             "bounds": bounds,
             "remarks": remarks,
+            "declared": declared,
         }
         for name, value in values.items():
             object.__setattr__(pool, name, value)

@@ -138,8 +138,8 @@ def _fault(error: BaseException, path: str) -> str:
         )
         strange = strange_character(error.text or "") if "character" in error.msg else None
         return f"{place}: syntax error, {strange or f'{error.msg}; mend the line'}"
-    if isinstance(error, NameError):
-        return f"{place}: {_unknown(error.name or '')}"
+    if isinstance(error, NameError) and error.name:  # a local one that is not bound has none
+        return f"{place}: {_unknown(error.name)}"
     fault = next(iter(str(error).splitlines()), "no message")
     if isinstance(error, ImportError):
         fault = fault.partition(" (")[0]  # where the package lies helps nobody

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from sympy import Abs, Expr, Integer, Max, Rational, Symbol, exp, log, sign, sympify, tanh
 
 from rulesearch.errors import RuleSearchError
-from rulesearch.operators.calculus import derivative
+from rulesearch.operators.calculus import derivative, stranger
 from rulesearch.operators.intervals import MODERATE, Interval
+from rulesearch.operators.table import OPERATORS
 
 #: What a slope is written in: the activity, and the potential. At the input both are the pixel.
 Y, Z = Symbol("y", real=True), Symbol("z", real=True)
@@ -70,7 +71,8 @@ def activation(
         range: of the activity.
 
     Raises:
-        RuleSearchError: a slope that is not the derivative: the meta-gradient would not be exact.
+        RuleSearchError: what is not in the table of operators, or a slope that is not the
+            derivative: the meta-gradient would not be exact.
 
     Example:
         >>> from sympy import atan
@@ -78,6 +80,11 @@ def activation(
         1/(z**2 + 1)
     """
     made = sympify(value(Z))
+    if (part := stranger(made)) is not None:
+        raise RuleSearchError(
+            f"activation {name}: {part} in {made} is not in the table of operators; write it by "
+            f"{', '.join(OPERATORS)}"
+        )
     exact = derivative(made, Z)
     if slope is None:
         return Activation(name, made, exact, Interval(*range))

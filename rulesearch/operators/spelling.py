@@ -16,6 +16,7 @@ divisor needs it (`intervals`): elsewhere they would give the same.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,8 +53,8 @@ class TargetPrinter(PythonCodePrinter):  # type: ignore[misc]
         self._slope = slope
 
     def _print(self, expr: Expr, **kwargs: Any) -> str:
-        if expr.is_number and not expr.is_Rational:
-            # sqrt(2), pi: no target's functions take a plain number
+        if expr.is_number and not (expr.is_Rational and _held(expr)):
+            # sqrt(2), pi: no target's functions take a plain number, nor a whole one of any length
             return repr(float(without_definitions(expr)))
         row = operator_of(getattr(expr, "func", None))
         if row is not None and not isinstance(expr, Pow):
@@ -107,11 +108,20 @@ class TargetPrinter(PythonCodePrinter):  # type: ignore[misc]
     def _power(self, base: Expr, exponent: Expr) -> str:
         if self._target == "torch" and exponent.is_Rational:
             return _torch_power(self._print(base), exponent)
+        if self._target == "torch":
+            # As below: torch's own power is rounded by where a value stands.
+            log = math.log(float(base)) if base.is_number else f"torch.log({self._print(base)})"
+            return f"torch.exp(({self._print(exponent)})*({log}))"
         if exponent == Rational(1, 2):
             return OPERATORS["sqrt"].spelling[self._target].format(self._print(base))
         if exponent == -1:
             return f"(1.0/({self._print(base)}))"
         return f"(({self._print(base)})**({self._print(exponent)}))"
+
+
+def _held(number: Rational) -> bool:
+    """Whether a float64 and a 64-bit integer have it exactly."""
+    return bool(max(abs(number.p), number.q) < 2**53)
 
 
 def _torch_power(base: str, exponent: Rational) -> str:
