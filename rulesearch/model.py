@@ -46,6 +46,10 @@ class Model:
     def __post_init__(self) -> None:
         if faults := list(_faults(self)):
             raise RuleSearchError(*(f"model: {line}" for line in faults))
+        # Kernels write these numbers into their code, whatever they were given as.
+        object.__setattr__(self, "noise", float(self.noise))
+        bounds = tuple((name, float(low), float(high)) for name, low, high in self.bounds)
+        object.__setattr__(self, "bounds", bounds)
 
     def limits(self, parameter: Parameter) -> tuple[float, float] | None:
         """Between which numbers the values of a parameter are kept."""

@@ -5,8 +5,9 @@ lifetime, [lifetimes, ...]. It changes nothing and knows nothing of terms, coeff
 `run_lifetimes` decides at which steps it is asked. A new one is a function here and a row of
 `OBSERVABLES`.
 
-The examples are x [lifetimes, examples, inputs] and labels [lifetimes, examples], int64; the query
-set, unless a probe is given. What a diverged lifetime gives is not finite.
+The examples are x [lifetimes, examples, inputs] and labels [lifetimes, examples], int64, or what
+the outputs should answer, [lifetimes, examples, outputs]; the query set, unless a probe is given.
+Where a lifetime has diverged its loss is not finite, and nothing else means anything.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What each term does, alone, at points of a lifetime: how large, how like others, where it fails.
 
 The update of a term is what one step changes with that term alone and coefficient 1, in float64, at
-the weights that a rule has brought a network to.
+the weights that a rule has brought a network to. Bounds do not hold it back: they would as soon as
+its constant factor is large enough, and a factor changes a coefficient and nothing else.
 """
 
 from __future__ import annotations
@@ -127,13 +128,13 @@ class Point:
 
         Those of feedback and biases, where terms change them, come after those of the weights.
         """
-        one_hot = torch.zeros(len(self.population.pool), dtype=torch.float64)
+        free = _unbounded(self.population)
+        one_hot = torch.zeros(len(free.pool), dtype=torch.float64)
         one_hot[term] = 1.0
         # Whatever a term changes, its list is as long as that of one that changes all.
-        pool = self.population.pool
-        wide = [term.name for term in pool if {p for p, _ in term.updates} != {"W"}]
+        wide = [term.name for term in free.pool if {p for p, _ in term.updates} != {"W"}]
         after = lived_on(
-            self.population,
+            free,
             one_hot,
             self.living,
             self.example,
@@ -143,6 +144,11 @@ class Point:
         )
         before = _parameters(self.living, after)
         return [b - a for a, b in zip(before, _parameters(after, after), strict=True)]
+
+
+def _unbounded(population: Population) -> Population:
+    model = replace(population.model, bounds=())
+    return replace(population, pool=population.pool.unbounded(), model=model)
 
 
 def _parameters(living: Living, like: Living) -> list[Tensor]:
@@ -199,7 +205,11 @@ def lived_on(
 
 
 def points_along(
-    population: Population, theta: Tensor, seeds: Sequence[int], points: Sequence[int]
+    population: Population,
+    theta: Tensor,
+    seeds: Sequence[int],
+    points: Sequence[int],
+    dtype: torch.dtype = torch.float64,
 ) -> Iterator[Point]:
     """The networks of some lifetimes after each of these numbers of steps by a rule.
 
@@ -210,7 +220,9 @@ def points_along(
         theta: raw coefficients, [terms].
         seeds: one integer a lifetime.
         points: ascending from 0, each below the number of steps.
+        dtype: of the points.
     """
+    exact = partial(_exact, dtype=dtype)
     tasks = population.tasks(seeds)
     living = Living(*population.networks(seeds))
     x, labels = tasks.x.to(living.weights[0]), tasks.labels.to(living.weights[0].device)
@@ -231,9 +243,9 @@ def points_along(
         next_noise = _steps(noise, end, end + 1)
         yield Point(
             population,
-            living.map(_exact),
-            (_exact(x[:, end : end + 1]), labels[:, end : end + 1].cpu()),
-            None if next_noise is None else [_exact(xi) for xi in next_noise],
+            living.map(exact),
+            (exact(x[:, end : end + 1]), labels[:, end : end + 1].cpu()),
+            None if next_noise is None else [exact(xi) for xi in next_noise],
         )
 
 
@@ -258,8 +270,8 @@ def _only(alive: Tensor, values: Tensor) -> Tensor:
     return values[alive]
 
 
-def _exact(values: Tensor) -> Tensor:
-    return values.to("cpu", torch.float64)
+def _exact(values: Tensor, dtype: torch.dtype) -> Tensor:
+    return values.to("cpu", dtype)
 
 
 def norms(
@@ -356,7 +368,9 @@ def first_failure(
     world = population.world_of(seed) if isinstance(population, Mixture) else population
     steps = world.shape.ways * world.shape.shots
     rule = torch.tensor(theta, dtype=torch.float64)
-    for step, point in enumerate(points_along(world, rule, (seed,), range(steps)), start=1):
+    # Where lifetimes have diverged that would not in float64, this is to be seen.
+    points = points_along(world, rule, (seed,), range(steps), world.dtype)
+    for step, point in enumerate(points, start=1):
         for layer, change in enumerate(point.update(term)):
             if not change.isfinite().all():
                 return layer % len(point.weights) + 1, step

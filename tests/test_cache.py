@@ -333,9 +333,12 @@ def old(folder, name, days, size=10):
 
 def test_what_nobody_uses_any_more_goes(folder):
     anew()
-    recent, ancient = old(folder, "kernel_a.nbc", 80), old(folder, "kernel_b.py", 100)
-    below = old(folder, "__pycache__/kernel_c.forward-5.py311.1.nbc", 100)
-    unfinished = old(folder, "kernel_d.tmp", 1)
+    recent, ancient = (
+        old(folder, f"kernel_{'a' * 24}.adjoint.nbc", 80),
+        old(folder, f"kernel_{'b' * 24}.py", 100),
+    )
+    below = old(folder, f"__pycache__/kernel_{'c' * 24}.forward-5.py311.1.nbc", 100)
+    unfinished = old(folder, "kernel_abcdefgh.tmp", 1)
     somebody_s = old(folder, "notes.txt", 1000)
     mine = kept(folder)
     os.utime(mine, (0, 0))
@@ -348,8 +351,10 @@ def test_what_nobody_uses_any_more_goes(folder):
 def test_what_is_too_much_goes_last_used_first(folder, monkeypatch):
     sizes = {0: 300, 1: 500, 2: 400, 3: 100}
     anew()
-    paths = [old(folder, f"kernel_{i}.nbc", 4 - i, 1000 * sizes[i]) for i in sizes]
     own = sum(path.stat().st_size for path in folder.glob("kernel_*.*.nbc"))
+    paths = [
+        old(folder, f"kernel_{str(i) * 24}.forward.nbc", 4 - i, 1000 * sizes[i]) for i in sizes
+    ]
     monkeypatch.setattr(cache, "LARGEST", 2 * own + 550_000)
     anew(2)
     assert [path.exists() for path in paths] == [False, False, True, True]
@@ -367,9 +372,9 @@ def test_clearing_deletes_what_is_kept_and_nothing_else(folder):
     assert cache.clear() == 0
     anew()
     size = sum(path.stat().st_size for path in folder.iterdir())
-    left = old(folder, "notes.txt", 0)
+    left = {old(folder, name, 0) for name in ("notes.txt", "kernel_notes.txt", "kernel_thesis.tex")}
     assert cache.clear() == size
-    assert list(folder.iterdir()) == [left]
+    assert {*folder.iterdir()} == left
     assert anew() == ((11, 20), 0)
 
 

@@ -136,3 +136,27 @@ def test_a_term_that_reads_a_bias_has_a_size_where_biases_are_still_zero():
     found = norms(network, (0, 1, 2))
     assert all(size > 0 for size in found)
     assert found[0] == pytest.approx(norms(without, (0, 1, 2))[0])  # as large as it is in fact
+
+
+BOUNDED = Pool(
+    F0="-e_post*y_pre", big="-1000*e_post*y_pre*(1 + e_pre)", wild="-e_post*exp(1000*y_pre)"
+)
+
+
+def test_bounds_hold_no_update_back():
+    """Else a constant factor of a term would decide what it is like."""
+    free, held = (
+        population(pool=pool, dtype=torch.float64)
+        for pool in (BOUNDED, BOUNDED.bounded({"W": (-1, 1)}))
+    )
+    pairs = [overlaps(some, (0.02, 0.0, 0.0), SEEDS[:2], (0,)) for some in (free, held)]
+    np.testing.assert_allclose(*pairs, rtol=1e-12)
+    fails = [first_failure(some, (0.02, 0.0, 0.0), SEEDS[0], 2) for some in (free, held)]
+    assert fails[0] == fails[1] is not None
+
+
+def test_where_a_term_fails_is_looked_for_in_the_numbers_of_the_lifetimes():
+    pool = Pool(F0="-e_post*y_pre", large="-e_post*exp(100*(1 + y_pre))")
+    single, double = (population(pool=pool, dtype=d) for d in (torch.float32, torch.float64))
+    assert first_failure(single, (0.02, 0.0), SEEDS[0], 1) == (1, 1)
+    assert first_failure(double, (0.02, 0.0), SEEDS[0], 1) is None

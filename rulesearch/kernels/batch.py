@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
@@ -11,12 +11,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from rulesearch.lowering import Plan
-from rulesearch.operators import Parameter
+from rulesearch.lowering import Carried, Plan
+from rulesearch.operators import POST, PRE, SYNAPSE, Parameter
+from rulesearch.pathways import Pathway
 
-#: What traces are before a step, [lifetimes, post or 1, pre or 1]: of the plan of a parameter, in a
-#: layer, by name.
-Memories = Mapping[tuple[Parameter, int, str], Tensor]
+#: The plan of a parameter, a layer, and the name of a trace of it.
+Key = tuple[Parameter, int, str]
+#: What traces are before a step, [lifetimes, posts, pres]; a side's alone [lifetimes, 1, neurons].
+Memories = Mapping[Key, Tensor]
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,44 @@ class KernelOutput:
     feedback: list[Float[Tensor, "lifetimes _pre _source"]] | None = None
     biases: list[Float[Tensor, "lifetimes _post"]] | None = None
     memories: Memories = field(default_factory=dict)
+
+
+def traces_of(
+    plan: Plan, sizes: Sequence[int], path: Pathway
+) -> Iterator[tuple[Key, tuple[Carried, int, int]]]:
+    """The traces of a plan and those beside it, each with the last two axes of what it is."""
+    sources = {edge.target: edge.source for edge in path.edges}
+    for part in (plan, *plan.beside):
+        for layer in range(len(sizes) - 1):
+            post = sources[layer] if part.changes == "B" else layer + 1
+            for trace in part.carried:
+                posts = sizes[post] if trace.index in (POST, SYNAPSE) else 1
+                pres = sizes[layer] if trace.index in (PRE, SYNAPSE) else 1
+                shape = (posts, pres) if trace.index == SYNAPSE else (1, posts * pres)
+                yield (part.changes, layer, trace.name), (trace, *shape)
+
+
+def remembered(memories: Memories, key: Key) -> Tensor | None:
+    """What a trace was left at: weights and biases of a layer lie between the same neurons.
+
+    A kernel may have their plans in one, or only the other's was at work before.
+    """
+    changes, layer, name = key
+    both: tuple[Parameter, ...] = ("W", "b") if changes in ("W", "b") else (changes,)
+    found = (memories.get((other, layer, name)) for other in (changes, *both))
+    return next((value for value in found if value is not None), None)
+
+
+def begun(batch: Batch, plan: Plan, sizes: Sequence[int], path: Pathway) -> dict[Key, Tensor]:
+    """What the traces of a plan are before the first step of a batch."""
+    found: dict[Key, Tensor] = {}
+    for key, (trace, *shape) in traces_of(plan, sizes, path):
+        value = remembered(batch.memories, key)
+        if value is None:
+            initial = 0.0 if trace.initial is None else trace.initial
+            value = batch.x.new_full((len(batch.x), *shape), initial)
+        found[key] = value
+    return found
 
 
 def asked_for(

@@ -21,50 +21,57 @@ def terms_named(option: str, pool: Pool, names: Any) -> list[int]:
     """
     if isinstance(names, bool):
         return list(range(len(pool))) if names else []
-    for name in _names(option, names):
+    asked = _names(option, names)
+    for name in asked:
         if name not in pool.names:
             raise RuleSearchError(
                 f"{option} {name}: no such term; the terms are {named(pool.names)}"
             )
-    return sorted({pool.names.index(name) for name in names})
+    return sorted({pool.names.index(name) for name in asked})
 
 
-def check_observables(names: Any) -> None:
-    """Refuse what is not in `OBSERVABLES`.
+def observables_named(names: Any) -> tuple[str, ...]:
+    """Names of observables.
 
     Raises:
-        RuleSearchError: for the first.
+        RuleSearchError: the first that is not in `OBSERVABLES`.
     """
-    for name in _names("observe", names):
+    asked = _names("observe", names)
+    for name in asked:
         if name not in OBSERVABLES:
             raise RuleSearchError(
                 f"observe {name}: unknown observable; give any of {', '.join(OBSERVABLES)}"
             )
+    return asked
 
 
-def _names(option: str, names: Any) -> Iterable[Any]:
-    if isinstance(names, str) or not isinstance(names, Iterable):
+def _names(option: str, names: Any) -> tuple[Any, ...]:
+    if isinstance(names, str):
         raise RuleSearchError(f'{option}: {names!r}; give a list of names, as ["{names}"]')
-    return names
+    if not isinstance(names, Iterable):
+        raise RuleSearchError(f"{option}: {names!r}; give a list of names, [] for none")
+    return tuple(str(n) if isinstance(n, str) else n for n in names)  # NumPy's text is text
 
 
-def check_points(option: str, numbers: Any, steps: int) -> None:
-    """Refuse what is not an ascending list of numbers of steps, in the words of the option.
+def points_numbered(option: str, numbers: Any, steps: int) -> tuple[int, ...]:
+    """Numbers of steps in ascending order.
 
     Raises:
-        RuleSearchError: for the first fault.
+        RuleSearchError: the first fault, in the words of the option.
     """
     way_out = f"give numbers of steps from 0 to {steps}, ascending"
     if not isinstance(numbers, Iterable):
         raise RuleSearchError(f"{option}: {numbers!r}; {way_out}, in a list")
-    points = list(numbers)
-    for point in points:
+    points: list[int] = []
+    for number in numbers:
         try:
-            inside = 0 <= operator.index(point) <= steps
+            points.append(operator.index(number))
         except TypeError:
-            raise RuleSearchError(f"{option} {point!r}: not a number of steps; {way_out}") from None
-        if not inside:
-            raise RuleSearchError(f"{option} {point}: outside the lifetime; {way_out}")
+            line = f"{option} {number!r}: not a number of steps; {way_out}"
+            raise RuleSearchError(line) from None
+        if not 0 <= points[-1] <= steps:
+            raise RuleSearchError(f"{option} {points[-1]}: outside the lifetime; {way_out}")
     for before, after in itertools.pairwise(points):
         if before >= after:
             raise RuleSearchError(f"{option} {before}, {after}: not ascending; {way_out}")
+    return tuple(points)

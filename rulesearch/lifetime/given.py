@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from rulesearch.errors import RuleSearchError
-from rulesearch.lifetime.asked import check_points
+from rulesearch.lifetime.asked import points_numbered
 from rulesearch.lifetime.reads import check_reads, refuse_other_than_pool
 from rulesearch.model import PAPER, Model, bounded
 from rulesearch.notation import Pool
@@ -27,7 +27,10 @@ from rulesearch.pathways import pathway as pathway_of
 #: How far the sum of probabilities may be off 1, as those of single precision are.
 ROUNDED = 1e-5
 
-_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+_INTEGERS = (
+    *(torch.int64, torch.int32, torch.int16, torch.int8),
+    *(torch.uint64, torch.uint32, torch.uint16, torch.uint8),
+)
 
 #: What a tensor may be given as.
 Numbers = Tensor | NDArray[Any]
@@ -49,7 +52,8 @@ class Given:
         train: x [lifetimes, steps, inputs] and labels, int64.
         query: x [lifetimes, queries, inputs] and labels, int64; of probabilities, the likeliest
             classes the last time.
-        probe: what is observed on, like `query`.
+        probe: what is observed on, like `query`; with what the query's answers should be the last
+            time, where these are no labels.
         targets: probabilities that the query's answers should have, [lifetimes, asked, queries,
             outputs], each time to a sum of 1; None where the labels, after the last step, do.
         asked: numbers of steps after which they should; none without targets.
@@ -107,7 +111,8 @@ def given(
         matrices,
         own,
         path,
-        (matrices[0].shape[-1], *(w.shape[-2] for w in matrices if w.ndim > 1)),
+        # Axes that are missing are told of below.
+        ((0, *matrices[0].shape)[-1], *(w.shape[-2] for w in matrices if w.ndim > 1)),
         sets["train"],
         sets["query"],
         sets["probe"],
@@ -120,13 +125,15 @@ def given(
     _check_shapes(found, len(pool))
     _check_watched(found)
     steps = found.train[0].shape[1]
-    check_points("ask_at", ask_at, steps)
-    asked = tuple(map(int, ask_at))
+    asked = points_numbered("ask_at", ask_at, steps)
     targets = _targets(found, asked)
     train_set, query_set = _taught(found), _whole(found.query)
+    probe_set = query_set
     if targets is not None:
+        probe_set = found.query[0], targets[:, -1]
         query_set = found.query[0], targets[:, -1].argmax(-1)
-    probe_set = query_set if found.probe is found.query else _whole(found.probe)
+    if found.probe is not found.query:
+        probe_set = _whole(found.probe)
     found = replace(found, train=train_set, query=query_set, probe=probe_set)
     if targets is None and asked in ((), (steps,)):
         return found
@@ -174,8 +181,10 @@ def _tensor(name: str, value: Any, shape: str) -> Tensor:
     if not isinstance(value, np.ndarray):
         raise RuleSearchError(f"{name}: {_kind(value)}; give a tensor or an array {shape}")
     try:
-        # torch takes no array that is read backward, and warns of one that it must not write.
-        return torch.from_numpy(np.require(value, requirements=["C", "W"]))
+        # torch takes no array that is read backward, or of another machine's byte order, and warns
+        # of one that it must not write.
+        native = value.dtype.newbyteorder("=")
+        return torch.from_numpy(np.require(value, native, requirements=["C", "W"]))
     except TypeError:
         raise RuleSearchError(f"{name}: an array of {value.dtype}; give numbers") from None
 
@@ -289,7 +298,7 @@ def _check_shapes(found: Given, terms: int) -> None:
         shapes |= {f"feedback[{i}]": (n, *shape) for i, shape in enumerate(own)}
     for name, layers, axes in (
         ("biases", found.biases, (n,)),
-        ("noise", found.noise, (n, found.train[0].shape[1])),
+        ("noise", found.noise, (n, (*found.train[0].shape, 0, 0)[1])),
     ):
         if layers is not None and len(layers) != depth:
             raise RuleSearchError(
@@ -335,7 +344,8 @@ def _check_labels(name: str, labels: Tensor, x: Tensor, outputs: int) -> None:
     _check_tensor(name, labels, shape, x)
     if labels.dtype not in _INTEGERS:
         raise RuleSearchError(f"{name}: dtype {labels.dtype}; give integers, class numbers")
-    if labels.numel() and not (int(labels.min()) >= 0 and int(labels.max()) < outputs):
+    numbers = labels.long()
+    if numbers.numel() and not (int(numbers.min()) >= 0 and int(numbers.max()) < outputs):
         raise RuleSearchError(f"{name}: outside 0 to {outputs - 1}, the output units")
 
 

@@ -16,7 +16,8 @@ from torch import Tensor
 from rulesearch.choices import KernelName
 from rulesearch.errors import RuleSearchError
 from rulesearch.kernels import Batch, KernelOutput, Memories
-from rulesearch.lifetime.asked import check_observables, check_points, terms_named
+from rulesearch.kernels.batch import remembered, traces_of
+from rulesearch.lifetime.asked import observables_named, points_numbered, terms_named
 from rulesearch.lifetime.autograd import watched
 from rulesearch.lifetime.given import Given, Numbers, given
 from rulesearch.lifetime.modes import plain
@@ -138,7 +139,8 @@ def run_lifetimes(
         observe_at: numbers of steps after which to observe, ascending, 0 for before the first; with
             none, after the last. The price is one more forward pass, up to the last point; the
             weights of one point are held at a time.
-        probe: x and labels of the examples to observe on, like `query`, which it is by default.
+        probe: x and labels of the examples to observe on, like `query`, which it is by default,
+            with what the outputs should answer there the last time that it is asked.
         keep_weights: whether the final weights are wanted; some work is saved without.
         ask_at: numbers of steps after which the query is asked, ascending, 0 for before the first;
             the loss is the mean over these. With none, it is asked after the last.
@@ -147,8 +149,9 @@ def run_lifetimes(
             terms that are zero everywhere in the call, and differentiated, cost what their products
             with the adjoint of the weights cost, and hang on a kernel of their own.
         model: activation, loss and what else a step does beside the terms.
-        carried: what earlier steps of these lifetimes have left beside weights and feedback, as
-            `Lifetimes.carried` has it; without it biases are zero and traces begin.
+        carried: what earlier steps of these lifetimes have left beside the weights, as
+            `Lifetimes.carried` has it; without it biases are zero and traces begin. Feedback that
+            terms have changed is there too, and goes before `feedback`.
         noise: where the model has it, list over layers of [lifetimes, steps, post], standard
             normal.
 
@@ -171,23 +174,23 @@ def run_lifetimes(
         torch.Size([1, 1])
     """
     _check_kinds(model, carried)
+    behind = carried or Carried()
     found = given(
         pool,
         theta,
         weights,
-        feedback,
+        feedback if behind.feedback is None else behind.feedback,
         train=train,
         query=query,
         probe=probe,
         pathway=pathway,
         ask_at=ask_at,
         model=model,
-        biases=None if carried is None else carried.biases,
+        biases=behind.biases,
         noise=noise,
     )
-    behind = carried or Carried()
-    check_observables(observe)
-    check_points("observe_at", observe_at, found.train[0].shape[1])
+    seen = observables_named(observe)
+    seen_at = points_numbered("observe_at", observe_at, found.train[0].shape[1])
     wanted, more = (
         terms_named("gradient", pool, gradient),
         terms_named("compile_for", pool, compile_for),
@@ -196,9 +199,7 @@ def run_lifetimes(
     def live(theta: Tensor, wanted: Sequence[int]) -> Lifetimes:
         start = replace(found, theta=theta)
         with plain(found.weights[0].device.type):
-            return _live(
-                pool, start, behind, kernel, wanted, more, observe, observe_at, keep_weights
-            )
+            return _live(pool, start, behind, kernel, wanted, more, seen, seen_at, keep_weights)
 
     if not (torch.is_grad_enabled() and found.theta.requires_grad):
         return live(found.theta, wanted)
@@ -231,6 +232,7 @@ def _live(
 ) -> Lifetimes:
     """Lifetimes from what fits together; `wanted` terms have a derivative."""
     weights, theta, path = found.weights, found.theta, found.path
+    theta = theta.to(weights[0].device)
     acts = torch.tensor(pool.mask(len(weights)), device=weights[0].device)
     # What stands where a term does not act counts for nothing, whatever it is.
     theta = torch.where(acts, theta, 0.0) if theta.ndim > 1 else theta
@@ -260,7 +262,7 @@ def _live(
     asked = [i for i, column in enumerate(active) if column in differentiated]
     plan = plan_of(pool, active, found.model)
     if behind.steps:
-        _check_carried(plan, behind.memories)
+        _check_carried(plan, found, behind.memories)
     beside = plan_of(pool, idle, found.model) if idle else None
     keep = keep_weights or (bool(observe) and not observe_at)
     run = partial(run_by, kernel, plan, found.sizes, path)
@@ -317,7 +319,7 @@ def compiling(
         pool: the terms.
         sizes: of the layers, input first.
         gradient: see `run_lifetimes`.
-        compile_for: likewise; other terms are zero. None: no term that is differentiated is.
+        compile_for: likewise; other terms are zero. With none, no term that is differentiated is.
         kernel: see `run_lifetimes`.
         pathway: name of the feedback graph.
         dtype: of the lifetimes.
@@ -374,20 +376,32 @@ def _check_kinds(model: object, carried: object) -> None:
         raise RuleSearchError(f"carried: steps {carried.steps!r}; give a number from 0 on")
 
 
-def _check_carried(plan: Plan, memories: Memories) -> None:
-    """Refuse to go on with a trace that earlier steps have not moved.
+def _check_carried(plan: Plan, found: Given, memories: Memories) -> None:
+    """Refuse to go on with a trace that earlier steps have not moved, or of other networks.
 
     Raises:
         RuleSearchError: for the first.
     """
-    known = {name for _, _, name in memories}
-    for part in (plan, *plan.beside):
-        for trace in part.carried:
-            if trace.name not in known:
-                raise RuleSearchError(
-                    f"carried: nothing of trace {trace.name}, since no term that reads it was at "
-                    "work; name one in compile_for of the earlier steps"
-                )
+    first = found.weights[0]
+    for key, (_, *shape) in traces_of(plan, found.sizes, found.path):
+        changes, layer, name = key
+        if (value := remembered(memories, key)) is None:
+            raise RuleSearchError(
+                f"carried: nothing of trace {name} for terms of {changes}, since none that reads "
+                "it was at work; name one in compile_for of the earlier steps"
+            )
+        wanted = [len(first), *shape]
+        if not isinstance(value, Tensor) or list(value.shape) != wanted:
+            got = list(value.shape) if isinstance(value, Tensor) else repr(value)
+            raise RuleSearchError(
+                f"carried: trace {name} in layer {layer + 1} has shape {got}; give {wanted}, what "
+                "steps of these lifetimes have left"
+            )
+        if (value.dtype, value.device) != (first.dtype, first.device):
+            raise RuleSearchError(
+                f"carried: trace {name} is {value.dtype} on {value.device}; give {first.dtype} on "
+                f"{first.device}, as the weights are"
+            )
 
 
 def _left(batch: Batch, outcome: KernelOutput) -> Batch:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rulesearch.kernels.batch import Batch, KernelOutput, asked_for
+from rulesearch.kernels.batch import Batch, KernelOutput, asked_for, begun
 from rulesearch.kernels.einsum.forms import (
     Coefficients,
     Form,
@@ -19,7 +19,6 @@ from rulesearch.kernels.einsum.forms import (
     pull_coefficients,
 )
 from rulesearch.kernels.einsum.state import (
-    Key,
     State,
     added,
     biases_of,
@@ -159,29 +158,7 @@ class EinsumKernel(Step):
     def start(self, batch: Batch) -> State:
         """What the lifetimes of a batch begin with."""
         state = state_of(batch, bias=self.plan.model.bias)
-        begun = dict(self._begun(batch))
-        for (changes, layer, name), value in state.memories.items():
-            begun[changes, layer, name] = value
-            if changes == "W" and ("b", layer, name) not in state.memories:
-                # A kernel may have the plans of weights and biases in one.
-                begun["b", layer, name] = value
-        return replace(state, memories=begun)
-
-    def _begun(self, batch: Batch) -> Iterable[tuple[Key, Tensor]]:
-        """What traces are before the first step."""
-        for part in self.parts:
-            for layer in range(self._depth):
-                pre, post = self._sides(part, layer)
-                for trace in part.plan.carried:
-                    size = [self.sizes[post] if "post" in trace.index else 1]
-                    size += [self.sizes[pre] if "pre" in trace.index else 1]
-                    size = size if len(trace.index) == 2 else [1, max(size)]
-                    shape = len(batch.x), *size
-                    value = 0.0 if trace.initial is None else trace.initial
-                    yield (
-                        (part.plan.changes, layer, trace.name),
-                        torch.full(shape, value, dtype=batch.x.dtype, device=batch.x.device),
-                    )
+        return replace(state, memories=begun(batch, self.plan, self.sizes, self.path))
 
     def coefficients(
         self, theta: Float[Tensor, "lifetimes layers terms"]

@@ -8,11 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from rulesearch.kernels.batch import Batch
+from rulesearch.kernels.batch import Batch, Key
 from rulesearch.operators import Parameter
-
-#: The plan of a parameter, a layer, and the name of a trace of it.
-Key = tuple[Parameter, int, str]
 
 
 @dataclass(frozen=True)

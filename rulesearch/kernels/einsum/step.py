@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from rulesearch.kernels.batch import Batch
+from rulesearch.kernels.batch import Batch, Key
 from rulesearch.kernels.einsum.forms import (
     Applied,
     Coefficients,
@@ -27,10 +27,7 @@ from rulesearch.kernels.einsum.passes import (
     known,
     plus,
 )
-from rulesearch.kernels.einsum.state import (
-    Key,
-    State,
-)
+from rulesearch.kernels.einsum.state import State
 from rulesearch.lowering import Plan
 from rulesearch.lowering.in_torch import InTorch, Values, in_torch
 from rulesearch.network import (
@@ -183,6 +180,8 @@ class Step:
             if name not in changed:
                 continue
             layers = parameters[name]
+            # As a value is: 1e39 is infinite in float32.
+            low, high = layers[0].new_tensor([low, high]).tolist()
             held[name] = [(value < low) | (value > high) for value in layers]
             parameters[name] = [value.clamp(low, high) for value in layers]
         return held

@@ -17,6 +17,7 @@ import hashlib
 import logging
 import os
 import pickle
+import re
 import stat
 import sys
 import tempfile
@@ -278,6 +279,9 @@ def _say(folder: Path, reason: str) -> None:
 
 # --- bounds --------------------------------------------------------------------------------------
 
+#: The names of what is kept, of `tempfile`'s until it is whole, and of what earlier versions left.
+_OURS = re.compile(r"kernel_([0-9a-f]{16,64}[-.].*|[a-z0-9_]{8}\.tmp)")
+
 #: What this process has asked for: it never goes.
 _used: set[Path] = set()
 
@@ -286,6 +290,8 @@ def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
     """What this package keeps there, or kept; nothing else is ever touched."""
     # Earlier versions left sources here, and code below.
     for path in (*folder.glob("kernel_*"), *folder.glob("__pycache__/kernel_*")):
+        if not _OURS.fullmatch(path.name):
+            continue
         with suppress(OSError):
             status = path.lstat()
             if stat.S_ISREG(status.st_mode):

@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 from sympy import Expr, Function, Max, Min
 from torch import Tensor
 
-from rulesearch.kernels.batch import Batch, KernelOutput, Unsupported, asked_for
+from rulesearch.kernels.batch import (
+    Batch,
+    KernelOutput,
+    Key,
+    Unsupported,
+    asked_for,
+    begun,
+    traces_of,
+)
 from rulesearch.kernels.fused import ahead, cache, models
 from rulesearch.kernels.fused.idle import idle_products, idle_source, placed
 from rulesearch.kernels.fused.layout import layout_of
@@ -23,7 +31,6 @@ from rulesearch.kernels.fused.lifetimes import (
     Array,
     Arrays,
     Job,
-    Key,
     Results,
     address_of_idle,
     run,
@@ -35,7 +42,7 @@ from rulesearch.kernels.fused.schedule import Schedule, schedule_of
 from rulesearch.kernels.fused.vectors import lanes
 from rulesearch.kernels.fused.work import Work, bounded_beside_pixels
 from rulesearch.lowering import Elementwise, Plan
-from rulesearch.operators import POST, PRE, SCALAR, SYNAPSE, operator_of
+from rulesearch.operators import SYNAPSE, operator_of
 from rulesearch.pathways import Carrier, Pathway
 
 
@@ -124,29 +131,12 @@ class FusedKernel(Work):
         return ahead.compiling([*texts, _idle_source(idle, name)] if idle else texts)
 
     def _begun(self, batch: Batch) -> dict[Key, Array]:
-        """What traces begin from, [lifetimes, neurons or 1]."""
-        found: dict[Key, Array] = {}
-        dtype = batch.weights[0].numpy().dtype
-        for schedule in self.schedule.all:
-            changes = schedule.plan.changes
-            posts = self.sources if changes == "B" else range(1, len(self.sizes))
-            for trace in schedule.plan.carried:
-                for layer, post in enumerate(posts):
-                    given = batch.memories.get((changes, layer, trace.name))
-                    if given is None and changes == "W":
-                        # Those of a plan of biases, which is one with that of the weights here.
-                        given = batch.memories.get(("b", layer, trace.name))
-                    if given is None:
-                        sizes = {PRE: [self.sizes[layer]], POST: [self.sizes[post]], SCALAR: [1]}
-                        both = [self.sizes[post], self.sizes[layer]]
-                        size = sizes.get(trace.index, both)
-                        initial = 0.0 if trace.initial is None else trace.initial
-                        start = np.full((len(batch.theta), *size), initial, dtype)
-                    else:
-                        start = given.detach().numpy()
-                        start = start if trace.index == SYNAPSE else start[:, 0]
-                    found[changes, layer, trace.name] = start
-        return found
+        """What traces begin from, [lifetimes, neurons or 1], or [lifetimes, posts, pres]."""
+        plan = self.schedule.plan
+        traces = dict(traces_of(plan, self.sizes, self.path))
+        started = begun(batch, plan, self.sizes, self.path)
+        whole = {key: value.detach().numpy() for key, value in started.items()}
+        return {k: v if traces[k][0].index == SYNAPSE else v[:, 0] for k, v in whole.items()}
 
     def _skips(self, data: Arrays, plans: Sequence[Plan]) -> NDArray[np.bool_]:
         """For each lifetime, whether pixels that are zero are left out.

@@ -41,13 +41,14 @@ FIXED = (
     *("A_Y", "A_E", "A_Z", "A_L", "C"),
     # absolute, of a layer
     *("ONES", "W", "LAMBDA", "B", "THETA", "A_THETA", "Q_Y", "Q_SLOPE", "Q_A"),
-    # in row 0 only: blocks and their sizes
+    # in row 0 only: blocks and their sizes; what is learned stands before what else is kept
     *(
         "FRAMES",
         "FRAME",
         "SCRATCH",
         "BLOCK",
         "ADJOINTS",
+        "LEARNED",
         "WEIGHTS",
         "CHECKPOINTS",
     ),
@@ -66,7 +67,7 @@ FIXED = (
     Y, SLOPE, E, Z, R, L,
     A_Y, A_E, A_Z, A_L, C,
     ONES, W, LAMBDA, B, THETA, A_THETA, Q_Y, Q_SLOPE, Q_A,
-    FRAMES, FRAME, SCRATCH, BLOCK, ADJOINTS, WEIGHTS, CHECKPOINTS,
+    FRAMES, FRAME, SCRATCH, BLOCK, ADJOINTS, LEARNED, WEIGHTS, CHECKPOINTS,
     ZEROS, SKIPS,
     FIRST_STEP, BEGUN,
     LAMBDA_B, UNASKED,
@@ -272,6 +273,7 @@ def layout_of(
 
     weights = sum(rows[i] * width[i + 1] for i in range(depth))
     weights += sum(width[1:]) if model.bias else 0
+    table[0, LEARNED] = weights
     # What is kept at checkpoints lies together.
     beside = unasked(schedule)
     of_b = [name for name in beside if name == "B" or name.startswith("BACK_")]

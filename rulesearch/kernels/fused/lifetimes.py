@@ -17,6 +17,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+from rulesearch.kernels.batch import Key
 from rulesearch.kernels.fused.cache import FUNCTIONS
 from rulesearch.kernels.fused.idle import Placed
 from rulesearch.kernels.fused.layout import (
@@ -42,11 +43,8 @@ from rulesearch.kernels.fused.layout import (
 from rulesearch.kernels.fused.models import pixel_slopes
 from rulesearch.kernels.fused.vectors import BYTES
 from rulesearch.model import PAPER
-from rulesearch.operators import Parameter
 
 Array = NDArray[Any]
-#: The parameter whose terms read a trace, a layer of weights, and the trace's name.
-Key = tuple[Parameter, int, str]
 
 #: σ' of pixels in the paper's network.
 _SOFTPLUS = pixel_slopes(PAPER.activation)

@@ -148,7 +148,7 @@ def score_answers(s, at, targets):
         loss += {loss}
         for j in range(n):
             z_post[j] = {error}
-    if not all_finite(pointer(s, at[0, W]), at[0, WEIGHTS], s):
+    if not all_finite(pointer(s, at[0, W]), at[0, LEARNED], s):
         return F(math.nan), F(0.0)
     return loss / count, correct / count
 '''

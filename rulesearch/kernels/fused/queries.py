@@ -13,13 +13,13 @@ import math
 
 from rulesearch.kernels.fused.layout import (
     LAMBDA,
+    LEARNED,
     Q_A,
     Q_SLOPE,
     Q_Y,
     QUERY_BLOCK,
     ROWS,
     SIZE,
-    WEIGHTS,
     WIDTH,
     W,
 )
@@ -56,7 +56,7 @@ def score(s, at, labels):
         picked = z[labels[q]]
         loss += softmax(n, z, z) - picked
         z[labels[q]] -= 1
-    if not all_finite(pointer(s, at[0, W]), at[0, WEIGHTS], s):
+    if not all_finite(pointer(s, at[0, W]), at[0, LEARNED], s):
         return number(math.nan), number(0)
     return loss / count, correct / count
 
@@ -90,7 +90,7 @@ def score_answers(s, at, targets):
         loss += softmax(n, z, z) - meant
         for j in range(n):
             z[j] -= targets[q, j]
-    if not all_finite(pointer(s, at[0, W]), at[0, WEIGHTS], s):
+    if not all_finite(pointer(s, at[0, W]), at[0, LEARNED], s):
         return number(math.nan), number(0)
     return loss / count, correct / count
 

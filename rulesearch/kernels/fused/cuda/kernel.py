@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rulesearch.kernels.batch import Batch, KernelOutput, Unsupported, asked_for
+from rulesearch.kernels.batch import Batch, KernelOutput, Unsupported, asked_for, traces_of
 from rulesearch.kernels.fused.cuda.program import Module, source
 from rulesearch.kernels.fused.cuda.rows import Chunks
-from rulesearch.kernels.fused.cuda.start import Job, begun, matrix, prepared, width_of
+from rulesearch.kernels.fused.cuda.start import Job, matrix, prepared, width_of
 from rulesearch.kernels.fused.cuda.words import SIMULATED, THREADS, WARP, cuda
 from rulesearch.kernels.fused.layout import (
     A_THETA,
@@ -166,7 +166,8 @@ def _outcome(
     if work.schedule.plan.model.bias:
         places = zip(layout.biases, work.sizes[1:], strict=True)
         biases = [job.values[:, place : place + size].clone() for place, size in places]
-    memories = {place.key: _memory(work, batch, job, place) for place in layout.traces}
+    traces = dict(traces_of(work.schedule.plan, work.sizes, work.path))
+    memories = {p.key: _memory(batch, job, p, traces[p.key][1:]) for p in layout.traces}
     return KernelOutput(
         loss,
         accuracy,
@@ -179,12 +180,12 @@ def _outcome(
     )
 
 
-def _memory(work: Work, batch: Batch, job: Job, place: TracePlace) -> Tensor:
+def _memory(batch: Batch, job: Job, place: TracePlace, shape: tuple[int, int]) -> Tensor:
     """What a trace is after the last step; every pixel is kept here."""
-    table, like = job.layout.table, begun(work, batch, place)
+    table = job.layout.table
     if place.width:
         stored = matrix(job, place.layer, place.start, place.width).transpose(1, 2)
-        return stored[:, : like.shape[1], : like.shape[2]].contiguous()
+        return stored[:, : shape[0], : shape[1]].contiguous()
     frame = batch.x.shape[1] & 1
     begin = int(table[0, FRAMES] + frame * table[0, FRAME]) + place.value
-    return job.values[:, None, begin : begin + like.shape[2]].clone()
+    return job.values[:, None, begin : begin + shape[1]].clone()

@@ -365,7 +365,7 @@ def score(s, sh, at, labels):
         if thread() % WARP == label % WARP:
             st(s, z + label, ld(s, z + label) - F(1.0))
     loss, correct = block_sum(sh, loss), block_sum(sh, correct)
-    if not all_finite(s, sh, at[0, W], at[0, WEIGHTS]):
+    if not all_finite(s, sh, at[0, W], at[0, LEARNED]):
         return F(math.nan), F(0.0)
     return loss / count, correct / count
 
@@ -394,7 +394,7 @@ def score_answers(s, sh, at, targets):
         for j in range(thread() % WARP, n, WARP):
             st(s, z + j, ld(s, z + j) - targets[q, j])
     loss, correct = block_sum(sh, loss), block_sum(sh, correct)
-    if not all_finite(s, sh, at[0, W], at[0, WEIGHTS]):
+    if not all_finite(s, sh, at[0, W], at[0, LEARNED]):
         return F(math.nan), F(0.0)
     return loss / count, correct / count
 

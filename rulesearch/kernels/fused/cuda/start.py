@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rulesearch.kernels.batch import Batch
+from rulesearch.kernels.batch import Batch, begun
 from rulesearch.kernels.fused.cuda.program import Module
 from rulesearch.kernels.fused.layout import (
     BEGUN,
@@ -34,14 +34,12 @@ from rulesearch.kernels.fused.layout import (
     WIDTH,
     B,
     Layout,
-    TracePlace,
     W,
     layout_of,
 )
 from rulesearch.kernels.fused.savings import drops_columns
 from rulesearch.kernels.fused.work import Work, bounded_beside_pixels
 from rulesearch.network import gate
-from rulesearch.operators import POST, PRE, SCALAR
 
 #: Bits of `order` that say which rows a pass takes; see `list_rows`.
 _LIT, _TOUCHED, _DARK = 1, 2, 4
@@ -251,8 +249,9 @@ def _fill(work: Work, batch: Batch, job: Job) -> None:
     first = int(table[0, Q_Y])
     stored = values[:, first : first + query.shape[1] * width].view(-1, query.shape[1], width)
     stored[:, :, : query.shape[2]] = query
+    traces = begun(batch, work.schedule.plan, work.sizes, work.path)
     for place in layout.traces:
-        start = begun(work, batch, place)
+        start = traces[place.key].detach()
         if place.width:
             block = _rows(start.transpose(1, 2), job, place.layer)
             stored = matrix(job, place.layer, place.start, place.width)
@@ -262,26 +261,6 @@ def _fill(work: Work, batch: Batch, job: Job) -> None:
         if place.neurons == 0:
             start = _pixels(start[:, None], job)[:, 0]
         put(place.start, start)
-
-
-def begun(work: Work, batch: Batch, place: TracePlace) -> Tensor:
-    """What a trace begins from, [lifetimes, post or 1, neurons or pre or 1]."""
-    given = batch.memories.get(place.key)
-    if given is None and place.changes == "W":
-        # Those of a plan of biases, which is one with that of the weights here.
-        given = batch.memories.get(("b", place.layer, place.name))
-    if given is not None:
-        return given.detach()
-    schedule = next(each for each in work.schedule.all if each.plan.changes == place.changes)
-    trace = next(one for one in schedule.plan.carried if one.name == place.name)
-    back = place.changes == "B"
-    post = work.sizes[work.sources[place.layer] if back else place.layer + 1]
-    pre = work.sizes[place.layer]
-    shape = {PRE: (1, pre), POST: (1, post), SCALAR: (1, 1)}.get(trace.index, (post, pre))
-    initial = 0.0 if trace.initial is None else trace.initial
-    return torch.full(
-        (len(batch.theta), *shape), initial, dtype=batch.theta.dtype, device=batch.theta.device
-    )
 
 
 def _noise(work: Work, batch: Batch) -> Tensor:
