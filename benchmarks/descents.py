@@ -313,7 +313,7 @@ def begun(population: Population, result: Result, setting: Setting) -> Begin:
         common=(),
     )
     terms = tuple(term for term, scale in enumerate(scales) if scale)
-    units = in_spans(means, "spans", Place((setting.reference,), phi), terms)
+    units = in_spans(means, "spans", Place((setting.reference,), phi), terms, {setting.reference})
     return Begin(replace(setting, scales=units), phi, means.pace)
 
 

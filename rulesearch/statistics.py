@@ -162,7 +162,7 @@ def summarise(outcomes: Scores, looks: int = 1) -> Summary:
         outcomes: of a rule.
         looks: rules looked at beside each other: the intervals hold for all together (Bonferroni).
     """
-    level = 1 - (1 - LEVEL) / looks
+    level = for_all(looks)
     return Summary(
         accuracy=float(np.mean(outcomes.accuracy)),
         accuracy_interval=bootstrap_interval(outcomes.accuracy, level),
@@ -171,6 +171,11 @@ def summarise(outcomes: Scores, looks: int = 1) -> Summary:
         lifetimes=len(outcomes.seeds),
         diverged=sum(outcomes.diverged),
     )
+
+
+def for_all(looks: int) -> float:
+    """The level of each of so many intervals that holds for all of them together (Bonferroni)."""
+    return 1 - (1 - LEVEL) / looks
 
 
 def learns(outcomes: Scores, ways: int) -> bool:
@@ -200,8 +205,13 @@ def untrained(outcomes: Scores) -> Scores:
     return Scores(outcomes.seeds, outcomes.initial_loss, unknown, outcomes.initial_loss, learned)
 
 
-def compare(first: Scores, second: Scores, of: Literal["loss", "accuracy"] = "loss") -> Difference:
-    """The mean of first minus second over the lifetimes that both ran.
+def compare(
+    first: Scores,
+    second: Scores,
+    of: Literal["loss", "accuracy"] = "loss",
+    level: float = LEVEL,
+) -> Difference:
+    """The mean of first minus second over the lifetimes that both ran, with an interval.
 
     Raises:
         ValueError: they did not run the same lifetimes.
@@ -209,7 +219,7 @@ def compare(first: Scores, second: Scores, of: Literal["loss", "accuracy"] = "lo
     if first.seeds != second.seeds:
         raise ValueError("paired differences need the same seeds in the same order")
     differences = np.subtract(getattr(first, of), getattr(second, of))
-    return Difference(float(differences.mean()), t_interval(differences.tolist()))
+    return Difference(float(differences.mean()), t_interval(differences.tolist(), level))
 
 
 def chance(first: Scores, second: Scores, of: Literal["loss", "accuracy"] = "loss") -> float:
@@ -267,7 +277,7 @@ def clearly_below(first: Scores, second: Scores, bound: float) -> bool:
     return bool(differences.mean() + margin < bound)
 
 
-def t_interval(values: Sequence[float]) -> Interval:
+def t_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     """Student's interval of the mean; right for a few refits and for many paired differences.
 
     Raises:
@@ -279,7 +289,7 @@ def t_interval(values: Sequence[float]) -> Interval:
     """
     _at_least_two(values)
     mean = float(np.mean(values))
-    half = float(stats.sem(values) * stats.t.ppf((1 + LEVEL) / 2, len(values) - 1))
+    half = float(stats.sem(values) * stats.t.ppf((1 + level) / 2, len(values) - 1))
     return mean - half, mean + half
 
 

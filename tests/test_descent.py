@@ -365,3 +365,11 @@ def test_labels_and_not_plans_say_which_lifetimes_are_lived():
     asked.clear()
     descend(watched, plan_of(watched, steps=2, label="another"))
     assert not set(asked) & one
+
+
+@pytest.mark.parametrize("batch", [16, 127, 128, 300])
+def test_a_step_is_tried_however_many_lifetimes_it_has(batch):
+    """As many as end a descent may vote at once; they have not seen a step refused."""
+    found = descend(BOWL, plan_of(BOWL, protocol=replace(ACCEPTED, meta_batch=batch), steps=3))
+    assert found.steps == 3
+    assert found.taken

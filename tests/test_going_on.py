@@ -289,3 +289,12 @@ def test_the_papers_network_fits_into_little():
     sizes = config.sizes(784, 47)
     weights = 8 * 32 * 178_670  # of the measured terms alone, in float64
     assert weights < memory_needed(config, sizes, 32) < 10 * weights < memory_there()
+
+
+def test_trials_one_after_the_other_need_the_memory_of_one():
+    def needed(protocol, trials):
+        config = Config(layers=(1000, 1000), protocol=protocol, trials=trials).resolved()
+        return memory_needed(config, (784, 1000, 1000, 47), 32)
+
+    assert needed("accepted", 100) == needed("accepted", 1)
+    assert needed("robust", 100) > needed("robust", 1)

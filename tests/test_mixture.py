@@ -173,9 +173,21 @@ def test_workers_change_nothing():
 @given(st.integers(1, 9), st.integers(1, 40), st.integers(0, 5))
 def test_worlds_take_turns(worlds, count, step):
     seeds = lifetime_seeds(7, "trial 0", step, count, worlds)
-    assert [seed % worlds for seed in seeds] == [place % worlds for place in range(count)]
-    assert seeds[: count // 2] == lifetime_seeds(7, "trial 0", step, count // 2, worlds)
-    assert lifetime_seeds(7, "trial 0", step, count, 1) == lifetime_seeds(7, "trial 0", step, count)
+    turns = range(step * count, (step + 1) * count)
+    assert [seed % worlds for seed in seeds] == [turn % worlds for turn in turns]
+    alone = lifetime_seeds(7, "trial 0", step, count, 1)
+    assert alone == lifetime_seeds(7, "trial 0", step, count)
+    assert alone[: count // 2] == lifetime_seeds(7, "trial 0", step, count // 2)
+    assert all(
+        0 <= one - seed < worlds or seed >= one for one, seed in zip(alone, seeds, strict=True)
+    )
+
+
+@pytest.mark.parametrize(("worlds", "count"), [(2, 1), (6, 4), (6, 8), (3, 32)])
+def test_no_world_is_passed_over_however_few_lifetimes_a_step_has(worlds, count):
+    of = [s % worlds for n in range(300) for s in lifetime_seeds(0, "trial 0", n, count, worlds)]
+    times = [of.count(world) for world in range(worlds)]
+    assert max(times) - min(times) <= 1
 
 
 def test_an_untrained_loss_is_the_mean_over_lifetimes():

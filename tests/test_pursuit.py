@@ -506,10 +506,19 @@ def losing(limits):
 
 def test_a_span_is_how_far_a_term_goes_alone():
     means = losing((0.03, 2.0, 0.001, *(1.0,) * (len(WORLD.names) - 4)))
-    scales = in_spans(means, "spans", opening(means).reference, range(len(WORLD.names)))
+    scales = in_spans(means, "spans", opening(means).reference, range(len(WORLD.names)), {0})
     assert scales[0] == 1.0  # the reference's own
     spans = [scale / 0.5 for scale in scales[1:4]]
     assert spans == [1.0, 64.0, 1 / 64]
+
+
+def test_every_term_of_the_reference_keeps_its_unit():
+    """Else it would be another rule, and could be taken for the answer."""
+    means = losing((0.03, 2.0, 0.001, *(1.0,) * (len(WORLD.names) - 4)))
+    terms = range(len(WORLD.names))
+    scales = in_spans(means, "spans", opening(means).reference, terms, {0, 1})
+    assert scales[:2] == means.setting.scales[:2]
+    assert scales[2] == means.setting.scales[2] * 32
 
 
 @pytest.mark.parametrize(("nowhere", "starts"), [(0.0, 2), (np.inf, 1)])
@@ -519,7 +528,7 @@ def test_where_units_by_spans_lead_nowhere_a_descent_has_those_by_size(
     means = means_of(WORLD, effort=EFFORT, start=0.03)
     small = tuple(s if term == 0 else 1e-7 * s for term, s in enumerate(means.setting.scales))
 
-    def spans(means, label, place, terms):
+    def spans(means, label, place, terms, reference):
         return small if label == "spans" else means.setting.scales
 
     monkeypatch.setattr(joint, "in_spans", spans)
@@ -542,5 +551,5 @@ def test_a_weak_rule_tells_nothing_of_units():
     ]
     terms = range(len(WORLD.names))
     at = opening(means).reference
-    assert in_spans(replace(means, measure=weak), "spans", at, terms) == means.setting.scales
-    assert in_spans(means, "spans", at, terms) != means.setting.scales
+    assert in_spans(replace(means, measure=weak), "spans", at, terms, {0}) == means.setting.scales
+    assert in_spans(means, "spans", at, terms, {0}) != means.setting.scales

@@ -18,6 +18,7 @@ from rulesearch.selection import (
     Setting,
     best_rate,
     common_seeds,
+    dropping,
     eliminate,
     fit_rate,
     refit_coefficients,
@@ -907,3 +908,25 @@ def test_taking_over_with_terms_that_are_the_same_or_nothing(rest):
     assert found @ updates == pytest.approx(whole)
     # What does nothing takes nothing over.
     assert taken_over(updates @ updates.T, theta, 1, (3,))[3] == 5.0
+
+
+# --- what a term is, and not what it is called ----------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["decay", "a", "refit", "without", "2 terms"])
+def test_the_tasks_of_a_refit_hang_on_no_name(name):
+    known = Scores((1, 2), (1.0, 1.0), (0.5, 0.5), (2.0, 2.0), (False, False))
+    keys = ("-W", "e_post*y_pre")
+    setting = Setting(("hebb", name), (1.0, 1.0), (1e-3, 0.0), 0, ROBUST, 0, keys=keys)
+    place = Place((0, 1), (1e-3, 1e-3), (1e-3, 1e-3), known)
+    judge = Judge(setting, known, 1.0, 0.05, None, None, None)
+    label = f"{dropping._without(judge, place, 1)}, refit 1"
+    start = Place((0,), (1e-3, 0.0), (1e-3, 0.0), known)
+    plan = dropping._plan(judge, place, dropping._Try(1, start), label)
+    assert plan.draws == "elimination/2 terms without e_post*y_pre, refit 1"
+
+
+def test_where_no_term_is_kept_the_reference_is_all_there_is():
+    setting = Setting(("F0", "F1"), (1.0, 1.0), (1e-3, 5e-4), 0, ROBUST, 0)
+    none = Fit("trial 0", 0, (), (0.0, 0.0), (0.0, 0.0), 10, 10, 0, 0)
+    assert screen(setting, [none, none]).phi == (1e-3, 0.0)

@@ -129,3 +129,12 @@ def test_what_costs_much_less_than_the_bound_is_mostly_called_below_it():
     expected = stats.nct.cdf(-stats.t.ppf(0.99, 199), 199, -0.3 * math.sqrt(200))
     low, high = stats.binom.ppf([5e-5, 1 - 5e-5], 1000, expected)
     assert low <= hits <= high
+
+
+def test_an_interval_may_hold_for_several():
+    values = [1.0, 2.0, 4.0, 3.5, 2.2]
+    low, high = t_interval(values, statistics.for_all(9))
+    alone = t_interval(values)
+    assert low < alone[0] < alone[1] < high
+    half = stats.sem(values) * stats.t.ppf(1 - 0.05 / 9 / 2, len(values) - 1)
+    assert high - low == pytest.approx(2 * half)

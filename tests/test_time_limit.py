@@ -13,6 +13,7 @@ from test_going_on import POOL, SMALL
 from rulesearch import search
 from rulesearch.data import load_data
 from rulesearch.errors import RuleSearchError
+from rulesearch.notation import Pool
 from rulesearch.pursuit import settling
 from rulesearch.result import SO_FAR, Result
 from rulesearch.runs import is_finished, read_history
@@ -89,6 +90,23 @@ def test_it_goes_on_to_the_same_bits(moments, monkeypatch, digits, capsys):
     assert content("broken") == content("whole")
 
 
+def test_no_limit_stops_what_is_said_of_terms_that_were_lost(monkeypatch):
+    """They are looked for when the rule is known: it is stopped before that or not at all."""
+    root = "sqrt(0.6 - Abs(W))"  # above all weights that are drawn, and below some that are learned
+    config = replace(LIMITED, layers=(12, 8), shots=10, queries=4, meta_batch=4)
+    data = load_data("digits", shape=config.shape)
+    pool = Pool(F0="-e_post*y_pre", A=f"{root}*y_pre", B=f"{root}*e_post")
+    whole = search(pool, data, config, run="run")
+    assert len(whole.fails) == 2
+    for file in ("result.json", "report.html"):
+        Path("run", file).unlink()
+    for file in Path("run", "stages").glob("evaluation*"):
+        file.unlink()
+    passes(monkeypatch, 0)
+    again = search(pool, data, config, run="run", time_limit=1)
+    assert again.fails == whole.fails
+
+
 def test_nothing_is_stopped_before_there_is_a_rule_or_without_a_limit():
     told = []
     both = stages.Stages(None, told.append, told.append)
@@ -122,8 +140,9 @@ def test_a_protocol_that_has_no_rule_on_the_way_cannot_be_stopped(digits, capsys
         "--time-limit: --protocol robust has no rule to stop with before its end; leave it out, or "
         "take accepted\n"
     )
-    with pytest.raises(RuleSearchError, match="time_limit 0: must be above 0; give seconds"):
-        search(POOL, digits, SMALL, time_limit=0)
+    for limit in (0, "10m", math.nan):
+        with pytest.raises(RuleSearchError, match=f"time_limit {limit}: must be above 0; give sec"):
+            search(POOL, digits, SMALL, time_limit=limit)
     assert not [*Path().iterdir()]
 
 

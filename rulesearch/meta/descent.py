@@ -209,11 +209,11 @@ def descend(
 def ended(plan: Descent, state: DescentState) -> bool:
     """Whether more steps would gain next to nothing.
 
-    So it is where many lifetimes have voted at one place and no step was taken from there, or
+    So it is where many lifetimes have voted at one place and a step from there was refused, or
     where the upper limit of what the last steps have gained lies below their worth.
     """
     protocol = plan.protocol
-    if state.count >= protocol.most:
+    if state.count >= protocol.most and state.count > protocol.meta_batch:
         return True
     if len(state.gains) < protocol.over:
         return False

@@ -58,19 +58,20 @@ def lifetime_seeds(
 ) -> tuple[int, ...]:
     """Seeds of one meta-step's lifetimes, 0 to 2**63 - 1, from these values alone.
 
-    Of several worlds they take turns: the remainder by their number is the place, and says which
+    Of several worlds they take turns, through all steps: the remainder by their number says which
     world a lifetime belongs to (`rulesearch.mixture`). So all have as many, but for one.
 
     Example:
         >>> lifetime_seeds(0, "trial 1", 5, 2) == lifetime_seeds(0, "trial 1", 5, 3)[:2]
         True
         >>> [seed % 3 for seed in lifetime_seeds(0, "trial 1", 5, 4, worlds=3)]
-        [0, 1, 2, 0]
+        [2, 0, 1, 2]
     """
     name = int.from_bytes(hashlib.sha256(label.encode()).digest()[:8], "big")
     words = np.random.SeedSequence([seed, name, step]).generate_state(count, np.uint64)
     seeds = [int(word) >> 1 for word in words]
-    return tuple(seed - seed % worlds + place % worlds for place, seed in enumerate(seeds))
+    turns = range(step * count, (step + 1) * count)
+    return tuple(s - s % worlds + turn % worlds for turn, s in zip(turns, seeds, strict=True))
 
 
 def rate_at(plan: FitPlan, step: int) -> float:

@@ -80,7 +80,8 @@ def descend_together(
         there = Place(found.support, found.phi, found.second, found.size)
         return compared(means, f"{label}common/{what}", there if there.support else alone.place)
 
-    by_size, units = means, in_spans(means, f"{label}spans", place, support)
+    fixed = {means.setting.reference, *alone.place.support}
+    by_size, units = means, in_spans(means, f"{label}spans", place, support, fixed)
     phi = turned(place, means.setting.scales, units).phi
     means = means.in_units(units)
     starts = [
@@ -100,7 +101,7 @@ def descend_together(
     for again in range(1, AGAIN + 1):
         old, here = means.setting.scales, begun[best]
         means = replace(means, gain=max(means.gain, gain_of(here, rival).mean))
-        units = in_spans(means, f"{label}spans {again}", here.place, support)
+        units = in_spans(means, f"{label}spans {again}", here.place, support, fixed)
         begun = [each.in_units(old, units) for each in begun]
         means = means.in_units(units)
         goes_on = f"{label}trial {best}, on {again}"

@@ -9,7 +9,7 @@ that hardly learns may hold one that learns. So units are measured again where a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from statistics import fmean
 
 from rulesearch.meta import lifetime_seeds
@@ -29,7 +29,9 @@ TELLING = 0.25
 PART = 0.5
 
 
-def in_spans(means: Means, label: str, place: Place, terms: Sequence[int]) -> tuple[float, ...]:
+def in_spans(
+    means: Means, label: str, place: Place, terms: Sequence[int], reference: Collection[int]
+) -> tuple[float, ...]:
     """Units, [terms], by which each term goes as far as it can alone from where a rule is.
 
     A change of a coefficient is tolerated if, with it or its negative, no more than a share of what
@@ -41,7 +43,8 @@ def in_spans(means: Means, label: str, place: Place, terms: Sequence[int]) -> tu
         means: of the search; units of their setting are where it begins.
         label: of this measurement.
         place: the rule.
-        terms: that are measured, each by itself; but the reference, whose unit stays.
+        terms: that are measured, each by itself.
+        reference: those of the reference: their units stay, or it would become another rule.
     """
     setting = means.setting
     seeds = lifetime_seeds(setting.seed, "spans", 0, TASKS, setting.worlds)
@@ -70,7 +73,7 @@ def in_spans(means: Means, label: str, place: Place, terms: Sequence[int]) -> tu
         return found
 
     scales = list(setting.scales)
-    asked = [t for t in means.in_order(terms) if scales[t] and t != setting.reference]
+    asked = [t for t in means.in_order(terms) if scales[t] and t not in reference]
     for term, span in spans(tolerated, asked).items():
         scales[term] *= PART * span
     return tuple(scales)

@@ -68,7 +68,7 @@ def _differing(path: str, then: Any, now: Any) -> Iterator[Differing]:
     elif isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
         for number, pair in enumerate(zip(then, now, strict=True)):
             yield from _differing(f"{path}[{number}]", *pair)
-    elif type(then) is not type(now) or then != now:
+    elif then != now or not ((_number(then) and _number(now)) or type(then) is type(now)):
         yield Differing(path, then, now)
 
 

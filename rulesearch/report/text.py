@@ -151,6 +151,8 @@ def elimination_table(result: Result) -> Sheet:
     """The tries to do without a term, in their order; the one that led to the rule is marked."""
     arrived = all(step.arrived for step in result.elimination)
     unknown = "" if arrived else " ? no refit has arrived: the cost is at most that."
+    rules = [step for step in result.elimination if {*step.support} == {*result.support}]
+    marks = " > marks the rule chosen." if rules else ""
     # Of accepted steps there is no full support that was fitted for its own sake.
     whose = "the best rule until then" if result.hall else "the full support, both refitted"
     table = Sheet(
@@ -165,12 +167,11 @@ def elimination_table(result: Result) -> Sheet:
             "of gain": "number",
         },
         f"Cost: the loss of what is left minus that of {whose}; "
-        "* clearly cheap, so dropped without a refit. > marks the rule chosen." + unknown,
+        f"* clearly cheap, so dropped without a refit.{marks}{unknown}",
     )
-    kept = [step for step in result.elimination if step.kept]
     for step in result.elimination:
         table.add(
-            f"{'>' if kept and step is kept[-1] else ' '} {'dropped' if step.kept else 'tried'}",
+            f"{'>' if rules and step is rules[-1] else ' '} {'dropped' if step.kept else 'tried'}",
             step.dropped,
             ", ".join(step.support),
             significant(step.loss),

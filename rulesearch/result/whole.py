@@ -130,9 +130,8 @@ class Result(Record):
         if entry.chosen:
             return self
         own = {} if entry.evaluation is None else {"rule": entry.evaluation}
-        unseen = (
-            "" if own else "a shorter rule beats it, so it was not looked at on images set aside"
-        )
+        beaten = "one that asks no more beats it, so it was not looked at on images set aside"
+        unseen = "" if own else beaten
         said = (
             f"{', '.join(entry.support)} out of the hall of fame; the search chose "
             f"{', '.join(self.support)}"

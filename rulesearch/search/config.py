@@ -178,7 +178,7 @@ class Config:
     def __post_init__(self) -> None:
         # As they are read back from a run, so that it can be gone on with.
         if isinstance(self.dataset, list | tuple):
-            object.__setattr__(self, "dataset", ",".join(self.dataset))
+            object.__setattr__(self, "dataset", ",".join(map(str, self.dataset)))
         if isinstance(self.layers, list | tuple):
             sizes = tuple(tuple(x) if isinstance(x, list) else x for x in self.layers)
             one = len(sizes) == 1 and isinstance(sizes[0], tuple)

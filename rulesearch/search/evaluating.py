@@ -16,7 +16,7 @@ from rulesearch.search.record import Found
 from rulesearch.search.stages import Stages
 from rulesearch.search.worlds import World
 from rulesearch.selection import Rate
-from rulesearch.statistics import Scores, compare, learns, summarise, untrained
+from rulesearch.statistics import Scores, compare, for_all, learns, summarise, untrained
 from rulesearch.words import BEGUN, in_words
 
 
@@ -163,9 +163,9 @@ def evaluation_of(
     summary = summarise(together, looks)
     own = rule is None or all(x is y for x, y in zip(rule, outcomes, strict=True))
     if rule is None or own:
-        gained = compare(untrained(together), together)
+        gained = compare(untrained(together), together, level=for_all(looks))
     else:
-        gained = compare(together, _together(rule, scenes))
+        gained = compare(together, _together(rule, scenes), level=for_all(looks))
     return EvaluationRecord(
         accuracy=summary.accuracy,
         accuracy_interval=summary.accuracy_interval,

@@ -32,7 +32,8 @@ def enough_memory(config: Config, sizes: Sequence[int], measured: int) -> None:
     if needed > there:
         raise RuleSearchError(
             f"--layers {layers_shown(config.layers)}: needs about {needed / GB:,.0f} GB, "
-            f"this machine has {there / GB:,.0f}; give smaller layers"
+            f"this machine has {there / GB:,.0f}; give smaller layers, or fewer --meta-batch or "
+            "--trials"
         )
 
 
@@ -47,7 +48,9 @@ def memory_needed(config: Config, sizes: Sequence[int], measured: int) -> int:
     path = pathway(config.pathway, len(sizes) - 1)
     feedback = 0 if path.tied else sum(math.prod(s) for s in feedback_shapes(path, sizes))
     steps = config.ways * config.shots
-    together = (config.trials or 1) * (config.meta_batch or 1)
+    # Accepted steps make one trial after the other.
+    trials = 1 if config.protocol == "accepted" else config.trials or 1
+    together = trials * (config.meta_batch or 1)
     lifetimes = min(CHUNK, together) if config.kernel == "einsum" else together
     if config.device == "cpu":
         at_once = min(lifetimes, CHUNK if config.kernel == "einsum" else os.cpu_count() or 1)

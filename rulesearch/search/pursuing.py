@@ -75,7 +75,7 @@ def by_pursuit(
     start = reference or best_start(request, stages, main)
     setting = _in_units(request, stages, main, start)
     entries: list[Entry] = []
-    stages = stages.limited(lambda: bool(entries))
+    unlimited, stages = stages, stages.limited(lambda: bool(entries))
     differentiate = stages.differentiator(main, request.setting.seed, SCREENING_TASKS)
 
     def covering(means: Means, terms: tuple[int, ...]) -> Means:
@@ -152,7 +152,7 @@ def by_pursuit(
         hall=_hall_records(
             setting, needs, found.hall, _told(found.gain), found.chosen, found.coefficients.theta
         ),
-        fails=fails_of(request, stages, main, lost),
+        fails=fails_of(request, unlimited, main, lost),
         messages=(found.message,),
     )
 
@@ -266,7 +266,7 @@ def _elimination_record(setting: Setting, found: Pursuit, each: Departure) -> El
         cost=each.cost.mean,
         cost_interval=each.cost.interval,
         share_of_gain=each.share,
-        kept=each.entry.terms >= found.chosen.terms,
+        kept={*each.gone}.isdisjoint(found.chosen.place.support),
     )
 
 

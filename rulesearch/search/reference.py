@@ -33,7 +33,9 @@ def best_reference(
     shared = pool.throughout(expression, depth)
     if not pseudo_gradient:
         return None
-    known = request.config.pathway == "random" and alignment is not None
+    # Baselines learn their biases too, by the same rate.
+    biased = request.config.model(pool).bias
+    known = request.config.pathway == "random" and alignment is not None and not biased
     if known and list(shared) == list(pseudo_gradient):
         # Feedback alignment is the same rule on the same tasks, but for a factor: known already.
         assert alignment is not None

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from rulesearch.data.files import names_in
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation import Pool
 from rulesearch.records.plain import from_plain
 from rulesearch.report.reproduced import Differing, differences
 from rulesearch.result import Result
 from rulesearch.rule.recorded import pool_of
-from rulesearch.search.config import Config
+from rulesearch.search.config import Config, called
 from rulesearch.search.record import checksums
 from rulesearch.search.request import Request
 from rulesearch.search.whole import search
@@ -41,10 +42,14 @@ def asked_again(result: Result, given: Mapping[str, Any]) -> tuple[Pool, Config]
 
 def other_checksums(result: Result, request: Request) -> tuple[str, ...]:
     """What is said of pool and data that are not those that the result came from, a line each."""
-    now = checksums(request.pool, request.data)
-    if not result.checksums:
+    now, then = checksums(request.pool, request.data), dict(result.checksums)
+    if not then:
         return ("the result is of before checksums were kept: pool and data may be others",)
-    then = result.checksums
+    # Data that have moved may be called otherwise: they are those in the same place.
+    names = [f"data {called(name)}" for name in names_in(result.config["dataset"])]
+    if len(names) == len(request.data):
+        to = dict(zip(names, (f"data {called(data.name)}" for data in request.data), strict=True))
+        then = {to.get(name, name): digest for name, digest in then.items()}
     return tuple(
         f"{name}: not what it was (checksum {then.get(name, 'none')[:12]} then, "
         f"{now.get(name, 'none')[:12]} now), so the numbers will differ"

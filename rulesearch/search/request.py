@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import torch
 
 from rulesearch.choices import KernelName
 from rulesearch.data import Data
@@ -142,6 +145,8 @@ def prepare(pool: Pool, data: Data | Sequence[Data], config: Config) -> Request:
         last = config.ways * config.shots - 1
         points = (0, min(LATER, last)) if remembering_terms(pool) and last else (0,)
         measured = norms(world.population(pool), seeds, points=points)
+        if beyond := [*_beyond(labels, measured, config)]:
+            raise RuleSearchError(*beyond)
         scaled(measured)  # so that what cannot be measured is told of this world
         return measured
 
@@ -179,6 +184,17 @@ def prepare(pool: Pool, data: Data | Sequence[Data], config: Config) -> Request:
     )
     kernel: KernelName = "einsum" if notes_on_kernels else chosen
     return Request(pool, worlds, config, setting, (*notes, *messages), kernel, begun)
+
+
+def _beyond(terms: Sequence[str], sizes: Sequence[float], config: Config) -> Iterator[str]:
+    """Terms that lifetimes cannot hold, a line each."""
+    for term, size in zip(terms, sizes, strict=True):
+        if torch.finfo(config.torch_dtype()).max < size < math.inf:
+            way = ", or give --dtype float64" if config.dtype == "float32" else ""
+            yield (
+                f"term {term}: its update is {size:.1g} large at initialisation, and "
+                f"{config.dtype} cannot hold that; rewrite it{way}"
+            )
 
 
 def _called(world: World) -> str:

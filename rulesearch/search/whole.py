@@ -138,8 +138,8 @@ def refuse_limit(request: Request, seconds: float | None, option: str) -> None:
         RuleSearchError: it is not above zero, or the protocol compares rules at its end alone.
     """
     protocol = request.config.protocol
-    if seconds is not None and not seconds > 0:
-        raise RuleSearchError(f"{option} {seconds:g}: must be above 0; give seconds")
+    if seconds is not None and not (isinstance(seconds, int | float) and seconds > 0):
+        raise RuleSearchError(f"{option} {seconds}: must be above 0; give seconds")
     if seconds is not None and protocol != "accepted":
         raise RuleSearchError(
             f"{option}: --protocol {protocol} has no rule to stop with before its end; leave it "

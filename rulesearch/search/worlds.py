@@ -67,6 +67,18 @@ class World:
         )
 
 
+def _hidden(config: Config, data: Sequence[Data]) -> tuple[tuple[int, ...], ...]:
+    """The hidden sizes of each network, of those that were given with the ends of the data too.
+
+    Elsewhere the ends are others, and these would be hidden layers.
+    """
+    ends = {(each.inputs, each.classes) for each in data}
+    return tuple(
+        sizes[1:-1] if len(sizes) > 2 and {(sizes[0], sizes[-1])} == ends else sizes
+        for sizes in config.networks
+    )
+
+
 def data_of(config: Config) -> tuple[Data, ...]:
     """The data sets that options name, in their order, each divided and mapped as they say.
 
@@ -112,6 +124,7 @@ def worlds_for(config: Config, data: Sequence[Data]) -> tuple[Config, tuple[Worl
     ranges = tuple(each.scale_ranges[0] if each.scale_ranges else () for each in told)
     config = replace(
         config,
+        layers=_hidden(config, data),
         dataset=",".join(each.name for each in data),
         scale=any(each.scale for each in told),
         scale_ranges=ranges if any(ranges) else (),

@@ -231,7 +231,8 @@ def _plan(judge: Judge, place: Place, each: _Try, label: str) -> FitPlan:
     setting = judge.setting
     plan = setting.plan(label, each.start.support, each.start.phi, setting.effort.refit_steps)
     # Tasks hang on what a term is, not on what it is called.
-    return replace(plan, draws=label.replace(setting.names[each.term], setting.key(each.term)))
+    rest = label.removeprefix(_without(judge, place, each.term))
+    return replace(plan, draws=f"{_terms(place)} without {setting.key(each.term)}{rest}")
 
 
 def _after(judge: Judge, each: _Try, plan: FitPlan, fitted: Fit) -> _Try:

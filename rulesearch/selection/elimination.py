@@ -95,7 +95,8 @@ def screen(setting: Setting, trials: Sequence[Fit]) -> Screen:
     else:
         name = setting.names[setting.reference]
         message = f"no term was kept by at least half of the trials; going on with {name}"
-        support, phi = (setting.reference,), setting.start
+        support = (setting.reference,)
+        phi = tuple(x if term in support else 0.0 for term, x in enumerate(setting.start))
     return Screen(
         support=support,
         frequencies=dict(zip(setting.names, share, strict=True)),
