@@ -63,6 +63,7 @@ def main(arguments: Sequence[str] | None = None, called: str = CALLED) -> int:
         if "run" not in asked:
             raise RuleSearchError("no run; give the directory of a finished one")
         run: Path = asked["run"]
+        run = run.parent if run.name == "result.json" else run
         target: Path = asked.get("out", run / "report.html")
         if target.is_dir():
             raise RuleSearchError(f"--out {target}: is a directory; give a file in it")

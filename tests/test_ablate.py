@@ -10,6 +10,7 @@ from rulesearch.ablate import ablate
 from rulesearch.ablate import whole as whole_module
 from rulesearch.ablate.__main__ import main as ablate_main
 from rulesearch.ablate.refitting import Refits
+from rulesearch.ablate.whole import with_candidates
 from rulesearch.compare import compare
 from rulesearch.compare.__main__ import main as compare_main
 from rulesearch.compare.table import networks_of, terms_of
@@ -222,3 +223,32 @@ def test_feedback_that_learns_is_ablated_too():
 def test_an_added_term_without_a_refit_is_refused():
     with pytest.raises(RuleSearchError, match="leave the pool out"):
         ablate(DELTA, pool=Pool(hebb="y_post*y_pre"), refit_steps=0, **FEW)
+
+
+def test_candidates_that_are_left_out_are_told():
+    rule = Rule("first", Pool(F0="-e_post*y_pre", where={"F0": (1,)}), (0.05,))
+    pool = Pool(
+        low="-e_post*e_pre",
+        high="-e_post*e_pre",
+        again="-e_post*y_pre",
+        bias="-b_post*y_pre",
+        where={"low": (1,), "high": (2,), "again": (2,), "bias": (1,)},
+    )
+
+    def look(alone):
+        if "b_post" in str(alone.pool.terms[0].expression):
+            raise RuleSearchError("no biases here")
+
+    _, _, names, said = with_candidates(rule.pool, rule, pool, look)
+    assert names == ("low",)
+    assert said == (
+        "high of the pool is left out: low is the same in other layers",
+        "again of the pool is left out: F0 is the same in other layers",
+        "bias of the pool is left out: no biases here",
+    )
+
+
+def test_a_rule_may_be_called_as_a_column():
+    found = terms_of([replace(DELTA, name="term"), replace(DELTA, name="layers")])
+    assert {*found.lines[0]} == {"term", "layers", "rule term", "rule layers"}
+    assert str(found)

@@ -21,6 +21,7 @@ from rulesearch.evaluate import evaluate
 from rulesearch.evaluate import kept as kept_module
 from rulesearch.evaluate.__main__ import main, read
 from rulesearch.evaluate.engine import carry_out
+from rulesearch.evaluate.figure import draw
 from rulesearch.evaluate.options import Asked, asked_for
 from rulesearch.evaluate.rivals import CALLED
 from rulesearch.given_rule import load_rule, rule_from_text
@@ -592,3 +593,83 @@ def test_layers_in_which_nothing_acts_are_told():
     assert "rule delta: of 4 layers 3, 4 stay as they are drawn, for no term acts there" in (
         deeper.notes
     )
+
+
+# --- rules and rivals as they are, whatever lies around -------------------------------------------
+
+
+def test_a_rival_that_is_not_there_where_a_rule_was_sought_has_no_row(capsys):
+    sought = Sought(dataset="digits", layers=((6,),), ways=2, shots=3, queries=2)
+    tanh = replace(DELTA, sought=sought, network=replace(DELTA.network, activation="tanh"))
+    asked = {**FEW, "rivals": ("backprop-adam", "untrained"), "activation": ("softplus",)}
+    found = evaluate(tanh, **asked, rates="own")
+    assert [line["contestant"] for line in found.lines] == ["delta", "untrained"]
+    assert any(note.startswith("backprop by Adam: not there where") for note in found.notes)
+
+
+def test_two_searches_on_one_data_set_have_rates_of_their_own():
+    sought = Sought(dataset="digits", layers=((6,),), ways=2, shots=3, queries=2)
+    other = replace(DELTA, name="other", sought=replace(sought, layers=((5,),)))
+    rules = [replace(DELTA, sought=sought), other]
+    found = evaluate(rules, **FEW, rates="own", rivals=("backprop-sgd",))
+    rates = [entry.tuned for entry in found.entries if entry.tuned]
+    assert len({*rates}) == 2
+
+
+def test_files_that_are_called_the_same_are_refused(tmp_path, capsys):
+    files = [tmp_path / folder / "cells.npz" for folder in "ab"]
+    for file in files:
+        file.parent.mkdir()
+        np.savez(file, x=np.eye(4), y=np.arange(4))
+    both = ",".join(map(str, files))
+    assert main(["paper", "--dataset", both, "--layers", "6", "--rivals", "none"]) == 2
+    assert capsys.readouterr().err.startswith("--dataset: two are called cells; give each once")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_a_line(capsys):
+    assert main(["paper", "--dataset", "digits", "--device", "cuda"]) == 2
+    assert capsys.readouterr().err == "--device cuda: torch finds none here; use cpu\n"
+
+
+def test_random_rules_hang_on_no_order_and_no_factor():
+    one = rule_from_text(["-e_post*y_pre", "-e_post*e_pre"], [0.05, -0.01])
+    turned = rule_from_text(["-e_post*e_pre", "-e_post*y_pre"], [-0.01, 0.05])
+    negative = rule_from_text(["-e_post*y_pre", "2*e_post*e_pre"], [0.05, 0.005])
+    first, *others = (
+        [line["loss"] for line in evaluate(rule, **FEW, rivals=("random-rules",)).lines]
+        for rule in (one, turned, negative)
+    )
+    for found in others:
+        assert found == pytest.approx(first, rel=1e-4)
+
+
+def test_a_folder_that_is_no_run_does_not_stand_before_a_rule_that_comes_along(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("paper", "kolen-pollack"):
+        (tmp_path / name).mkdir()
+    assert load_rule("paper").pool.names == ("F0", "F2", "F9")
+    before = evaluate(DELTA, **FEW, rivals=("kolen-pollack",))
+    (tmp_path / "kolen-pollack").rmdir()
+    (tmp_path / "kolen-pollack").write_text("[terms]\nA = '-W'\n[theta]\nA = 0.1\n")
+    assert evaluate(DELTA, **FEW, rivals=("kolen-pollack",)).lines == before.lines
+
+
+def test_networks_of_rivals_are_told_where_rules_have_others():
+    other = replace(DELTA, name="other", network=replace(DELTA.network, activation="tanh"))
+    found = evaluate([DELTA, other], **FEW, rivals=("untrained",))
+    assert "rivals are in networks as delta has them, and not as other" in found.notes
+
+
+def test_adam_is_beside_a_rule_with_bounds():
+    bounded = rule_from_text(["-e_post*y_pre", "-W"], [0.05, 1e-4], bounds={"W": (-1, 1)})
+    found = evaluate(bounded, **FEW, rivals=("backprop-adam",))
+    assert [line["contestant"] for line in found.lines] == ["rule", "backprop by Adam"]
+
+
+def test_names_with_signs_of_mathematics_are_drawn_as_they_are(tmp_path):
+    rule = replace(DELTA, name="a$b_{$c")
+    found = evaluate(rule, **{**FEW, "shots": (2, 3)}, rivals=())
+    assert {path.suffix for path in draw(found, tmp_path)} == {".svg", ".png"}

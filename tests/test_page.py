@@ -368,8 +368,7 @@ def test_a_broken_run_leaves_the_page_that_was_there(run, capsys):
         ([".", "--out", "."], "--out .: is a directory; give a file in it"),
         ([".", "--out", "no/page.html"], "--out no/page.html: no directory no; make it first"),
         (["a", "b"], "unrecognized arguments: b; rulesearch report --help lists the options"),
-        ([], "the following arguments are required: RUN; rulesearch report --help lists the "
-         "options"),
+        ([], "no run; give the directory of a finished one"),
     ],
 )  # fmt: skip
 def test_what_is_no_run_is_refused_in_a_line(arguments, said, tmp_path, monkeypatch, capsys):

@@ -61,6 +61,15 @@ def test_worlds_are_called_by_their_data_and_by_layers_where_those_tell_them_apa
     assert names() == ["digits"]
 
 
+def test_seeds_that_are_no_numbers_are_told_and_not_compared():
+    with pytest.raises(RuleSearchError) as refusal:
+        planned(["a"], [], [[0, 1], {}], {})
+    assert refusal.value.lines == (
+        "seeds: [0, 1]; give whole numbers, not negative",
+        "seeds: {}; give whole numbers, not negative",
+    )
+
+
 def test_a_rule_to_begin_at_is_an_option():
     (one,) = planned(["a"], [], [0], {"from": "paper"})
     assert one.config.begin["name"] == "paper"

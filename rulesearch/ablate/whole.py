@@ -12,7 +12,7 @@ from typing import Any
 from rulesearch.ablate.refitting import Refits, seeds_for
 from rulesearch.ablate.table import Ablated, Change, Row
 from rulesearch.errors import RuleSearchError
-from rulesearch.evaluate.engine import Images, Watch, unwatched
+from rulesearch.evaluate.engine import Images, Watch, refuse_device, unwatched
 from rulesearch.evaluate.kept import Kept, keeping
 from rulesearch.evaluate.options import Asked, asked_for, own_scenario, scenarios, varied
 from rulesearch.evaluate.rivals import Contestant, Site, of_rule, units_of
@@ -74,11 +74,12 @@ def ablated(
             "refit_steps 0: a term that is added has no coefficient without a refit; leave the "
             "pool out, or give steps"
         )
+    refuse_device(asked)
     (scenario,) = scenarios(asked, own_scenario(rule))
     site = Site(scenario, Images([rule], asked).of(scenario), asked)
     notes = [*site.notes(rule)]
     whole = of_rule(site, rule).searching.pool
-    both, theta, names, said = with_candidates(whole, rule, pool)
+    both, theta, names, said = with_candidates(whole, rule, pool, site.notes)
     added = replace(rule, pool=both, theta=theta, intervals={})
     with keeping(out) as kept:
         study = _Study(site, of_rule(site, added), steps, kept)
@@ -92,23 +93,41 @@ def ablated(
 
 
 def with_candidates(
-    whole: Pool, rule: Rule, pool: Pool | None
+    whole: Pool,
+    rule: Rule,
+    pool: Pool | None,
+    look: Callable[[Rule], object] = lambda rule: None,
 ) -> tuple[Pool, tuple[float, ...], tuple[str, ...], tuple[str, ...]]:
     """A rule's pool with candidates of another, for as far as they add something.
+
+    Args:
+        whole: the rule's pool.
+        rule: the rule.
+        pool: of the candidates.
+        look: refuses a rule that cannot be there.
 
     Returns:
         The pool, the rule's coefficients in it, the candidates' names, and what is said of others.
     """
     both, names, said = whole, [], []
     for term in pool or ():
-        if any(term.key == own.key for own in both):
+        layers = pool.where.get(term.name, ()) if pool else ()
+        same = [own.name for own in both if own.key == term.key]
+        if any(layers == both.where.get(name, ()) for name in same):
+            continue
+        if same:
+            said.append(
+                f"{term.name} of the pool is left out: {same[0]} is the same in other layers"
+            )
             continue
         name = term.name if term.name not in both.names else f"pool_{term.name}"
         one = Pool.checked((replace(term, name=name),), {}, {}, ())
         where = {name: pool.where[term.name]} if pool and term.name in pool.where else {}
         try:
+            alone = replace(rule, pool=one.acting(where), theta=(1.0,), intervals={})
+            look(alone)
             # The rule's terms come first and keep their names.
-            both = joined(both, Rule(name, one.acting(where), (1.0,)))
+            both = joined(both, alone)
         except RuleSearchError as error:
             said.append(f"{term.name} of the pool is left out: {error.lines[0]}")
             continue

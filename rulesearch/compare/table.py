@@ -55,10 +55,15 @@ class Terms(Tabular):
             {
                 "term": row.expression,
                 "layers": ",".join(map(str, row.layers)),
-                **dict(zip(self.names, row.coefficients, strict=True)),
+                **dict(zip(self._columns, row.coefficients, strict=True)),
             }
             for row in self.rows
         )
+
+    @property
+    def _columns(self) -> tuple[str, ...]:
+        """What the columns of the rules are called, none of them as another one."""
+        return tuple(f"rule {name}" if name in ("term", "layers") else name for name in self.names)
 
     def renderables(self) -> Iterator[RenderableType]:
         """A table; a term that not all have is in another style."""
@@ -67,7 +72,7 @@ class Terms(Tabular):
         limited = any(row.layers for row in self.rows)
         columns: dict[str, Kind] = {"term": "text"}
         columns |= {"layers": "text"} if limited else {}
-        columns |= dict.fromkeys(self.names, "number")
+        columns |= dict.fromkeys(self._columns, "number")
         sheet = Sheet("Terms and coefficients", columns, "-: a rule that has no such term.")
         for row in self.rows:
             layers = [",".join(map(str, row.layers)) or "all"] if limited else []

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
+from rulesearch.data.distinct import told_apart
 from rulesearch.data.divide import Part, divide
 from rulesearch.data.files import KNOWN_ENDS, look_for
 from rulesearch.data.load import Data
@@ -97,13 +98,13 @@ def load_apart(
     used = [parts[0] for parts, _ in divided]
     aside = [parts[1] for parts, _ in divided]
     notes = tuple(dict.fromkeys(note for _, said in divided for note in said))
-    kept, more = _unseen_elsewhere(name, root, _without(aside, used), searches)
-    notes += more
     whose = " and ".join(dict.fromkeys(part.which for part in aside))
     span = own_map or (_range(used) if scale else None)
+    kept, more = _unseen_elsewhere(name, root, _without(aside, used), searches, span)
+    notes += more
     if span is not None:
-        seen = {digest for part in used for digest in _digests(_inputs(part, span))}
-        kept = [_unseen(part, seen, span) for part in kept]
+        used, kept, more = _told_apart(_without(used, ()), kept, span)
+        notes += more
     data = Data(
         name,
         _image_set(source, used, span, " and ".join(dict.fromkeys(p.which for p in used))),
@@ -188,37 +189,70 @@ def _without(aside: Sequence[Part], used: Sequence[Part]) -> list[Part]:
     return kept
 
 
+def _told_apart(
+    used: Sequence[Part], kept: Sequence[Part], span: Range
+) -> tuple[list[Part], list[Part], tuple[str, ...]]:
+    """The parts with what is another's once it is mapped left out, and notes on the map."""
+    kept = [part for part in kept if len(part.rows)]
+    exact = [part.split.exact_inputs(part.rows) for part in (*used, *kept)]
+    scaled = [mapped(x, span) for x in exact]
+    labels = [part.split.y[part.rows] for part in (*used, *kept)]
+    counts = told_apart([(x, y) for (x, _), y in zip(scaled, labels, strict=True)])
+    parts = [
+        replace(part, rows=part.rows[those])
+        for part, those in zip((*used, *kept), counts, strict=True)
+    ]
+    said = f"inputs mapped from [{span[0]:g}, {span[1]:g}] to [0, 1]"
+    if beyond := sum(count for _, count in scaled[len(used) :]):
+        said += f"; {beyond:,} inputs of the images set aside lay beyond, and became 0 or 1"
+    gone = sum(int((~those).sum()) for those in counts)
+    left_out = (f"left out: {gone:,} images that are others' once they are mapped",) if gone else ()
+    return parts[: len(used)], parts[len(used) :], (*left_out, said)
+
+
 def _unseen_elsewhere(
-    name: str, root: str | Path | None, kept: Sequence[Part], searches: Sequence[Searched]
+    name: str,
+    root: str | Path | None,
+    kept: Sequence[Part],
+    searches: Sequence[Searched],
+    span: Range | None,
 ) -> tuple[list[Part], tuple[str, ...]]:
     """The parts without images that the searches' other data sets have too.
 
+    As they are stored, or as networks see them on either side, for a map may lie between the two.
     Sets with names of their own have no image in common, so only files are compared.
     """
-    others = [
-        (other, s)
+    others = {
+        (other, ends)
         for s in searches
-        for other in s.datasets
+        for other, ends in zip(s.datasets, s.ends, strict=True)
         if not _is_of(Searched((other,), s.shape), name)
         and not (name in KNOWN_ENDS and other in KNOWN_ENDS)
-    ]
+    }
     seen: set[bytes] = set()
     notes: list[str] = []
-    for other in dict.fromkeys(other for other, _ in others):
+    for other, ends in sorted(others):
         try:
             look_for(other, root)
-            source = read_source(other, root)
+            source = read_source(other, root, exact=bool(ends))
         except RuleSearchError:
             notes.append(f"{other}, which a search was on, is not here to be compared with {name}")
             continue
         for split in (source.train, source.test):
-            seen |= set(_digests(split.inputs())) if split is not None else set()
+            if split is not None:
+                seen |= _views(Part(split, np.arange(len(split.y)), ""), ends)
     if not seen:
-        return list(kept), tuple(notes)
-    left = [_unseen(part, seen) for part in kept]
+        return list(kept), tuple(dict.fromkeys(notes))
+    left = [_unseen(_unseen(part, seen), seen, span) for part in kept]
     if known := sum(len(a.rows) - len(b.rows) for a, b in zip(kept, left, strict=True)):
         notes.append(f"{name}: {known:,} images left out that a search's data have too")
     return left, tuple(notes)
+
+
+def _views(part: Part, *maps: Sequence[float] | None) -> set[bytes]:
+    """Digests of the images of a part as they are stored, and by each of these maps."""
+    spans = dict.fromkeys([None, *((ends[0], ends[1]) for ends in maps if ends)])
+    return {digest for span in spans for digest in _digests(_inputs(part, span))}
 
 
 def _unseen(part: Part, seen: Collection[bytes], span: Range | None = None) -> Part:
@@ -245,8 +279,9 @@ def seen_before(
     used: set[bytes] = set()
     notes: list[str] = []
     for search in searches:
-        for other in search.datasets:
+        for other, ends in zip(search.datasets, search.ends, strict=True):
             known = KNOWN_ENDS.get(other)
+            exact = bool(ends) or data.scale is not None
             if known and data.name != other:
                 if data.name in KNOWN_ENDS or known[0] != data.inputs:
                     continue  # these have no image in common
@@ -255,12 +290,12 @@ def seen_before(
                     continue
             try:
                 look_for(other, root)
-                source = read_source(other, root, exact=data.scale is not None)
+                source = read_source(other, root, exact=exact)
                 (part, _), _ = division(source, search.shape, search.held_out_classes)
             except RuleSearchError:
                 notes.append(f"{other}, which it was searched for on, is not here to be compared")
                 continue
-            used |= set(_digests(_inputs(part, data.scale)))
+            used |= _views(part, ends, data.scale)
     seen = sum(digest in used for digest in _digests(data.held_out.x))
     return seen, tuple(dict.fromkeys(notes))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from rulesearch.data import Data, TaskShape
@@ -22,7 +23,7 @@ from rulesearch.evaluate.rivals import (
     random_rules_of,
     rivals,
 )
-from rulesearch.evaluate.table import Entry, Evaluated
+from rulesearch.evaluate.table import Entry, Evaluated, situation_text
 from rulesearch.lifetime.modes import plain
 from rulesearch.meta import lifetime_seeds
 from rulesearch.pathways import pathway
@@ -30,6 +31,7 @@ from rulesearch.population import Population
 from rulesearch.records.plain import to_plain
 from rulesearch.rule import Rule
 from rulesearch.rule.seen import searches_of
+from rulesearch.search.config import called
 from rulesearch.selection import Near, rate_near
 from rulesearch.statistics import Scores, measure
 
@@ -88,6 +90,8 @@ def carry_out(
     """
     refuse_names(rules, asked.rivals)
     _refuse_rates(rules, asked)
+    refuse_device(asked)
+    _refuse_files(asked)
     grid = scenarios(asked, own_scenario(rules[0]))
     images = Images(rules, asked)
     sites = [Site(scenario, images.of(scenario), asked) for scenario in grid]
@@ -102,7 +106,12 @@ def carry_out(
             for contestant in contestants:
                 doing = f"{number}/{len(sites)} {contestant.name}"
                 watch(doing, done / total)
-                entries += _entries(site, contestant, rules, images, kept)
+                found = [*_entries(site, contestant, rules, images, kept)]
+                if not found:
+                    notes[f"{contestant.name}: not there where a rule was sought, so no rate"] = (
+                        None
+                    )
+                entries += found
                 done += share
         watch("", 1.0)
     return Evaluated(
@@ -135,6 +144,30 @@ def refuse_names(rules: Sequence[Rule], beside: Sequence[str] = ()) -> None:
         if name in taken:
             raise RuleSearchError(
                 f"rule {name}: a rival is called that; give the rule another name, in a rule.toml"
+            )
+
+
+def refuse_device(asked: Asked) -> None:
+    """Refuse a GPU that is not there.
+
+    Raises:
+        RuleSearchError: torch finds none.
+    """
+    if asked.device == "cuda" and not torch.cuda.is_available():
+        raise RuleSearchError("--device cuda: torch finds none here; use cpu")
+
+
+def _refuse_files(asked: Asked) -> None:
+    """Refuse data sets that tables could not tell apart.
+
+    Raises:
+        RuleSearchError: two are called the same.
+    """
+    names = [called(dataset) for dataset in asked.dataset]
+    for name in dict.fromkeys(names):
+        if names.count(name) > 1:
+            raise RuleSearchError(
+                f"--dataset: two are called {name}; give each once, and files names of their own"
             )
 
 
@@ -215,14 +248,17 @@ def _rates(
         yield "here", _rate(site, contestant, kept)
     if asked.rates == "here":
         return
-    owns = dict.fromkeys(own_scenario(rule) for rule in rules if rule.sought)
+    owns = [*dict.fromkeys(own_scenario(rule) for rule in rules if rule.sought)]
     for own in owns:
         if asked.rates == "both" and own == replace(site.scenario, points=()):
             continue  # it is here
         there = Site(own, images.of(own), asked)
         others, _ = rivals(there, rules)
-        twin = next(each for each in others if each.name == contestant.name)
-        yield f"on {own.dataset}", _rate(there, twin, kept)
+        twin = next((each for each in others if each.name == contestant.name), None)
+        if twin is not None:
+            alike = sum(other.dataset == own.dataset for other in owns) > 1
+            where = situation_text(own, own.asked_at[-1]) if alike else own.dataset
+            yield f"on {where}", _rate(there, twin, kept)
 
 
 def _rate(site: Site, contestant: Contestant, kept: Kept) -> Near:

@@ -84,7 +84,7 @@ def map_figure(found: Evaluated) -> Figure:
         for situation in situations
     ]
     image = axes.imshow(rows, aspect="auto", cmap="cividis", vmin=0, vmax=1)
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    axes.set_xticks(range(len(names)), [*map(_as_is, names)], rotation=45, ha="right")
     axes.set_yticks(
         range(len(situations)), [_row_label(found, situation) for situation in situations]
     )
@@ -152,7 +152,10 @@ def _curves(axes: Axes, found: Evaluated, entries: Sequence[Entry], along: str) 
     others = [name for name in names if name not in rules]
     for name in names:
         own = [entry for entry in entries if entry.shown == name]
-        points = sorted((_number(entry, along), found.summaries[entry]) for entry in own)
+        points = sorted(
+            ((_number(entry, along), found.summaries[entry]) for entry in own),
+            key=lambda point: point[0],
+        )
         x = [situation for situation, _ in points]
         y = [summary.accuracy for _, summary in points]
         if name in rules:
@@ -160,17 +163,22 @@ def _curves(axes: Axes, found: Evaluated, entries: Sequence[Entry], along: str) 
             low = [summary.accuracy_interval[0] for _, summary in points]
             high = [summary.accuracy_interval[1] for _, summary in points]
             axes.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
-            axes.plot(x, y, color=color, marker=".", linewidth=1.4, label=name, zorder=3)
+            axes.plot(x, y, color=color, marker=".", linewidth=1.4, label=_as_is(name), zorder=3)
         else:
             dashes = DASHES[others.index(name) % len(DASHES)]
             color = BLACK if name.startswith("backprop") else GREY
-            axes.plot(x, y, color=color, linestyle=dashes, linewidth=0.8, label=name)
+            axes.plot(x, y, color=color, linestyle=dashes, linewidth=0.8, label=_as_is(name))
     axes.set_ylim(0, 1)
     if along in ("steps", "shots") and entries and min(_number(e, along) for e in entries) > 0:
         axes.set_xscale("log")
         ticks = sorted({_number(entry, along) for entry in entries})
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
+
+
+def _as_is(name: str) -> str:
+    """A name that Matplotlib does not take for mathematics."""
+    return name.replace("$", r"\$")
 
 
 def _named(axis: str, value: object) -> str:

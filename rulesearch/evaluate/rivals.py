@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, get_args
@@ -14,7 +15,7 @@ from rulesearch.baselines import by_adam
 from rulesearch.choices import PathwayName, RivalName
 from rulesearch.data import Data
 from rulesearch.evaluate.options import Asked, Scenario
-from rulesearch.given_rule import load_rule
+from rulesearch.given_rule import known_rule
 from rulesearch.lifetime.reads import check_reads
 from rulesearch.meta import ACCEPTED, lifetime_seeds, units
 from rulesearch.model import PAPER
@@ -196,10 +197,14 @@ def rivals(site: Site, rules: Sequence[Rule]) -> tuple[list[Contestant], tuple[s
     Their networks are those of the first rule, biases included, which learn at the same rate.
     """
     network = site.scenario.network(rules[0].network)
-    model = replace(rules[0], network=network).model
+    # What bounds a rule keeps to are its own.
+    model = replace(replace(rules[0], network=network).model, bounds=())
     network = replace(network, bias=model.bias)
     found: list[Contestant] = []
     notes: list[str] = []
+    others = [r.name for r in rules if site.scenario.network(r.network) != network]
+    if others and site.asked.rivals:
+        notes.append(f"rivals are in networks as {rules[0].name} has them, and not as {others[0]}")
     for name in site.asked.rivals:
         if name == "random-rules":
             made = [_random(site, rule, len(rules) > 1) for rule in rules]
@@ -226,7 +231,7 @@ def _rival(site: Site, name: str, network: Network) -> Contestant:
     if name == "last-layer":
         pool = pool.acting({"F": (-1,)})
     if name == "kolen-pollack":
-        known = load_rule("kolen-pollack")
+        known = known_rule("kolen-pollack")
         pool, direction = _with_biases(known.pool, known.theta, bias=network.bias)
         start = 1.0
     path = PATHWAYS.get(name, network.pathway)
@@ -279,10 +284,16 @@ def _random(site: Site, rule: Rule, several: bool) -> Contestant | None:
     # The rule in units: its length, and the term that is most of it.
     own = np.array([x / s if s else 0.0 for x, s in zip(rule.theta, scales, strict=True)])
     length, main = float(np.linalg.norm(own)), int(np.abs(own).argmax())
+    # Drawn by what terms are, so that neither their order nor a factor of one says which.
+    layers = [pool.where.get(term.name, ()) for term in pool]
+    order = sorted(range(len(pool)), key=lambda n: (pool.terms[n].key, layers[n]))
+    signs = np.array([math.copysign(1.0, float(term.factor)) for term in pool])
 
     def directions(rate: float, seeds: Sequence[int]) -> Tensor:
         rows = [np.random.default_rng([seed, 1]).standard_normal(len(scales)) for seed in seeds]
-        drawn = np.stack(rows)
+        drawn = np.empty((len(rows), len(scales)))
+        drawn[:, order] = np.stack(rows)
+        drawn *= signs
         drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
         drawn *= np.sign(drawn[:, [main]] * own[main])
         return torch.from_numpy(rate * length * drawn * np.array(scales))

@@ -152,8 +152,23 @@ def without_paths(result: Result) -> Result:
 
 
 def without_source(rule: Mapping[str, Any]) -> dict[str, Any]:
-    """A rule as plain data without where it comes from, which no number hangs on."""
-    return {name: said for name, said in rule.items() if name not in ("source", "sought")}
+    """A rule as plain data without where it comes from, which no number hangs on.
+
+    What it was sought on is said, for that tells which images it has seen; of files the names.
+    """
+    said = {name: value for name, value in rule.items() if name != "source"}
+    if said.get("sought"):
+        said["sought"] = _by_names(said["sought"])
+    return said
+
+
+def _by_names(sought: Mapping[str, Any]) -> dict[str, Any]:
+    """What a rule was sought on, with files by their names alone; and what that one began at."""
+    said = dict(sought)
+    said["dataset"] = ",".join(PurePath(n).name for n in names_in(str(said["dataset"])))
+    if said.get("begun"):
+        said["begun"] = _by_names(said["begun"])
+    return said
 
 
 @lru_cache(maxsize=1)

@@ -70,7 +70,7 @@ def planned(
         faults.append("no pool; give grammar files, as in pools = ['grammar/paper_pool.py']")
     if not seeds:
         faults.append("no seed; give some, as in seeds = [0, 1, 2]")
-    if len(set(seeds)) < len(seeds):
+    if not faults and len(set(seeds)) < len(seeds):
         faults.append("seeds: one is given twice; give each once")
     common = {name: value for name, value in options.items() if name != "name"}
     configs: list[tuple[str, Config]] = []
