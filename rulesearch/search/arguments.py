@@ -35,7 +35,7 @@ _HELP = {
     "l1": "strength of the L1 penalty (the protocol's)",
     "l2": "strength of an L2 penalty, beside the other; not of accepted",
     "largest_scale": "cap of a term's unit, the reference's size over its own (the protocol's)",
-    "meta_steps": "of a trial (the protocol's; fewer for digits)",
+    "meta_steps": "of a trial (the protocol's; of robust fewer for digits)",
     "meta_batch": "lifetimes of a meta-step (the protocol's)",
     "trials": "independent searches with all terms (the protocol's)",
     "parsimony": "share of the gain that may be given away for fewer terms",
