@@ -365,15 +365,16 @@ def test_a_missing_file_is_named(mnist, missing):
     (mnist / "MNIST" / "raw" / missing).unlink()
     assert message("mnist", mnist) == (
         f"--dataset mnist: no MNIST/raw/{missing} under --data-root {mnist}; "
-        f"point --data-root at a folder in torchvision's layout, or {NO_FILES}"
+        "point it at a folder in torchvision's layout, leave it out to have the files "
+        f"downloaded, or {NO_FILES}"
     )
 
 
 def test_the_split_of_emnist_is_named(tmp_path):
     assert message("emnist", tmp_path) == (
         "--dataset emnist: no EMNIST/raw/emnist-balanced-train-images-idx3-ubyte under "
-        f"--data-root {tmp_path}; point --data-root at a folder in torchvision's layout, "
-        f"or {NO_FILES}"
+        f"--data-root {tmp_path}; point it at a folder in torchvision's layout, leave it out to "
+        f"have the files downloaded, or {NO_FILES}"
     )
 
 

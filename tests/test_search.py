@@ -96,8 +96,8 @@ BAD = {
     "data root without it": (
         f"{PAPER} --dataset emnist --data-root .",
         "--dataset emnist: no EMNIST/raw/emnist-balanced-train-images-idx3-ubyte under "
-        "--data-root .; point --data-root at a folder in torchvision's layout, or use --dataset "
-        "digits, which needs no files",
+        "--data-root .; point it at a folder in torchvision's layout, leave it out to have the "
+        "files downloaded, or use --dataset digits, which needs no files",
     ),
     "more ways than classes": (
         f"{PAPER} --ways 11",

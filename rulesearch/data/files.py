@@ -103,8 +103,8 @@ def _look_in(row: TorchvisionSet, root: Path) -> None:
         )
     if missing := row.first_missing(root):
         raise RuleSearchError(
-            f"no {missing} under --data-root {root}; point --data-root at a folder in "
-            f"torchvision's layout, or {NO_FILES_NEEDED}"
+            f"no {missing} under --data-root {root}; point it at a folder in torchvision's layout, "
+            f"leave it out to have the files downloaded, or {NO_FILES_NEEDED}"
         )
 
 

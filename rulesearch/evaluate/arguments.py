@@ -9,8 +9,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from rulesearch.data.files import look_for, names_in
 from rulesearch.choices import RivalName
+from rulesearch.data.files import look_for, names_in
 from rulesearch.errors import RuleSearchError
 from rulesearch.evaluate.options import Asked
 from rulesearch.flags import Given, Parser, flag, rule_of
@@ -37,7 +37,7 @@ HELP = {
     "queries": "query examples of each class",
     "steps": "length of a stream, in place of --shots; of several the longest is run, the others "
     "are points of it",
-    "rivals": f"what the rules are tried beside: {', '.join(get_args(RivalName))}; none for nothing",
+    "rivals": f"what the rules are tried beside: {', '.join(get_args(RivalName))}; or none",
     "rates": "where rivals' rates are found: here, own (where the rule was searched for), both",
     "lifetimes": "of each, on images that no search used",
     "tuning_tasks": "on which a rate is found",
