@@ -47,7 +47,7 @@ class Given:
         flags = [*map(flag, self.in_file)]
 
         def label(line: str) -> str:
-            word = line.split(maxsplit=1)[0].rstrip(":").partition("[")[0]
+            word = line.partition(" ")[0].rstrip(":").partition("[")[0]
             return f"--config {self.file}: {line}" if word in flags else line
 
         return RuleSearchError(*map(label, error.lines))
@@ -160,12 +160,13 @@ def rule_of(text: str) -> int | tuple[str, ...]:
     return int(text) if text.isdecimal() else tuple(text.split(","))
 
 
-def toml_at(path: Path, label: str) -> dict[str, Any]:
+def toml_at(path: Path, label: str, wanted: str = "") -> dict[str, Any]:
     """What a TOML file says, by names as Python spells them.
 
     Args:
         path: of the file.
         label: what messages begin with.
+        wanted: what to give where there is no such file.
 
     Raises:
         RuleSearchError: it cannot be read, or is not TOML.
@@ -173,6 +174,8 @@ def toml_at(path: Path, label: str) -> dict[str, Any]:
     try:
         plain = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
+        if wanted and isinstance(error, FileNotFoundError):
+            raise RuleSearchError(f"{label}: no such file; {wanted}") from None
         raise RuleSearchError(f"{label}: cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RuleSearchError(f"{label}: not TOML, {error}") from None
@@ -215,9 +218,10 @@ def _words(action: argparse.Action, value: Any) -> Iterator[str]:
         yield from (f"{option}={name}={_text(each)}" for name, each in value.items())
     elif isinstance(action, argparse._AppendAction):
         yield from (f"{option}={_text(each)}" for each in _several(value))
+    elif value == [] and action.dest != "rivals":
+        raise RuleSearchError("[]; give at least one, or leave it out")
     else:
-        # An empty list is none of them.
-        yield f"{option}={'none' if value == [] else _text(value)}"
+        yield f"{option}={_text(value) if value != [] else 'none'}"
 
 
 def _several(value: Any) -> list[Any]:

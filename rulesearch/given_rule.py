@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from rulesearch.errors import RuleSearchError
-from rulesearch.known_rules import known, known_file, look_for_rule
+from rulesearch.known_rules import known, known_file, look_for_rule, names_run
 from rulesearch.notation import Pool, pool_from_text
 from rulesearch.result import Result
 from rulesearch.rule import Network, Rule, made, rule_from_plain
@@ -64,10 +64,8 @@ def load_rule(given: Given, wanted: int | Collection[str] | None = None) -> Rule
             f"or a rule that comes along ({', '.join(known())})"
         )
     path, text = Path(given), str(given)
-    if path.is_dir() and not (text in known() and not _is_run(path)):
-        return _of_result(path, wanted, path.resolve().name)
-    if path.suffix == ".json" and path.is_file():
-        return _of_result(path, wanted, path.stem)
+    if names_run(given):
+        return _of_result(path, wanted, path.resolve().name if path.is_dir() else path.stem)
     if wanted is not None:
         raise _no_hall(text)
     if path.is_file():
@@ -90,15 +88,10 @@ def pool_around(given: str | os.PathLike[str], rule: Rule) -> Pool:
         >>> pool_around("paper", load_rule("paper")).names
         ('F0', 'F2', 'F9')
     """
-    path = Path(given)
-    if not path.is_dir() and path.suffix != ".json":
+    if not names_run(given):
         return rule.pool
-    result = Result.load(path)
+    result = Result.load(given)
     return pool_of(result.pool, result.definitions)
-
-
-def _is_run(folder: Path) -> bool:
-    return any((folder / name).exists() for name in ("config.json", "result.json"))
 
 
 def _no_hall(text: str) -> RuleSearchError:

@@ -27,6 +27,17 @@ def known_file(name: str) -> Traversable:
     return _folder() / f"{name}.toml"
 
 
+def names_run(given: str | os.PathLike[str]) -> bool:
+    """Whether a rule is named by its run: a directory, or a result.json.
+
+    A directory that is called as a rule that comes along is one only if there is a run in it.
+    """
+    path, holds = Path(given), ("config.json", "result.json")
+    if path.is_dir():
+        return str(given) not in known() or any((path / name).exists() for name in holds)
+    return path.suffix == ".json" and path.is_file()
+
+
 def look_for_rule(given: str | os.PathLike[str]) -> None:
     """Refuse what is neither a file or directory, nor the name of a rule that comes along.
 

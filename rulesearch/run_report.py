@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rulesearch.console import process
 from rulesearch.errors import RuleSearchError
-from rulesearch.flags import Parser
+from rulesearch.flags import Given, Parser
 
 CALLED = "python -m rulesearch.run_report"
 DONE, REFUSED = 0, 2
@@ -58,8 +58,10 @@ def main(arguments: Sequence[str] | None = None, called: str = CALLED) -> int:
         "--out", type=Path, metavar="FILE", help="where to (RUN/report.html); replaced whole"
     )
     parser.add_config()
+    given = Given({})
     try:
-        asked = parser.given(sys.argv[1:] if arguments is None else arguments).values
+        given = parser.given(sys.argv[1:] if arguments is None else arguments)
+        asked = given.values
         if "run" not in asked:
             raise RuleSearchError("no run; give the directory of a finished one")
         run: Path = asked["run"]
@@ -74,7 +76,7 @@ def main(arguments: Sequence[str] | None = None, called: str = CALLED) -> int:
 
         replace_file(target, text, "choose another --out")
     except RuleSearchError as error:
-        for line in error.lines:
+        for line in given.named(error).lines:
             print(line, file=sys.stderr)
         return REFUSED
     print(f"{target}: {len(text.encode()) / 1000:.0f} kB")

@@ -66,7 +66,7 @@ class Living:
 
 @dataclass(frozen=True)
 class Point:
-    """Networks between two steps, and the example that comes next; all in float64.
+    """Networks between two steps, and the example that comes next; all of one dtype.
 
     Attributes:
         population: what they belong to.

@@ -110,3 +110,11 @@ def test_an_unbound_local_name_of_a_file_is_python_s_own_fault(tmp_path):
     file.write_text("def term(some):\n    if some:\n        x = 1\n    return x\nterm(0)\n")
     with pytest.raises(RuleSearchError, match=r"line 4.*UnboundLocalError.*mend the line"):
         load_pool(file)
+
+
+def test_a_trace_given_beside_a_file_that_no_term_reads_is_said(tmp_path):
+    file = tmp_path / "pool.toml"
+    file.write_text('[terms]\nF0 = "-e_post*y_pre"\n')
+    pool = beside_text(load_pool(file), {}, {}, traces=["m_post = y_post @ 0.9"])
+    assert pool.notes == pool.said == (UNREAD,)
+    assert pool.measured == ()

@@ -55,3 +55,10 @@ def test_infinity_in_a_record_does_not_fit_its_digest():
 
 def test_paths_are_names_of_data_sets(tmp_path):
     assert Config(dataset=[tmp_path / "a.npz", "digits"]).dataset == f"{tmp_path}/a.npz,digits"
+
+
+def test_a_link_to_itself_is_a_line(tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(link)
+    with pytest.raises(RuleSearchError, match="cannot be written"):
+        replace_file(link, "new", "choose another")

@@ -24,7 +24,7 @@ from rulesearch.evaluate.engine import carry_out
 from rulesearch.evaluate.figure import draw
 from rulesearch.evaluate.options import Asked, asked_for
 from rulesearch.evaluate.rivals import CALLED
-from rulesearch.given_rule import load_rule, rule_from_text
+from rulesearch.given_rule import load_rule, pool_around, rule_from_text
 from rulesearch.rule import Rule, Sought
 from rulesearch.selection import rate_near
 from rulesearch.statistics import Scores, chance, compare, holm, measure
@@ -651,6 +651,7 @@ def test_a_folder_that_is_no_run_does_not_stand_before_a_rule_that_comes_along(
     for name in ("paper", "kolen-pollack"):
         (tmp_path / name).mkdir()
     assert load_rule("paper").pool.names == ("F0", "F2", "F9")
+    assert pool_around("paper", load_rule("paper")).names == ("F0", "F2", "F9")
     before = evaluate(DELTA, **FEW, rivals=("kolen-pollack",))
     (tmp_path / "kolen-pollack").rmdir()
     (tmp_path / "kolen-pollack").write_text("[terms]\nA = '-W'\n[theta]\nA = 0.1\n")
@@ -661,6 +662,9 @@ def test_networks_of_rivals_are_told_where_rules_have_others():
     other = replace(DELTA, name="other", network=replace(DELTA.network, activation="tanh"))
     found = evaluate([DELTA, other], **FEW, rivals=("untrained",))
     assert "rivals are in networks as delta has them, and not as other" in found.notes
+    learned = rule_from_text(["-e_post*y_pre"], [0.05, 0.01], bias=["-e_post"])
+    alone = evaluate(learned, **FEW, rivals=("untrained",))
+    assert not any("rivals are in networks" in note for note in alone.notes)
 
 
 def test_adam_is_beside_a_rule_with_bounds():

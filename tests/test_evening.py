@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from rulesearch import run_lifetimes
+from rulesearch.errors import RuleSearchError
 from rulesearch.export import export
 from rulesearch.given_rule import rule_from_text
+from rulesearch.lowering.evening import evened
 from rulesearch.notation import (
     Abs,
     Pool,
@@ -72,6 +74,30 @@ def test_a_small_number_in_a_denominator_is_as_good_in_single_precision(term, ke
         torch.testing.assert_close(found.loss.double(), exact.loss, rtol=1e-4, atol=1e-5)
         size = float(exact.gradient.abs().max())
         assert float((found.gradient - exact.gradient).abs().max()) < 2e-3 * size
+
+
+@pytest.mark.parametrize(
+    "term",
+    [
+        "e_post*y_pre**4/(y_pre + 1e-12)**4",
+        "e_post*y_pre**3/(y_pre + 1e-13)**3",
+        "e_post*y_pre**4/(y_pre**2 + 1e-20)**2",
+    ],
+)
+def test_a_power_that_single_precision_has_not_is_refused(term):
+    with pytest.raises(RuleSearchError, match=r"pool, term A: 1e\+(48|39|40) is beyond float32"):
+        lived(Pool(F0="-e_post*y_pre", A=term), (0.05, -1e-3))
+
+
+@pytest.mark.parametrize("term", ["y_post/(1e10*y_post + 1)**4", "y_pre/(W + 1e7)**2"])
+def test_numbers_that_cancel_nothing_stay_where_they_are(term):
+    (expression,) = (term.expression for term in Pool(A=term))
+    assert evened(expression) == expression
+
+
+def test_an_export_is_as_good_in_single_precision():
+    bounded = "e_post**3*y_pre/(e_post**2 + 1e-12)"
+    assert "1000000000000*" not in export(rule_from_text([bounded], [0.1]), "torch")
 
 
 @pytest.mark.parametrize("to", ["torch", "numpy"])

@@ -164,3 +164,35 @@ def test_a_rule_and_rules_are_one_thing_to_a_file(file):
     file.write_text("rule = ['paper']")
     made = parser_of("evaluate")
     assert made.given(["--config", str(file)]).values == made.given(["paper"]).values
+
+
+@pytest.mark.parametrize(
+    ("subcommand", "text", "told"),
+    [
+        (
+            "evaluate",
+            "rules = 'paper'\ntheta = 1",
+            "--theta: beside --term only; a RULE has its own",
+        ),
+        (
+            "export",
+            "rule='paper'\nto='toml'\nout='nowhere/a'",
+            "--out nowhere/a: its folder is not",
+        ),
+        (
+            "report",
+            "run = 'r'\nout = 'nowhere/a'",
+            "--out nowhere/a: no directory nowhere; make it",
+        ),
+        ("search", "layers = []", "layers: []; give at least one, or leave it out"),
+    ],
+)
+def test_what_any_command_refuses_later_names_the_file(subcommand, text, told, file, capsys):
+    file.write_text(text)
+    assert main([subcommand, "--config", str(file)]) == 2
+    assert capsys.readouterr().err.startswith(f"--config {file}: {told}")
+
+
+def test_a_file_with_no_name_for_a_file_is_a_line(capsys):
+    assert main(["sweep", "x" * 300 + ".toml"]) == 2
+    assert "cannot be read (File name too long)" in capsys.readouterr().err

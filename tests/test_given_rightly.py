@@ -187,3 +187,12 @@ def test_what_is_carried_is_looked_at(change, told):
     with pytest.raises(RuleSearchError, match="carried: trace mean_post .*" + told):
         lived(pool, (0.1, 0.01), carried=replace(carried, memories=memories))
     assert isinstance(carried, Carried)
+
+
+def test_feedback_that_changed_once_stays_so_through_steps_that_do_not_move_it():
+    first, still = rule(kp=0.1, back=0.5), rule(kp=0.1)
+    one = part(0, 2, first)
+    two = part(2, 4, still, weights=one.weights, carried=one.carried)
+    three = part(4, 6, still, weights=two.weights, carried=two.carried)
+    given = part(4, 6, still, weights=two.weights, feedback=one.carried.feedback)
+    assert torch.equal(three.loss, given.loss)

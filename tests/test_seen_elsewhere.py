@@ -78,6 +78,11 @@ def test_a_network_given_with_its_ends_has_the_hidden_layers_elsewhere():
     assert config.networks == ((6,),)
     config, _ = worlds_for(Config(layers=((64, 6, 10), (20, 10))), [digits])
     assert config.networks == ((6,), (20, 10))
+    for sizes in ((64, 64, 30, 10, 10), (64, 10)):
+        config, (world,) = worlds_for(Config(layers=sizes), [digits])
+        assert world.sizes == Config(layers=sizes).sizes(64, 10)
+        again, _ = worlds_for(config, [digits])
+        assert again == config
 
 
 def test_a_rule_without_its_source_says_what_it_has_seen():

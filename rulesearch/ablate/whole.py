@@ -79,7 +79,8 @@ def ablated(
     site = Site(scenario, Images([rule], asked).of(scenario), asked)
     notes = [*site.notes(rule)]
     whole = of_rule(site, rule).searching.pool
-    both, theta, names, said = with_candidates(whole, rule, pool, site.notes)
+    there = pool and pool.in_network(len(of_rule(site, rule).searching.sizes) - 1)
+    both, theta, names, said = with_candidates(whole, rule, there, site.notes)
     added = replace(rule, pool=both, theta=theta, intervals={})
     with keeping(out) as kept:
         study = _Study(site, of_rule(site, added), steps, kept)

@@ -179,6 +179,13 @@ def read(
     """
     more = more or {}
     asked = parser(called, description, more, without).given(arguments)
+    try:
+        return _command(asked, more)
+    except RuleSearchError as error:
+        raise asked.named(error) from None
+
+
+def _command(asked: Given, more: Mapping[str, Further]) -> Command:
     given = dict(asked.values)
     text = {name: given.pop(name) for name in (*TEXTS, "theta") if name in given}
     command = Command(

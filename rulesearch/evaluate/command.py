@@ -17,6 +17,7 @@ from rulesearch.evaluate.arguments import Command
 from rulesearch.evaluate.engine import Watch
 from rulesearch.evaluate.options import Asked, asked_for
 from rulesearch.given_rule import load_rule, rule_from_text
+from rulesearch.known_rules import names_run
 from rulesearch.records.documents import replace_file
 from rulesearch.rule import Rule
 from rulesearch.tabular import Tabular
@@ -32,7 +33,7 @@ def rules_of(command: Command) -> list[Rule]:
     Raises:
         RuleSearchError: one that is none.
     """
-    runs = [given for given in command.rules if _is_run(Path(given))]
+    runs = [given for given in command.rules if names_run(given)]
     if command.wanted is not None and not runs:
         raise RuleSearchError("--terms: beside a run directory only, which has a hall of fame")
     found = [load_rule(each, command.wanted if each in runs else None) for each in command.rules]
@@ -53,10 +54,6 @@ def rules_of(command: Command) -> list[Rule]:
         where = dict(text.get("where", ()))
         found.append(rule_from_text(text["term"], text["theta"], where=where, **beside))
     return found
-
-
-def _is_run(given: Path) -> bool:
-    return given.is_dir() or (given.suffix == ".json" and given.is_file())
 
 
 def asked_of(command: Command, **usual: Any) -> Asked:

@@ -17,7 +17,7 @@ from rulesearch.runs.lock import LOCK, alone
 
 CELLS = "cells.jsonl"
 #: Of the meaning of a line; with another one nothing is read back.
-LAYOUT = 3
+LAYOUT = 4
 
 Kind = TypeVar("Kind")
 

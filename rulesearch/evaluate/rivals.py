@@ -196,13 +196,12 @@ def rivals(site: Site, rules: Sequence[Rule]) -> tuple[list[Contestant], tuple[s
 
     Their networks are those of the first rule, biases included, which learn at the same rate.
     """
-    network = site.scenario.network(rules[0].network)
+    network = _network(site, rules[0])
     # What bounds a rule keeps to are its own.
     model = replace(replace(rules[0], network=network).model, bounds=())
-    network = replace(network, bias=model.bias)
     found: list[Contestant] = []
     notes: list[str] = []
-    others = [r.name for r in rules if site.scenario.network(r.network) != network]
+    others = [rule.name for rule in rules[1:] if _network(site, rule) != network]
     if others and site.asked.rivals:
         notes.append(f"rivals are in networks as {rules[0].name} has them, and not as {others[0]}")
     for name in site.asked.rivals:
@@ -222,6 +221,12 @@ def rivals(site: Site, rules: Sequence[Rule]) -> tuple[list[Contestant], tuple[s
         else:
             found.append(_rival(site, name, network))
     return found, tuple(notes)
+
+
+def _network(site: Site, rule: Rule) -> Network:
+    """A rule's network there, with biases where its terms change them."""
+    network = site.scenario.network(rule.network)
+    return replace(network, bias=replace(rule, network=network).model.bias)
 
 
 def _rival(site: Site, name: str, network: Network) -> Contestant:

@@ -14,7 +14,7 @@ from pathlib import Path
 from rulesearch.console import process
 from rulesearch.errors import RuleSearchError
 from rulesearch.export.targets import TARGETS
-from rulesearch.flags import Parser, rule_of
+from rulesearch.flags import Given, Parser, rule_of
 from rulesearch.known_rules import look_for_rule
 
 CALLED = "python -m rulesearch.export"
@@ -30,12 +30,14 @@ class Command:
         to: a target.
         terms: of a run, another rule of its hall of fame: a number of terms, or their names.
         out: the file to write; None for standard output.
+        asked: all of it as it was given, by flags or in a file.
     """
 
     rule: str
     to: str
     terms: int | tuple[str, ...] | None
     out: Path | None
+    asked: Given
 
 
 def parser(called: str = CALLED) -> Parser:
@@ -86,7 +88,7 @@ def read(arguments: Sequence[str], called: str = CALLED) -> Command:
         raise RuleSearchError(f"no target; give --to {', '.join(most)} or {last}")
     if values["to"] not in TARGETS:
         raise asked.named(RuleSearchError(_no_target(values["to"])))
-    return Command(values["rule"], values["to"], values.get("terms"), values.get("out"))
+    return Command(values["rule"], values["to"], values.get("terms"), values.get("out"), asked)
 
 
 def _no_target(given: str) -> str:
@@ -104,10 +106,13 @@ def main(arguments: Sequence[str] | None = None, called: str = CALLED) -> int:
         arguments: of the command line; None for those of the process.
         called: what the command was called as, for its help.
     """
+    asked = Given({})
     try:
-        carry_out(read(sys.argv[1:] if arguments is None else arguments, called))
+        command = read(sys.argv[1:] if arguments is None else arguments, called)
+        asked = command.asked
+        carry_out(command)
     except RuleSearchError as error:
-        for line in error.lines:
+        for line in asked.named(error).lines:
             print(line, file=sys.stderr)
         return REFUSED
     return DONE

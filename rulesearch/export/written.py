@@ -1,6 +1,6 @@
 """What a step of a rule computes, in the order in which exported code says it.
 
-The expressions are the canonical ones that kernels are lowered from. Where a kernel shares parts
+The expressions are those that kernels are lowered from. Where a kernel shares parts
 and groups them, here every term, quantity and trace keeps its name, so that code can be read beside
 the equation.
 """
@@ -16,6 +16,7 @@ from sympy import Expr, Rational
 from rulesearch.errors import RuleSearchError
 from rulesearch.export.spelling import without_sums
 from rulesearch.lifetime.reads import check_reads
+from rulesearch.lowering.evening import evened
 from rulesearch.lowering.plan import known_ranges
 from rulesearch.model import Model
 from rulesearch.notation.layers import Layers
@@ -201,7 +202,7 @@ def _view(rule: Rule, side: tuple[Parameter, ...], *, at_output: bool) -> View:
     changes: dict[Parameter, tuple[Part, ...]] = {}
     for parameter in side:
         parts = [
-            Part(term.name, value, expression, rule.pool.where.get(term.name, ()))
+            Part(term.name, value, evened(expression), rule.pool.where.get(term.name, ()))
             for term, value in zip(rule.pool, rule.theta, strict=True)
             for changed, expression in term.updates
             if changed == parameter
@@ -222,7 +223,7 @@ def _values(expressions: Iterable[Expr]) -> Iterator[Value]:
 def _value(symbol: OwnSymbol, made: set[str]) -> Iterator[Value]:
     if symbol.name in made:
         return
-    row, expression = symbol.row, definition_of(symbol)
+    row, expression = symbol.row, evened(definition_of(symbol))
     for inner in own_symbols([expression]).values():
         yield from _value(inner, made)
     made.add(symbol.name)

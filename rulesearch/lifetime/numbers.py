@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 import torch
-from sympy import Number
+from sympy import Expr, Number, Pow
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.lifetime.given import Given, check_finite, floating
@@ -64,7 +64,14 @@ def _beyond(term: Term, dtype: torch.dtype) -> str:
     """The first number of the term that overflows, or becomes zero; "" if none does."""
     limits = torch.finfo(dtype)
     expressions = [evened(canonical(without_definitions(e))) for _, e in term.updates]
-    numbers = frozenset[Number]().union(*(e.atoms(Number) for e in expressions))
+    numbers = frozenset[Expr]().union(*(e.atoms(Number) for e in expressions))
+    # Where all else in a sum is zero, its power is that of a number.
+    powers = frozenset[Expr]().union(*(e.atoms(Pow) for e in expressions))
+    numbers |= {
+        abs(power.base.as_coeff_Add()[0]) ** power.exp
+        for power in powers
+        if power.base.is_Add and power.exp.is_number and power.base.as_coeff_Add()[0]
+    }
     for number in sorted(numbers, key=str):
         if number != 0 and not limits.tiny <= abs(number) <= limits.max:
             return f"{float(number.n(6)):g}" if abs(number) < 1e300 else str(number.n(3))

@@ -294,9 +294,7 @@ def _live(
         outcome.weights if keep_weights else None,
         observed,
         note,
-        Carried(outcome.feedback, outcome.biases, outcome.memories, _left(batch, outcome).begun)
-        if keep_weights
-        else None,
+        _carried(behind, batch, outcome) if keep_weights else None,
         found.model.loss.chance(found.sizes[-1]),
     )
 
@@ -402,6 +400,13 @@ def _check_carried(plan: Plan, found: Given, memories: Memories) -> None:
                 f"carried: trace {name} is {value.dtype} on {value.device}; give {first.dtype} on "
                 f"{first.device}, as the weights are"
             )
+
+
+def _carried(behind: Carried, batch: Batch, outcome: KernelOutput) -> Carried:
+    """What goes on beside the weights; feedback that no term has moved this time stays changed."""
+    feedback = behind.feedback if outcome.feedback is None else outcome.feedback
+    begun = _left(batch, outcome).begun
+    return Carried(feedback, outcome.biases, outcome.memories, begun)
 
 
 def _left(batch: Batch, outcome: KernelOutput) -> Batch:

@@ -151,7 +151,8 @@ def beside_text(
             faults.extend(error.lines)
     if faults:
         raise RuleSearchError(*faults)
-    return together(*made).acting(left).bounded(bounds or {})
+    joint = together(*made).acting(left).bounded(bounds or {})
+    return joint.declaring(own[name] for name, _ in given)
 
 
 def _trace_of(text: str) -> tuple[str, dict[str, Any]]:

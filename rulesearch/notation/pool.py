@@ -270,8 +270,17 @@ class Pool:
             >>> Pool(A="tanh(W)", B="1", C="1/(1 + exp(-2*W))").notes
             ('term C: may add nothing to the pool; wherever tried, C = 0.5*A + 0.5*B',)
         """
-        unread = self._unread()
-        return (*self.remarks, *unread, *notes(groups(self.terms, self.where)))
+        return (*self.said, *self.measured)
+
+    @cached_property
+    def measured(self) -> tuple[str, ...]:
+        """Of `notes`, what the terms themselves say, whatever the pool was made of."""
+        return tuple(notes(groups(self.terms, self.where)))
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """Of `notes`, how the pool came about, which no record of it keeps."""
+        return (*self.remarks, *self._unread())
 
     def _unread(self) -> Iterator[str]:
         """A line for each quantity that was declared and that no term reads, from either side."""
@@ -423,6 +432,10 @@ class Pool:
         start = {n: v for n, v in self.start.items() if n in names}
         where = {n: layers for n, layers in self.where.items() if n in names}
         return self.checked(kept, _start(start, kept), where, self.bounds)
+
+    def declaring(self, own: Iterable[OwnSymbol]) -> Pool:
+        """The same pool, with these quantities beside those that came with it."""
+        return self._with(declared=tuple(dict.fromkeys((*self.declared, *own))))
 
     def with_remarks(self, remarks: tuple[str, ...]) -> Pool:
         """The same pool, with this to be said of how it came about."""

@@ -173,8 +173,9 @@ def writing(path: Path, way_out: str) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
-        raise RuleSearchError(f"{path}: cannot be written ({error.strerror}); {way_out}") from None
+    except (OSError, RuntimeError) as error:  # pathlib calls a link to itself the latter
+        reason = getattr(error, "strerror", None) or error
+        raise RuleSearchError(f"{path}: cannot be written ({reason}); {way_out}") from None
 
 
 def as_line(value: Mapping[str, Any]) -> str:

@@ -110,7 +110,8 @@ class EvaluationRecord(Record):
         learns: whether it is better than no training and than chance, by these intervals.
         gained: by how much the search's rule has less loss on the same lifetimes, nats; for the
             rule itself, than no training,
-        gained_interval: and the 95 % interval of that, from paired lifetimes.
+        gained_interval: and the 95 % interval of that, from paired lifetimes; of a rule of the hall
+            of fame one that holds for all looked at.
     """
 
     accuracy: Number

@@ -90,7 +90,7 @@ def prepared(command: Command, pool: Pool, config: Config) -> Request:
     refuse_limit(request, command.seconds, "--time-limit")
     if command.reproduce:
         then = Result.load(command.reproduce)
-        return replace(request, told=other_checksums(then, request))
+        return replace(request, told=(*request.told, *other_checksums(then, request)))
     if command.resume:
         request = compared(request, unfinished(command.resume), f"--resume {command.resume}")
     return request

@@ -30,10 +30,11 @@ def enough_memory(config: Config, sizes: Sequence[int], measured: int) -> None:
     """
     needed, there = memory_needed(config, sizes, measured), memory_there()
     if needed > there:
+        fewer = "--meta-batch" if config.protocol == "accepted" else "--meta-batch or --trials"
+        also = f", or fewer {fewer}" if (config.meta_batch or 1) > measured else ""
         raise RuleSearchError(
             f"--layers {layers_shown(config.layers)}: needs about {needed / GB:,.0f} GB, "
-            f"this machine has {there / GB:,.0f}; give smaller layers, or fewer --meta-batch or "
-            "--trials"
+            f"this machine has {there / GB:,.0f}; give smaller layers{also}"
         )
 
 

@@ -129,7 +129,7 @@ def prepare(pool: Pool, data: Data | Sequence[Data], config: Config) -> Request:
     begun = begun_at(config, pool, {world.depth for world in worlds})
     for depth in {world.depth for world in worlds}:
         check_reads(pool, pathway(config.pathway, depth), config.model(pool))
-    notes = (*_premises(pool, worlds), *pool.notes)
+    notes = (*_premises(pool, worlds), *pool.measured)
     in_each(worlds, _called, lambda w: enough_memory(w.config, w.sizes, NORM_TASKS))
     protocol = config.meta_protocol()
     reference = pool.names.index(pool.reference)
@@ -183,7 +183,8 @@ def prepare(pool: Pool, data: Data | Sequence[Data], config: Config) -> Request:
         worlds=len(worlds),
     )
     kernel: KernelName = "einsum" if notes_on_kernels else chosen
-    return Request(pool, worlds, config, setting, (*notes, *messages), kernel, begun)
+    messages = (*notes, *messages)
+    return Request(pool, worlds, config, setting, messages, kernel, begun, pool.said)
 
 
 def _beyond(terms: Sequence[str], sizes: Sequence[float], config: Config) -> Iterator[str]:

@@ -73,10 +73,14 @@ def _hidden(config: Config, data: Sequence[Data]) -> tuple[tuple[int, ...], ...]
     Elsewhere the ends are others, and these would be hidden layers.
     """
     ends = {(each.inputs, each.classes) for each in data}
-    return tuple(
-        sizes[1:-1] if len(sizes) > 2 and {(sizes[0], sizes[-1])} == ends else sizes
-        for sizes in config.networks
-    )
+
+    def hidden(sizes: tuple[int, ...]) -> tuple[int, ...]:
+        inner = sizes[1:-1]
+        # What is left must not be taken for all sizes in its turn.
+        both = inner and {(sizes[0], sizes[-1])} == ends != {(inner[0], inner[-1])}
+        return inner if both else sizes
+
+    return tuple(map(hidden, config.networks))
 
 
 def data_of(config: Config) -> tuple[Data, ...]:

@@ -133,11 +133,7 @@ def look(command: Command) -> None:
 
 def _file(path: Path) -> dict[str, Any]:
     """What a file says, by names as Python spells them."""
-    if not path.exists():
-        raise RuleSearchError(
-            f"{path}: no such file; give a TOML file with pools, worlds and seeds"
-        )
-    found = toml_at(path, str(path))
+    found = toml_at(path, str(path), "give a TOML file with pools, worlds and seeds")
     kinds: dict[str, tuple[type, str]] = {
         "worlds": (list, "a list of data sets, or tables [[worlds]]"),
         "seeds": (list, "a list of whole numbers"),
