@@ -2,15 +2,15 @@
 
     python -m benchmarks.backprop_grid RUN
 
-Runs backprop (the pseudo-gradient with a symmetric pathway) at nine rates on the very tasks of
-the run's final evaluation, and sets the run's own rate beside the best of them, with the paired
-difference in accuracy.
+Runs backprop (the pseudo-gradient with a symmetric pathway) at eight rates around the run's own on
+the very tasks of its final evaluation, and sets the run's own beside the best of them, with the
+paired difference in accuracy. Which is the best is decided on other tasks of the same images.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,46 +18,45 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.ending import end_with
-from rulesearch.data import load_data
 from rulesearch.errors import RuleSearchError
 from rulesearch.meta import lifetime_seeds
-from rulesearch.notation import Pool
-from rulesearch.notation.term import PSEUDO_GRADIENT
-from rulesearch.population import Population
-from rulesearch.records.plain import from_plain
 from rulesearch.result import Result
-from rulesearch.runs import open_run
-from rulesearch.search.config import Config
+from rulesearch.search.compared import baselines
+from rulesearch.search.reproducing import asked_again
+from rulesearch.search.request import prepare
+from rulesearch.search.worlds import data_of
 from rulesearch.selection import Effort
 from rulesearch.statistics import Scores, compare, measure
 
-GRID = tuple(np.geomspace(0.01, 0.045, 9).tolist())
+#: Rates that are tried, times the run's own; none of them is 1.
+FACTORS = tuple(np.geomspace(0.5, 2.0, 8).tolist())
 
 
-def backprop(config: Config) -> Population:
-    """The pseudo-gradient alone on a symmetric pathway, on the images set aside."""
-    data = load_data(config.dataset, config.data_root, shape=config.shape)
-    return Population(
-        Pool(F=PSEUDO_GRADIENT),
-        data.held_out,
-        config.shape,
-        config.sizes(data.inputs, data.classes),
-        "symmetric",
-        config.kernel,
-        config.device,
-        config.torch_dtype(),
-    )
+def grid(run: Path) -> tuple[float, dict[float, Scores]]:
+    """The best of the grid, and scores by rate on the run's evaluation tasks.
 
+    The run's own rate comes first. The best is chosen on as many other tasks of the same images.
 
-def grid(run: Path) -> dict[float, Scores]:
-    """Scores by rate on the run's evaluation tasks: the run's own rate first, then the grid."""
-    config = from_plain(Config, open_run(run).options).resolved()
-    rate = Result.load(run).evaluation["backprop_sgd"].rate
-    if rate is None or not isinstance(config.effort, Effort):
-        raise RuleSearchError(f"{run}: has no rate of backprop by SGD; make the run anew")
-    seeds = lifetime_seeds(config.seed, "evaluation", 0, config.effort.evaluation_tasks)
-    population = backprop(config)
-    return {r: measure(population, (r,), seeds, population.outputs) for r in (rate, *GRID)}
+    Raises:
+        RuleSearchError: there is no such run, or it is of several worlds.
+    """
+    result = Result.load(run)
+    pool, config = asked_again(result, {})
+    rate = result.evaluation["backprop_sgd"].rate
+    if rate is None or not isinstance(config.effort, Effort) or len(config.worlds) > 1:
+        raise RuleSearchError(f"{run}: has no rate of backprop by SGD in one world")
+    request = prepare(pool, data_of(config), config)
+    population = baselines(request, request.worlds[0])["backprop_sgd"].set_aside
+    tasks = config.effort.evaluation_tasks
+
+    def scores(of: Iterable[float], label: str) -> dict[float, Scores]:
+        seeds = lifetime_seeds(config.seed, label, 0, tasks)
+        return {r: measure(population, (r,), seeds, population.outputs) for r in of}
+
+    rates = [rate * factor for factor in FACTORS]
+    tried = scores(rates, "grid")
+    best = max(rates, key=lambda r: float(np.mean(tried[r].accuracy)))
+    return best, scores((rate, *rates), "evaluation")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     run = parser.parse_args(arguments).run
-    found = grid(run)
+    best, found = grid(run)
     own, *others = found
     table = Table("rate", "accuracy", "loss", "diverged")
     for rate, outcomes in found.items():
@@ -79,14 +78,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{outcomes.mean_loss:.4f}",
             str(sum(outcomes.diverged)),
         )
-    best = max(others, key=lambda r: float(np.mean(found[r].accuracy)))
     difference = compare(found[own], found[best], of="accuracy")
     low, high = difference.interval
     console = Console()
     console.print(table)
     console.print(
-        f"the run's rate minus the best of nine ({best:.5f}): accuracy {difference.mean:+.4f} "
-        f"(95 % interval {low:+.4f} to {high:+.4f})"
+        f"the run's rate minus the best of {len(others)} ({best:.5f}"
+        f"{', the edge' * (best in (others[0], others[-1]))}), chosen on other tasks: accuracy "
+        f"{difference.mean:+.4f} (95 % interval {low:+.4f} to {high:+.4f})"
     )
     return 0
 

@@ -36,7 +36,7 @@ from scipy import optimize
 from benchmarks.ending import end_with
 from benchmarks.machine import machine
 from benchmarks.planted.lessons import Spent
-from rulesearch import Result, load_data
+from rulesearch import Result
 from rulesearch.lifetime import Lifetimes
 from rulesearch.meta import ACCEPTED, PAPER, ROBUST, Descent, FitPlan, descend, fit, lifetime_seeds
 from rulesearch.population import Population
@@ -45,6 +45,7 @@ from rulesearch.pursuit.spans import in_spans
 from rulesearch.scoring import diverged, scored
 from rulesearch.search import prepare
 from rulesearch.search.reproducing import asked_again
+from rulesearch.search.worlds import data_of
 from rulesearch.selection import Setting
 from rulesearch.statistics import Summary, measure, measure_each, summarise
 from rulesearch.updates import norms
@@ -292,7 +293,7 @@ METHODS: Mapping[str, Method] = {
 
 def begun(population: Population, result: Result, setting: Setting) -> Begin:
     """The reference at its best, and units of how far each term can go alone from there."""
-    reference = result.with_terms(1).theta
+    reference = result.with_terms([setting.names[setting.reference]]).theta
     theta = tuple(reference.get(name) or 0.0 for name in setting.names)
     seeds = lifetime_seeds(setting.seed, "units along", 0, UNIT_TASKS)
     steps = population.shape.ways * population.shape.shots
@@ -321,7 +322,7 @@ def rows(run: Path, seeds: Sequence[int], root: str | None) -> Iterator[Row]:
     """Every method by every seed; first the reference."""
     result = Result.load(run)
     pool, config = asked_again(result, {"data_root": root} if root else {})
-    request = prepare(pool, load_data(config.dataset, config.data_root, shape=config.shape), config)
+    request = prepare(pool, data_of(config), config)
     population = request.worlds[0].population(pool)
     start = begun(population, result, request.setting)
     population = replace(population, compile_for=start.support)

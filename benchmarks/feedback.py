@@ -40,6 +40,7 @@ from benchmarks.paper import online
 from benchmarks.paper.online import BIO, BP, FA, Learner
 from rulesearch import Config, Pool, load_data
 from rulesearch.data import Data
+from rulesearch.errors import RuleSearchError
 from rulesearch.meta import lifetime_seeds
 from rulesearch.notation import load_pool, together
 from rulesearch.notation.term import PSEUDO_GRADIENT
@@ -440,15 +441,23 @@ def below_feedback_alignment(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def write(file: Path, rows: Sequence[Row]) -> None:
+def write(file: Path, rows: Sequence[Row], size: Size) -> None:
     """Write all that was measured so far."""
-    text = json.dumps({"machine": machine(), "rows": [*map(to_plain, rows)]}, indent=2)
+    told = {"machine": machine(), "size": to_plain(size), "rows": [*map(to_plain, rows)]}
+    text = json.dumps(told, indent=2)
     file.write_text(text + "\n", encoding="utf-8")
 
 
-def read(file: Path) -> list[Row]:
-    """What was measured before."""
-    return [from_plain(Row, row) for row in json.loads(file.read_text("utf-8"))["rows"]]
+def read(file: Path, size: Size) -> list[Row]:
+    """What was measured before.
+
+    Raises:
+        RuleSearchError: that was with other numbers of tasks.
+    """
+    kept = json.loads(file.read_text("utf-8"))
+    if kept.get("size") != json.loads(json.dumps(to_plain(size))):
+        raise RuleSearchError(f"--json {file}: rows of other numbers of tasks; give another file")
+    return [from_plain(Row, row) for row in kept["rows"]]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -468,14 +477,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         load_data(name, asked.data_root, shape=shape)
         for name, shape in zip(names, shapes, strict=True)
     )
-    rows = read(asked.json) if asked.json and asked.json.exists() else []
+    rows = read(asked.json, size) if asked.json and asked.json.exists() else []
     console = Console()
     console.width = max(console.width, 200)
     for rule in rules():
         if rule.name in asked.rules and rule.name not in {row.name for row in rows}:
             rows.append(row_of(rule, (tasks, streams), size))
             if asked.json:
-                write(asked.json, rows)
+                write(asked.json, rows, size)
     show(rows, console)
 
 

@@ -15,13 +15,15 @@ With `--without` each rule also runs on `emnist` without each of its terms in tu
 they are, and what networks are like at the end stands beside the accuracy: the norm of the weights,
 how far the rows of each matrix are from orthonormal, and the angle between errors and backprop's.
 
-FILE grows row by row; rows that it holds are not measured again.
+FILE grows row by row; rows that it holds are not measured again, but where tasks or coefficients
+were others. Rules are for networks of the paper's kind; others are refused.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -34,10 +36,11 @@ from rich.table import Table
 from benchmarks.ending import end_with
 from benchmarks.machine import cores, machine
 from rulesearch import Config, load_data
+from rulesearch.errors import RuleSearchError
 from rulesearch.given_rule import load_rule
 from rulesearch.meta import lifetime_seeds
 from rulesearch.population import Population
-from rulesearch.rule import Rule
+from rulesearch.rule import Network, Rule
 from rulesearch.scoring import diverged, scored
 from rulesearch.search import compared
 from rulesearch.search.request import Request, prepare
@@ -83,6 +86,7 @@ class Row:
         diverged: lifetimes that did,
         lifetimes: of so many.
         losses: of each lifetime, the same for all in a world, so that differences are paired.
+        theta: raw coefficients of the rule; of a rival none.
     """
 
     world: str
@@ -96,13 +100,17 @@ class Row:
     diverged: int
     lifetimes: int
     losses: tuple[float, ...] = ()
+    theta: tuple[float, ...] = ()
 
 
 def rule_of(text: str) -> Rule:
     """The rule that RUN, RUN:N or RUN:NAME,NAME names."""
     path, _, wanted = text.partition(":")
     entry = int(wanted) if wanted.isdigit() else wanted.split(",") if wanted else None
-    return replace(load_rule(path, entry), name=text)
+    rule = replace(load_rule(path, entry), name=text)
+    if replace(rule.network, pathway="random") != Network():
+        raise RuleSearchError(f"{text}: is for other networks; try it by rulesearch evaluate")
+    return rule
 
 
 def measured(population: Population, rule: Rule, seeds: tuple[int, ...], factor: float) -> Scores:
@@ -168,8 +176,9 @@ def rows_of(
             population, factor = on_pathway(request, rule, pathway)
             covered = tuple(range(len(rule.theta)))
             population = replace(population, compile_for=covered)
-            yield row_of(
-                world, rule.name, pathway, factor, measured(population, rule, seeds, factor)
+            outcomes = measured(population, rule, seeds, factor)
+            yield replace(
+                row_of(world, rule.name, pathway, factor, outcomes), theta=tuple(rule.theta)
             )
 
 
@@ -304,7 +313,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     left: list[Without] = []
     if asked.json.exists():
         kept = json.loads(asked.json.read_text("utf-8"))
-        rows = [Row(**row) for row in kept["rows"]]
+        theta = {rule.name: tuple(rule.theta) for rule in rules}
+        rows = [
+            row
+            for row in (Row(**{**row, "theta": tuple(row["theta"])}) for row in kept["rows"])
+            if row.lifetimes == asked.tasks and row.theta == theta.get(row.name, row.theta)
+        ]
         left = [Without(**row) for row in kept["without"]]
     console = Console()
     console.width = max(console.width, 150)
@@ -315,11 +329,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             write(asked.json, rows, left)
         show(rows, console)
     if asked.without:
-        seen = {row.name for row in left}
-        others = [rule for rule in rules if rule.name not in seen]
+        measured_of = Counter(row.name for row in left)
+        others = [rule for rule in rules if measured_of[rule.name] != len(rule.theta) + 1]
+        left = [row for row in left if row.name not in {rule.name for rule in others}]
         for found in without_each(others, asked.data_root, WITHOUT_TASKS):
             left.append(found)
-        write(asked.json, rows, left)
+            write(asked.json, rows, left)
         show_without(left, console)
 
 

@@ -20,10 +20,10 @@ Forward mode would carry, for each coefficient θ_r of k, a tangent W' = dW/dθ_
 through the same two passes: W' is read and written as W is, and its step has every product that the
 step of W has (W'y for Wy, Be' for Be, the outer products with u' for those with u) and further ones
 (Wy', those with v'). It needs no tape. So it costs (1 + k) forward lifetimes at least, less what W
-and W' share: reading B, and the exponentials. That bound is measured: `widened` is the time of the
-forward pass through a network with every other layer 1 + k times as wide, so that each matrix has
-1 + k times the entries, in one core's cache at once. Forward mode can win only where the gradient
-by the adjoint takes longer than that, and need not win there: with 260 of 784 pixels lit, a tangent
+and W' share: reading B, and the exponentials. An estimate is measured: `widened` is the time of
+the forward pass through a network with every other layer 1 + k times as wide, so that each matrix,
+B too, has 1 + k times the entries, in one core's cache at once. Forward mode hardly wins where the
+gradient by the adjoint takes less, and need not win there: with 260 of 784 pixels lit, a tangent
 of F0 has 1.4 times the products of its forward pass. Long lifetimes repeat the steps of a task;
 there are as many at once as threads. Memory is that of one lifetime's first call in a process of
 its own, once compiled, above what it held before.

@@ -26,8 +26,12 @@ from scipy import stats
 from benchmarks.ending import end_with
 from benchmarks.machine import machine
 from rulesearch import Result, load_pool, sweep
+from rulesearch.errors import RuleSearchError
+from rulesearch.notation import pool_to_plain
+from rulesearch.records.documents import digest_of
+from rulesearch.records.plain import from_plain
 from rulesearch.runs import holds_run, is_finished
-from rulesearch.search.config import LEVELS
+from rulesearch.search.config import LEVELS, Config
 from rulesearch.sweep import Row, Swept
 from rulesearch.sweep.planned import planned
 from rulesearch.sweep.table import row_of
@@ -68,12 +72,23 @@ def told(row: Row, done: int, of: int) -> None:
 def ended(asked: argparse.Namespace) -> Swept:
     """What has ended of the searches that are asked for; nothing is run."""
     pools = {name: load_pool(GRAMMAR / f"{name}.py") for name in asked.pools}
-    plan = planned(pools, asked.datasets, asked.seeds, {})
-    rows = [
-        row_of(each, pools[each.pool], Result.load(asked.runs / each.name))
-        for each in plan
-        if holds_run(asked.runs / each.name) and is_finished(asked.runs / each.name)
-    ]
+    plan = planned(pools, asked.datasets, asked.seeds, {"effort": asked.effort})
+    rows = []
+    for each in plan:
+        run = asked.runs / each.name
+        if not (holds_run(run) and is_finished(run)):
+            continue
+        result, wanted = Result.load(run), each.config.resolved()
+        theirs = from_plain(Config, result.config)
+        for what, now, then in (
+            ("pool", digest_of(pool_to_plain(pools[each.pool])), result.checksums.get("pool")),
+            ("effort", wanted.effort, theirs.effort),
+            ("seed", wanted.seed, theirs.seed),
+            ("data set", wanted.dataset, theirs.dataset),
+        ):
+            if now != then:
+                raise RuleSearchError(f"{run}: has another {what}; give another --runs")
+        rows.append(row_of(each, pools[each.pool], result))
     return Swept(tuple(rows))
 
 

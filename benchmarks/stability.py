@@ -25,10 +25,11 @@ from benchmarks.ending import end_with
 from rulesearch.data import load_data
 from rulesearch.notation import load_pool
 from rulesearch.result import Result
-from rulesearch.runs import create_run, reading
+from rulesearch.runs import create_run, holds_run, is_finished, open_run, reading
 from rulesearch.runs.kept import read_stage, stage_labels, write_stage
 from rulesearch.search import Config, prepare, search
-from rulesearch.search.whole import record
+from rulesearch.search.request import settled
+from rulesearch.search.whole import asked_of, record, refuse_other
 from rulesearch.selection import Effort
 
 PLAIN = "as it is"
@@ -61,8 +62,6 @@ SHARED: Mapping[str, tuple[str, ...]] = {
 def found(out: Path, variant: str, seed: int, grammar: Path, **options: Any) -> Result:
     """The result of one search: read back where it is there, else run and kept."""
     run = out / f"{variant.replace(' ', '-').replace('%', 'percent')}-seed{seed}"
-    if (run / "result.json").exists():
-        return Result.load(run)
     changed = VARIANTS[variant]
     pool = load_pool(grammar)
     # What is varied are constants of this protocol.
@@ -71,7 +70,13 @@ def found(out: Path, variant: str, seed: int, grammar: Path, **options: Any) -> 
         given.setdefault("effort", SELECTION_ONLY)
     config = Config(**given)
     data = load_data(config.dataset, config.data_root, shape=config.shape)
-    if not (run / "config.json").exists():
+    if holds_run(run):
+        asked, resolved, worlds = settled(pool, data, config)
+        now = asked_of(asked, resolved, [world.data for world in worlds])
+        refuse_other(now, open_run(run), str(run))
+        if is_finished(run):
+            return Result.load(run)
+    else:
         create_run(run, record(prepare(pool, data, config)))
         plain = out / f"{PLAIN.replace(' ', '-')}-seed{seed}"
         for option in set(changed) & set(SHARED):

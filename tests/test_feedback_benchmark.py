@@ -9,6 +9,7 @@ import torch
 
 from benchmarks import feedback
 from benchmarks.paper.online import BIO
+from rulesearch.errors import RuleSearchError
 from rulesearch.statistics import Scores
 
 RULES = {rule.name: rule for rule in feedback.rules()}
@@ -99,8 +100,10 @@ def test_angles_are_compared_stream_by_stream():
 
 def test_rows_are_read_back_as_they_were(tmp_path):
     rows = [row("feedback alignment", [90.0, 80.0])]
-    feedback.write(tmp_path / "rows.json", rows)
-    assert feedback.read(tmp_path / "rows.json") == rows
+    feedback.write(tmp_path / "rows.json", rows, feedback.QUICK)
+    assert feedback.read(tmp_path / "rows.json", feedback.QUICK) == rows
+    with pytest.raises(RuleSearchError, match="rows of other numbers of tasks"):
+        feedback.read(tmp_path / "rows.json", feedback.Size())
 
 
 def test_signs_are_those_said():
@@ -113,7 +116,7 @@ def test_a_quick_run(tmp_path, capsys):
     file = tmp_path / "rows.json"
     names = ["feedback alignment", "symmetric alignment"]
     feedback.main(["--quick", "--json", str(file), "--rules", *names])
-    assert [each.name for each in feedback.read(file)] == names
+    assert [each.name for each in feedback.read(file, feedback.QUICK)] == names
     again = file.read_bytes()
     feedback.main(["--quick", "--json", str(file), "--rules", *names])
     assert file.read_bytes() == again

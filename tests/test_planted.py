@@ -265,6 +265,8 @@ def test_what_is_done_is_not_done_again(tmp_path):
         raise AssertionError
 
     assert kept(path, Run, not_again) == run
+    with pytest.raises(RuleSearchError, match="of another teacher, pool or budget"):
+        kept(path, Run, not_again, {"budget": 1})
 
 
 def test_an_unknown_part_is_refused(tmp_path, capsys):

@@ -80,7 +80,7 @@ def read(arguments: Sequence[str]) -> Command:
     )
     parser.add_argument("targets", nargs="+", metavar="TARGET", help="see below, or all")
     parser.add_argument("--data-root", type=Path, help="folder in torchvision's layout")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/paper"))
+    parser.add_argument("--out", type=Path, default=KEPT)
     parser.add_argument("--trials", type=int, default=20, help="where the paper has 20 (20)")
     parser.add_argument("--meta-steps", type=int, default=600, help="where it has 600 (600)")
     parser.add_argument("--seed", type=int, default=0, help="of everything drawn (0)")
@@ -93,6 +93,14 @@ def read(arguments: Sequence[str]) -> Command:
         if (value := getattr(given, name)) is not None and value < limit
     ]
     faults += [f"{name}: {_suggestion(name)}" for name in given.targets if name not in _NAMES]
+    usual = Setting(given.out, given.data_root)
+    small = (given.trials, given.meta_steps, given.seed) != (
+        usual.trials,
+        usual.meta_steps,
+        usual.seed,
+    )
+    if small and given.out == KEPT:
+        faults.append(f"--out {KEPT}: holds what was measured in full; give another folder")
     if faults:
         raise RuleSearchError(*faults)
     chosen = TARGETS if "all" in given.targets else given.targets
@@ -102,6 +110,8 @@ def read(arguments: Sequence[str]) -> Command:
 
 
 _NAMES = (*TARGETS, "all")
+#: Where the results that the project shows are.
+KEPT = Path("benchmarks/paper")
 
 
 def _suggestion(name: str) -> str:

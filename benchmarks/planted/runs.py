@@ -19,7 +19,10 @@ from benchmarks.planted.ours import Found, Known, known_of, loss, search
 from benchmarks.planted.scorer import rule_of, score
 from benchmarks.planted.teachers import Teacher, read_pools, scales_of
 from benchmarks.planted.world import population
+from rulesearch.errors import RuleSearchError
 from rulesearch.meta import lifetime_seeds
+from rulesearch.notation import pool_to_plain
+from rulesearch.records.documents import digest_of
 from rulesearch.records.plain import from_plain, to_plain
 from rulesearch.statistics import compare, measure
 
@@ -70,14 +73,36 @@ class Run:
     seconds: float
 
 
-def kept(path: Path, kind: type[Kind], make: Callable[[], Kind]) -> Kind:
-    """What a file holds, or is made to hold."""
+def kept(path: Path, kind: type[Kind], make: Callable[[], Kind], of: object = None) -> Kind:
+    """What a file holds, or is made to hold.
+
+    Args:
+        path: of the file.
+        kind: of record.
+        make: makes it.
+        of: what it hangs on, as plain data.
+
+    Raises:
+        RuleSearchError: the file's hangs on something else.
+    """
+    asked = digest_of(of)
     if path.exists():
-        return from_plain(kind, json.loads(path.read_text()))
+        known = json.loads(path.read_text())
+        if known.pop("of", None) != asked:
+            raise RuleSearchError(
+                f"{path}: of another teacher, pool or budget; delete it, or give another --out"
+            )
+        return from_plain(kind, known)
     value = make()
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(to_plain(value), indent=1) + "\n")
+    path.write_text(json.dumps({"of": asked, **to_plain(value)}, indent=1) + "\n")
     return value
+
+
+def _of(teacher: Teacher, budget: int = 0) -> object:
+    """What an answer hangs on beside the student."""
+    pool = read_pools()[teacher.pool]
+    return {"pool": pool_to_plain(pool), "theta": [*teacher.raw(pool)], "budget": budget}
 
 
 def scored(
@@ -123,7 +148,8 @@ def from_answers(
             budget = 0
             for name in dict.fromkeys([OURS, *methods]):
                 of = blank("answers", known, name, teacher.name, seed)
-                run = kept(out / file_of(of), Run, partial(_by_answers, of, teacher, budget))
+                make = partial(_by_answers, of, teacher, budget)
+                run = kept(out / file_of(of), Run, make, _of(teacher, budget))
                 budget = budget or run.cost
                 yield run
 
@@ -160,7 +186,8 @@ def from_weights(
             for noise in recorded.NOISES:
                 for name in recorded.METHODS:
                     of = blank("weights", known, name, teacher.name, seed, noise)
-                    yield kept(out / file_of(of), Run, partial(_by_weights, of, teacher))
+                    make = partial(_by_weights, of, teacher)
+                    yield kept(out / file_of(of), Run, make, _of(teacher))
 
 
 def _by_weights(of: Run, teacher: Teacher) -> Run:
@@ -190,7 +217,8 @@ def from_nulls(out: Path, seeds: Sequence[int]) -> Iterator[Null]:
         for kind in KINDS:
             for name, pool in read_pools().items():
                 path = out / "nulls" / kind.replace(" ", "-") / f"{name}-seed{seed}.json"
-                yield kept(path, Null, partial(null, kind, name, pool, seed))
+                make = partial(null, kind, name, pool, seed)
+                yield kept(path, Null, make, {"pool": pool_to_plain(pool)})
 
 
 def file_of(run: Run) -> Path:
