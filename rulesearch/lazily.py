@@ -6,6 +6,7 @@ command line needs none of them: its help, its version, or that a path is misspe
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -49,5 +50,12 @@ def callable_as(package: str, home: str) -> None:
     class Callable(ModuleType):
         def __call__(self, *arguments: Any, **options: Any) -> Any:
             return getattr(import_module(home), name)(*arguments, **options)
+
+        @property
+        def __signature__(self) -> inspect.Signature:
+            return inspect.signature(getattr(import_module(home), name))
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            return import_module, (package,)
 
     sys.modules[package].__class__ = Callable

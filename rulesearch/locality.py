@@ -117,12 +117,17 @@ def classify(term: Term, neurons: Neurons = "shared") -> Verdict:
             synapse and a bias do not see errors, a feedback synapse does not see activities, and
             a term that uses one is `foreign`.
 
+    Raises:
+        RuleSearchError: what is no term.
+
     Example:
         >>> from rulesearch.notation import Term
         >>> verdict = classify(Term.of("F9", "y_post*y_pre - y_post*sum_post(y_post*W)"))
         >>> print(verdict, "|", verdict.evidence[0])
         retrograde | sum_post(y_post*W) reads every outgoing synapse of the pre-cell
     """
+    if not isinstance(term, Term):
+        raise RuleSearchError(f"classify: a {type(term).__name__}; give a term, as pool.terms[0]")
     evidence: list[Evidence] = []
     reads: set[Read] = set()
     for parameter, expression in term.updates:

@@ -117,5 +117,8 @@ def model_of(
         >>> model_of(Pool(F0="-e_post*y_pre", bounds={"W": (-1, 1)}), "tanh").bounds
         (('W', -1.0, 1.0),)
     """
+    for name, table in ((activation, ACTIVATIONS), (loss, LOSSES)):
+        if name not in table:
+            raise RuleSearchError(f"model: {name!r} is unknown; give one of {', '.join(table)}")
     biased = any(changed == "b" for term in pool for changed, _ in term.updates)
     return Model(ACTIVATIONS[activation], LOSSES[loss], bias or biased, noise, pool.bounds)

@@ -28,6 +28,7 @@ def report_html(run: str | os.PathLike[str]) -> str:
     from rulesearch.search.again import again
 
     directory = Path(run)
+    directory = directory.parent if directory.name == "result.json" else directory
     result = Result.load(directory)
     history = read_history(directory)
     told = directory / "history.jsonl"

@@ -69,6 +69,8 @@ def ablated(
     """The ablation of a rule; see `ablate`."""
     if several := varied(asked):
         raise RuleSearchError(f"{several[0]}: several values; an ablation is in one scenario")
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
+        raise RuleSearchError(f"refit_steps {steps!r}: give a whole number, at least 0")
     if pool is not None and not steps:
         raise RuleSearchError(
             "refit_steps 0: a term that is added has no coefficient without a refit; leave the "

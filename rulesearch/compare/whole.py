@@ -12,6 +12,7 @@ from rulesearch.errors import RuleSearchError
 from rulesearch.evaluate.engine import Watch, carry_out, unwatched
 from rulesearch.evaluate.options import Asked, asked_for
 from rulesearch.given_rule import Given, load_rule
+from rulesearch.result import Result
 from rulesearch.rule import Rule
 
 
@@ -33,7 +34,9 @@ def compare(
     Raises:
         RuleSearchError: as of `rulesearch.evaluate`; fewer than two rules.
     """
-    found = [load_rule(each) for each in rules]
+    alone = isinstance(rules, str | os.PathLike | Rule | Result)
+    several: Any = [rules] if alone else rules
+    found = [load_rule(each) for each in several]
     asked = asked_for({"rivals": (), **options})
     return compared(found, asked, None if out is None else Path(out), watch)
 

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -81,7 +82,7 @@ def load_data(
     root: str | Path | None = None,
     *,
     shape: TaskShape,
-    scale: bool | Range = False,
+    scale: Any = False,
     held_out_classes: int = 0,
 ) -> Data:
     """Read a data set and divide it between the search and the final evaluation.
@@ -120,8 +121,17 @@ def load_data(
         >>> digits.classes, digits.inputs, digits.held_out.source
         (10, 64, '601 of the 1,797 images, set aside at random within each class')
     """
-    if isinstance(scale, tuple):
+    if not isinstance(scale, bool):
+        try:
+            low, high = map(float, scale)
+        except (TypeError, ValueError):
+            raise RuleSearchError(
+                f"scale {scale!r}: give True or False, or the two values that become 0 and 1"
+            ) from None
+        scale = (low, high)
         refuse_range(scale)
+    if not isinstance(held_out_classes, int):
+        raise RuleSearchError(f"held_out_classes {held_out_classes!r}: give a whole number")
     try:
         source = read_source(name, root, exact=bool(scale))
     except RuleSearchError as error:

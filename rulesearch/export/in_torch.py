@@ -249,6 +249,13 @@ def _of_step(step: Written) -> list[str]:
 
 def _forward(code: Code) -> Iterator[str]:
     step = code.step
+    yield "label = torch.as_tensor(label, device=x.device)"
+    yield "if not label.is_floating_point():"
+    yield "    label = label.long()"
+    yield "elif label.shape[-1:] != self.linears[-1].weight.shape[:1]:"
+    yield "    raise ValueError("
+    yield '        "label: give a class number, an integer, or a number for each output"'
+    yield "    )"
     yield "batch = label.shape[0] if label.ndim == 1 + label.is_floating_point() else 1"
     yield "x = x.reshape(batch, -1)"
     if step.model.noise:

@@ -217,6 +217,8 @@ def _coefficients(theta: Any) -> Tensor:
     shape = "[terms], [layers, terms] or [lifetimes, layers, terms]"
     if isinstance(theta, (list, tuple)):
         try:
+            if any(isinstance(x, Tensor) for x in theta):  # their gradients stay theirs
+                return torch.stack([torch.as_tensor(x, dtype=torch.float64) for x in theta])
             return torch.tensor(theta, dtype=torch.float64, device="cpu")
         except (TypeError, ValueError, RuntimeError):
             raise RuleSearchError(f"theta: {theta!r} is not all numbers; give {shape}") from None

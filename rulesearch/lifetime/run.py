@@ -52,7 +52,7 @@ class Carried:
     steps: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Lifetimes:
     """What a batch of lifetimes gave.
 
@@ -267,6 +267,8 @@ def _live(
     keep = keep_weights or (bool(observe) and not observe_at)
     run = partial(run_by, kernel, plan, found.sizes, path)
     outcome, note = run(batch, asked, keep, idle=beside)
+    if not batch.x.shape[1]:
+        outcome = _own(outcome)
     if not outcome.loss.isfinite().all():
         check_numbers(found)
     observed: dict[str, Tensor] = {}
@@ -400,6 +402,21 @@ def _check_carried(plan: Plan, found: Given, memories: Memories) -> None:
                 f"carried: trace {name} is {value.dtype} on {value.device}; give {first.dtype} on "
                 f"{first.device}, as the weights are"
             )
+
+
+def _own(outcome: KernelOutput) -> KernelOutput:
+    """The same with tensors of its own: without a step what was given comes back."""
+
+    def copied(layers: Sequence[Tensor] | None) -> list[Tensor] | None:
+        return None if layers is None else [tensor.clone() for tensor in layers]
+
+    return replace(
+        outcome,
+        weights=copied(outcome.weights),
+        feedback=copied(outcome.feedback),
+        biases=copied(outcome.biases),
+        memories={key: value.clone() for key, value in outcome.memories.items()},
+    )
 
 
 def _carried(behind: Carried, batch: Batch, outcome: KernelOutput) -> Carried:

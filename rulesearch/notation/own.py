@@ -10,6 +10,7 @@ import keyword
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from numbers import Real
 from typing import Any, Literal, TypeGuard
 
 from sympy import Expr, Symbol
@@ -197,4 +198,4 @@ def symbols_by_name(own: Iterable[Symbol]) -> dict[str, OwnSymbol]:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, Real) and not isinstance(value, bool)

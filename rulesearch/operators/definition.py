@@ -55,7 +55,14 @@ def operator(name: str, definition: Callable[..., Expr]) -> Any:
             f"operator({name!r}, lambda x: x/(1 + Abs(x)))"
         )
     arguments = [Symbol(p.name, real=True) for p in parameters]
-    return defined(name, arguments, definition(*arguments))
+    try:
+        body = definition(*arguments)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise RuleSearchError(
+            f"operator {name}: {type(error).__name__}, {error}; write it by what "
+            "rulesearch.notation has, such as exp, Abs, Max"
+        ) from None
+    return defined(name, arguments, body)
 
 
 def check_name(name: str) -> None:

@@ -153,11 +153,13 @@ def problems(record: object) -> list[tuple[str, str]]:
         >>> problems(Size((3, 0)))
         [('layers[1]', 'must be at least 1')]
     """
-    try:
-        value = to_plain(record)
-    except TypeError as error:
-        return [("", str(error))]
-    return _read(type(record), value)[1]
+    found = []
+    for name in get_type_hints(type(record)):
+        try:
+            to_plain(getattr(record, name))
+        except TypeError as error:
+            found.append((name, str(error)))
+    return found or _read(type(record), to_plain(record))[1]
 
 
 def outside(record: object) -> list[tuple[str, str]]:

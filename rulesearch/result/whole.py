@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,15 +128,24 @@ class Result(Record):
             RuleSearchError: there is no such rule, or no hall of fame.
         """
         entry = _of_the_hall(self.hall, wanted)
-        if entry.chosen:
+        if {*entry.support} == {*self.support}:
             return self
         own = {} if entry.evaluation is None else {"rule": entry.evaluation}
         beaten = "one that asks no more beats it, so it was not looked at on images set aside"
         unseen = "" if own else beaten
-        said = (
-            f"{', '.join(entry.support)} out of the hall of fame; the search chose "
-            f"{', '.join(self.support)}"
-        )
+        chosen = next((", ".join(each.support) for each in self.hall if each.chosen), "none")
+        said = f"{', '.join(entry.support)} {_OUT}; {_CHOSE}{chosen}" if not entry.chosen else ""
+        verdict = ""
+        if entry.evaluation is not None and not entry.evaluation.learns:
+            verdict = unlearned("rule", entry.evaluation)
+        # What was said of another rule does not hold for this one.
+        others = [
+            part
+            for part in self.message.split("; ")
+            if not part.startswith((_CHOSE, unlearned("rule")))
+            and not part.endswith(_OUT)
+            and part != beaten
+        ]
         return replace(
             self,
             support=entry.support,
@@ -152,7 +162,7 @@ class Result(Record):
                 )
                 for name, world in self.worlds.items()
             },
-            message="; ".join(filter(None, (said, unseen, self.message))),
+            message="; ".join(filter(None, (said, unseen, verdict, *others))),
         )
 
     def rule(self, wanted: int | Collection[str] | None = None, name: str = "rule") -> Rule:
@@ -235,6 +245,21 @@ class Result(Record):
         return "\n".join([*lines, self.message] if self.message else lines)
 
 
+def unlearned(name: str, entry: EvaluationRecord | None = None, where: str = "") -> str:
+    """What is said of a rule or a rival that does not learn; without an entry, how it begins."""
+    said = f"{in_words(name)} does not learn{where}"
+    if entry is None:
+        return said
+    return (
+        f"{said}: accuracy {significant(entry.accuracy)}, {entry.diverged} of {entry.lifetimes} "
+        "lifetimes diverged"
+    )
+
+
+#: What is said of a rule that is another one of the hall of fame.
+_OUT, _CHOSE = "out of the hall of fame", "the search chose "
+
+
 def _rivals(evaluation: Mapping[str, EvaluationRecord]) -> dict[str, EvaluationRecord]:
     """What stands beside a rule, without what was measured against another one."""
     return {
@@ -249,18 +274,19 @@ def _of_the_hall(hall: Sequence[HallRecord], wanted: int | Collection[str]) -> H
         raise RuleSearchError(
             "no hall of fame in this run; only a search by --protocol accepted has one"
         )
-    if isinstance(wanted, int):
+    if isinstance(wanted, Integral) and not isinstance(wanted, bool):
         sizes = best_of_each_size(hall)
-        if wanted in sizes:
-            return sizes[wanted]
+        if int(wanted) in sizes:
+            return sizes[int(wanted)]
         there = ", ".join(map(str, sizes))
         many = "terms" if [*sizes] != [1] else "term"
         raise RuleSearchError(
             f"no rule of that size in the hall of fame; there are rules of {there} {many}"
         )
-    if not isinstance(wanted, Collection):
+    if isinstance(wanted, bool) or not isinstance(wanted, Collection):
         raise RuleSearchError(f"{wanted!r}: give a number of terms, or their names")
-    names = set(wanted.split(",") if isinstance(wanted, str) else wanted)
+    each = wanted.split(",") if isinstance(wanted, str) else wanted
+    names = {name.strip() for name in map(str, each)}
     for entry in hall:
         if set(entry.support) == names:
             return entry

@@ -118,8 +118,18 @@ class Rule:
     source: str = ""
 
     def __post_init__(self) -> None:
+        whose = f"rule {self.name}" if _is_name(self.name) else "rule"
+        try:
+            theta = tuple(map(float, self.theta))
+            known = {n: (float(low), float(high)) for n, (low, high) in self.intervals.items()}
+        except (TypeError, ValueError):
+            raise RuleSearchError(
+                f"{whose}: theta {self.theta!r}; give a number for each term"
+            ) from None
+        # Whatever kind of numbers they are given as, exports write them down.
+        object.__setattr__(self, "theta", theta)
+        object.__setattr__(self, "intervals", known)
         if faults := [*_faults(self)]:
-            whose = f"rule {self.name}" if _is_name(self.name) else "rule"
             raise RuleSearchError(*(f"{whose}: {fault}" for fault in faults))
 
     @property
@@ -143,7 +153,16 @@ class Rule:
         return replace(self, theta=tuple(factor * x for x in self.theta), intervals=low_high)
 
     def only(self, *names: str) -> Rule:
-        """Some of its terms with their coefficients, nothing fitted again."""
+        """Some of its terms with their coefficients, nothing fitted again.
+
+        Raises:
+            RuleSearchError: a name that is none of its terms', or none at all.
+        """
+        there = ", ".join(self.pool.names)
+        if not names:
+            raise RuleSearchError(f"rule {self.name}: none of its terms; give some of {there}")
+        if strange := [name for name in names if name not in self.pool.names]:
+            raise RuleSearchError(f"rule {self.name}: no term {strange[0]}; it has {there}")
         pool, own = self.pool.only(*names), self.coefficients
         known = {name: ends for name, ends in self.intervals.items() if name in pool.names}
         theta = tuple(own[name] for name in pool.names)
@@ -168,6 +187,8 @@ def _is_name(text: str) -> bool:
 
 def _faults(rule: Rule) -> Iterator[str]:
     """What is wrong with a rule."""
+    if not isinstance(rule.network, Network):
+        yield f"network {rule.network!r}; give a Network"
     if not _is_name(rule.name):
         yield f"its name is {rule.name!r}; give one line of text"
     if len(rule.theta) != len(rule.pool):
@@ -214,4 +235,4 @@ def made(
     if not kept:
         raise RuleSearchError("theta: every coefficient is zero; a rule needs one that is not")
     settled = {"name": "rule", **more}
-    return Rule(pool=pool.only(*kept), theta=tuple(float(own[name]) for name in kept), **settled)
+    return Rule(pool=pool.only(*kept), theta=tuple(own[name] for name in kept), **settled)

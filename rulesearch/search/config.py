@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -177,10 +178,13 @@ class Config:
 
     def __post_init__(self) -> None:
         # As they are read back from a run, so that it can be gone on with.
+        if isinstance(self.dataset, PurePath):
+            object.__setattr__(self, "dataset", str(self.dataset))
         if isinstance(self.dataset, list | tuple):
             object.__setattr__(self, "dataset", ",".join(map(str, self.dataset)))
-        if isinstance(self.layers, list | tuple):
-            sizes = tuple(tuple(x) if isinstance(x, list) else x for x in self.layers)
+        given = _plain_sizes(self.layers)
+        if isinstance(given, tuple):
+            sizes: tuple[Any, ...] = given
             one = len(sizes) == 1 and isinstance(sizes[0], tuple)
             object.__setattr__(self, "layers", sizes[0] if one else sizes)
         if isinstance(self.data_root, PurePath):
@@ -282,6 +286,14 @@ class Config:
         import torch
 
         return {"float32": torch.float32, "float64": torch.float64}[self.dtype]
+
+
+def _plain_sizes(given: Any) -> Any:
+    """Sizes as Python's own numbers in tuples, whatever they were given as."""
+    if isinstance(given, Integral) and not isinstance(given, bool):
+        return int(given)
+    given = given.tolist() if hasattr(given, "tolist") else given
+    return tuple(map(_plain_sizes, given)) if isinstance(given, list | tuple) else given
 
 
 def called(dataset: str) -> str:

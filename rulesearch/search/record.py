@@ -23,11 +23,11 @@ from rulesearch.result import (
     TrialRecord,
     WorldRecord,
 )
+from rulesearch.result.whole import unlearned
 from rulesearch.runs import versions
 from rulesearch.search.config import Config, called
 from rulesearch.search.request import Request
 from rulesearch.statistics import Interval
-from rulesearch.words import in_words, significant
 
 
 @dataclass(frozen=True)
@@ -181,9 +181,4 @@ def _apart(
 
 def _unlearned(evaluation: Mapping[str, EvaluationRecord], label: str) -> list[str]:
     """What is said of those that do not learn."""
-    return [
-        f"{in_words(name)} does not learn{label}: accuracy {significant(entry.accuracy)}, "
-        f"{entry.diverged} of {entry.lifetimes} lifetimes diverged"
-        for name, entry in evaluation.items()
-        if not entry.learns
-    ]
+    return [unlearned(name, entry, label) for name, entry in evaluation.items() if not entry.learns]

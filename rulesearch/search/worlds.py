@@ -134,6 +134,11 @@ def worlds_for(config: Config, data: Sequence[Data]) -> tuple[Config, tuple[Worl
         scale_ranges=ranges if any(ranges) else (),
         held_out_classes=max(each.held_out_classes for each in told),
     ).resolved()
+    if len(config.worlds) < len(data) * len(config.networks):
+        raise RuleSearchError(
+            f"dataset={config.dataset!r}: two worlds have one name; give each data set and each "
+            "network once, and files names of their own"
+        )
     return config, tuple(
         World(name, each, one)
         for each, of in zip(data, told, strict=True)

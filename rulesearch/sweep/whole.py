@@ -55,6 +55,8 @@ def sweep(
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         raise RuleSearchError(f"workers {workers}: give a whole number, at least 1")
     given = _named(pools)
+    worlds = [worlds] if isinstance(worlds, str | Mapping) else worlds
+    seeds = [seeds] if isinstance(seeds, int) else seeds
     plan = planned([name for name, _ in given], worlds, tuple(seeds), options)
     known = {
         name: each if isinstance(each, Pool) else load_pool(os.fspath(each)) for name, each in given
