@@ -102,7 +102,7 @@ def trace(
         raise RuleSearchError(f"{what}: decay {decay!r}; give at least 0 and less than 1")
     if isinstance(initial, str) and initial == "first":
         begins = None
-    elif _is_number(initial) and abs(initial) <= sys.float_info.max:
+    elif _is_number(initial) and abs(float(initial)) <= sys.float_info.max:
         begins = float(initial)
     else:
         raise RuleSearchError(f'{what}: initial {initial!r}; give a number, or "first"')
