@@ -283,7 +283,7 @@ def test_the_plan_has_no_spaces_at_the_ends_of_lines(capsys):
 
 def test_the_compiled_kernels_are_deleted_where_that_is_asked_for(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("RULESEARCH_CACHE", str(tmp_path))
-    (tmp_path / "kernel_1.forward.nbc").write_bytes(bytes(3 * 2**20))
+    (tmp_path / f"kernel_{'1' * 24}.forward.nbc").write_bytes(bytes(3 * 2**20))
     (tmp_path / "notes.txt").write_text("mine")
     assert search(["--clear-cache"]) == 0
     assert capsys.readouterr().out == f"{tmp_path}: 3.0 MB of compiled kernels deleted\n"
