@@ -15,8 +15,8 @@ With `--without` each rule also runs on `emnist` without each of its terms in tu
 they are, and what networks are like at the end stands beside the accuracy: the norm of the weights,
 how far the rows of each matrix are from orthonormal, and the angle between errors and backprop's.
 
-FILE grows row by row; rows that it holds are not measured again, but where tasks or coefficients
-were others. Rules are for networks of the paper's kind; others are refused.
+FILE grows row by row; rows that it holds are not measured again, and a FILE with rows of other
+tasks or coefficients is refused. Rules are for networks of the paper's kind; others are refused.
 """
 
 from __future__ import annotations
@@ -196,6 +196,7 @@ class Without:
         orthonormality: likewise, see `rulesearch.observables.orthonormality`.
         angle: likewise, degrees between the errors of single examples and backprop's, over the
             hidden layers.
+        theta: raw coefficients of the whole rule.
     """
 
     name: str
@@ -206,6 +207,7 @@ class Without:
     norm: float
     orthonormality: float
     angle: float
+    theta: tuple[float, ...] = ()
 
 
 def without_each(rules: Sequence[Rule], root: str | None, tasks: int) -> Iterator[Without]:
@@ -238,6 +240,7 @@ def _left(
         norm=float(norm.nanmean()),
         orthonormality=float(rows.nanmean()),
         angle=float(angle[..., :-1].nanmean()),
+        theta=tuple(rule.theta),
     )
 
 
@@ -298,6 +301,23 @@ def write(file: Path, rows: Sequence[Row], left: Sequence[Without]) -> None:
     file.write_text(text + "\n", encoding="utf-8")
 
 
+def refuse_others(
+    file: Path, rules: Sequence[Rule], rows: Sequence[Row], left: Sequence[Without], tasks: int
+) -> None:
+    """Refuse to put rows beside those of other tasks, or of rules of other coefficients.
+
+    Raises:
+        RuleSearchError: there are such.
+    """
+    theta = {rule.name: tuple(rule.theta) for rule in rules}
+    held = [(row.name, row.theta) for row in rows] + [(row.name, row.theta) for row in left]
+    others = any(theta.get(name, own) != own for name, own in held)
+    if others or any(row.lifetimes != tasks for row in rows):
+        raise RuleSearchError(
+            f"--json {file}: has rows of other --tasks or other coefficients; give another file"
+        )
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("rules", nargs="+", metavar="RULE", help="RUN, or RUN:N for N terms")
@@ -313,13 +333,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     left: list[Without] = []
     if asked.json.exists():
         kept = json.loads(asked.json.read_text("utf-8"))
-        theta = {rule.name: tuple(rule.theta) for rule in rules}
-        rows = [
-            row
-            for row in (Row(**{**row, "theta": tuple(row["theta"])}) for row in kept["rows"])
-            if row.lifetimes == asked.tasks and row.theta == theta.get(row.name, row.theta)
-        ]
-        left = [Without(**row) for row in kept["without"]]
+        rows = [Row(**{**row, "theta": tuple(row.get("theta", ()))}) for row in kept["rows"]]
+        left = [Without(**{**r, "theta": tuple(r.get("theta", ()))}) for r in kept["without"]]
+        refuse_others(asked.json, rules, rows, left, asked.tasks)
     console = Console()
     console.width = max(console.width, 150)
     for world in asked.worlds:

@@ -21,7 +21,7 @@ from rulesearch.runs.kept import stage_labels
 from rulesearch.search import Config, pursuing, stages
 from rulesearch.search.__main__ import main
 from rulesearch.search.compiling import COMPILING
-from rulesearch.search.memory import memory_needed, memory_there
+from rulesearch.search.memory import enough_memory, memory_needed, memory_there
 
 SMALL = Config(
     layers=(6,),
@@ -298,3 +298,12 @@ def test_trials_one_after_the_other_need_the_memory_of_one():
 
     assert needed("accepted", 100) == needed("accepted", 1)
     assert needed("robust", 100) > needed("robust", 1)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "way"), [("robust", ", or fewer --meta-batch or --trials"), ("accepted", "")]
+)
+def test_where_fewer_lifetimes_would_fit_that_is_said(protocol, way):
+    config = Config(layers=(20000, 20000), protocol=protocol, trials=200).resolved()
+    with pytest.raises(RuleSearchError, match=f"give smaller layers{way}$"):
+        enough_memory(config, (784, 20000, 20000, 47), 32)

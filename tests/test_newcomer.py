@@ -87,7 +87,7 @@ def test_coefficients_are_numbers_however_they_are_given(theta):
     assert "np." not in export(rule.times(np.float32(2)), "numpy")
 
 
-@pytest.mark.parametrize("theta", [(None, 0.2), ("a", 0.1), 3])
+@pytest.mark.parametrize("theta", [(None, 0.2), ("a", 0.1), 3, "12", ("1", "2")])
 def test_what_are_no_coefficients_is_refused(theta):
     with pytest.raises(RuleSearchError, match=r"rule x: theta .*; give a number for each term"):
         Rule("x", POOL, theta)
@@ -96,6 +96,9 @@ def test_what_are_no_coefficients_is_refused(theta):
 def test_what_is_no_network_and_no_term_is_refused():
     with pytest.raises(RuleSearchError, match="give a Network"):
         made(POOL, (0.1, 0.2), network={"activation": "tanh"})
+    for intervals in ({"F0": None}, 3):
+        with pytest.raises(RuleSearchError, match=r"rule x: intervals .*; give two numbers"):
+            Rule("x", POOL, (0.1, 0.2), intervals=intervals)
     with pytest.raises(RuleSearchError, match="rule paper: no term F3; it has F0, F2, F9"):
         load_rule("paper").only("F3")
     with pytest.raises(RuleSearchError, match="none of its terms; give some of F0"):
@@ -108,7 +111,7 @@ def code(target):
     return names
 
 
-@pytest.mark.parametrize("label", [-1, 3, np.array([1])])
+@pytest.mark.parametrize("label", [-1, 3, 1.5, np.array([1])])
 def test_numpy_code_refuses_what_is_no_label(label):
     names, draw = code("numpy"), np.random.default_rng(0)
     weights, feedback = [draw.normal(size=(3, 4))], [draw.normal(size=(4, 3))]
@@ -126,7 +129,13 @@ def test_torch_code_takes_the_labels_of_any_data_set():
         return model[0].weight.detach()
 
     want = after(torch.tensor(1))
-    for label in (1, np.int64(1), torch.tensor(1, dtype=torch.int32), torch.tensor([0.0, 1, 0])):
+    for label in (
+        1,
+        np.int64(1),
+        torch.tensor(1, dtype=torch.int32),
+        torch.tensor([0.0, 1, 0]),
+        np.eye(3)[1],
+    ):
         torch.testing.assert_close(after(label), want)
     with pytest.raises(ValueError, match="label: give a class number"):
         after(torch.tensor(1.0))
@@ -159,6 +168,11 @@ def test_what_is_said_of_the_rule_chosen_is_not_said_of_another():
     other = result.with_terms(entry.support)
     assert "accuracy 0.451" not in other.message
     assert "one more thing" in other.message
+    record = replace(a_result().evaluation["rule"], learns=False)
+    failing = replace(entry, worlds={"mnist": record}, evaluation=record)
+    hall = tuple(failing if each is entry else each for each in HALL)
+    text = a_result(hall=hall, message=said).with_terms(entry.support).message
+    assert "rule does not learn on mnist: accuracy" in text
 
 
 # --- functions ------------------------------------------------------------------------------------
@@ -177,6 +191,9 @@ def test_coefficients_in_a_list_keep_their_gradient():
     one = torch.tensor(0.05, requires_grad=True)
     out = lived(POOL, [one, 0.01])
     out.loss.sum().backward()
+    two = torch.tensor(0.05, requires_grad=True)
+    lived(POOL, [[two, 0.01], [0.05, 0.01]]).loss.sum().backward()
+    assert two.grad is not None
     whole = lived(POOL, [0.05, 0.01], gradient=True)
     assert float(one.grad) == pytest.approx(float(whole.gradient[:, 0].sum()), rel=1e-6)
 

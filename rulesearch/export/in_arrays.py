@@ -146,7 +146,7 @@ def _forward(code: Code) -> Iterator[str]:
         yield f"if {of}.shape(label) not in ((), z[-1].shape):"
         yield '    raise ValueError("label: give a class number, or a number for each output")'
         if of == "numpy":  # of JAX's, numbers are not known yet
-            yield "if numpy.ndim(label) == 0 and not 0 <= label < z[-1].shape[0]:"
+            yield "if numpy.ndim(label) == 0 and label not in range(z[-1].shape[0]):"
             yield '    raise ValueError(f"label {label}: no class; they begin at 0")'
         yield f"t = label if {of}.ndim(label) else {of}.arange(z[-1].shape[0]) == label"
         yield f"t = {of}.asarray(t, dtype=z[-1].dtype)"

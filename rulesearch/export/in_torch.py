@@ -250,9 +250,8 @@ def _of_step(step: Written) -> list[str]:
 def _forward(code: Code) -> Iterator[str]:
     step = code.step
     yield "label = torch.as_tensor(label, device=x.device)"
-    yield "if not label.is_floating_point():"
-    yield "    label = label.long()"
-    yield "elif label.shape[-1:] != self.linears[-1].weight.shape[:1]:"
+    yield "label = label.to(x.dtype) if label.is_floating_point() else label.long()"
+    yield "if label.is_floating_point() and label.shape[-1:] != self.linears[-1].weight.shape[:1]:"
     yield "    raise ValueError("
     yield '        "label: give a class number, an integer, or a number for each output"'
     yield "    )"

@@ -217,15 +217,26 @@ def _coefficients(theta: Any) -> Tensor:
     shape = "[terms], [layers, terms] or [lifetimes, layers, terms]"
     if isinstance(theta, (list, tuple)):
         try:
-            if any(isinstance(x, Tensor) for x in theta):  # their gradients stay theirs
-                return torch.stack([torch.as_tensor(x, dtype=torch.float64) for x in theta])
-            return torch.tensor(theta, dtype=torch.float64, device="cpu")
+            return _stacked(theta)
         except (TypeError, ValueError, RuntimeError):
             raise RuleSearchError(f"theta: {theta!r} is not all numbers; give {shape}") from None
     found = _tensor("theta", theta, shape)
     if not found.is_floating_point() and found.dtype not in _INTEGERS:
         raise RuleSearchError(f"theta: dtype {found.dtype}; give real numbers")
     return found.double()
+
+
+def _stacked(theta: Any) -> Tensor:
+    """Numbers in lists as a tensor; where some are tensors, their gradients stay theirs."""
+    if isinstance(theta, (list, tuple)) and any(map(_has_tensor, theta)):
+        return torch.stack([*map(_stacked, theta)])
+    return torch.as_tensor(theta, dtype=torch.float64)
+
+
+def _has_tensor(value: Any) -> bool:
+    return isinstance(value, Tensor) or (
+        isinstance(value, (list, tuple)) and any(map(_has_tensor, value))
+    )
 
 
 def _ways(feedback: Any, pathway: str | None, depth: int) -> tuple[Pathway, list[Tensor] | None]:

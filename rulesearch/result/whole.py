@@ -135,9 +135,12 @@ class Result(Record):
         unseen = "" if own else beaten
         chosen = next((", ".join(each.support) for each in self.hall if each.chosen), "none")
         said = f"{', '.join(entry.support)} {_OUT}; {_CHOSE}{chosen}" if not entry.chosen else ""
-        verdict = ""
-        if entry.evaluation is not None and not entry.evaluation.learns:
-            verdict = unlearned("rule", entry.evaluation)
+        known = {"": entry.evaluation} if not entry.worlds else entry.worlds
+        verdicts = [
+            unlearned("rule", of, name and f" on {name}")
+            for name, of in known.items()
+            if of is not None and not of.learns
+        ]
         # What was said of another rule does not hold for this one.
         others = [
             part
@@ -162,7 +165,7 @@ class Result(Record):
                 )
                 for name, world in self.worlds.items()
             },
-            message="; ".join(filter(None, (said, unseen, verdict, *others))),
+            message="; ".join(filter(None, (said, unseen, *verdicts, *others))),
         )
 
     def rule(self, wanted: int | Collection[str] | None = None, name: str = "rule") -> Rule:

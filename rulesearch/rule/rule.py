@@ -119,13 +119,15 @@ class Rule:
 
     def __post_init__(self) -> None:
         whose = f"rule {self.name}" if _is_name(self.name) else "rule"
+        wrong = f"theta {self.theta!r}; give a number for each term"
         try:
-            theta = tuple(map(float, self.theta))
+            theta = tuple(float(x) for x in self.theta if not isinstance(x, str))
+            if len(theta) < len(self.theta):
+                raise TypeError
+            wrong = f"intervals {self.intervals!r}; give two numbers for each name"
             known = {n: (float(low), float(high)) for n, (low, high) in self.intervals.items()}
-        except (TypeError, ValueError):
-            raise RuleSearchError(
-                f"{whose}: theta {self.theta!r}; give a number for each term"
-            ) from None
+        except (TypeError, ValueError, AttributeError):
+            raise RuleSearchError(f"{whose}: {wrong}") from None
         # Whatever kind of numbers they are given as, exports write them down.
         object.__setattr__(self, "theta", theta)
         object.__setattr__(self, "intervals", known)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.network import weight_shapes
@@ -31,7 +32,8 @@ def enough_memory(config: Config, sizes: Sequence[int], measured: int) -> None:
     needed, there = memory_needed(config, sizes, measured), memory_there()
     if needed > there:
         fewer = "--meta-batch" if config.protocol == "accepted" else "--meta-batch or --trials"
-        also = f", or fewer {fewer}" if (config.meta_batch or 1) > measured else ""
+        least = memory_needed(replace(config, meta_batch=1, trials=1), sizes, measured)
+        also = f", or fewer {fewer}" if least < needed else ""
         raise RuleSearchError(
             f"--layers {layers_shown(config.layers)}: needs about {needed / GB:,.0f} GB, "
             f"this machine has {there / GB:,.0f}; give smaller layers{also}"
