@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numba import njit
 
@@ -82,6 +82,8 @@ def test_log1p_is_within_two_units_in_the_last_place(dtype):
     z=st.lists(st.floats(-100, 100, width=32) | st.just(float("nan")), min_size=1, max_size=40),
     beta=st.sampled_from([0.5, 1.0, 10.0]),
 )
+@example(z=[-71.0], beta=10.0)  # just below the least normal number
+@example(z=[-8.75], beta=10.0)
 def test_softplus_and_its_slope(dtype, z, beta):
     x = padded(z, dtype)
     y, slope = np.full_like(x, 7), np.full_like(x, 7)
@@ -92,12 +94,13 @@ def test_softplus_and_its_slope(dtype, z, beta):
     # βz is rounded once, which the exponential makes a relative error of |βz|/2 units.
     bound = (np.abs(scaled) / 2 + 6) * eps
     tiny = float(np.finfo(dtype).tiny) * 2
-    for got, expected in (
-        (y[: len(z)], np.logaddexp(0, scaled) / beta),
-        (slope[: len(z)], 1 / (1 + np.exp(-scaled))),
+    # An exponential below the least normal number is 0: the slope, and β times the activity.
+    for got, expected, lost in (
+        (y[: len(z)], np.logaddexp(0, scaled) / beta, tiny / beta),
+        (slope[: len(z)], 1 / (1 + np.exp(-scaled)), tiny),
     ):
         np.testing.assert_array_equal(np.isnan(got), np.isnan(z))
-        close = np.abs(got - expected) <= bound * expected + tiny / beta
+        close = np.abs(got - expected) <= bound * expected + lost
         assert np.all(close | np.isnan(z))
     assert not y[len(z) :].any()
     assert not slope[len(z) :].any()
