@@ -17,10 +17,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from rulesearch.console import version
 from rulesearch.errors import RuleSearchError
+
+T = TypeVar("T", int, float)
 
 #: Flags whose value may begin with a minus, as a flag does.
 _SIGNED = ("--term", "--feedback-term", "--bias-term", "--theta")
@@ -53,6 +55,25 @@ class Given:
         return RuleSearchError(*map(label, error.lines))
 
 
+class _Named(argparse._AppendAction):
+    """Of a flag that stands for several: NAME=NUMBERS, a name once."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Keep a name's numbers beside those of others."""
+        (name, numbers), said = values, getattr(namespace, self.dest, {})
+        if name in said:
+            raise RuleSearchError(
+                f"{option_string} {name}: given more than once; give all of it in one"
+            )
+        setattr(namespace, self.dest, {**said, name: numbers})
+
+
 class Parser(argparse.ArgumentParser):
     """Of a command: nothing has a default, and what is wrong is raised.
 
@@ -78,6 +99,27 @@ class Parser(argparse.ArgumentParser):
             RuleSearchError: always.
         """
         raise RuleSearchError(f"{message}; {self.prog} --help lists the options")
+
+    def add_named(self, option: str, kind: type[T], what: str, **more: Any) -> None:
+        """A flag `NAME=NUMBERS`, given once for each name.
+
+        Args:
+            option: the flag.
+            kind: of the numbers.
+            what: is given, and an example, for messages.
+            **more: of argparse's arguments.
+        """
+
+        def read(text: str) -> tuple[str, tuple[T, ...]]:
+            name, equals, numbers = text.partition("=")
+            try:
+                if name and equals:
+                    return name, tuple(kind(word) for word in numbers.split(","))
+            except ValueError:
+                pass
+            raise argparse.ArgumentTypeError(f"{text}: give {what}")
+
+        self.add_argument(option, action=_Named, type=read, **more)
 
     def add_version(self) -> None:
         """`--version`."""

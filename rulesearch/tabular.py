@@ -21,6 +21,7 @@ Value: TypeAlias = str | int | float | bool | None
 Line: TypeAlias = Mapping[str, Value]
 
 WIDTH = 100  # of a table as text, where no terminal says another
+WIDE = 180  # in a file, which no terminal wraps
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,15 @@ class Tabular:
         if path is not None:
             replace_file(Path(path), text, "give another file")
         return text
+
+    def write(self, folder: Path, name: str) -> None:
+        """Write the lines as text and as CSV.
+
+        Raises:
+            RuleSearchError: a file cannot be written.
+        """
+        self.to_csv(folder / f"{name}.csv")
+        replace_file(folder / f"{name}.txt", f"{self.text(WIDE)}\n", "give --out another folder")
 
     def to_pandas(self) -> Any:
         """The lines as a pandas `DataFrame`.

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import tomli_w
 from commands import small_defaults
-from small_runs import ARGUMENTS, EFFORT, content, make_small
+from small_runs import ARGUMENTS, CONFIG, EFFORT, content, make_small
 from test_going_on import stopping
 from test_pursuit import AIMS, WORLD, means_of
 from test_pursuit import EFFORT as EFFORT_THERE
@@ -22,7 +22,7 @@ from rulesearch.pursuit import Opening, Place, pursue, settling
 from rulesearch.result import EvaluationRecord, Result
 from rulesearch.rule import Network, Rule, Sought, rule_from_plain, rule_to_plain, toml_of
 from rulesearch.rule.seen import searches_of
-from rulesearch.search import Config, prepare
+from rulesearch.search import prepare
 from rulesearch.search.__main__ import main
 from rulesearch.search.arguments import read
 from rulesearch.search.beginning import Begun, became, differences, joined, theta_in
@@ -34,16 +34,7 @@ DELTA, DECAY = "-e_post*y_pre", "-W"
 OPTIONS = [*ARGUMENTS[4:-4], "--meta-batch", "2", "--meta-steps", "2"]
 FOUND = Rule("found", Pool(mine=DELTA, other="2*W"), (0.05, -0.001))
 POOL = Pool(T0="-2*e_post*y_pre", T1="-e_post*e_pre", T2=DECAY)
-SMALL = Config(
-    layers=(6,),
-    ways=2,
-    shots=2,
-    queries=2,
-    meta_steps=2,
-    meta_batch=2,
-    kernel="einsum",
-    effort=EFFORT,
-)
+SMALL = replace(CONFIG, meta_steps=2, meta_batch=2)
 
 
 @pytest.fixture(autouse=True)

@@ -346,7 +346,7 @@ def test_terms_from_the_command_line():
         ),
         (
             ["--bounds", "W=0,1", "--bounds", "W=1,2"],
-            "--bounds W: given more than once; give it once",
+            "--bounds W: given more than once; give all of it in one",
         ),
         (["--bounds", "V=0,1"], "--bounds V: no such parameter; bound W or B or b"),
         (["--trace", "a"], "--trace a: write NAME = EXPRESSION @ DECAY"),

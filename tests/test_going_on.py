@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import small_defaults
-from small_runs import ARGUMENTS, EFFORT, content, make_small
+from small_runs import ARGUMENTS, CONFIG, EFFORT, content, make_small
 
 from rulesearch import search
 from rulesearch.data import load_data
@@ -23,16 +23,6 @@ from rulesearch.search.__main__ import main
 from rulesearch.search.compiling import COMPILING
 from rulesearch.search.memory import enough_memory, memory_needed, memory_there
 
-SMALL = Config(
-    layers=(6,),
-    ways=2,
-    shots=2,
-    queries=2,
-    meta_steps=4,
-    meta_batch=1,
-    kernel="einsum",
-    effort=EFFORT,
-)
 POOL = Pool(T0="-e_post*y_pre", T1="-e_post*e_pre")
 
 
@@ -147,7 +137,7 @@ def test_seconds_are_those_of_all_sessions(begun):
 
 @pytest.fixture(scope="module")
 def digits():
-    return load_data("digits", shape=SMALL.shape)
+    return load_data("digits", shape=CONFIG.shape)
 
 
 @pytest.mark.parametrize("kind", [Path, str])
@@ -157,7 +147,7 @@ def test_a_run_directory_from_python_is_that_of_the_command(tmp_path, monkeypatc
     empty = kind is Path
     if empty:
         (tmp_path / "python").mkdir()
-    result = search(POOL, digits, SMALL, run=kind(tmp_path / "python"))
+    result = search(POOL, digits, CONFIG, run=kind(tmp_path / "python"))
     assert Result.load(tmp_path / "python") == result
     assert main([*ARGUMENTS, "--quiet", "--out", "command"]) == 0
     assert content("python") == content("command")
@@ -167,21 +157,21 @@ def test_a_stopped_search_goes_on_from_python_and_is_read_back(tmp_path, digits)
     with pytest.MonkeyPatch.context() as patch:
         stopping(patch, 5)
         with pytest.raises(KeyboardInterrupt):
-            search(POOL, digits, SMALL, run=tmp_path / "run")
+            search(POOL, digits, CONFIG, run=tmp_path / "run")
     with pytest.raises(RuleSearchError) as refusal:
-        search(POOL, digits, replace(SMALL, seed=3, shots=3), run=tmp_path / "run")
+        search(POOL, digits, replace(CONFIG, seed=3, shots=3), run=tmp_path / "run")
     where = f"run {tmp_path}/run"
     assert refusal.value.lines == (
         f"{where}: began with --shots 2, not 3; go on with that, or choose another run",
         f"{where}: began with --seed 0, not 3; go on with that, or choose another run",
     )
     with pytest.raises(RuleSearchError, match="began with another pool"):
-        search(Pool(T0="-e_post*y_pre"), digits, SMALL, run=tmp_path / "run")
-    done = search(POOL, digits, SMALL, run=tmp_path / "run")
-    whole = search(POOL, digits, SMALL, run=tmp_path / "whole")
+        search(Pool(T0="-e_post*y_pre"), digits, CONFIG, run=tmp_path / "run")
+    done = search(POOL, digits, CONFIG, run=tmp_path / "run")
+    whole = search(POOL, digits, CONFIG, run=tmp_path / "whole")
     assert content(tmp_path / "run") == content(tmp_path / "whole")
     steps = []
-    again = search(POOL, digits, SMALL, run=tmp_path / "run", on_step=steps.append)
+    again = search(POOL, digits, CONFIG, run=tmp_path / "run", on_step=steps.append)
     assert (again, steps) == (done, [])
     assert replace(done, seconds=0) == replace(whole, seconds=0)
 
@@ -190,13 +180,13 @@ def test_a_folder_that_can_be_no_run_is_refused_by_the_name_of_the_argument(tmp_
     (tmp_path / "thesis.tex").touch()
     where = f"run {tmp_path}"
     with pytest.raises(RuleSearchError) as refusal:
-        search(POOL, digits, SMALL, run=tmp_path)
+        search(POOL, digits, CONFIG, run=tmp_path)
     assert refusal.value.lines == (
         f"{where}: is not empty and holds no run (thesis.tex is there); choose another run; "
         "nothing was changed",
     )
     with pytest.raises(RuleSearchError) as refusal:
-        search(POOL, digits, SMALL, run=tmp_path / "thesis.tex")
+        search(POOL, digits, CONFIG, run=tmp_path / "thesis.tex")
     assert refusal.value.lines == (
         f"{where}/thesis.tex: {tmp_path}/thesis.tex is not a directory; choose another run; "
         "nothing was changed",
@@ -210,13 +200,13 @@ def test_a_run_begun_by_the_command_goes_on_from_python(tmp_path, monkeypatch, d
     with pytest.MonkeyPatch.context() as patch:
         stopping(patch, 5)
         assert main([*ARGUMENTS, "--quiet", "--out", "run"]) == 130
-    assert search(POOL, digits, SMALL, run="run") == Result.load("run")
+    assert search(POOL, digits, CONFIG, run="run") == Result.load("run")
 
 
 # Accepted steps ----------------------------------------------------------------------------------
 
 #: Measured against no training, and nothing may be given away: so there is a choice to refit.
-CHOOSING = replace(SMALL, parsimony=0.0, meta_steps=3, meta_batch=2)
+CHOOSING = replace(CONFIG, parsimony=0.0, meta_steps=3, meta_batch=2)
 OTHERS = Pool(A="y_post*y_pre", B="-e_post*e_pre", C="-W")
 
 

@@ -12,6 +12,7 @@ import batches
 import numpy as np
 import pytest
 import torch
+from small_runs import CONFIG
 from test_population import population, same
 
 from rulesearch.data import TaskShape, load_data
@@ -21,8 +22,7 @@ from rulesearch.meta import fit
 from rulesearch.meta.protocols import FITTED
 from rulesearch.meta.records import FitPlan
 from rulesearch.notation import Pool
-from rulesearch.search import Config, search
-from rulesearch.selection import Effort
+from rulesearch.search import search
 
 POOL = Pool(F0="-e_post*y_pre", F2="-e_post*e_pre", F3="-W")
 #: The second lifetime diverges: something overflows.
@@ -132,35 +132,9 @@ def test_a_fit_is_the_same_in_every_mode(mode):
         assert fit(some, plan) == expected
 
 
-EFFORT = Effort(
-    common_tasks=6,
-    ranking_tasks=4,
-    full_steps=2,
-    full_rounds=1,
-    refit_steps=2,
-    final_refits=2,
-    final_steps=1,
-    mean_steps=1,
-    baseline_steps=2,
-    baseline_tasks=6,
-    evaluation_tasks=6,
-)
-
-
 def found(seed=0):
     """All numbers of a small search."""
-    config = Config(
-        layers=(8,),
-        ways=3,
-        shots=2,
-        queries=2,
-        meta_steps=3,
-        meta_batch=3,
-        trials=1,
-        seed=seed,
-        kernel="einsum",
-        effort=EFFORT,
-    )
+    config = dataclasses.replace(CONFIG, ways=3, meta_steps=3, meta_batch=3, seed=seed)
     data = load_data("digits", shape=TaskShape(3, 2, 2))
     result = search(Pool(A="-e_post*y_pre", B="-W"), data, config)
     scores = {name: (e.accuracy, e.loss) for name, e in result.evaluation.items()}

@@ -5,24 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from small_runs import EFFORT, make_small
+from small_runs import CONFIG, make_small
 
 from rulesearch import search
 from rulesearch.data import load_data
 from rulesearch.notation import Pool
 from rulesearch.report.text import elimination_table
-from rulesearch.search.config import Config
 
-SMALL = Config(
-    layers=(6,),
-    ways=2,
-    shots=2,
-    queries=2,
-    meta_steps=1,
-    meta_batch=2,
-    kernel="einsum",
-    effort=EFFORT,
-)
+SMALL = replace(CONFIG, meta_steps=1, meta_batch=2)
 POOL = Pool(F0="-e_post*y_pre", F2="-e_post*e_pre", F3="-W", F5="-y_post*e_pre")
 
 

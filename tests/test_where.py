@@ -564,7 +564,7 @@ BAD = {
     ),
     "twice": (
         "--where T1=1 --where T1=3",
-        "--where T1: given more than once; put its layers in one, as in T1=1,3",
+        "--where T1: given more than once; give all of it in one",
     ),
     "too deep": (
         "--where T1=4",

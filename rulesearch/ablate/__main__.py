@@ -45,7 +45,7 @@ def _work(command: Command) -> None:
     from rich.console import Console
 
     from rulesearch.ablate.whole import ablated
-    from rulesearch.evaluate.command import asked_of, rules_of, watched, write
+    from rulesearch.evaluate.command import asked_of, rules_of, watched
     from rulesearch.notation import load_pool
 
     rules, asked = rules_of(command), asked_of(command)
@@ -57,7 +57,7 @@ def _work(command: Command) -> None:
         found = ablated(rules[0], asked, pool, steps, command.out, watch)
     Console().print(found)
     if command.out is not None:
-        write(found, command.out, "ablation")
+        found.write(command.out, "ablation")
 
 
 if __name__ == "__main__":

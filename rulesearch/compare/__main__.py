@@ -31,7 +31,7 @@ def _work(command: Command) -> None:
     from rich.console import Console
 
     from rulesearch.compare.whole import compared
-    from rulesearch.evaluate.command import asked_of, rules_of, watched, write
+    from rulesearch.evaluate.command import asked_of, rules_of, watched
 
     rules, asked = rules_of(command), asked_of(command, rivals=())
     interruptible()
@@ -41,8 +41,8 @@ def _work(command: Command) -> None:
     if command.out is not None:
         from rulesearch.evaluate.figure import draw
 
-        write(found, command.out, "comparison")
-        write(found.terms, command.out, "terms")
+        found.write(command.out, "comparison")
+        found.terms.write(command.out, "terms")
         draw(found.evaluated, command.out)
 
 

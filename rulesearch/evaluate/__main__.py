@@ -33,7 +33,7 @@ def read(arguments: Sequence[str], called: str = CALLED) -> Command:
 def _work(command: Command) -> None:
     from rich.console import Console
 
-    from rulesearch.evaluate.command import asked_of, rules_of, watched, write
+    from rulesearch.evaluate.command import asked_of, rules_of, watched
     from rulesearch.evaluate.engine import carry_out
 
     rules, asked = rules_of(command), asked_of(command)
@@ -44,7 +44,7 @@ def _work(command: Command) -> None:
     if command.out is not None:
         from rulesearch.evaluate.figure import draw
 
-        write(found, command.out, "evaluation")
+        found.write(command.out, "evaluation")
         draw(found, command.out)
 
 

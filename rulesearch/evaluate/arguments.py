@@ -14,7 +14,7 @@ from rulesearch.data.files import look_for, names_in
 from rulesearch.errors import RuleSearchError
 from rulesearch.evaluate.options import Asked
 from rulesearch.flags import Given, Parser, flag, rule_of
-from rulesearch.search.arguments import bounds_of, layers_of, networks_of
+from rulesearch.search.arguments import add_places_and_ends, networks_of
 
 #: Where the rules that come along lie, for a look before anything heavy is imported.
 KNOWN = Path(__file__).parents[1] / "rule" / "known"
@@ -121,12 +121,7 @@ def parser(
     )
     made.add_argument("--bias-term", action="append", metavar="TEXT", help="of b, beside --term")
     made.add_argument("--trace", action="append", metavar="TEXT", help="that terms may read")
-    made.add_argument(
-        "--bounds", action="append", type=bounds_of, metavar="PARAMETER=LOW,HIGH", help="of values"
-    )
-    made.add_argument(
-        "--where", action="append", type=layers_of, metavar="TERM=LAYERS", help="where it acts"
-    )
+    add_places_and_ends(made, "where it acts", "of values")
     made.add_config()
     hints, usual = get_type_hints(Asked, include_extras=True), Asked()
     for entry in fields(Asked):

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -18,13 +17,8 @@ from rulesearch.evaluate.engine import Watch
 from rulesearch.evaluate.options import Asked, asked_for
 from rulesearch.given_rule import load_rule, rule_from_text
 from rulesearch.known_rules import names_run
-from rulesearch.records.documents import replace_file
 from rulesearch.rule import Rule
-from rulesearch.tabular import Tabular
 from rulesearch.words import percent
-
-#: Characters of a line in a file, which no terminal wraps.
-WIDE = 180
 
 
 def rules_of(command: Command) -> list[Rule]:
@@ -49,9 +43,9 @@ def rules_of(command: Command) -> list[Rule]:
             "feedback": text.get("feedback_term", ()),
             "bias": text.get("bias_term", ()),
             "traces": text.get("trace", ()),
-            "bounds": dict(text.get("bounds", ())),
+            "bounds": text.get("bounds", {}),
         }
-        where = dict(text.get("where", ()))
+        where = text.get("where", {})
         found.append(rule_from_text(text["term"], text["theta"], where=where, **beside))
     return found
 
@@ -107,13 +101,3 @@ def watched(quiet: bool) -> Iterator[Watch]:
                 print(f"{scenario}, {percent(share)} done", file=sys.stderr, flush=True)
 
         yield watch
-
-
-def write(table: Tabular, folder: Path, name: str) -> None:
-    """Write a table as text and as CSV.
-
-    Raises:
-        RuleSearchError: a file cannot be written.
-    """
-    table.to_csv(folder / f"{name}.csv")
-    replace_file(folder / f"{name}.txt", f"{table.text(WIDE)}\n", "give --out another folder")

@@ -15,7 +15,7 @@ from torch import Tensor
 from rulesearch.errors import RuleSearchError
 from rulesearch.export.written import Written
 from rulesearch.lifetime import run_lifetimes
-from rulesearch.lifetime.run import Carried
+from rulesearch.lifetime.carried import Carried
 from rulesearch.network import initial_weights
 from rulesearch.pathways import initial_feedback, pathway
 

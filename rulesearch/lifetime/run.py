@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,41 +14,21 @@ from torch import Tensor
 
 from rulesearch.choices import KernelName
 from rulesearch.errors import RuleSearchError
-from rulesearch.kernels import Batch, KernelOutput, Memories
-from rulesearch.kernels.batch import remembered, traces_of
+from rulesearch.kernels import Batch
 from rulesearch.lifetime.asked import observables_named, points_numbered, terms_named
 from rulesearch.lifetime.autograd import watched
+from rulesearch.lifetime.carried import Carried, carried_on, check_carried, left, of_its_own
 from rulesearch.lifetime.given import Given, Numbers, given
 from rulesearch.lifetime.modes import plain
 from rulesearch.lifetime.numbers import check_coefficients, check_constants, check_numbers
+from rulesearch.lifetime.observing import observed, stands_at
 from rulesearch.lifetime.working import choose_kernel, plan_of, run_by, working
-from rulesearch.lowering import Plan
 from rulesearch.model import PAPER, Model, bounded
 from rulesearch.notation import Pool
-from rulesearch.observables import OBSERVABLES, Stand
-from rulesearch.pathways import Pathway
+from rulesearch.observables import Stand
 from rulesearch.pathways import pathway as pathway_of
 
-PathwayName = str
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, eq=False)
-class Carried:
-    """What lifetimes carry on beside their weights, to go on from where they ended.
-
-    Attributes:
-        feedback: the edges' own matrices, list over layers of [lifetimes, pre, source]; None where
-            terms do not change them.
-        biases: list over layers of [lifetimes, post]; None where the model has none.
-        memories: what traces are.
-        steps: that lie behind.
-    """
-
-    feedback: list[Float[Tensor, "lifetimes _pre _source"]] | None = None
-    biases: list[Float[Tensor, "lifetimes _post"]] | None = None
-    memories: Memories = field(default_factory=dict)
-    steps: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +73,7 @@ def run_lifetimes(
     query: tuple[Numbers, Numbers],
     kernel: KernelName = "auto",
     gradient: bool | Sequence[str] = False,
-    pathway: PathwayName | None = None,
+    pathway: str | None = None,
     observe: Sequence[str] = (),
     observe_at: Sequence[int] = (),
     probe: tuple[Numbers, Numbers] | None = None,
@@ -262,22 +241,22 @@ def _live(
     asked = [i for i, column in enumerate(active) if column in differentiated]
     plan = plan_of(pool, active, found.model)
     if behind.steps:
-        _check_carried(plan, found, behind.memories)
+        check_carried(plan, found, behind.memories)
     beside = plan_of(pool, idle, found.model) if idle else None
     keep = keep_weights or (bool(observe) and not observe_at)
     run = partial(run_by, kernel, plan, found.sizes, path)
     outcome, note = run(batch, asked, keep, idle=beside)
     if not batch.x.shape[1]:
-        outcome = _own(outcome)
+        outcome = of_its_own(outcome)
     if not outcome.loss.isfinite().all():
         check_numbers(found)
-    observed: dict[str, Tensor] = {}
+    seen: dict[str, Tensor] = {}
     if observe:
-        stands = _stands_at(observe_at, batch, run) if observe_at else [_left(batch, outcome)]
+        stands = stands_at(observe_at, batch, run) if observe_at else [left(batch, outcome)]
         networks = (Stand(s.weights, s.feedback, s.biases, found.model) for s in stands)
-        observed = _observed(observe, networks, path, found.probe)
+        seen = observed(observe, networks, path, found.probe)
         if not observe_at:
-            observed = {name: values[:, 0] for name, values in observed.items()}
+            seen = {name: values[:, 0] for name, values in seen.items()}
     slopes = None
     if outcome.gradient is not None:
         slopes = everywhere.new_zeros(everywhere.shape)
@@ -294,9 +273,9 @@ def _live(
         outcome.initial_loss,
         slopes,
         outcome.weights if keep_weights else None,
-        observed,
+        seen,
         note,
-        _carried(behind, batch, outcome) if keep_weights else None,
+        carried_on(behind, batch, outcome) if keep_weights else None,
         found.model.loss.chance(found.sizes[-1]),
     )
 
@@ -308,7 +287,7 @@ def compiling(
     gradient: bool | Sequence[str] = True,
     compile_for: Sequence[str] = (),
     kernel: KernelName = "auto",
-    pathway: PathwayName = "random",
+    pathway: str = "random",
     dtype: torch.dtype = torch.float32,
     on_cpu: bool = True,
     model: Model = PAPER,
@@ -374,108 +353,3 @@ def _check_kinds(model: object, carried: object) -> None:
         raise RuleSearchError(f"carried: {carried!r}; give what Lifetimes.carried has")
     if not isinstance(carried.steps, int) or carried.steps < 0:
         raise RuleSearchError(f"carried: steps {carried.steps!r}; give a number from 0 on")
-
-
-def _check_carried(plan: Plan, found: Given, memories: Memories) -> None:
-    """Refuse to go on with a trace that earlier steps have not moved, or of other networks.
-
-    Raises:
-        RuleSearchError: for the first.
-    """
-    first = found.weights[0]
-    for key, (_, *shape) in traces_of(plan, found.sizes, found.path):
-        changes, layer, name = key
-        if (value := remembered(memories, key)) is None:
-            raise RuleSearchError(
-                f"carried: nothing of trace {name} for terms of {changes}, since none that reads "
-                "it was at work; name one in compile_for of the earlier steps"
-            )
-        wanted = [len(first), *shape]
-        if not isinstance(value, Tensor) or list(value.shape) != wanted:
-            got = list(value.shape) if isinstance(value, Tensor) else repr(value)
-            raise RuleSearchError(
-                f"carried: trace {name} in layer {layer + 1} has shape {got}; give {wanted}, what "
-                "steps of these lifetimes have left"
-            )
-        if (value.dtype, value.device) != (first.dtype, first.device):
-            raise RuleSearchError(
-                f"carried: trace {name} is {value.dtype} on {value.device}; give {first.dtype} on "
-                f"{first.device}, as the weights are"
-            )
-
-
-def _own(outcome: KernelOutput) -> KernelOutput:
-    """The same with tensors of its own: without a step what was given comes back."""
-
-    def copied(layers: Sequence[Tensor] | None) -> list[Tensor] | None:
-        return None if layers is None else [tensor.clone() for tensor in layers]
-
-    return replace(
-        outcome,
-        weights=copied(outcome.weights),
-        feedback=copied(outcome.feedback),
-        biases=copied(outcome.biases),
-        memories={key: value.clone() for key, value in outcome.memories.items()},
-    )
-
-
-def _carried(behind: Carried, batch: Batch, outcome: KernelOutput) -> Carried:
-    """What goes on beside the weights; feedback that no term has moved this time stays changed."""
-    feedback = behind.feedback if outcome.feedback is None else outcome.feedback
-    begun = _left(batch, outcome).begun
-    return Carried(feedback, outcome.biases, outcome.memories, begun)
-
-
-def _left(batch: Batch, outcome: KernelOutput) -> Batch:
-    """What is carried on from a batch, as the start of another."""
-    return replace(
-        batch,
-        weights=_known(outcome.weights),
-        feedback=batch.feedback if outcome.feedback is None else outcome.feedback,
-        biases=batch.biases if outcome.biases is None else outcome.biases,
-        memories=outcome.memories,
-        begun=batch.begun + batch.x.shape[1],
-    )
-
-
-def _stands_at(
-    observe_at: Sequence[int],
-    batch: Batch,
-    run: Callable[..., tuple[KernelOutput, str]],
-) -> Iterator[Batch]:
-    """What is carried after each of these numbers of steps.
-
-    A forward pass in stretches. Nothing else goes from one step to the next, and a kernel's
-    stretches give what its one pass does to the bit.
-    """
-    reached = batch
-    for begin, end in itertools.pairwise((0, *observe_at)):
-        if end > begin:
-            stretch = replace(
-                reached,
-                x=batch.x[:, begin:end],
-                labels=batch.labels[:, begin:end],
-                noise=None if batch.noise is None else [xi[:, begin:end] for xi in batch.noise],
-                # Nobody reads its loss, so the least that there is.
-                query_x=batch.query_x[:, :1],
-                query_labels=batch.query_labels[:, :1],
-                targets=None,
-                asked=(),
-            )
-            outcome, _ = run(stretch, (), True)
-            reached = _left(stretch, outcome)
-        yield reached
-
-
-def _observed(
-    names: Sequence[str],
-    stands: Iterable[Stand],
-    path: Pathway,
-    examples: tuple[Tensor, Tensor],
-) -> dict[str, Tensor]:
-    """Observables by name, [lifetimes, points, ...], where the networks stand at each point."""
-    values: dict[str, list[Tensor]] = {name: [] for name in names}
-    for stand in stands:
-        for name, seen in values.items():
-            seen.append(OBSERVABLES[name](stand, path, examples))
-    return {name: torch.stack(seen, dim=1) for name, seen in values.items()}

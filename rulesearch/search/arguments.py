@@ -141,26 +141,22 @@ def networks_of(text: str) -> tuple[tuple[int, ...], ...]:
         raise argparse.ArgumentTypeError(f"{text}: give sizes with commas, as in 170,130") from None
 
 
-def layers_of(text: str) -> tuple[str, tuple[int, ...]]:
-    """A term and the layers it is to act in."""
-    name, equals, numbers = text.partition("=")
-    try:
-        if name and equals:
-            return name, tuple(int(word) for word in numbers.split(","))
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f"{text}: give a term and layers, as in F2=2,3 or F2=-1")
-
-
-def bounds_of(text: str) -> tuple[str, tuple[float, ...]]:
-    """A parameter and between which numbers its values are kept."""
-    name, equals, numbers = text.partition("=")
-    try:
-        if name and equals:
-            return name, tuple(float(word) for word in numbers.split(","))
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f"{text}: give a parameter and two numbers, as in W=-1,1")
+def add_places_and_ends(parser: Parser, places: str, ends: str) -> None:
+    """`--where` and `--bounds`, with what help says of them."""
+    parser.add_named(
+        "--bounds",
+        float,
+        "a parameter and two numbers, as in W=-1,1",
+        metavar="PARAMETER=LOW,HIGH",
+        help=ends,
+    )
+    parser.add_named(
+        "--where",
+        int,
+        "a term and layers, as in F2=2,3 or F2=-1",
+        metavar="TERM=LAYERS",
+        help=places,
+    )
 
 
 def _seconds(text: str) -> float:
@@ -206,19 +202,10 @@ def parser(called: str = CALLED) -> Parser:
         help="a trace that terms may read, 'theta_post = y_post**2 @ 0.95', its decay a step after "
         "@; '@ 0.95, first' begins at the first value, '@ 0.95, 0.5' at 0.5",
     )
-    made.add_argument(
-        "--bounds",
-        action="append",
-        type=bounds_of,
-        metavar="PARAMETER=LOW,HIGH",
-        help="keep weights W, feedback B or biases b within bounds, as in W=-1,1",
-    )
-    made.add_argument(
-        "--where",
-        action="append",
-        type=layers_of,
-        metavar="TERM=LAYERS",
-        help="a term acts in these layers only, with commas, from 1, or from -1 at the last",
+    add_places_and_ends(
+        made,
+        "a term acts in these layers only, with commas, from 1, or from -1 at the last",
+        "keep weights W, feedback B or biases b within bounds, as in W=-1,1",
     )
     made.add_argument(
         "--per-layer",
@@ -318,16 +305,14 @@ def _command(asked: Given, words: tuple[str, ...]) -> Command:
     def several(name: str) -> tuple[Any, ...]:
         return tuple(values.pop(name, ()))
 
-    places, ends = several("where"), several("bounds")
-    where, bounds = dict(places), dict(ends)
     command = Command(
         grammar=values.pop("grammar", None),
         terms=several("term"),
         feedback=several("feedback_term"),
         bias=several("bias_term"),
         traces=several("trace"),
-        bounds=bounds,
-        where=where,
+        bounds=values.pop("bounds", {}),
+        where=values.pop("where", {}),
         per_layer=values.pop("per_layer", False),
         out=values.pop("out", None),
         resume=values.pop("resume", None),
@@ -348,8 +333,9 @@ def _command(asked: Given, words: tuple[str, ...]) -> Command:
     grammar, terms, begin, show = command.grammar, command.terms, command.begin, command.show
     resume, again, clear = command.resume, command.reproduce, command.clear_cache
     own: dict[str, Any] = {"grammar": grammar, "term": terms, "feedback_term": command.feedback}
-    own |= {"bias_term": command.bias, "trace": command.traces, "bounds": bounds, "where": where}
-    own |= {"per_layer": command.per_layer, "out": command.out, "begin": begin}
+    own |= {"bias_term": command.bias, "trace": command.traces, "bounds": command.bounds}
+    own |= {"where": command.where, "per_layer": command.per_layer}
+    own |= {"out": command.out, "begin": begin}
     begins = [n for n, value in own.items() if value] + list(values)
     sources = [s for s in (grammar, terms, resume, show, clear, begin, again) if s]
     if not sources:
@@ -358,14 +344,6 @@ def _command(asked: Given, words: tuple[str, ...]) -> Command:
         )
     if grammar and terms:
         raise RuleSearchError(f"--term: beside {grammar}; give a grammar file or terms, not both")
-    if len(where) < len(places):
-        name = next(n for n, _ in places if sum(n == other for other, _ in places) > 1)
-        raise RuleSearchError(
-            f"--where {name}: given more than once; put its layers in one, as in {name}=1,3"
-        )
-    if len(bounds) < len(ends):
-        name = next(n for n, _ in ends if sum(n == other for other, _ in ends) > 1)
-        raise RuleSearchError(f"--bounds {name}: given more than once; give it once")
     fixed = [name for name in begins if name not in FREE]
     if resume and fixed:
         raise RuleSearchError(f"--resume {resume}: goes on as it began; leave out {_flags(fixed)}")

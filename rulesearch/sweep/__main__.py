@@ -46,7 +46,6 @@ def main(arguments: Sequence[str] | None = None, called: str = CALLED) -> int:
 def _work(command: Command) -> int:
     from rich.console import Console
 
-    from rulesearch.evaluate.command import write
     from rulesearch.notation import load_pool
     from rulesearch.sweep.engine import carry_out, unwatched
 
@@ -55,7 +54,7 @@ def _work(command: Command) -> int:
     watch = unwatched if command.quiet else _told
     found = carry_out(pools, command.plan, command.out, command.executor, command.workers, watch)
     Console().print(found)
-    write(found, command.out, "sweep")
+    found.write(command.out, "sweep")
     return FAILED if found.failed else DONE
 
 
