@@ -112,6 +112,21 @@ def test_every_number_of_the_result_is_on_the_page():
         assert entry.expression.replace(" ", "") in text.replace(" ", "")
 
 
+def test_terms_that_the_rule_left_stand_behind_a_heading_of_their_own():
+    result = of_a_search()
+    left = [entry for entry in result.pool if entry.name not in result.support]
+    text = page(result, {})
+    rule, others = text.split(f"<summary>{len(left)} other term", 1)
+    rule = rule[rule.index('id="table-coefficients"') :]
+    others = others[: others.index("</details>")]
+    for entry in result.pool:
+        inside, outside = (f">{entry.name}</th>" in part for part in (rule, others))
+        assert (inside, outside) == (entry not in left, entry in left)
+
+    whole = replace(result, support=tuple(entry.name for entry in result.pool))
+    assert "other term" not in page(whole, {})
+
+
 @pytest.mark.parametrize(
     "less",
     [

@@ -7,7 +7,7 @@ import io
 from collections.abc import Collection, Iterable, Sequence
 
 from rulesearch.records.plain import Interval, Number
-from rulesearch.report.tables import Sheet
+from rulesearch.report.tables import DIM, Sheet
 from rulesearch.result import (
     EvaluationRecord,
     HallRecord,
@@ -69,7 +69,7 @@ def hall_table(result: Result) -> Sheet:
                 significant(entry.loss),
                 away,
                 *_set_aside(entry.evaluation),
-                style="" if entry is first else "dim",
+                style="" if entry is first else DIM,
             )
     label = "on the search's images"
     if result.worlds:

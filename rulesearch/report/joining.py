@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rulesearch.report.tables import Sheet
+from rulesearch.report.tables import DIM, Sheet
 from rulesearch.result import Result
 from rulesearch.words import significant
 
@@ -36,7 +36,7 @@ def joining_table(result: Result) -> Sheet:
                 significant(each.agreement),
                 significant(each.gain),
                 significant(each.chance),
-                style="" if each.joins else "dim",
+                style="" if each.joins else DIM,
             )
         hidden += max(0, len(tested) - joined - NEAREST)
     more = f"; {hidden} more that did not join are in result.json" if hidden else ""
@@ -82,7 +82,7 @@ def growing_table(result: Result) -> Sheet:
             significant(each.gain),
             significant(each.loss),
             significant(min((x for x in of_size if x is not None), default=None)),
-            style="" if each.loss in of_size else "dim",
+            style="" if each.loss in of_size else DIM,
         )
     table.caption = (
         "The best rules of each size, with the terms that they missed most. Gain: of a step on "

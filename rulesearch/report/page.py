@@ -24,6 +24,7 @@ from rulesearch.report.joining import grew, growing_table, joining_table
 from rulesearch.report.latex import latex, layers_latex, number_latex
 from rulesearch.report.mathml import mathml
 from rulesearch.report.svg import svg_text
+from rulesearch.report.tables import DIM, Sheet
 from rulesearch.report.text import (
     coefficient_table,
     elimination_table,
@@ -108,7 +109,7 @@ def page(result: Result, figures: Mapping[str, Figure], again: Again | None = No
     """
     result = without_paths(result)
     pictures, too_large = _pictures(figures)
-    told = described(result)
+    told, (coefficients, left) = described(result), _parted(coefficient_table(result))
     return _template().render(
         result=result,
         title=_title(result),
@@ -121,7 +122,8 @@ def page(result: Result, figures: Mapping[str, Figure], again: Again | None = No
         facts=_facts(result),
         bars=_bars(result),
         ways=result.config.get("ways"),
-        coefficients=coefficient_table(result),
+        coefficients=coefficients,
+        left=left,
         described=told,
         evaluations=evaluation_tables(result) if result.evaluation else [],
         paired=paired_tables(result) if result.learns else [],
@@ -136,6 +138,16 @@ def page(result: Result, figures: Mapping[str, Figure], again: Again | None = No
         options=_options(result.config),
         again=again,
     )
+
+
+def _parted(table: Sheet) -> tuple[Sheet, Sheet | None]:
+    """The terms of the rule, and those that it left, which a page of many need not begin with."""
+    inside = [row for row in table.rows if row[1] != DIM]
+    outside = [row for row in table.rows if row[1] == DIM]
+    if not (inside and outside):
+        return table, None
+    left = replace(table, title="Not in the rule", caption="", rows=outside)
+    return replace(table, rows=inside), left
 
 
 def without_paths(result: Result) -> Result:

@@ -59,6 +59,9 @@ class Expression:
 
 Cell: TypeAlias = str | Expression
 
+#: The style of a row beside what counts.
+DIM = "dim"
+
 #: What may be wrapped, in the order in which a table that is too wide does so.
 WRAPPED: tuple[frozenset[Kind], ...] = (frozenset({"text"}), frozenset({"text", "interval"}))
 

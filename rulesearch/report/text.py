@@ -13,7 +13,7 @@ from rich.text import Text
 from rulesearch.records.plain import Number
 from rulesearch.report.hall import choice_text, hall_table
 from rulesearch.report.joining import joining_table
-from rulesearch.report.tables import Expression, Kind, Sheet, Trimmed
+from rulesearch.report.tables import DIM, Expression, Kind, Sheet, Trimmed
 from rulesearch.result import NO_RULE, EvaluationRecord, Result, equation, layers_text
 from rulesearch.words import in_words, interval_text, percent, significant
 
@@ -109,7 +109,7 @@ def coefficient_table(result: Result) -> Sheet:
             significant(result.theta.get(entry.name, 0.0)),
             _fate(result, entry.name, kept, len(ended)),
             *(() if by_hall else (f"{kept} of {len(ended)}",)),
-            style="" if inside else "dim",
+            style="" if inside else DIM,
         )
     return table
 
@@ -179,7 +179,7 @@ def elimination_table(result: Result) -> Sheet:
             interval_text(step.cost_interval),
             # A share of what is no learning says nothing.
             percent(step.share_of_gain) if result.learns else "-",
-            style="" if step.kept else "dim",
+            style="" if step.kept else DIM,
         )
     return table
 
