@@ -43,8 +43,13 @@ def case_of(pool, **model):
 
 def answer(pool, kernel, theta, **more):
     """Losses and gradients of `run_lifetimes`."""
+    found = lived(pool, kernel, theta, **more)
+    return found.loss, found.gradient
+
+
+def lived(pool, kernel, theta, **more):
     start = batches.given(4, SIZES, "random", steps=5)
-    found = run_lifetimes(
+    return run_lifetimes(
         pool,
         theta,
         start.weights,
@@ -55,7 +60,6 @@ def answer(pool, kernel, theta, **more):
         kernel=kernel,
         **more,
     )
-    return found.loss, found.gradient
 
 
 # --- sums over a cell's inputs --------------------------------------------------------------------
@@ -193,6 +197,26 @@ def test_bounds_hold_what_no_term_changes(kernel):
     assert torch.allclose(gradient, slopes[..., :2])
     free, _ = answer(Pool(A="-e_post*y_pre"), kernel, [0.3])
     assert not torch.allclose(loss, free)
+
+
+def test_bounds_that_nothing_runs_against_cost_no_kernel():
+    """`fused` takes no bounds of what no term changes; where all lies within there are none."""
+    pool = Pool(A="-e_post*y_pre", C="-e_post*e_pre")
+    free, wide, narrow = (
+        lived(each, "fused", [0.3, 0.1])
+        for each in (pool, pool.bounded({"B": (-9, 9)}), pool.bounded({"B": (-0.01, 0.01)}))
+    )
+    assert free.note == wide.note == ""
+    assert torch.equal(free.loss, wide.loss)
+    assert torch.equal(free.gradient, wide.gradient)
+    assert narrow.note == "fused cannot take bounds of B, which no term changes; using einsum"
+    # Where a term changes B, or is asked whether it should, they hold.
+    plastic = together(pool, Pool(of="B", z="-B")).bounded({"B": (-0.3, 0.3)})
+    for theta in ([0.3, 0.1, 0.0], [0.3, 0.1, -0.9]):
+        found, expected = (lived(plastic, kernel, theta) for kernel in ("fused", "einsum"))
+        assert found.note == ""
+        assert torch.allclose(found.loss, expected.loss, rtol=1e-10)
+        assert torch.allclose(found.gradient, expected.gradient, rtol=1e-8)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from rulesearch.lifetime.given import Given, Numbers, given
 from rulesearch.lifetime.modes import plain
 from rulesearch.lifetime.numbers import check_coefficients, check_constants, check_numbers
 from rulesearch.lifetime.observing import observed, stands_at
-from rulesearch.lifetime.working import choose_kernel, plan_of, run_by, working
+from rulesearch.lifetime.working import choose_kernel, holding, plan_of, run_by, working
 from rulesearch.model import PAPER, Model, bounded
 from rulesearch.notation import Pool
 from rulesearch.observables import Stand
@@ -239,10 +239,16 @@ def _live(
     )
     differentiated = {pool.columns[i] for i in wanted}
     asked = [i for i, column in enumerate(active) if column in differentiated]
-    plan = plan_of(pool, active, found.model)
+    model = holding(
+        found.model,
+        pool,
+        work,
+        {"W": weights, "B": found.feedback or (), "b": found.biases or ()},
+    )
+    plan = plan_of(pool, active, model)
     if behind.steps:
         check_carried(plan, found, behind.memories)
-    beside = plan_of(pool, idle, found.model) if idle else None
+    beside = plan_of(pool, idle, model) if idle else None
     keep = keep_weights or (bool(observe) and not observe_at)
     run = partial(run_by, kernel, plan, found.sizes, path)
     outcome, note = run(batch, asked, keep, idle=beside)
@@ -315,6 +321,7 @@ def compiling(
     model = bounded(model, pool, tied=path.tied)
     named = terms_named("compile_for", pool, compile_for) or wanted
     work = working(pool, wanted, named, kernel, on_cpu=True)
+    model = holding(model, pool, work)
     plan = plan_of(pool, work.active, model)
     chosen, _ = choose_kernel(kernel, plan, sizes, path, on_cpu=True)
     return chosen.compiling(dtype, plan_of(pool, work.idle, model) if work.idle else None)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
+
+from torch import Tensor
 
 from rulesearch.choices import KernelName
 from rulesearch.errors import RuleSearchError
@@ -12,6 +14,7 @@ from rulesearch.kernels import KERNELS, Batch, Kernel, KernelOutput, Unsupported
 from rulesearch.lowering import Plan, lower_terms
 from rulesearch.model import Model
 from rulesearch.notation import Pool
+from rulesearch.operators import Parameter
 from rulesearch.pathways import Pathway
 
 #: On a GPU so many terms that are differentiated are all at work, the ones that are zero too: its
@@ -55,6 +58,36 @@ def working(
     active |= {c for c in differentiated if together or not _may_idle(pool, c)}
     active = active or {0}
     return Working(tuple(sorted(active)), tuple(sorted(differentiated - active)))
+
+
+def holding(
+    model: Model,
+    pool: Pool,
+    work: Working,
+    values: Mapping[Parameter, Sequence[Tensor]] | None = None,
+) -> Model:
+    """The model without bounds that nothing runs against: `fused` does not take them.
+
+    They are those of parameters that no term at work changes, and that lie within.
+
+    Args:
+        model: with the bounds of the pool.
+        pool: the terms.
+        work: of a call.
+        values: parameter -> what it begins with, by layer; None where all will lie within.
+    """
+    columns = (*work.active, *work.idle)
+    changed = {changes for column in columns for changes, _ in pool.distinct[column].updates}
+    kept = tuple(
+        (parameter, low, high)
+        for parameter, low, high in model.bounds
+        if parameter in changed or not _within((values or {}).get(parameter, ()), low, high)
+    )
+    return model if kept == model.bounds else replace(model, bounds=kept)
+
+
+def _within(values: Sequence[Tensor], low: float, high: float) -> bool:
+    return all(bool(((low <= each) & (each <= high)).all()) for each in values)
 
 
 def plan_of(pool: Pool, columns: Sequence[int], model: Model) -> Plan:
