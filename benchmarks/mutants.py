@@ -102,6 +102,8 @@ OF_MODULE: Mapping[str, tuple[str, ...]] = {
         "tests/test_feedback_pools.py",
         "tests/test_own_quantities.py",
     ),
+    "rulesearch/notation/drawn.py": ("tests/test_dependence.py", "tests/test_notation.py"),
+    "rulesearch/lowering/evening.py": ("tests/test_evening.py",),
     "rulesearch/notation/naming.py": ("tests/test_space.py",),
     "rulesearch/notation/needs.py": ("tests/test_locality.py", "tests/test_space.py"),
     "rulesearch/notation/own.py": ("tests/test_own_quantities.py",),

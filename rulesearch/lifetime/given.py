@@ -10,15 +10,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import one_hot
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.lifetime.asked import points_numbered
 from rulesearch.lifetime.reads import check_reads, refuse_other_than_pool
+from rulesearch.lifetime.tensors import (
+    INTEGERS,
+    Examples,
+    coefficients_of,
+    pair_of,
+    tensors_of,
+)
 from rulesearch.model import PAPER, Model, bounded
 from rulesearch.notation import Pool
 from rulesearch.pathways import Pathway, feedback_shapes
@@ -26,17 +31,6 @@ from rulesearch.pathways import pathway as pathway_of
 
 #: How far the sum of probabilities may be off 1, as those of single precision are.
 ROUNDED = 1e-5
-
-_INTEGERS = (
-    *(torch.int64, torch.int32, torch.int16, torch.int8),
-    *(torch.uint64, torch.uint32, torch.uint16, torch.uint8),
-)
-
-#: What a tensor may be given as.
-Numbers = Tensor | NDArray[Any]
-
-#: x [lifetimes, examples, inputs] and labels [lifetimes, examples].
-Examples = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,16 +92,16 @@ def given(
         RuleSearchError: the first that does not; the line says which, and the way out.
     """
     refuse_other_than_pool(pool)
-    matrices = _tensors("weights", weights, "[lifetimes, post, pre]")
+    matrices = tensors_of("weights", weights, "[lifetimes, post, pre]")
     if not matrices:
         raise RuleSearchError("weights: empty; give one tensor for each layer")
     path, own = _ways(feedback, pathway, len(matrices))
     check_reads(pool, path, model)
     model = bounded(model, pool, tied=path.tied)
-    sets = {"train": _pair("train", train), "query": _pair("query", query)}
-    sets["probe"] = sets["query"] if probe is None else _pair("probe", probe)
+    sets = {"train": pair_of("train", train), "query": pair_of("query", query)}
+    sets["probe"] = sets["query"] if probe is None else pair_of("probe", probe)
     found = Given(
-        _coefficients(theta),
+        coefficients_of(theta),
         matrices,
         own,
         path,
@@ -166,77 +160,7 @@ def _beside(name: str, values: Any, shape: str, *, needed: bool, has: bool) -> l
         if needed:
             raise RuleSearchError(f"{name}: the model has it; give a list of tensors {shape}")
         return None
-    return _tensors(name, values, shape)
-
-
-# --- tensors -------------------------------------------------------------------------------------
-
-
-def _tensor(name: str, value: Any, shape: str) -> Tensor:
-    """A tensor or a NumPy array as a tensor."""
-    if isinstance(value, Tensor):
-        if value.layout is not torch.strided:
-            raise RuleSearchError(f"{name}: a sparse tensor; give {name}.to_dense()")
-        return value
-    if not isinstance(value, np.ndarray):
-        raise RuleSearchError(f"{name}: {_kind(value)}; give a tensor or an array {shape}")
-    try:
-        # torch takes no array that is read backward, or of another machine's byte order, and warns
-        # of one that it must not write.
-        native = value.dtype.newbyteorder("=")
-        return torch.from_numpy(np.require(value, native, requirements=["C", "W"]))
-    except TypeError:
-        raise RuleSearchError(f"{name}: an array of {value.dtype}; give numbers") from None
-
-
-def _kind(value: Any) -> str:
-    return "None" if value is None else f"a {type(value).__name__}"
-
-
-def _tensors(name: str, values: Any, shape: str) -> list[Tensor]:
-    if not isinstance(values, (list, tuple)):
-        raise RuleSearchError(
-            f"{name}: {_kind(values)}; give a list with one tensor {shape} for each layer"
-        )
-    return [_tensor(f"{name}[{i}]", value, shape) for i, value in enumerate(values)]
-
-
-def _pair(name: str, examples: Any) -> Examples:
-    if not isinstance(examples, (list, tuple)) or len(examples) != 2:
-        raise RuleSearchError(
-            f"{name}: {_kind(examples)}; give two tensors, x [lifetimes, examples, inputs] and "
-            "labels [lifetimes, examples]"
-        )
-    return (
-        _tensor(f"{name} x", examples[0], "[lifetimes, examples, inputs]"),
-        _tensor(f"{name} labels", examples[1], "[lifetimes, examples]"),
-    )
-
-
-def _coefficients(theta: Any) -> Tensor:
-    shape = "[terms], [layers, terms] or [lifetimes, layers, terms]"
-    if isinstance(theta, (list, tuple)):
-        try:
-            return _stacked(theta)
-        except (TypeError, ValueError, RuntimeError):
-            raise RuleSearchError(f"theta: {theta!r} is not all numbers; give {shape}") from None
-    found = _tensor("theta", theta, shape)
-    if not found.is_floating_point() and found.dtype not in _INTEGERS:
-        raise RuleSearchError(f"theta: dtype {found.dtype}; give real numbers")
-    return found.double()
-
-
-def _stacked(theta: Any) -> Tensor:
-    """Numbers in lists as a tensor; where some are tensors, their gradients stay theirs."""
-    if isinstance(theta, (list, tuple)) and any(map(_has_tensor, theta)):
-        return torch.stack([*map(_stacked, theta)])
-    return torch.as_tensor(theta, dtype=torch.float64)
-
-
-def _has_tensor(value: Any) -> bool:
-    return isinstance(value, Tensor) or (
-        isinstance(value, (list, tuple)) and any(map(_has_tensor, value))
-    )
+    return tensors_of(name, values, shape)
 
 
 def _ways(feedback: Any, pathway: str | None, depth: int) -> tuple[Pathway, list[Tensor] | None]:
@@ -252,7 +176,7 @@ def _ways(feedback: Any, pathway: str | None, depth: int) -> tuple[Pathway, list
         raise RuleSearchError(
             f"{shown} pathway has matrices of its own; give a list of them, or use symmetric"
         )
-    return path, _tensors("feedback", feedback, "[lifetimes, pre, post]")
+    return path, tensors_of("feedback", feedback, "[lifetimes, pre, post]")
 
 
 # --- do they fit together ------------------------------------------------------------------------
@@ -355,7 +279,7 @@ def _check_labels(name: str, labels: Tensor, x: Tensor, outputs: int) -> None:
             f"{list(shape)}, labels.argmax(-1)"
         )
     _check_tensor(name, labels, shape, x)
-    if labels.dtype not in _INTEGERS:
+    if labels.dtype not in INTEGERS:
         raise RuleSearchError(f"{name}: dtype {labels.dtype}; give integers, class numbers")
     numbers = labels.long()
     if numbers.numel() and not (int(numbers.min()) >= 0 and int(numbers.max()) < outputs):

@@ -18,10 +18,11 @@ from rulesearch.kernels import Batch
 from rulesearch.lifetime.asked import observables_named, points_numbered, terms_named
 from rulesearch.lifetime.autograd import watched
 from rulesearch.lifetime.carried import Carried, carried_on, check_carried, left, of_its_own
-from rulesearch.lifetime.given import Given, Numbers, given
+from rulesearch.lifetime.given import Given, given
 from rulesearch.lifetime.modes import plain
 from rulesearch.lifetime.numbers import check_coefficients, check_constants, check_numbers
 from rulesearch.lifetime.observing import observed, stands_at
+from rulesearch.lifetime.tensors import Numbers
 from rulesearch.lifetime.working import choose_kernel, holding, plan_of, run_by, working
 from rulesearch.model import PAPER, Model, bounded
 from rulesearch.notation import Pool

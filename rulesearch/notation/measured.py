@@ -10,10 +10,17 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import NDArray
 from sympy import Expr, Integer, Symbol
 
 from rulesearch.notation.dependence import MOST_NAMED, Updates, equation, updates_of
+from rulesearch.notation.drawn import (
+    KINDS,
+    Values,
+    sizes_of_layers,
+    unusual,
+    usual,
+    with_potential,
+)
 from rulesearch.notation.own import own_symbols
 from rulesearch.notation.vocabulary import named
 from rulesearch.operators import (
@@ -27,7 +34,6 @@ from rulesearch.operators import (
     without_definitions,
 )
 
-Values = NDArray[Any]
 #: Values of the parts of expressions in one layer.
 Known = dict[Expr, Values]
 
@@ -39,17 +45,13 @@ _DRAWS = Symbol("draws")
 LAYERS = ((5, 4), (4, 7), (3, 5), (6, 3), (2, 6), (7, 2))
 #: How often each of them is drawn at least, and how many synapses of a draw are looked at.
 FEWEST_DRAWS, SYNAPSES = 12, 5
+#: Points for each draw.
+_A_DRAW = len(LAYERS) * len(KINDS) * SYNAPSES
 #: Points for each term at which it is tried first.
 FEW = 1.5
 #: The layers in which a term must be finite somewhere, and how often each is drawn: as wide as a
 #: small network's, so that what is drawn with both signs has both in every layer.
 WIDE, DRAWS = ((12, 13), (13, 12)), 16
-#: The largest magnitude at which a term may be finite. With inputs in [0, 1] few quantities of a
-#: network that learns are larger, and a rule diverges if one neuron alone gives it no number.
-LARGEST = 6.0
-MOST_NEURONS = 1_000
-#: The largest at which terms may differ.
-HUGE = 1_000.0
 #: Numerical rank: what is left of a column is zero below this share of the largest.
 RANK = 1e-9
 #: What stands in front of a term in a dependence is zero below this share of the largest.
@@ -175,12 +177,12 @@ def _wide() -> tuple[Known, ...]:
     rng = np.random.default_rng(20230208)
     layers = []
     for post, pre in WIDE:
-        unusual = _unusual(rng, DRAWS, post, pre)
+        mixed = unusual(rng, DRAWS, post, pre)
         # All small together, for exponentials that are summed over the layer.
         size = np.geomspace(1e-3, 1, DRAWS)[:, None, None]
-        small = _with_potential({name: value * size for name, value in unusual.items()})
-        for layer in (_usual(rng, DRAWS, post, pre), unusual, small):
-            sizes = {n: _sizes(rng, DRAWS) for n in ("n_pre", "n_post")}
+        small = with_potential({name: value * size for name, value in mixed.items()})
+        for layer in (usual(rng, DRAWS, post, pre), mixed, small):
+            sizes = {n: sizes_of_layers(rng, DRAWS) for n in ("n_pre", "n_post")}
             layers.append(_drawn({**layer, **sizes}))
     return tuple(layers)
 
@@ -345,62 +347,3 @@ def _values(expressions: Sequence[Expr], draws: int) -> Values:
                 block[:, i] = np.broadcast_to(value, shape)[at].ravel()
             blocks.append(block)
     return np.concatenate(blocks)
-
-
-# --- layers -----------------------------------------------------------------------------------
-
-
-def _shapes(draws: int, post: int, pre: int) -> dict[str, tuple[int, int, int]]:
-    shapes = {"W": (draws, post, pre), "L": (draws, 1, 1)}
-    for name in ("y", "e", "z"):
-        shapes |= {f"{name}_pre": (draws, 1, pre), f"{name}_post": (draws, post, 1)}
-    return {
-        **shapes,
-        "B": (draws, post, pre),
-        "b_post": (draws, post, 1),
-        "xi_post": (draws, post, 1),
-    }
-
-
-def _usual(rng: np.random.Generator, draws: int, post: int, pre: int) -> dict[str, Values]:
-    """Free values of order one, activities above 0, and z_post as it must be."""
-    layer = {
-        name: rng.uniform(0.1, 1.5, shape) if name[0] in "yL" else rng.normal(size=shape)
-        for name, shape in _shapes(draws, post, pre).items()
-    }
-    return _with_potential(layer)
-
-
-def _unusual(rng: np.random.Generator, draws: int, post: int, pre: int) -> dict[str, Values]:
-    """Exact zeros, small values and some up to LARGEST, of both signs, side by side in a layer."""
-    return _of_sizes(rng, np.array([0.0, 0.01, 0.3, 1.0, LARGEST / 1.5]), draws, post, pre)
-
-
-def _large(rng: np.random.Generator, draws: int, post: int, pre: int) -> dict[str, Values]:
-    """Values as of order one and up to HUGE, of both signs, side by side in a layer."""
-    return _of_sizes(rng, np.geomspace(1.0, HUGE / 1.5, 4), draws, post, pre)
-
-
-def _of_sizes(
-    rng: np.random.Generator, sizes: Values, draws: int, post: int, pre: int
-) -> dict[str, Values]:
-    layer = {
-        name: rng.choice(sizes, shape) * rng.uniform(-1.5, 1.5, size=shape)
-        for name, shape in _shapes(draws, post, pre).items()
-    }
-    layer["L"] = np.abs(layer["L"]) * 2
-    return _with_potential(layer)
-
-
-def _sizes(rng: np.random.Generator, draws: int) -> Values:
-    """Numbers of neurons."""
-    return np.rint(np.exp(rng.uniform(math.log(2), math.log(MOST_NEURONS), (draws, 1, 1))))
-
-
-def _with_potential(layer: dict[str, Values]) -> dict[str, Values]:
-    return {**layer, "z_post": layer["W"] @ layer["y_pre"].swapaxes(-1, -2)}
-
-
-#: How values are drawn, and how many points that makes for each draw.
-KINDS = (_usual, _unusual, _large)
-_A_DRAW = len(LAYERS) * len(KINDS) * SYNAPSES

@@ -9,8 +9,9 @@ from sympy import Expr
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation.comparison import unnamed
 from rulesearch.notation.dependence import Updates, dependences
+from rulesearch.notation.drawn import LARGEST, MOST_NEURONS
 from rulesearch.notation.layers import Layers, meetings
-from rulesearch.notation.measured import LARGEST, MOST_NEURONS, finite_somewhere
+from rulesearch.notation.measured import finite_somewhere
 from rulesearch.notation.own import own_symbols
 from rulesearch.notation.term import Term
 from rulesearch.notation.views import said_of
