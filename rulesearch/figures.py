@@ -124,13 +124,30 @@ def style() -> Iterator[None]:
 def by_stage(history: Iterable[Row], begins: str) -> dict[str, list[Row]]:
     """The rows of the stages whose names begin so, by stage, each in the order of its steps.
 
-    A stage of a round has the round's name before its own, as in `round 1/trial 0`.
+    Steps are counted on where a stage goes on in other units, `trial 0, on 1`, which is the end of
+    the first; and from round to round, whose names stand before the stage's, `round 1/trial 0`.
     """
-    stages: dict[str, list[Row]] = {}
+    rounds: dict[str, dict[str, dict[int, list[Row]]]] = {}
     for row in history:
-        if row["stage"].rpartition("/")[2].startswith(begins):
-            stages.setdefault(row["stage"], []).append(row)
-    return {stage: sorted(rows, key=lambda row: int(row["step"])) for stage, rows in stages.items()}
+        stage, _, again = row["stage"].partition(", on ")
+        whose, _, own = stage.rpartition("/")
+        if own.startswith(begins):
+            parts = rounds.setdefault(whose, {}).setdefault(stage, {})
+            parts.setdefault(int(again or 0), []).append(row)
+    behind = 0
+    stages: dict[str, list[Row]] = {}
+    for each in rounds.values():
+        found = {stage: [*_counted_on(parts, behind)] for stage, parts in each.items()}
+        stages |= found
+        behind = _end(found)
+    return stages
+
+
+def _counted_on(parts: Mapping[int, Sequence[Row]], behind: int) -> Iterator[Row]:
+    for number in sorted(parts):
+        rows = sorted(parts[number], key=lambda row: int(row["step"]))
+        yield from ({**row, "step": behind + int(row["step"])} for row in rows)
+        behind += int(rows[-1]["step"])
 
 
 def _loss_in(result: Result) -> str:
@@ -162,7 +179,8 @@ def accuracy_figure(trials: Mapping[str, Sequence[Row]], result: Result) -> Figu
         for steps, values in lines:
             axes.plot(steps, values, **TRIAL)
         if lines:
-            axes.plot(*_smooth(*_mean(lines)), color=BLUE, label="mean of the trials, smoothed")
+            mean = "mean of the trials, smoothed" if len(lines) > 1 else "the same, smoothed"
+            axes.plot(*_smooth(*_mean(lines)), color=BLUE, label=mean)
             axes.plot([], [], **TRIAL, label="one trial")
         axes.set_ylabel(label)
         axes.set_ylim(0, top)
@@ -274,7 +292,11 @@ def alignment_figure(
         axes.set_ylim(0, max(100.0, axes.get_ylim()[1]))
         _label_right(axes, marks)
     panels[0].set_ylabel("alignment angle (degrees)")
-    figure.suptitle("Thin: one of them. Thick: their mean, smoothed. Dashed: 90°, no alignment.")
+    several = any(len(stages) > 1 for stages, _ in sides)
+    lines_said = (
+        "one of them. Thick: their mean" if several else "the one there is. Thick: the same"
+    )
+    figure.suptitle(f"Thin: {lines_said}, smoothed. Dashed: 90°, no alignment.")
     return figure
 
 
@@ -310,7 +332,7 @@ def hall_figure(result: Result) -> Figure:
             linestyle="",
             marker="_",
             color=SKY,
-            label="as good as that, or the best that needs less",
+            label="not told apart from it, or with other needs",
         )
     front = {size: e.evaluation for size, e in best.items() if e.evaluation is not None}
     losses = _floats(entry.loss for entry in front.values())
@@ -325,7 +347,7 @@ def hall_figure(result: Result) -> Figure:
         capsize=2,
         label="best of its size, on images set aside",
     )
-    chosen = next((entry for entry in best.values() if entry.chosen), None)
+    chosen = next((entry for entry in result.hall if entry.chosen), None)
     if chosen is not None and chosen.evaluation is not None:
         axes.plot(
             [len(chosen.support)],
@@ -345,7 +367,7 @@ def hall_figure(result: Result) -> Figure:
     diverged = sum(entry.evaluation.diverged for entry in result.hall if entry.evaluation)
     lifetimes = sum(entry.evaluation.lifetimes for entry in result.hall if entry.evaluation)
     figure.suptitle(
-        f"Hall of fame: intervals hold for all {looked_at(result.hall)} rules looked at; "
+        f"Hall of fame: 95 % intervals hold for all {looked_at(result.hall)} rules looked at; "
         f"{diverged:,} of {lifetimes:,} lifetimes set aside diverged."
     )
     figure.legend(frameon=False, loc="outside lower center", ncols=2)

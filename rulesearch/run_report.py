@@ -67,14 +67,18 @@ def main(arguments: Sequence[str] | None = None, called: str = CALLED) -> int:
             raise RuleSearchError("no run; give the directory of a finished one")
         run: Path = asked["run"]
         run = run.parent if run.name == "result.json" else run
+        if run.is_file():
+            raise RuleSearchError(f"{run}: a file; give the directory of a finished run")
         target: Path = asked.get("out", run / "report.html")
         if target.is_dir():
             raise RuleSearchError(f"--out {target}: is a directory; give a file in it")
         if "out" in asked and not target.parent.is_dir():
             raise RuleSearchError(f"--out {target}: no directory {target.parent}; make it first")
-        text = report_html(run)
         from rulesearch.records.documents import replace_file
+        from rulesearch.runs import refuse_own
 
+        refuse_own(target, "report.html")
+        text = report_html(run)
         replace_file(target, text, "choose another --out")
     except RuleSearchError as error:
         for line in given.named(error).lines:

@@ -8,7 +8,7 @@ from test_step_rows import kernels
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.export import export
-from rulesearch.lifetime import run_lifetimes
+from rulesearch.lifetime import Carried, run_lifetimes
 from rulesearch.model import Model
 from rulesearch.notation import (
     L,
@@ -31,7 +31,7 @@ from rulesearch.notation import (
     z_post,
 )
 from rulesearch.operators.activations import ACTIVATIONS
-from rulesearch.rule import Rule
+from rulesearch.rule import Network, Rule, made
 
 SIZES = (4, 3, 3, 2)
 
@@ -217,6 +217,35 @@ def test_bounds_that_nothing_runs_against_cost_no_kernel():
         assert found.note == ""
         assert torch.allclose(found.loss, expected.loss, rtol=1e-10)
         assert torch.allclose(found.gradient, expected.gradient, rtol=1e-8)
+
+
+@kernels
+def test_biases_begin_at_zero_which_bounds_may_leave_out(kernel):
+    pool = Pool(A="-e_post*y_pre", bounds={"b": (0.01, 0.1)})
+    model = Model(bias=True)
+    zeros = Carried(biases=[torch.zeros(2, n, dtype=torch.float64) for n in SIZES[1:]])
+    found = lived(pool, kernel, [0.1], model=model)
+    given = lived(pool, kernel, [0.1], model=model, carried=zeros)
+    assert all(bool((b == 0.01).all()) for b in found.carried.biases)
+    assert torch.equal(found.loss, given.loss)
+
+
+@kernels
+def test_bounds_hold_what_is_infinite(kernel):
+    """Where an error is not above 0 the change is -∞, and the weight is at its bound after it."""
+    pool = Pool(A="-e_post*y_pre", N="log(Max(e_post, 0))", bounds={"W": (-1, 1)})
+    found = lived(pool, kernel, [0.1, 0.01])
+    assert bool(found.loss.isfinite().all())
+    assert min(float(w.min()) for w in found.weights) == -1
+
+
+@pytest.mark.parametrize("to", ["numpy", "torch"])
+def test_exports_hold_what_no_term_changes(to):
+    """The proof begins with values beyond the bounds, so what does not hold them is refused."""
+    network = Network(bias=True)
+    for ends in ({"B": (-2, 2)}, {"B": (-0.05, 0.05), "W": (-0.3, 0.3)}, {"b": (0.01, 0.1)}):
+        rule = made(Pool(A="-e_post*y_pre").bounded(ends), (0.1,), name="r", network=network)
+        assert "clip(" in (text := export(rule, to)) or "clamp(" in text
 
 
 @pytest.mark.parametrize(

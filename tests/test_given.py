@@ -64,6 +64,11 @@ def test_arrays_are_tensors():
         query=[t.numpy() for t in START.query],
     )
     assert same(arrays, call())
+    # An axis of one that is read backward is contiguous, NumPy says.
+    alone = {"weights": [w[:1] for w in START.weights], "train": (X[:1], LABELS[:1])}
+    alone |= {"query": [t[:1] for t in START.query], "feedback": [b[:1] for b in START.feedback]}
+    backward = [b.numpy()[::-1] for b in alone["feedback"]]
+    assert same(call(**{**alone, "feedback": backward}), call(**alone))
 
 
 def test_a_pathway_without_matrices_needs_no_feedback():

@@ -20,6 +20,7 @@ from rulesearch.figures import figures, hall_figure
 from rulesearch.notation import Pool
 from rulesearch.pursuit import Entry, Place, hall_of_fame
 from rulesearch.pursuit.hall import choice, front, gain_of
+from rulesearch.records.plain import to_plain
 from rulesearch.report import hall_csv, latex, result_text
 from rulesearch.report.hall import COLUMNS, choice_text
 from rulesearch.result import HallRecord, Result
@@ -146,12 +147,12 @@ def test_the_table_has_each_size_with_those_as_good_and_marks_the_choice():
     first, second, near, chosen, last, *caption = rows(text, "Hall of fame")
     assert first == "1 F0 - 1.80 100 % 0.700 [0.690, 0.710] 1.80 [1.77, 1.83] 0"
     assert second.startswith("2 F0, F9 dendritic, retrograde 0.950 10 %")
-    assert near.startswith("= F0, F2 - 0.960 11 %")
+    assert near.startswith("= 2 F0, F2 - 0.960 11 %")
     assert chosen.startswith("> 3 F0, F2, F9 - 0.860 1.2 %")
     assert last.startswith("4 F0, F2, F7, F9 global 0.850 0 %")
     told = " ".join(caption)
-    assert "intervals hold for all 5 together." in told
-    assert "=: as good as the one above" in told
+    assert "of each column 95 % intervals hold for all 5 of them." in told
+    assert "=: not told apart from the best of its size by the paired 95 % interval" in told
     assert told.endswith(
         "Chosen: F0, F2, F9, which gives away 1.2 %: the fewest terms within 5 % (--parsimony) of "
         "the gain of the best rule; the best of 2 gives away 10 %."
@@ -218,7 +219,7 @@ def test_the_figure_shows_losses_by_size_with_the_choice_and_what_else_there_is(
     assert lines["best of its size, on the search's images"].get_xydata().tolist() == [
         *([1, 1.8], [2, 0.95], [3, 0.86], [4, 0.85])
     ]
-    others = lines["as good as that, or the best that needs less"]
+    others = lines["not told apart from it, or with other needs"]
     assert others.get_xydata().tolist() == [[2, 0.96]]
     assert lines["chosen: F0, F2, F9"].get_xydata().tolist() == [[3, 0.86]]
     (bars,) = axes.containers
@@ -239,7 +240,17 @@ def test_another_rule_takes_the_place_of_the_one_chosen():
     assert two.theta_interval == {}
     assert two.evaluation["rule"] == HALL[1].evaluation
     assert two.evaluation["backprop_sgd"] == result.evaluation["backprop_sgd"]
-    assert two.message == "F0, F9 out of the hall of fame; the search chose F0, F2, F9"
+    assert two.message == (
+        "F0, F9 out of the hall of fame; the search chose F0, F2, F9; the rule's intervals are "
+        "wider, for they hold at 95 % for all 5 rules looked at"
+    )
+    assert two.with_terms(4).message == (
+        "F0, F2, F7, F9 out of the hall of fame; the search chose F0, F2, F9; the rule's intervals "
+        "are wider, for they hold at 95 % for all 5 rules looked at"
+    )
+    searched = replace(result, config=to_plain(SMALL.resolved()))
+    assert searched.rule(2).source.endswith(", 2 terms of its hall of fame, not settled")
+    assert "hall" not in searched.rule().source
     assert str(two).startswith("dW = 0.0200*(-e_post*y_pre) + 0.00500*(")
     assert "F_9" in latex(two)
     assert "e_{\\mathrm{pre}}" not in latex(two)
@@ -270,11 +281,17 @@ def test_a_rule_that_is_not_there_is_one_line():
     assert refusal.value.lines == (
         "no rule of that size in the hall of fame; there are rules of 1, 2, 3, 4 terms",
     )
-    with pytest.raises(RuleSearchError) as refusal:
-        a_found().with_terms(["F0", "F3"])
-    assert refusal.value.lines == (
-        "no such rule in the hall of fame; give one of F0; F0,F9; F0,F2; F0,F2,F9; F0,F2,F7,F9",
-    )
+    for names, line in {
+        "F0,F3": "no rule of the hall of fame has F3; give a number of terms (1, 2, 3, 4), or "
+        "names of terms with commas",
+        "-1": "no rule of the hall of fame has -1; give a number of terms (1, 2, 3, 4), or names "
+        "of terms with commas",
+        "F2,F9": "no such rule in the hall of fame; of as many terms there are F0,F9; F0,F2",
+        "F0,F2,F7": "no such rule in the hall of fame; of as many terms there are F0,F2,F9",
+    }.items():
+        with pytest.raises(RuleSearchError) as refusal:
+            a_found().with_terms(names)
+        assert refusal.value.lines == (line,)
     with pytest.raises(RuleSearchError, match="no hall of fame in this run; only a search by"):
         a_result().with_terms(1)
 

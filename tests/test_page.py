@@ -223,8 +223,8 @@ def test_formulas_are_presentation_alone():
         ("e_pre/(y_pre + 1)", "the error of the pre-neuron divided by (the activity of the "
          "pre-neuron, plus 1)"),
         ("sum_pre(W*e_pre)*y_post - W", "the activity of the post-neuron times the sum over all "
-         "neurons before the layer of (the weight of the synapse times the error of the "
-         "pre-neuron), minus the weight of the synapse"),
+         "neurons before the layer, each in the place of the pre-neuron, of (the weight of the "
+         "synapse times the error of the pre-neuron), minus the weight of the synapse"),
     ],
 )  # fmt: skip
 def test_terms_are_said_in_words(term, words):
@@ -391,6 +391,16 @@ def test_what_is_no_run_is_refused_in_a_line(arguments, said, tmp_path, monkeypa
     assert main(["report", *arguments]) == 2
     assert capsys.readouterr().err == f"{said}\n"
     assert not [*tmp_path.iterdir()]
+
+
+def test_no_file_that_a_run_keeps_is_written_over(run, sketched, capsys):
+    before = {path: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    for words in (["report", str(run)], ["export", str(run), "--to", "toml"]):
+        for name in ("config.json", "result.json", "hall_of_fame.csv"):
+            assert main([*words, "--out", str(run / name)]) == 2
+            said = f"--out {run / name}: what the run keeps; give another name\n"
+            assert capsys.readouterr().err == said
+    assert before == {path: path.read_bytes() for path in run.iterdir() if path.is_file()}
 
 
 def test_a_file_is_no_run(tmp_path, capsys):

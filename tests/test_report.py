@@ -589,6 +589,24 @@ def test_stages_of_a_round_are_those_of_its_name(history):
     )
 
 
+def test_what_goes_on_is_the_end_of_what_it_goes_on_from():
+    stages = ("trial 0", "trial 0, on 1", "round 1/trial 0", "round 1/trial 0, on 1")
+    rows = [
+        {"stage": stage, "step": step, "loss": 10 * number + step}
+        for number, stage in enumerate(stages)
+        for step in (2, 1, 3)
+    ]
+    found = by_stage(rows, "trial ")
+    told = {stage: [(row["step"], row["loss"]) for row in each] for stage, each in found.items()}
+    assert told == {
+        "trial 0": [(1, 1), (2, 2), (3, 3), (4, 11), (5, 12), (6, 13)],
+        "round 1/trial 0": [(7, 21), (8, 22), (9, 23), (10, 31), (11, 32), (12, 33)],
+    }
+    figure = accuracy_figure({"trial 0": found["trial 0"]}, a_result())
+    (legend,) = figure.legends
+    assert "mean of the trials, smoothed" not in [text.get_text() for text in legend.texts]
+
+
 def test_a_run_without_trials_still_has_its_figures(tmp_path):
     assert len(figures([], a_result(trials=()), tmp_path)) == 4
 

@@ -130,7 +130,10 @@ def carry_out(command: Command) -> None:
     look_for_rule(command.rule)
     from rulesearch.export.whole import export
     from rulesearch.records.documents import replace_file
+    from rulesearch.runs import refuse_own
 
+    if command.out is not None:
+        refuse_own(command.out)
     text = export(command.rule, command.to, command.terms)  # type: ignore[arg-type]
     if command.out is None:
         print(text, end="")

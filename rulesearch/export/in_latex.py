@@ -32,7 +32,13 @@ def in_latex(step: Written) -> str:
         ends = rule.intervals.get(name)
         interval = f"$[{_number(ends[0])},\\ {_number(ends[1])}]$" if ends else "--"
         lines.append(rf"  {_plain(name)} & ${_number(value)}$ & {interval} \\")
-    return "\n".join([*lines, r"  \hline", r"\end{tabular}", ""])
+    lines.append(r"  \hline")
+    if rule.intervals:
+        lines.append(
+            r"  \multicolumn{3}{l}{\footnotesize Intervals: over lifetimes drawn anew, for these "
+            r"terms; they may be too narrow.} \\"
+        )
+    return "\n".join([*lines, r"\end{tabular}", ""])
 
 
 def _equations(step: Written) -> Iterator[str]:

@@ -17,6 +17,7 @@ from rulesearch.export.written import Written
 from rulesearch.lifetime import run_lifetimes
 from rulesearch.lifetime.carried import Carried
 from rulesearch.network import initial_weights
+from rulesearch.operators import Parameter
 from rulesearch.pathways import initial_feedback, pathway
 
 #: How far an export may be off, as a share of the largest number of its kind, or of 1.
@@ -66,13 +67,22 @@ class Trial:
     @cached_property
     def weights(self) -> list[Tensor]:
         """List over layers of [post, pre]."""
-        return initial_weights(self.sizes, self.seed, torch.float64)
+        return self._some_beyond("W", initial_weights(self.sizes, self.seed, torch.float64))
 
     @cached_property
     def feedback(self) -> list[Tensor] | None:
         """List over layers of [pre, source]."""
         path = pathway(self.step.path.name, len(self.weights))
-        return initial_feedback(path, self.sizes, self.seed + 1, torch.float64)
+        drawn = initial_feedback(path, self.sizes, self.seed + 1, torch.float64)
+        return None if drawn is None else self._some_beyond("B", drawn)
+
+    def _some_beyond(self, parameter: Parameter, layers: list[Tensor]) -> list[Tensor]:
+        """The same with a value on either side of a parameter's bounds, which a step brings in."""
+        if (limits := self.step.model.limits(parameter)) is not None:
+            low, high = limits
+            for each in layers:
+                each[0, 0], each[-1, -1] = low - 0.1, high + 0.1
+        return layers
 
     @cached_property
     def _drawn(self) -> tuple[Tensor, Tensor, list[Tensor]]:

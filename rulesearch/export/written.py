@@ -7,7 +7,7 @@ the equation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -194,11 +194,16 @@ def written(rule: Rule) -> Written:
     direct = path.edges[-1].source == _DEPTH
     # That of B first: what the code calls a layer's own is then that of W, where they are changed.
     sides: list[tuple[Parameter, ...]] = [("B",), ("W", "b")] if direct else [("W", "B", "b")]
-    views = [_view(rule, side, at_output=side == ("B",)) for side in sides]
+    has: dict[Parameter, bool] = {"W": True, "B": not path.tied, "b": model.bias}
+    held = {parameter for parameter, _, _ in model.bounds if has[parameter]}
+    views = [_view(rule, side, held, at_output=side == ("B",)) for side in sides]
     return Written(rule, model, path, tuple(view for view in views if view.changes))
 
 
-def _view(rule: Rule, side: tuple[Parameter, ...], *, at_output: bool) -> View:
+def _view(
+    rule: Rule, side: tuple[Parameter, ...], held: Collection[Parameter], *, at_output: bool
+) -> View:
+    """What changes these parameters; those that are held within bounds, by nothing at least."""
     changes: dict[Parameter, tuple[Part, ...]] = {}
     for parameter in side:
         parts = [
@@ -207,7 +212,7 @@ def _view(rule: Rule, side: tuple[Parameter, ...], *, at_output: bool) -> View:
             for changed, expression in term.updates
             if changed == parameter
         ]
-        if parts:
+        if parts or parameter in held:
             changes[parameter] = tuple(parts)
     expressions = [part.expression for parts in changes.values() for part in parts]
     return View(tuple(_values(expressions)), changes, at_output)

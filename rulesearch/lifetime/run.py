@@ -27,6 +27,7 @@ from rulesearch.lifetime.working import choose_kernel, holding, plan_of, run_by,
 from rulesearch.model import PAPER, Model, bounded
 from rulesearch.notation import Pool
 from rulesearch.observables import Stand
+from rulesearch.operators import Parameter
 from rulesearch.pathways import pathway as pathway_of
 
 T = TypeVar("T")
@@ -240,12 +241,10 @@ def _live(
     )
     differentiated = {pool.columns[i] for i in wanted}
     asked = [i for i, column in enumerate(active) if column in differentiated]
-    model = holding(
-        found.model,
-        pool,
-        work,
-        {"W": weights, "B": found.feedback or (), "b": found.biases or ()},
-    )
+    values: dict[Parameter, Sequence[Tensor]] = {"W": weights, "B": found.feedback or ()}
+    if found.biases is not None:
+        values["b"] = found.biases
+    model = holding(found.model, pool, work, values)
     plan = plan_of(pool, active, model)
     if behind.steps:
         check_carried(plan, found, behind.memories)

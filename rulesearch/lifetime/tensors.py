@@ -44,6 +44,8 @@ def tensor_of(name: str, value: Any, shape: str) -> Tensor:
         # torch takes no array that is read backward, or of another machine's byte order, and warns
         # of one that it must not write.
         native = value.dtype.newbyteorder("=")
+        # An axis of one that is read backward NumPy calls contiguous.
+        value = value.copy() if any(stride < 0 for stride in value.strides) else value
         return torch.from_numpy(np.require(value, native, requirements=["C", "W"]))
     except TypeError:
         raise RuleSearchError(f"{name}: an array of {value.dtype}; give numbers") from None

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+import torch
 from torch import Tensor
 
 from rulesearch.choices import KernelName
@@ -74,14 +75,16 @@ def holding(
         model: with the bounds of the pool.
         pool: the terms.
         work: of a call.
-        values: parameter -> what it begins with, by layer; None where all will lie within.
+        values: parameter -> what it begins with, by layer; without it all will lie within, but for
+            biases, which begin at zero.
     """
+    begin: dict[Parameter, Sequence[Tensor]] = {"b": [torch.zeros(1)], **(values or {})}
     columns = (*work.active, *work.idle)
     changed = {changes for column in columns for changes, _ in pool.distinct[column].updates}
     kept = tuple(
         (parameter, low, high)
         for parameter, low, high in model.bounds
-        if parameter in changed or not _within((values or {}).get(parameter, ()), low, high)
+        if parameter in changed or not _within(begin.get(parameter, ()), low, high)
     )
     return model if kept == model.bounds else replace(model, bounds=kept)
 

@@ -194,19 +194,30 @@ def pursue(means: Means, aims: Aims, opening: Opening) -> Pursuit:
     hall = hall_of_fame(entries, means.needs)
     best = min(front(hall), key=lambda entry: entry.loss)
     chosen = choice(front(hall), rival, aims.parsimony)
-    hall = with_chosen(hall, chosen)
-    means = means.narrowed(chosen.place.support)
     gain = gain_of(best, rival)
+    message = _message(means, chosen, rival, best, gain)
     settled = next((found for entry, found in known if entry is chosen), None)
+    if settled is None:
+        chosen, settled = _settled(means.narrowed(chosen.place.support), "settling", chosen.place)
+    hall = hall_of_fame([*entries, chosen], means.needs)
     return Pursuit(
         rounds=tuple(rounds),
         grown=grown,
-        hall=hall,
+        hall=with_chosen(hall, chosen),
         chosen=chosen,
         gain=gain,
-        coefficients=settled or settle(means, "settling", chosen.place),
-        message=_message(means, chosen, rival, best, gain),
+        coefficients=settled,
+        message=message,
     )
+
+
+def _settled(means: Means, label: str, place: Place) -> tuple[Entry, Settled]:
+    """A rule with its best coefficients, on the lifetimes on which rules are compared."""
+    found = settle(means, label, place)
+    scales = means.setting.scales
+    phi = tuple(x / s if s else 0.0 for x, s in zip(found.theta, scales, strict=True))
+    entry = compared(means, f"{label}/common", replace(place, phi=phi))
+    return replace(entry, theta=found.theta), found
 
 
 def _settled_before_passed_over(
@@ -225,11 +236,7 @@ def _settled_before_passed_over(
         return []
     place = smaller[-1].place
     label = f"settling/{len(place.support)} terms"
-    means = means.narrowed(place.support)
-    found = settle(means, label, place)
-    scales = means.setting.scales
-    phi = tuple(x / s if s else 0.0 for x, s in zip(found.theta, scales, strict=True))
-    return [(compared(means, f"{label}/common", replace(place, phi=phi)), found)]
+    return [_settled(means.narrowed(place.support), label, place)]
 
 
 def _tests(

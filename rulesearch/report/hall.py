@@ -62,8 +62,9 @@ def hall_table(result: Result) -> Sheet:
         hidden += len(as_good[SHOWN:])
         for entry in (first, *as_good[:SHOWN], *less):
             away = "-" if entry.given_away is None else percent(entry.given_away)
+            beside = "" if entry is first else f"{_mark(entry)} "
             table.add(
-                f"{'>' if entry.chosen else ' '} {size if entry is first else _mark(entry)}",
+                f"{'>' if entry.chosen else ' '} {beside}{size}",
                 _named(entry.support),
                 ", ".join(entry.needs) or "-",
                 significant(entry.loss),
@@ -83,15 +84,18 @@ def hall_table(result: Result) -> Sheet:
 def _caption(label: str, marks: Collection[str], hidden: int, rules: int) -> str:
     parts = [f"Loss: {label}. Of gain: what it gives away of the best rule's."]
     if "=" in marks:
-        parts.append("=: as good as the one above, by the paired 95 % interval of the loss.")
+        parts.append(
+            "=: not told apart from the best of its size by the paired 95 % interval of the loss."
+        )
     if hidden:
         parts.append(f"{hidden:,} more of these are in hall_of_fame.csv.")
     if "<" in marks:
-        parts.append("<: not so good, but the best that needs less.")
+        parts.append("<: not so good, but without something that those above it need.")
     if rules:
+        wider = f"; of each column 95 % intervals hold for all {rules} of them" if rules > 1 else ""
         parts.append(
             "Rules were looked at on images set aside if none that asks no more undercuts them"
-            f"{f'; intervals hold for all {rules} together' if rules > 1 else ''}."
+            f"{wider}."
         )
     parts.append("> marks the rule chosen.")
     return " ".join(parts)

@@ -26,6 +26,7 @@ from rulesearch.report.mathml import mathml
 from rulesearch.report.svg import svg_text
 from rulesearch.report.tables import DIM, Sheet
 from rulesearch.report.text import (
+    SMALLEST,
     coefficient_table,
     elimination_table,
     evaluation_tables,
@@ -146,8 +147,11 @@ def _parted(table: Sheet) -> tuple[Sheet, Sheet | None]:
     outside = [row for row in table.rows if row[1] == DIM]
     if not (inside and outside):
         return table, None
-    left = replace(table, title="Not in the rule", caption="", rows=outside)
-    return replace(table, rows=inside), left
+    before, smallest, after = table.caption.partition(SMALLEST)
+    return (
+        replace(table, caption=before.strip(), rows=inside),
+        replace(table, title="Not in the rule", caption=f"{smallest}{after}", rows=outside),
+    )
 
 
 def without_paths(result: Result) -> Result:
@@ -273,7 +277,8 @@ def _facts(result: Result) -> list[tuple[str, str]]:
         "pathway": f"{c['pathway']}, feedback {c['feedback_init']}",
         "a task": f"{c['ways']} classes, {c['shots']} examples and {c['queries']} queries of each",
         "protocol": f"{c['protocol']}, {c['trials']} trial{'s' * (c['trials'] != 1)} of up to "
-        f"{c['meta_steps']} meta-steps of {c['meta_batch']} lifetimes",
+        f"{c['meta_steps']} meta-steps{' in each of its units' if result.hall else ''} of "
+        f"{c['meta_batch']} lifetimes",
         "locality allowed": f"{c['locality']}, {c['neurons']} neurons",
         "seed": str(c["seed"]),
     }

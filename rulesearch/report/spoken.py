@@ -12,7 +12,10 @@ from rulesearch.notation import text_of
 from rulesearch.notation.printing import place_of
 from rulesearch.operators import NeuronSum, OwnSymbol, operator_of, row_of
 
-_OVER = {"pre": "all neurons before the layer", "post": "all neurons of the layer"}
+_OVER = {
+    "pre": "all neurons before the layer, each in the place of the pre-neuron,",
+    "post": "all neurons of the layer, each in the place of the post-neuron,",
+}
 _POWERS: Mapping[Expr, str] = {
     Rational(2): "the square of",
     Rational(3): "the cube of",
@@ -37,8 +40,8 @@ def spoken(form: Expr) -> str:
         >>> spoken(-e_post * y_pre)
         'minus the error of the post-neuron times the activity of the pre-neuron'
         >>> spoken(sum_post(y_post * W))
-        'the sum over all neurons of the layer of (the activity of the post-neuron times the
-        weight of the synapse)'
+        'the sum over all neurons of the layer, each in the place of the post-neuron, of (the
+        activity of the post-neuron times the weight of the synapse)'
     """
     parts = sorted(
         form.as_ordered_terms() if form.is_Add else [form],

@@ -138,7 +138,7 @@ class Sheet:
         for (name, *cells), style in self.rows:
             lines = ["", str(name).strip()]
             for heading, cell in zip([*self.columns][1:], cells, strict=True):
-                lines += _behind(heading, cell, width) if cell else []
+                lines += _behind(heading, cell, width) if str(cell) else []
             yield Text("\n".join(lines), style)
         if self.caption:
             yield Trimmed(Text(f"\n{self.caption}"))

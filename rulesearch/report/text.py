@@ -18,6 +18,8 @@ from rulesearch.result import NO_RULE, EvaluationRecord, Result, equation, layer
 from rulesearch.words import in_words, interval_text, percent, significant
 
 EQUATION_WIDTH = 80
+#: What is said of terms that a hall of fame has and the rule has not.
+SMALLEST = "From so many terms on: the smallest rule of the hall of fame that has the term."
 #: Of a pool of more terms, those that were zero in search have no line.
 MOST_LISTED = 40
 
@@ -77,7 +79,6 @@ def coefficient_table(result: Result) -> Sheet:
     trials: dict[str, Kind] = {"trials": "number"}
     drawn, refits = "lifetimes drawn anew", "refits"
     edge = " They end where the region looked at around the rule does, and may be too narrow."
-    smallest = "From so many terms on: the smallest rule of the hall of fame that has the term."
     table = Sheet(
         "Coefficients",
         {
@@ -90,7 +91,7 @@ def coefficient_table(result: Result) -> Sheet:
             **({} if by_hall else trials),
         },
         f"Intervals are over {drawn if by_hall else refits}, conditional on the support."
-        f"{edge if by_hall else ''} {smallest if by_hall else screened}",
+        f"{edge if by_hall else ''} {SMALLEST if by_hall else screened}",
     )
     ended = [trial for trial in result.trials if not trial.failed]
     count = Counter(name for trial in ended for name in trial.support)
@@ -153,8 +154,12 @@ def elimination_table(result: Result) -> Sheet:
     unknown = "" if arrived else " ? no refit has arrived: the cost is at most that."
     rules = [step for step in result.elimination if {*step.support} == {*result.support}]
     marks = " > marks the rule chosen." if rules else ""
+    if result.hall and not rules and result.support:
+        marks = " The rule chosen left by another try than these, or grew."
+    cheap = any(not step.refitted for step in result.elimination)
+    cheaply = " * clearly cheap, so dropped without a refit." if cheap else ""
     # Of accepted steps there is no full support that was fitted for its own sake.
-    whose = "the best rule until then" if result.hall else "the full support, both refitted"
+    whose = "the best of its round" if result.hall else "the full support, both refitted"
     table = Sheet(
         "Elimination",
         {
@@ -166,8 +171,7 @@ def elimination_table(result: Result) -> Sheet:
             "95 % interval": "text",
             "of gain": "number",
         },
-        f"Cost: the loss of what is left minus that of {whose}; "
-        f"* clearly cheap, so dropped without a refit.{marks}{unknown}",
+        f"Cost: the loss of what is left minus that of {whose}.{cheaply}{marks}{unknown}",
     )
     for step in result.elimination:
         table.add(

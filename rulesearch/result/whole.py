@@ -23,6 +23,7 @@ from rulesearch.result.records import (
     TrialRecord,
     WorldRecord,
     best_of_each_size,
+    looked_at,
 )
 from rulesearch.words import in_words, interval_text, significant
 
@@ -132,6 +133,8 @@ class Result(Record):
             return self
         own = {} if entry.evaluation is None else {"rule": entry.evaluation}
         beaten = "one that asks no more beats it, so it was not looked at on images set aside"
+        looks = looked_at(self.hall)
+        wider = f"{_WIDER}{looks} rules looked at" if own and looks > 1 else ""
         unseen = "" if own else beaten
         chosen = next((", ".join(each.support) for each in self.hall if each.chosen), "none")
         said = f"{', '.join(entry.support)} {_OUT}; {_CHOSE}{chosen}" if not entry.chosen else ""
@@ -145,7 +148,7 @@ class Result(Record):
         others = [
             part
             for part in self.message.split("; ")
-            if not part.startswith((_CHOSE, unlearned("rule")))
+            if not part.startswith((_CHOSE, _WIDER, unlearned("rule")))
             and not part.endswith(_OUT)
             and part != beaten
         ]
@@ -165,7 +168,7 @@ class Result(Record):
                 )
                 for name, world in self.worlds.items()
             },
-            message="; ".join(filter(None, (said, unseen, *verdicts, *others))),
+            message="; ".join(filter(None, (said, wider, unseen, *verdicts, *others))),
         )
 
     def rule(self, wanted: int | Collection[str] | None = None, name: str = "rule") -> Rule:
@@ -186,6 +189,8 @@ class Result(Record):
         pool = pool_of(self.pool, self.definitions)
         kept = {term: value for term, value in self.theta.items() if term in self.support}
         source = f"a search on {self.config['dataset']}, seed {self.config['seed']}"
+        if any(each.chosen and {*each.support} != {*self.support} for each in self.hall):
+            source += f", {len(self.support)} terms of its hall of fame, not settled"
         return rule_of(pool, kept, self.theta_interval, self.config, name, source)
 
     def to_json(self) -> str:
@@ -261,6 +266,8 @@ def unlearned(name: str, entry: EvaluationRecord | None = None, where: str = "")
 
 #: What is said of a rule that is another one of the hall of fame.
 _OUT, _CHOSE = "out of the hall of fame", "the search chose "
+#: And of its evaluation.
+_WIDER = "the rule's intervals are wider, for they hold at 95 % for all "
 
 
 def _rivals(evaluation: Mapping[str, EvaluationRecord]) -> dict[str, EvaluationRecord]:
@@ -293,5 +300,13 @@ def _of_the_hall(hall: Sequence[HallRecord], wanted: int | Collection[str]) -> H
     for entry in hall:
         if set(entry.support) == names:
             return entry
-    there = "; ".join(",".join(entry.support) for entry in hall)
-    raise RuleSearchError(f"no such rule in the hall of fame; give one of {there}")
+    met = {name for entry in hall for name in entry.support}
+    there = ", ".join(map(str, best_of_each_size(hall)))
+    if strange := sorted(names - met):
+        raise RuleSearchError(
+            f"no rule of the hall of fame has {strange[0]}; give a number of terms ({there}), or "
+            "names of terms with commas"
+        )
+    alike = "; ".join(",".join(e.support) for e in hall if len(e.support) == len(names))
+    others = f"of as many terms there are {alike}" if alike else f"there are rules of {there} terms"
+    raise RuleSearchError(f"no such rule in the hall of fame; {others}")

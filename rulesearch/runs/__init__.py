@@ -14,6 +14,7 @@ from rulesearch.runs.directory import look_at as look_at
 from rulesearch.runs.directory import open_run as open_run
 from rulesearch.runs.directory import read_history as read_history
 from rulesearch.runs.directory import reading as reading
+from rulesearch.runs.directory import refuse_own as refuse_own
 from rulesearch.runs.directory import tidy as tidy
 from rulesearch.runs.directory import versions as versions
 from rulesearch.runs.directory import write_hall as write_hall

@@ -48,6 +48,11 @@ from rulesearch.result import SO_FAR, Result
 from rulesearch.runs.kept import Run, all_kept, go_on, history, write_history
 from rulesearch.runs.lock import LOCK, alone
 
+#: Files of a run that are not figures.
+OWN = (
+    *("config.json", "history.jsonl", "hall_of_fame.csv", "report.html", "rule.tex"),
+    *("result.json", SO_FAR, LOCK),
+)
 PACKAGES = ("rulesearch", "torch", "sympy", "numpy", "scipy", "numba")  # what numbers depend on
 
 
@@ -200,6 +205,20 @@ def _what_is_there(directory: Path, asked: RunConfig) -> str:
 def holds_run(directory: Path) -> bool:
     """Whether there is a run, whatever its state."""
     return (directory / "config.json").is_file()
+
+
+def refuse_own(path: Path, but: str = "") -> None:
+    """Refuse to write over what a run keeps.
+
+    Args:
+        path: of a file that is to be written.
+        but: the name of one that may be.
+
+    Raises:
+        RuleSearchError: a run's own file, or one beside its stages.
+    """
+    if path.name != but and path.name in OWN and holds_run(path.parent):
+        raise RuleSearchError(f"--out {path}: what the run keeps; give another name")
 
 
 def is_finished(directory: Path) -> bool:

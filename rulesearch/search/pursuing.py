@@ -266,7 +266,7 @@ def _elimination_record(setting: Setting, found: Pursuit, each: Departure) -> El
         cost=each.cost.mean,
         cost_interval=each.cost.interval,
         share_of_gain=each.share,
-        kept={*each.gone}.isdisjoint(found.chosen.place.support),
+        kept={*found.chosen.place.support} <= {*each.entry.place.support},
     )
 
 

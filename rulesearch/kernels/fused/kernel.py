@@ -41,7 +41,7 @@ from rulesearch.kernels.fused.savings import drops_columns
 from rulesearch.kernels.fused.schedule import Schedule, schedule_of
 from rulesearch.kernels.fused.vectors import lanes
 from rulesearch.kernels.fused.work import Work, bounded_beside_pixels
-from rulesearch.lowering import Elementwise, Plan
+from rulesearch.lowering import Elementwise, Group, Plan
 from rulesearch.operators import SYNAPSE, operator_of
 from rulesearch.pathways import Carrier, Pathway
 
@@ -235,10 +235,18 @@ def refuse_beyond(plan: Plan) -> None:
         limits = plan.model.limits(part.changes)
         if limits and (part.changes == "b" or not limits[0] <= 0 <= limits[1]):
             raise Unsupported("bounds of biases, or such as leave out 0")
+        if limits and not all(map(partial(_finite, part), part.groups)):
+            # Where a change is infinite bounds would hold it, and what stands beside a row is NaN.
+            raise Unsupported("bounds with terms that may be infinite")
         if limits and not part.groups:
             raise Unsupported(f"bounds of {part.changes}, which no term changes")
     if plan.beside and "B" in plan.quantities:
         raise Unsupported("terms of W that read feedback which others may change")
+
+
+def _finite(plan: Plan, group: Group) -> bool:
+    beside = [name for part in group.parts for name in (part.pre, part.scalar)]
+    return plan.bounded(group.matrix, group.post, *beside)
 
 
 @lru_cache(maxsize=256)
