@@ -60,7 +60,7 @@ class Ranked:
 def hall_of_fame(
     entries: Sequence[Entry], needs: Needs = lambda terms: frozenset()
 ) -> tuple[Ranked, ...]:
-    """The best entry of each size, and others: as good as it, or the best that needs less.
+    """The best entry of each size, and others: as good as it, or without some of its needs.
 
     Those are as good whose paired difference from it includes zero.
 
