@@ -119,6 +119,11 @@ def measured(population: Population, rule: Rule, seeds: tuple[int, ...], factor:
     return measure(population, theta, seeds, population.outputs)
 
 
+def _short(name: str) -> str:
+    """A run without the folders that it lies in: columns of a table are narrow."""
+    return name.rpartition("/")[2]
+
+
 def row_of(world: str, name: str, pathway: str, factor: float, outcomes: Scores) -> Row:
     """Scores summed up."""
     summary = summarise(outcomes)
@@ -250,7 +255,7 @@ def show_without(rows: Sequence[Without], console: Console) -> None:
     table = Table(*names, box=box.SIMPLE)
     for row in rows:
         table.add_row(
-            row.name,
+            _short(row.name),
             row.term,
             f"{row.accuracy:.3f}",
             f"{row.diverged} of {row.lifetimes}",
@@ -271,7 +276,7 @@ def show(rows: Sequence[Row], console: Console) -> None:
             row = at.get((name, pathway, world))
             bad = f" ({row.diverged})" if row and row.diverged else ""
             cells.append(f"{row.accuracy:.3f}{bad}" if row else "")
-        table.add_row(name, pathway, *cells)
+        table.add_row(_short(name), pathway, *cells)
     console.print(table)
     console.print("Accuracy on images set aside, lifetimes that diverged in brackets.")
     lines = dict.fromkeys((row.name, row.pathway) for row in rows if row.name not in RIVALS)
@@ -280,7 +285,7 @@ def show(rows: Sequence[Row], console: Console) -> None:
         for name, pathway in lines:
             found = [at.get((name, pathway, world)) for world in worlds]
             than = [at.get((rival, "symmetric", world)) for world in worlds]
-            table.add_row(name, pathway, *map(_less, found, than))
+            table.add_row(_short(name), pathway, *map(_less, found, than))
         console.print(table)
         console.print(f"Loss minus that of {EVALUATED[rival]}, paired, with its 95 % interval.")
 

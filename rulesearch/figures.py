@@ -180,8 +180,8 @@ def accuracy_figure(trials: Mapping[str, Sequence[Row]], result: Result) -> Figu
             axes.plot(steps, values, **TRIAL)
         if lines:
             mean = "mean of the trials, smoothed" if len(lines) > 1 else "the same, smoothed"
-            axes.plot(*_smooth(*_mean(lines)), color=BLUE, label=mean)
             axes.plot([], [], **TRIAL, label="one trial")
+            axes.plot(*_smooth(*_mean(lines)), color=BLUE, label=mean)
         axes.set_ylabel(label)
         axes.set_ylim(0, top)
         _label_right(axes, marks)

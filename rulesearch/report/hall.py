@@ -77,11 +77,12 @@ def hall_table(result: Result) -> Sheet:
         label += ", as a share of the untrained loss"
     others = [entry for entry in result.hall if entry not in best.values()]
     marks = {_mark(entry) for entry in others}
-    table.caption = _caption(label, marks, hidden, looked_at(result.hall))
+    settled = bool(result.theta_interval)
+    table.caption = _caption(label, marks, hidden, looked_at(result.hall), settled=settled)
     return table
 
 
-def _caption(label: str, marks: Collection[str], hidden: int, rules: int) -> str:
+def _caption(label: str, marks: Collection[str], hidden: int, rules: int, *, settled: bool) -> str:
     parts = [f"Loss: {label}. Of gain: what it gives away of the best rule's."]
     if "=" in marks:
         parts.append(
@@ -97,7 +98,8 @@ def _caption(label: str, marks: Collection[str], hidden: int, rules: int) -> str
             "Rules were looked at on images set aside if none that asks no more undercuts them"
             f"{wider}."
         )
-    parts.append("> marks the rule chosen.")
+    alone = ", whose coefficients alone have settled" if settled else ""
+    parts.append(f"> marks the rule chosen{alone}.")
     return " ".join(parts)
 
 
