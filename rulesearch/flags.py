@@ -223,7 +223,12 @@ def toml_at(path: Path, label: str, wanted: str = "") -> dict[str, Any]:
         raise RuleSearchError(f"{label}: not TOML, {error}") from None
     except (ValueError, RecursionError):  # digits without end; tables in tables without end
         raise RuleSearchError(f"{label}: a number too long, or tables nested too deep") from None
-    return {name.replace("-", "_"): value for name, value in plain.items()}
+    found: dict[str, Any] = {}
+    for name, value in plain.items():
+        if (spelled := name.replace("-", "_")) in found:
+            raise RuleSearchError(f"{label}: {name}: given with - and with _; give it once")
+        found[spelled] = value
+    return found
 
 
 def strange(said: Collection[str], names: Collection[str], label: str) -> Iterator[str]:
@@ -256,7 +261,7 @@ def _words(action: argparse.Action, value: Any) -> Iterator[str]:
         yield from [option] * value
     elif not option:
         yield from map(_text, _several(value))
-    elif isinstance(value, Mapping):
+    elif isinstance(value, Mapping) and value and isinstance(action, _Named):
         yield from (f"{option}={name}={_text(each)}" for name, each in value.items())
     elif isinstance(action, argparse._AppendAction):
         yield from (f"{option}={_text(each)}" for each in _several(value))

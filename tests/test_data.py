@@ -569,3 +569,7 @@ def test_the_number_of_classes_is_that_of_the_images():
     with npz(x=x, y=y) as path:
         expected = f"--ways 3: {path} has 2 classes; at most 2"
         assert message(path, shape=TaskShape(ways=3, shots=2, queries=1)) == expected
+    x, y = numbered([6])
+    with npz(x=x, y=y) as path:
+        expected = f"--dataset {path}: has one class; a task needs two at least"
+        assert message(path, shape=TaskShape(ways=3, shots=2, queries=1)) == expected

@@ -17,17 +17,12 @@ from rulesearch.search.arguments import read
 from tests.commands import PAPER
 
 
-def pairs(text):
-    name, _, value = text.partition("=")
-    return name, value
-
-
 @pytest.fixture
 def parser():
     made = Parser("tried", "A command.")
     made.add_argument("files", nargs="*")
     made.add_argument("--term", action="append")
-    made.add_argument("--where", action="append", type=pairs)
+    made.add_named("--where", int, "a term and layers, as in A=1,2")
     made.add_argument("--from", dest="begin")
     made.add_argument("--layers", type=lambda text: [*map(int, text.replace("/", ",").split(","))])
     made.add_argument("--ways", type=int)
@@ -76,6 +71,10 @@ def test_the_command_line_stands_before_the_file(parser, file):
         ('quiet = "no"', "quiet: 'no'; give true or false"),
         ("ways = true", "ways: True; give text, a number, or a list of them"),
         ("term = [{a = 1}]", "term: {'a': 1}; give text, a number, or a list of them"),
+        ("ways = {}", "ways: {}; give text, a number, or a list of them"),
+        ("where = {}", "where: {}; give text, a number, or a list of them"),
+        ('term = {a = "-W"}', "term: {'a': '-W'}; give text, a number, or a list of them"),
+        ("a-b = 1\na_b = 2", "a_b: given with - and with _; give it once"),
         ("ways = 2026-01-01", "ways: datetime.date(2026, 1, 1); give text, a number, or a list"),
         ("ways = ", "not TOML, Invalid value (at end of document)"),
     ],

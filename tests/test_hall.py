@@ -17,6 +17,7 @@ from test_report import POOL, a_result, evaluation, printed, row_of, texts
 from rulesearch.data import load_data
 from rulesearch.errors import RuleSearchError
 from rulesearch.figures import figures, hall_figure
+from rulesearch.given_rule import load_rule
 from rulesearch.notation import Pool
 from rulesearch.pursuit import Entry, Place, hall_of_fame
 from rulesearch.pursuit.hall import choice, front, gain_of
@@ -232,7 +233,7 @@ def test_the_figure_shows_losses_by_size_with_the_choice_and_what_else_there_is(
 # --- any entry, named later ----------------------------------------------------------------------
 
 
-def test_another_rule_takes_the_place_of_the_one_chosen():
+def test_another_rule_takes_the_place_of_the_one_chosen(tmp_path):
     result = a_found(elimination=())
     two = result.with_terms(2)
     assert two.support == ("F0", "F9")
@@ -249,6 +250,10 @@ def test_another_rule_takes_the_place_of_the_one_chosen():
         "are wider, for they hold at 95 % for all 5 rules looked at"
     )
     searched = replace(result, config=to_plain(SMALL.resolved()))
+    (tmp_path / "found").mkdir()
+    (tmp_path / "found" / "result.json").write_text(searched.to_json())
+    names = [load_rule(tmp_path / "found", wanted).name for wanted in (None, 3, 2, ["F0"])]
+    assert names == ["found", "found", "found of 2 terms", "found of 1 term"]
     assert searched.rule(2).source.endswith(", 2 terms of its hall of fame, not settled")
     assert "hall" not in searched.rule().source
     assert str(two).startswith("dW = 0.0200*(-e_post*y_pre) + 0.00500*(")

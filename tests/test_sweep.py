@@ -124,6 +124,10 @@ def test_what_is_not_there_is_told_at_once(tmp_path, monkeypatch, capsys):
         "--workers 0: must be at least 1 and at most 1,024",
         "--out file: not a folder",
     ]
+    Path("run").mkdir()
+    Path("run/config.json").write_text("{}")
+    assert main(["many.toml", "--out", "run"]) == 2
+    assert "--out run: holds a run; give another folder\n" in capsys.readouterr().err
     assert main(["nowhere.toml"]) == 2
     assert capsys.readouterr().err.startswith("nowhere.toml: no such file; give a TOML file")
 

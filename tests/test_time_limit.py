@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 from commands import small_defaults
-from small_runs import ARGUMENTS, EFFORT, content, make_small
-from test_going_on import POOL, SMALL
+from small_runs import ARGUMENTS, CONFIG, EFFORT, content, make_small
+from test_going_on import POOL
 
 from rulesearch import search
 from rulesearch.data import load_data
@@ -22,7 +22,7 @@ from rulesearch.search.__main__ import main
 from rulesearch.search.arguments import read
 from rulesearch.search.forecast import Forecast, Phase
 
-LIMITED = replace(SMALL, meta_steps=2, meta_batch=2)
+LIMITED = replace(CONFIG, meta_steps=2, meta_batch=2)
 OPTIONS = [*ARGUMENTS[:-4], "--meta-batch", "2", "--meta-steps", "2"]
 
 
@@ -35,7 +35,7 @@ def small(monkeypatch, tmp_path):
 
 @pytest.fixture(scope="module")
 def digits():
-    return load_data("digits", shape=SMALL.shape)
+    return load_data("digits", shape=CONFIG.shape)
 
 
 def passes(patch, moments):
@@ -142,7 +142,7 @@ def test_a_protocol_that_has_no_rule_on_the_way_cannot_be_stopped(digits, capsys
     )
     for limit in (0, "10m", math.nan):
         with pytest.raises(RuleSearchError, match=f"time_limit {limit}: must be above 0; give sec"):
-            search(POOL, digits, SMALL, time_limit=limit)
+            search(POOL, digits, CONFIG, time_limit=limit)
     assert not [*Path().iterdir()]
 
 

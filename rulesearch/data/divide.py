@@ -180,6 +180,8 @@ def _refuse_sizes(name: str, train: Counted, test: Counted | None, shape: TaskSh
         raise RuleSearchError(
             f"--dataset {name}: every image is there with several labels; give each image one"
         )
+    if present == 1 < shape.ways:
+        raise RuleSearchError(f"--dataset {name}: has one class; a task needs two at least")
     if shape.ways > present:
         raise RuleSearchError(
             f"--ways {shape.ways}: {name} has {present} classes; at most {present}"

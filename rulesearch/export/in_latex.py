@@ -10,7 +10,7 @@ from rulesearch.letters import spelled
 from rulesearch.notation.own import own_symbols
 from rulesearch.notation.printing import latex_of
 from rulesearch.operators import PARAMETERS, definition_of, definitions_of
-from rulesearch.report.latex import number_latex
+from rulesearch.report.latex import layers_latex, number_latex
 from rulesearch.words import significant
 
 _OF_SYNAPSE = {"W": "W_{jk}", "B": "B_{kj}", "b": "b_j"}
@@ -50,16 +50,9 @@ def _equations(step: Written) -> Iterator[str]:
             for changed, expression in term.updates:
                 if changed == parameter:
                     sign = "- " if value < 0 else "" if lead.startswith("\\") else "+ "
-                    size = _number(abs(value)) + _bracket(layers)
+                    size = _number(abs(value)) + layers_latex(layers)
                     yield rf"{lead}{sign}{size} \left({latex_of(expression)}\right)"
                     lead = "& "
-
-
-def _bracket(layers: tuple[int, ...]) -> str:
-    if not layers:
-        return ""
-    named = [str(n) if n > 0 else "D" if n == -1 else f"D - {-n - 1}" for n in layers]
-    return rf"\, [l \in \{{{', '.join(named)}\}}]" if named[1:] else rf"\, [l = {named[0]}]"
 
 
 def _definitions(step: Written) -> Iterator[str]:

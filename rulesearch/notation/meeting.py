@@ -81,7 +81,8 @@ def _clash(first: Term, term: Term, where: Mapping[str, Layers]) -> str | None:
     """What is wrong with two terms of one form; None if they share no layer."""
     pair = f"{first.name}, {term.name}"
     scaled = "" if first.factor == term.factor else ", but for a factor"
-    same = f"term {term.name}: the same as {first.name}, {first}{scaled}"
+    part = "" if len(first.updates) == len(term.updates) == 1 else f"in d{first.changes} "
+    same = f"term {term.name}: {part}the same as {first.name}, {first}{scaled}"
     here, there = where.get(first.name), where.get(term.name)
     if here is None and there is None:
         return f"{same}; leave out one of {pair}"

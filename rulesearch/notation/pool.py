@@ -342,6 +342,23 @@ class Pool:
         where = {name: in_network(layers, depth) for name, layers in self.where.items()}
         return self._with(where=_parts(where, depth))
 
+    def for_network(self, depth: int) -> Pool:
+        """The same pool without `where` for a term that acts in all layers; layers as given.
+
+        What is said of the last layer is then said of that in other networks too.
+
+        Raises:
+            RuleSearchError: as for `mask`.
+
+        Example:
+            >>> pool = Pool(A="-W", B="-e_pre", C="-e_post", where={"A": (1, -1), "B": (-1,)})
+            >>> pool.for_network(2).where
+            {'B': (-1,)}
+        """
+        self.mask(depth)
+        kept = _parts({n: in_network(layers, depth) for n, layers in self.where.items()}, depth)
+        return self._with(where={n: layers for n, layers in self.where.items() if n in kept})
+
     def acting(self, where: Mapping[str, Collection[int]]) -> Pool:
         """The same pool with these terms in these layers, and the others as they are.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rulesearch.result import (
     NO_RULE,
     PARAMETERS,
     PoolEntry,
     Result,
-    layers_text,
     signed_terms,
 )
 
@@ -41,7 +42,7 @@ def _terms(terms: list[tuple[str, str, PoolEntry]], parameter: str) -> list[str]
         number = number_latex(size)
         shown_sign = f"{sign} " if index or sign == "-" else ""
         form = entry.changes_latex.get(parameter, entry.latex)
-        lines.append(rf"{shown_sign}{number}{layers_latex(entry)} \left({form}\right)")
+        lines.append(rf"{shown_sign}{number}{layers_latex(entry.layers)} \left({form}\right)")
     return lines
 
 
@@ -56,12 +57,14 @@ def number_latex(text: str) -> str:
     return rf"{mantissa} \times 10^{{{int(exponent)}}}" if exponent else mantissa
 
 
-def layers_latex(entry: PoolEntry) -> str:
-    """The layers of a term as an Iverson bracket; "" where it acts in all."""
-    match entry.layers:
-        case ():
-            return ""
-        case (layer,):
-            return rf"\, [l = {layer}]"
-        case layers:
-            return rf"\, [l \in \{{{layers_text(layers)}\}}]"
+def layers_latex(layers: Sequence[int]) -> str:
+    r"""Layers as an Iverson bracket of the layer l, the last one D; "" for all.
+
+    Example:
+        >>> print(layers_latex((-1,)), layers_latex((2, -2)))
+        \, [l = D] \, [l \in \{2, D - 1\}]
+    """
+    if not layers:
+        return ""
+    named = [str(n) if n > 0 else "D" if n == -1 else f"D - {-n - 1}" for n in layers]
+    return rf"\, [l \in \{{{', '.join(named)}\}}]" if named[1:] else rf"\, [l = {named[0]}]"

@@ -230,7 +230,7 @@ def _equations(result: Result) -> list[tuple[Markup, list[_Part]]]:
             if parameter not in entry.updates:
                 continue
             form = entry.changes_latex.get(parameter, entry.latex)
-            number = number_latex(size) + layers_latex(entry)
+            number = number_latex(size) + layers_latex(entry.layers)
             formula = mathml(rf"{number} \left({form}\right)")
             plain = f"{size}*({entry.updates[parameter]})"
             parts.append(

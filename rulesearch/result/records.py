@@ -18,7 +18,7 @@ class PoolEntry(Record):
         latex: the same for LaTeX's math mode.
         needs: what it needs beyond its own synapse; empty for a synaptic term.
         evidence: need -> the smallest sub-expression that has it and what that reads.
-        layers: those that it acts in, from 1; empty for all.
+        layers: those that it acts in, from 1, or from -1 at the last; empty for all.
         changes: parameter -> the text of its change, of a term that changes others than W, or W
             and others by one coefficient; empty for one that changes W alone.
         changes_latex: the same for LaTeX.
@@ -29,7 +29,7 @@ class PoolEntry(Record):
     latex: str
     needs: tuple[str, ...]
     evidence: dict[str, str]
-    layers: tuple[Count, ...] = ()
+    layers: tuple[int, ...] = ()
     changes: dict[str, str] = field(default_factory=dict)
     changes_latex: dict[str, str] = field(default_factory=dict)
 

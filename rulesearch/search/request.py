@@ -109,7 +109,7 @@ def settled(
         pool = with_biases(pool)
     within(pool, parse_needs(config.locality), config.neurons)
     refuse_layers_of_some(pool, [world.depth for world in worlds])
-    return pool.in_network(worlds[0].depth), config, worlds
+    return pool.for_network(worlds[0].depth), config, worlds
 
 
 @plain()

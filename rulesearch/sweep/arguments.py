@@ -127,6 +127,8 @@ def look(command: Command) -> None:
         faults[f"--workers {command.workers}: must be at least 1 and at most 1,024"] = None
     if command.out.exists() and not command.out.is_dir():
         faults[f"--out {command.out}: not a folder; give another one"] = None
+    if (command.out / "config.json").is_file():
+        faults[f"--out {command.out}: holds a run; give another folder"] = None
     if faults:
         raise RuleSearchError(*faults)
 
