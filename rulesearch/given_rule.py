@@ -103,11 +103,11 @@ def _no_hall(text: str) -> RuleSearchError:
 def _of_result(path: Path, wanted: int | Collection[str] | None, name: str) -> Rule:
     result = Result.load(path)
     try:
-        if wanted is not None and (result := result.with_terms(wanted)).support:
-            number = len(result.support)
-            chosen = any(e.chosen and {*e.support} == {*result.support} for e in result.hall)
-            name = name if chosen else f"{name} of {number} term{'s' * (number > 1)}"
-        return result.rule(name=name)
+        found = result if wanted is None else result.with_terms(wanted)
+        if found is not result:
+            number = len(found.support)
+            name += f" of {number} term{'s' * (number > 1)}"
+        return found.rule(name=name)
     except RuleSearchError as error:
         raise error.located(str(path)) from None
 

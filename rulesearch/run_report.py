@@ -29,6 +29,8 @@ def report_html(run: str | os.PathLike[str]) -> str:
 
     directory = Path(run)
     directory = directory.parent if directory.name == "result.json" else directory
+    if directory.is_file():  # a result by itself has no history
+        raise RuleSearchError(f"{directory}: a file; give the directory of a finished run")
     result = Result.load(directory)
     history = read_history(directory)
     told = directory / "history.jsonl"
@@ -67,8 +69,6 @@ def main(arguments: Sequence[str] | None = None, called: str = CALLED) -> int:
             raise RuleSearchError("no run; give the directory of a finished one")
         run: Path = asked["run"]
         run = run.parent if run.name == "result.json" else run
-        if run.is_file():
-            raise RuleSearchError(f"{run}: a file; give the directory of a finished run")
         target: Path = asked.get("out", run / "report.html")
         if target.is_dir():
             raise RuleSearchError(f"--out {target}: is a directory; give a file in it")

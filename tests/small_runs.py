@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ import cattrs  # noqa: F401, imported before the fork, which shares it
 import jaxtyping
 import sklearn.datasets  # noqa: F401
 import torch
+from commands import SMALL
 from matplotlib.figure import Figure
 from moments import watch
 
@@ -20,9 +22,9 @@ import rulesearch.figures
 import rulesearch.kernels.einsum
 import rulesearch.search.command  # noqa: F401
 from rulesearch.console import process
-from rulesearch.search import Config, stages
 from rulesearch.search import __main__ as command
 from rulesearch.search import config as config_module
+from rulesearch.search import stages
 from rulesearch.selection import Effort, baseline
 
 EFFORT = Effort(
@@ -38,16 +40,7 @@ EFFORT = Effort(
     baseline_tasks=2,
     evaluation_tasks=2,
 )
-CONFIG = Config(
-    layers=(6,),
-    ways=2,
-    shots=2,
-    queries=2,
-    meta_steps=4,
-    meta_batch=1,
-    kernel="einsum",
-    effort=EFFORT,
-)
+CONFIG = replace(SMALL, shots=2, meta_steps=4, meta_batch=1, trials=None, effort=EFFORT)
 #: The same on the command line, and a pool.
 ARGUMENTS = [
     *("--term", "-e_post*y_pre", "--term", "-e_post*e_pre", "--layers", "6", "--kernel", "einsum"),

@@ -404,10 +404,11 @@ def test_no_file_that_a_run_keeps_is_written_over(run, sketched, capsys):
 
 
 def test_a_file_is_no_run(tmp_path, capsys):
-    (tmp_path / "a.txt").write_text("mine")
-    assert main(["report", str(tmp_path / "a.txt")]) == 2
-    said = f"{tmp_path / 'a.txt'}: a file; give the directory of a finished run\n"
-    assert capsys.readouterr().err == said
+    for name, text in {"a.txt": "mine", "alone.json": of_a_search().to_json()}.items():
+        (tmp_path / name).write_text(text)
+        assert main(["report", str(tmp_path / name)]) == 2
+        said = f"{tmp_path / name}: a file; give the directory of a finished run\n"
+        assert capsys.readouterr().err == said
     assert (tmp_path / "a.txt").read_text() == "mine"
 
 

@@ -338,9 +338,8 @@ class Pool:
         Raises:
             RuleSearchError: as for `mask`.
         """
-        self.mask(depth)
-        where = {name: in_network(layers, depth) for name, layers in self.where.items()}
-        return self._with(where=_parts(where, depth))
+        made = self.for_network(depth)
+        return made._with(where={n: in_network(layers, depth) for n, layers in made.where.items()})
 
     def for_network(self, depth: int) -> Pool:
         """The same pool without `where` for a term that acts in all layers; layers as given.
@@ -356,8 +355,8 @@ class Pool:
             {'B': (-1,)}
         """
         self.mask(depth)
-        kept = _parts({n: in_network(layers, depth) for n, layers in self.where.items()}, depth)
-        return self._with(where={n: layers for n, layers in self.where.items() if n in kept})
+        there = {n: in_network(layers, depth) for n, layers in self.where.items()}
+        return self._with(where={n: self.where[n] for n in _parts(there, depth)})
 
     def acting(self, where: Mapping[str, Collection[int]]) -> Pool:
         """The same pool with these terms in these layers, and the others as they are.

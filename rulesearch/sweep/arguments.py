@@ -12,6 +12,7 @@ from rulesearch.errors import RuleSearchError
 from rulesearch.executors import named
 from rulesearch.flags import Parser, strange, toml_at
 from rulesearch.grammar_file import grammar_file
+from rulesearch.runs import holds_run
 from rulesearch.sweep.planned import OPTIONS, Planned, planned
 
 #: What a file may say beside options of a search.
@@ -127,7 +128,7 @@ def look(command: Command) -> None:
         faults[f"--workers {command.workers}: must be at least 1 and at most 1,024"] = None
     if command.out.exists() and not command.out.is_dir():
         faults[f"--out {command.out}: not a folder; give another one"] = None
-    if (command.out / "config.json").is_file():
+    if holds_run(command.out):
         faults[f"--out {command.out}: holds a run; give another folder"] = None
     if faults:
         raise RuleSearchError(*faults)
