@@ -7,7 +7,6 @@ its loss is measured against what an untrained network of its world has, so that
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -72,12 +71,12 @@ class Mixture:
         """The world that a lifetime belongs to: they take turns by the seed."""
         return self.worlds[seed % len(self.worlds)]
 
-    def compiling(self, gradient: Sequence[int]) -> AbstractContextManager[bool]:
-        """A context in which the kernel of calls with this gradient is compiled.
+    def compile_ahead(self, gradient: Sequence[int], *, forward: bool = True) -> bool:
+        """See `Population.compile_ahead`.
 
         Compiled code knows no sizes and no depth, so one serves all worlds.
         """
-        return self.worlds[0].compiling(gradient)
+        return self.worlds[0].compile_ahead(gradient, forward=forward)
 
     @plain()
     def __call__(

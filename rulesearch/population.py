@@ -11,7 +11,6 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,7 +22,7 @@ from rulesearch.conditions import AS_SEARCHED, Conditions
 from rulesearch.data import ImageSet, Task, TaskShape, draw_tasks
 from rulesearch.data.tasks import Sampling
 from rulesearch.executors import Executor, Packed, Piece, unpacked
-from rulesearch.lifetime import Lifetimes, choose_kernel, compiling, run_lifetimes
+from rulesearch.lifetime import Lifetimes, choose_kernel, compile_ahead, run_lifetimes
 from rulesearch.lifetime.modes import plain
 from rulesearch.lowering import lower_terms
 from rulesearch.model import PAPER, Model, bounded
@@ -35,9 +34,11 @@ from rulesearch.pathways import pathway as pathway_of
 #: Lifetimes handed to a worker at once. Fixed, so that results do not depend on their number.
 CHUNK = 4
 
-#: Lifetimes that are best asked for at once: here, where more would only take memory;
+#: Lifetimes that are best asked for at once, at least;
 AT_ONCE = 16
-#: on a GPU, which has hundreds under way, as long as their networks are no more than so many bytes;
+#: at most as many here, so that cores seldom wait for the last one, and on a GPU, which has hundreds
+#: under way, as long as their networks are no more than so many bytes;
+ON_CPU, ON_CPU_BYTES = 64, 2**27
 ON_GPU, ON_GPU_BYTES = 512, 2**30
 #: and of workers, however many they are, which take a chunk each.
 BY_WORKERS = 256
@@ -111,11 +112,10 @@ class Population:
     @property
     def at_once(self) -> int:
         """Lifetimes that are best asked for at once."""
-        if self.device == "cpu":
-            return AT_ONCE
+        most, size = (ON_CPU, ON_CPU_BYTES) if self.device == "cpu" else (ON_GPU, ON_GPU_BYTES)
         weights = sum(math.prod(shape) for shape in weight_shapes(self.sizes))
         with_feedback = 2 * weights * self.dtype.itemsize
-        return max(AT_ONCE, min(ON_GPU, ON_GPU_BYTES // with_feedback))
+        return max(AT_ONCE, min(most, size // with_feedback))
 
     @plain()
     def __call__(
@@ -216,9 +216,13 @@ class Population:
             draw_tasks(self.images, self.shape, seeds, self.sampling), seeds
         )
 
-    def compiling(self, gradient: Sequence[int]) -> AbstractContextManager[bool]:
-        """A context in which the kernel of calls with this gradient is compiled."""
-        return compiling(
+    def compile_ahead(self, gradient: Sequence[int], *, forward: bool = True) -> bool:
+        """Have another process compile the kernel of calls with this gradient.
+
+        Returns:
+            Whether there was anything to compile; see `rulesearch.lifetime.compile_ahead`.
+        """
+        return compile_ahead(
             self.pool,
             self.sizes,
             gradient=[self.names[i] for i in gradient],
@@ -228,6 +232,7 @@ class Population:
             dtype=self.dtype,
             on_cpu=self.device == "cpu",
             model=self.model,
+            forward=forward,
         )
 
     def noise(self, seeds: Sequence[int], steps: int) -> list[Tensor] | None:

@@ -4,7 +4,6 @@ import ast
 import json
 import subprocess
 import sys
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -359,7 +358,7 @@ def test_an_interrupted_run_goes_on_to_the_same_result(tiny, tmp_path, monkeypat
 
 def test_the_stages_say_that_the_kernel_is_compiled_beside_them(digits, monkeypatch):
     labels = []
-    monkeypatch.setattr(Population, "compiling", lambda self, gradient: nullcontext(True))
+    monkeypatch.setattr(Population, "compile_ahead", lambda self, gradient: True)
     search(POOL, digits, ROBUST, on_stage=labels.append)
     end = labels.index("compiling the kernel")
     assert end > 0

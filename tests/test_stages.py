@@ -67,7 +67,7 @@ def test_as_many_lifetimes_are_asked_for_as_what_runs_them_has_under_way():
     assert here.at_once < BY_WORKERS
     assert population(device="cuda").at_once == ON_GPU
     wide = population(device="cuda", sizes=(6, 3000, 3000, 3))
-    assert here.at_once <= wide.at_once < ON_GPU
+    assert population(sizes=(6, 3000, 3000, 3)).at_once <= wide.at_once < ON_GPU
     assert Mixture((here, here), (1.0, 1.0)).at_once == here.at_once
     workers = SideBySide(here, Executor(Shared(())))
     assert workers.at_once == BY_WORKERS

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -173,11 +172,19 @@ class Kernel(Protocol):
             keep_weights: whether the final weights are wanted.
         """
 
-    def compiling(
-        self, dtype: torch.dtype, idle: Plan | None = None
-    ) -> AbstractContextManager[bool]:
-        """A context in which the kernel is compiled beside what is done there, for one dtype.
+    def compile_ahead(
+        self, dtype: torch.dtype, idle: Plan | None = None, *, forward: bool = True
+    ) -> bool:
+        """Have another process compile what a call of this dtype with a gradient needs.
 
-        It covers a call with these idle terms, and gives whether there is anything to compile.
-        Never needed: a call compiles what it lacks.
+        Never needed: a call compiles what it lacks, or waits for it.
+
+        Args:
+            dtype: of the lifetimes.
+            idle: the idle terms of that call.
+            forward: whether the forward pass is wanted too. Where it is needed at once it is not:
+                this process compiles it meanwhile.
+
+        Returns:
+            Whether there was anything to compile.
         """

@@ -9,7 +9,7 @@ to torch.
 
 from rulesearch.lifetime.carried import Carried as Carried
 from rulesearch.lifetime.run import Lifetimes as Lifetimes
-from rulesearch.lifetime.run import compiling as compiling
+from rulesearch.lifetime.run import compile_ahead as compile_ahead
 from rulesearch.lifetime.run import run_lifetimes as run_lifetimes
 from rulesearch.lifetime.working import choose_kernel as choose_kernel
 from rulesearch.lifetime.working import compiled as compiled

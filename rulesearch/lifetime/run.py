@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -286,7 +285,7 @@ def _live(
     )
 
 
-def compiling(
+def compile_ahead(
     pool: Pool,
     sizes: tuple[int, ...],
     *,
@@ -297,8 +296,9 @@ def compiling(
     dtype: torch.dtype = torch.float32,
     on_cpu: bool = True,
     model: Model = PAPER,
-) -> AbstractContextManager[bool]:
-    """A context in which what `run_lifetimes` will need is compiled, beside what is done there.
+    forward: bool = True,
+) -> bool:
+    """Have another process compile what `run_lifetimes` will need.
 
     Args:
         pool: the terms.
@@ -310,12 +310,13 @@ def compiling(
         dtype: of the lifetimes.
         on_cpu: whether that is where they will run.
         model: see `run_lifetimes`.
+        forward: whether the forward pass is wanted too, see `rulesearch.kernels.Kernel`.
 
     Returns:
-        The context, which gives whether there is anything to compile. Its end waits for it.
+        Whether there was anything to compile.
     """
     if not on_cpu:
-        return nullcontext(False)  # a GPU's kernel is compiled when it is called
+        return False  # a GPU's kernel is compiled when it is called
     path = pathway_of(pathway, len(sizes) - 1)
     wanted = terms_named("gradient", pool, gradient)
     model = bounded(model, pool, tied=path.tied)
@@ -324,7 +325,8 @@ def compiling(
     model = holding(model, pool, work)
     plan = plan_of(pool, work.active, model)
     chosen, _ = choose_kernel(kernel, plan, sizes, path, on_cpu=True)
-    return chosen.compiling(dtype, plan_of(pool, work.idle, model) if work.idle else None)
+    idle = plan_of(pool, work.idle, model) if work.idle else None
+    return chosen.compile_ahead(dtype, idle, forward=forward)
 
 
 def _nonzero(theta: Tensor) -> list[int]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -16,20 +15,14 @@ from rulesearch.search.stages import Stages
 COMPILING = "compiling the kernel"
 
 
-@contextmanager
-def compiled_meanwhile(
-    stages: Stages, population: Worlds, terms: Sequence[int]
-) -> Iterator[Stages]:
-    """Have the kernel of these terms compiled, while other stages run that say so."""
-    with population.compiling(terms) as begun:
-        said = f", {COMPILING}" if begun else ""
-        yield replace(stages, on_stage=lambda label: stages.on_stage(label + said))
-        if begun:
-            stages.on_stage(COMPILING)
+def compiled_meanwhile(stages: Stages, population: Worlds, terms: Sequence[int]) -> Stages:
+    """Have the kernel of these terms compiled; gives stages that say so, to go on with."""
+    said = f", {COMPILING}" if population.compile_ahead(terms) else ""
+    return replace(stages, on_stage=lambda label: stages.on_stage(label + said))
 
 
 def compile_now(request: Request, stages: Stages, population: Worlds, terms: Sequence[int]) -> None:
-    """Whatever another process has not compiled is compiled now, and said to be."""
+    """What another process has not compiled is waited for or compiled now, and said to be."""
     setting = request.setting
     stages.on_stage(COMPILING)
     start = torch.tensor(

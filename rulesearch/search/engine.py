@@ -46,11 +46,10 @@ def carry_out(request: Request, stages: Stages, executor: Executor | None = None
     terms = [term for term, scale in enumerate(request.setting.scales) if scale]
     first = _covered_at_first(request, terms)
     main = each_world(mixed(searching, untrained), lambda w: replace(w, compile_for=first))
-    with compiled_meanwhile(stages, main, terms) as beside:
-        scenes = [
-            replace(s, rates=compared.best_rates(request, beside, s.rivals, s.label))
-            for s in scenes
-        ]
+    beside = compiled_meanwhile(stages, main, terms)
+    scenes = [
+        replace(s, rates=compared.best_rates(request, beside, s.rivals, s.label)) for s in scenes
+    ]
     compile_now(request, stages, main, terms)
     course = by_pursuit if isinstance(request.setting.protocol, Accepted) else by_trials
     alignment = scenes[0].rates["feedback_alignment"] if len(worlds) == 1 else None

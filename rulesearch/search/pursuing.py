@@ -80,6 +80,7 @@ def by_pursuit(
 
     def covering(means: Means, terms: tuple[int, ...]) -> Means:
         population = each_world(main, lambda w: replace(w, compile_for=tuple(sorted(terms))))
+        population.compile_ahead(sorted(terms), forward=False)
         return replace(
             means,
             descend=_watched(stages.descender(population)),

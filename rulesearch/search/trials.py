@@ -60,10 +60,10 @@ def by_trials(
         elimination = _eliminated(request, stages, main, screened, reference)
         # The rule is evaluated alone, by a kernel that has no other term.
         left = [pool.names.index(name) for name in elimination.support]
-        with compiled_meanwhile(stages, final, left) as beside:
-            coefficients = refit_coefficients(
-                request.setting, elimination, _watched(beside.fitter(main))
-            )
+        beside = compiled_meanwhile(stages, final, left)
+        coefficients = refit_coefficients(
+            request.setting, elimination, _watched(beside.fitter(main))
+        )
     else:
         coefficients = _as_published(screened, trials, request)
     setting = request.setting

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -149,11 +148,11 @@ class EinsumKernel(Step):
             memories=state.memories,
         )
 
-    def compiling(
-        self, dtype: torch.dtype, idle: Plan | None = None
-    ) -> AbstractContextManager[bool]:
+    def compile_ahead(
+        self, dtype: torch.dtype, idle: Plan | None = None, *, forward: bool = True
+    ) -> bool:
         """See `rulesearch.kernels.Kernel`; there is nothing to compile."""
-        return nullcontext(False)
+        return False
 
     def start(self, batch: Batch) -> State:
         """What the lifetimes of a batch begin with."""

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from rulesearch.kernels.batch import Batch, KernelOutput
-from rulesearch.kernels.fused import cache
+from rulesearch.kernels.fused import ahead
 from rulesearch.kernels.fused.kernel import arrays, empty_results, outcome
 from rulesearch.kernels.fused.layers import drive_source, error_source
 from rulesearch.kernels.fused.layout import layout_of
@@ -135,7 +135,7 @@ class AdamKernel:
         text = _source(self.first, self.second, self.epsilon, str(data.theta.dtype))
         skips, starts = np.ones(len(kept), np.bool_), [np.zeros(0, np.int64)] * len(kept)
         run(
-            Job(cache.load(text), data, kept, skips, layout, 1, starts, results),
+            Job(ahead.ready(text, ("forward",)), data, kept, skips, layout, 1, starts, results),
             torch.get_num_threads(),
         )
         return outcome(results, ())

@@ -180,11 +180,9 @@ def load(source: str) -> ModuleType:
         return module
 
 
-def is_kept(source: str) -> bool:
-    """Whether there are files of all functions of the module, be they whole or not."""
-    name = _name(source)
-    there = [function for function in FUNCTIONS if f"def {function}(" in source]
-    return all(_path(folder_in_use(), name, function).is_file() for function in there)
+def is_kept(source: str, function: str) -> bool:
+    """Whether there is a file of this function of the module, be it whole or not."""
+    return _path(folder_in_use(), _name(source), function).is_file()
 
 
 def _path(folder: Path, name: str, function: str) -> Path:

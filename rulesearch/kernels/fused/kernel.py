@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from types import ModuleType
@@ -24,7 +23,7 @@ from rulesearch.kernels.batch import (
     begun,
     traces_of,
 )
-from rulesearch.kernels.fused import ahead, cache, models
+from rulesearch.kernels.fused import ahead, models
 from rulesearch.kernels.fused.idle import idle_products, idle_source, placed
 from rulesearch.kernels.fused.layout import layout_of
 from rulesearch.kernels.fused.lifetimes import (
@@ -103,10 +102,12 @@ class FusedKernel(Work):
         beside = None
         if idle:
             at = placed(idle_products(idle), layout, data.theta.itemsize)
-            beside = at, address_of_idle(cache.load(_idle_source(idle, dtype)))
+            module = ahead.ready(_idle_source(idle, dtype), ("idle",))
+            beside = at, address_of_idle(module)
         numbers = data.labels.ndim > 2
         text = _source(self.schedule, self.carrier, dtype, asked is not None, numbers)
-        module, lowest = cache.load(text), self.lowest(plans)
+        needed = ("forward", "adjoint") if backward else ("forward",)
+        module, lowest = ahead.ready(text, needed), self.lowest(plans)
         slopes = pixel_slopes(self.schedule.plan.model.activation)
         job = Job(module, data, kept, skips, layout, lowest, starts, results, beside, asked, slopes)
         run(job, torch.get_num_threads())
@@ -122,13 +123,17 @@ class FusedKernel(Work):
             data, biases=biases if model.bias else (), noise=noise if model.noise else None
         )
 
-    def compiling(
-        self, dtype: torch.dtype, idle: Plan | None = None
-    ) -> AbstractContextManager[bool]:
+    def compile_ahead(
+        self, dtype: torch.dtype, idle: Plan | None = None, *, forward: bool = True
+    ) -> bool:
         """See `rulesearch.kernels.Kernel`."""
         name = str(dtype).removeprefix("torch.")
-        texts = [_source(self.schedule, self.carrier, name, self.numbers, self.numbers)]
-        return ahead.compiling([*texts, _idle_source(idle, name)] if idle else texts)
+        text = _source(self.schedule, self.carrier, name, self.numbers, self.numbers)
+        functions = ("forward", "adjoint") if forward else ("adjoint",)
+        asked = [ahead.compile_ahead(text, functions)]
+        if idle:
+            asked.append(ahead.compile_ahead(_idle_source(idle, name), ("idle",)))
+        return any(asked)
 
     def _begun(self, batch: Batch) -> dict[Key, Array]:
         """What traces begin from, [lifetimes, neurons or 1], or [lifetimes, posts, pres]."""
