@@ -12,6 +12,7 @@ What a file says is read as its flags would be, so there is one way to be right 
 from __future__ import annotations
 
 import argparse
+import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -45,12 +46,20 @@ class Given:
     in_file: Collection[str] = field(default=())
 
     def named(self, error: RuleSearchError) -> RuleSearchError:
-        """The same faults, with the file in front of those of a flag that stands there."""
-        flags = [*map(flag, self.in_file)]
+        """The same faults, with the file in front of those of what stands there.
+
+        A fault begins with the flag, with what was given as in `RUN: is not finished`, or, of a
+        term without a name, with the one that it was given.
+        """
+        begins = {*map(flag, self.in_file)}
+        begins |= {text for n in self.in_file if isinstance(text := self.values.get(n), str)}
+        terms = any(name.endswith("term") for name in self.in_file)
 
         def label(line: str) -> str:
-            word = line.partition(" ")[0].rstrip(":").partition("[")[0]
-            return f"--config {self.file}: {line}" if word in flags else line
+            first, _, rest = line.partition(" ")
+            known = {first.rstrip(":"), first.rstrip(":").partition("[")[0]} & begins
+            unnamed = terms and first == "term" and re.match(r"T\d+\b", rest)
+            return f"--config {self.file}: {line}" if known or unnamed else line
 
         return RuleSearchError(*map(label, error.lines))
 

@@ -36,8 +36,8 @@ CHUNK = 4
 
 #: Lifetimes that are best asked for at once, at least;
 AT_ONCE = 16
-#: at most as many here, so that cores seldom wait for the last one, and on a GPU, which has hundreds
-#: under way, as long as their networks are no more than so many bytes;
+#: at most as many here, so that cores seldom wait for the last one, and on a GPU, which has
+#: hundreds under way, as long as their networks are no more than so many bytes;
 ON_CPU, ON_CPU_BYTES = 64, 2**27
 ON_GPU, ON_GPU_BYTES = 512, 2**30
 #: and of workers, however many they are, which take a chunk each.

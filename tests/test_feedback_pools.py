@@ -1,5 +1,6 @@
 """Pools of feedback and of biases: joined to that of the weights, kept, read, and asked for."""
 
+import io
 import json
 import pickle
 from pathlib import Path
@@ -10,12 +11,14 @@ import pytest
 import strategies
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from rulesearch.choices import ActivationName, LossName
 from rulesearch.errors import RuleSearchError
 from rulesearch.locality import classify
 from rulesearch.model import Model, model_of
 from rulesearch.notation import (
+    Abs,
     B,
     Pool,
     Term,
@@ -24,9 +27,12 @@ from rulesearch.notation import (
     e_post,
     e_pre,
     load_pool,
+    operator,
     pool_from_plain,
     pool_from_text,
     pool_to_plain,
+    quantity,
+    seen_from_pre,
     sum_pre,
     together,
     trace,
@@ -34,13 +40,14 @@ from rulesearch.notation import (
     with_biases,
     y_post,
     y_pre,
+    z_post,
 )
 from rulesearch.notation.dependence import sums_of_others
 from rulesearch.operators.activations import ACTIVATIONS
 from rulesearch.operators.losses import LOSSES
 from rulesearch.records.plain import from_plain, to_plain
-from rulesearch.report import latex
-from rulesearch.result import Result, equation
+from rulesearch.report import latex, result_text
+from rulesearch.result import Result, definition_lines, equation
 from rulesearch.rule.recorded import pool_of
 from rulesearch.search.arguments import read
 from rulesearch.search.command import asked
@@ -404,6 +411,34 @@ def test_each_parameter_has_an_equation():
     )
     alone = result_of(JOINT, {"decay": 1.0})
     assert equation(alone.pool, alone.theta) == "dB = 1.00*(-B)"
+
+
+def test_what_a_rule_reads_and_calls_of_its_own_stands_below_it():
+    soft = operator("soft", lambda x: x / (1 + Abs(x)))
+    theta = trace("theta_post", soft(y_post) ** 2, decay=0.95)
+    gate = quantity("gate_post", soft(z_post) * theta)
+    pool = Pool(F0=-e_post * y_pre, own=gate * seen_from_pre(theta), bounds={"W": (-1, 1)})
+    result = result_of(pool, {"own": 0.5})
+    with Console(width=79, record=True, file=io.StringIO()) as console:
+        console.print(result_text(result, Path("r")))
+    assert console.export_text().splitlines()[:5] == [
+        "dW = 0.500*(gate_post*theta_pre)",
+        "gate_post = soft(z_post)*theta_post",
+        "theta_post: mean of soft(y_post)**2 that fades by 0.95 a step, from 0",
+        "soft(x0) = x0/(Abs(x0) + 1)",
+        "W: kept in [-1, 1]",
+    ]
+    lines = latex(result).split(" \\\\\n")
+    assert [line.split(" ={}& ")[0].split("\\leftarrow")[0].strip() for line in lines[1:]] == [
+        r"\mathrm{theta}_{j}",
+        r"\mathrm{gate}_{j}",
+        r"\mathrm{theta}_{k}",
+        r"\operatorname{soft}\left(x_{0}\right)",
+        "W \\in{}& [-1.00,\\ 1.00]\n\\end{align*}",
+    ]
+    alone = result_of(pool, {"F0": 0.5})
+    assert definition_lines(alone.definitions, ["-e_post*y_pre"]) == ["W: kept in [-1, 1]"]
+    assert "theta" not in latex(alone)
 
 
 def test_a_result_alone_says_what_its_terms_mean():

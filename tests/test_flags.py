@@ -133,6 +133,16 @@ def test_what_a_search_refuses_later_names_the_file_too(file, text, told, capsys
     assert capsys.readouterr().err.startswith(f"--config {file}: {told}")
 
 
+@pytest.mark.parametrize("words", [["--quiet"], ["--quiet", "--ways", "3"]])
+def test_a_term_or_a_run_that_stands_in_a_file_is_named_with_it(file, words, tmp_path, capsys):
+    file.write_text('term = ["-e_post*y_pre", "e_post*foo"]')
+    assert main(["search", *words, "--config", str(file)]) == 2
+    assert capsys.readouterr().err.startswith(f"--config {file}: term T1: unknown symbol foo")
+    file.write_text(f'resume = "{tmp_path / "nowhere"}"')
+    assert main(["search", "--quiet", "--config", str(file)]) == 2
+    assert capsys.readouterr().err.startswith(f"--config {file}: ")
+
+
 def test_what_the_command_line_says_is_not_put_on_the_file(file, capsys):
     file.write_text("shots = 2")
     assert main(["search", PAPER, "--quiet", "--config", str(file), "--ways", "1"]) == 2

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 
 from rulesearch.console import version
 from rulesearch.export.written import Written
+from rulesearch.notation import pool_to_plain
 from rulesearch.notation.own import own_symbols
 from rulesearch.notation.printing import text_of
-from rulesearch.operators import PARAMETERS, QUANTITIES, definition_of, definitions_of
+from rulesearch.operators import PARAMETERS, QUANTITIES, definition_of
+from rulesearch.result import definition_lines
 
 
 def heading(step: Written) -> list[str]:
@@ -22,7 +24,6 @@ def heading(step: Written) -> list[str]:
     facts = [f"{net.activation} neurons", net.loss, f"the {net.pathway} pathway"]
     facts += ["biases"] if step.model.bias else []
     facts += [f"noise of {step.model.noise:g} in potentials"] if step.model.noise else []
-    facts += [f"{p} kept in [{low:g}, {high:g}]" for p, low, high in step.model.bounds]
     lines += [f"Networks: {', '.join(facts)}."]
     if rule.source:
         lines += textwrap.wrap(f"Source: {rule.source}.", 96)
@@ -44,21 +45,13 @@ def _equation(step: Written, parameter: str) -> Iterator[str]:
 def _own(step: Written) -> Iterator[str]:
     """What is read, the table's and the rule's own."""
     expressions = [e for term in step.rule.pool for _, e in term.updates]
-    own = own_symbols(expressions)
-    every = [*expressions, *(definition_of(symbol) for symbol in own.values())]
+    every = [*expressions, *map(definition_of, own_symbols(expressions).values())]
     read = {s.name for e in every for s in e.free_symbols}
     for name, row in QUANTITIES.items():
         if name in read:
             yield f"    {name}: {row.meaning}"
-    for name, symbol in own.items():
-        memory, text = symbol.row.memory, text_of(definition_of(symbol))
-        if memory is None:
-            yield f"    {name} = {text}"
-            continue
-        first = "the first of these" if memory.initial is None else f"{memory.initial:g}"
-        yield f"    {name}: mean of {text} that fades by {memory.decay} a step, from {first}"
-    for name, (arguments, body) in definitions_of(expressions).items():
-        yield f"    {name}({', '.join(a.name for a in arguments)}) = {text_of(body)}"
+    definitions = pool_to_plain(step.rule.pool)
+    yield from (f"    {line}" for line in definition_lines(definitions, map(text_of, expressions)))
     yield ""
 
 

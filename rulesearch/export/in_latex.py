@@ -7,11 +7,9 @@ from collections.abc import Iterator
 
 from rulesearch.export.written import Written
 from rulesearch.letters import spelled
-from rulesearch.notation.own import own_symbols
 from rulesearch.notation.printing import latex_of
-from rulesearch.operators import PARAMETERS, definition_of, definitions_of
-from rulesearch.report.latex import layers_latex, number_latex
-from rulesearch.words import significant
+from rulesearch.operators import PARAMETERS
+from rulesearch.report.latex import definitions_latex, layers_latex, value_latex
 
 _OF_SYNAPSE = {"W": "W_{jk}", "B": "B_{kj}", "b": "b_j"}
 
@@ -24,14 +22,14 @@ def in_latex(step: Written) -> str:
     """
     rule = step.rule
     lines = [f"% The learning rule {_plain(rule.name)}; needs amsmath.", r"\begin{align*}"]
-    equations = [*_equations(step), *_definitions(step)]
+    equations = [*_equations(step), *definitions_latex(rule.pool, _OF_SYNAPSE)]
     lines += [" \\\\\n".join(f"  {equation}" for equation in equations), r"\end{align*}"]
     lines += ["", r"\begin{tabular}{lrl}", r"  \hline"]
     lines += [r"  term & coefficient & 95\,\% interval \\", r"  \hline"]
     for name, value in rule.coefficients.items():
         ends = rule.intervals.get(name)
-        interval = f"$[{_number(ends[0])},\\ {_number(ends[1])}]$" if ends else "--"
-        lines.append(rf"  {_plain(name)} & ${_number(value)}$ & {interval} \\")
+        interval = f"$[{value_latex(ends[0])},\\ {value_latex(ends[1])}]$" if ends else "--"
+        lines.append(rf"  {_plain(name)} & ${value_latex(value)}$ & {interval} \\")
     lines.append(r"  \hline")
     if rule.intervals:
         lines.append(
@@ -50,33 +48,9 @@ def _equations(step: Written) -> Iterator[str]:
             for changed, expression in term.updates:
                 if changed == parameter:
                     sign = "- " if value < 0 else "" if lead.startswith("\\") else "+ "
-                    size = _number(abs(value)) + layers_latex(layers)
+                    size = value_latex(abs(value)) + layers_latex(layers)
                     yield rf"{lead}{sign}{size} \left({latex_of(expression)}\right)"
                     lead = "& "
-
-
-def _definitions(step: Written) -> Iterator[str]:
-    """What quantities and traces of the rule's own are, and operators."""
-    expressions = [e for term in step.rule.pool for _, e in term.updates]
-    for symbol in own_symbols(expressions).values():
-        name, text = latex_of(symbol), latex_of(definition_of(symbol))
-        memory = symbol.row.memory
-        if memory is None:
-            yield f"{name} ={{}}& {text}"
-            continue
-        first = "the first value" if memory.initial is None else f"${_number(memory.initial)}$"
-        yield (
-            rf"{name} \leftarrow{{}}& {memory.decay:g}\, {name} + {1 - memory.decay:.6g}"
-            rf" \left({text}\right) \text{{, from {first}}}"
-        )
-    for name, (arguments, body) in definitions_of(expressions).items():
-        called = ", ".join(latex_of(a) for a in arguments)
-        letters = "".join(spelled(c).strip("\\") for c in name).replace("_", r"\_")
-        yield rf"\operatorname{{{letters}}}\left({called}\right) ={{}}& {latex_of(body)}"
-
-
-def _number(value: float) -> str:
-    return number_latex(significant(value))
 
 
 def _plain(text: str) -> str:

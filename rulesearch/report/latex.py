@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
+from rulesearch.letters import spelled
 from rulesearch.result import (
     NO_RULE,
     PARAMETERS,
@@ -11,6 +13,10 @@ from rulesearch.result import (
     Result,
     signed_terms,
 )
+from rulesearch.words import significant
+
+if TYPE_CHECKING:
+    from rulesearch.notation import Pool
 
 
 def latex(result: Result) -> str:
@@ -18,8 +24,9 @@ def latex(result: Result) -> str:
 
     Without terms it is `\Delta W ={}& 0`. Where a term acts in some layers only, the rule is that
     of W_{l-1,l}, and the term has an Iverson bracket: `[l \in \{2, 3\}]` is 1 in these layers and
-    0 in the others. Each parameter that the rule changes has an equation of its own. Where what was
-    selected does not learn, a comment says so first.
+    0 in the others. Each parameter that the rule changes has an equation of its own; below them
+    stands what the rule reads of the grammar's own. Where what was selected does not learn, a
+    comment says so first.
     """
     terms = signed_terms(result.pool, result.theta)
     limited = any(entry.layers for *_, entry in terms)
@@ -30,9 +37,53 @@ def latex(result: Result) -> str:
         body = " \\\\\n  & ".join(lines or ["0"])
         matrix = f"{parameter}_{{l-1,l}}" if limited else parameter
         equations.append(f"  \\Delta {matrix} ={{}}& {body}")
+    if terms and {*result.definitions} - {"start"}:
+        # Here, because most rules are shown without SymPy.
+        from rulesearch.rule.recorded import pool_of
+
+        pool = pool_of(result.pool, result.definitions).only(*(entry.name for *_, entry in terms))
+        equations += [f"  {line}" for line in definitions_latex(pool, {})]
     comment = "" if result.learns else f"% {NO_RULE}\n"
     both = " \\\\\n".join(equations)
     return f"{comment}\\begin{{align*}}\n{both}\n\\end{{align*}}\n"
+
+
+def definitions_latex(pool: Pool, parameters: Mapping[str, str]) -> Iterator[str]:
+    """What a pool reads and calls of its own, and what its values are kept in, for an `align*`.
+
+    Args:
+        pool: the terms.
+        parameters: what is written for each parameter, where that is not its name.
+    """
+    from rulesearch.notation import latex_of
+    from rulesearch.notation.own import own_symbols
+    from rulesearch.operators import definition_of, definitions_of
+
+    expressions = [e for term in pool for _, e in term.updates]
+    for symbol in own_symbols(expressions).values():
+        name, text = latex_of(symbol), latex_of(definition_of(symbol))
+        memory = symbol.row.memory
+        if memory is None:
+            yield f"{name} ={{}}& {text}"
+            continue
+        initial = memory.initial
+        first = "the first value" if initial is None else f"${value_latex(initial)}$"
+        yield (
+            rf"{name} \leftarrow{{}}& {memory.decay:g}\, {name} + {1 - memory.decay:.6g}"
+            rf" \left({text}\right) \text{{, from {first}}}"
+        )
+    for name, (arguments, body) in definitions_of(expressions).items():
+        called = ", ".join(latex_of(a) for a in arguments)
+        letters = "".join(spelled(c).strip("\\") for c in name).replace("_", r"\_")
+        yield rf"\operatorname{{{letters}}}\left({called}\right) ={{}}& {latex_of(body)}"
+    for parameter, low, high in pool.bounds:
+        ends = f"[{value_latex(low)},\\ {value_latex(high)}]"
+        yield rf"{parameters.get(parameter, parameter)} \in{{}}& {ends}"
+
+
+def value_latex(value: float) -> str:
+    """A number in three significant figures, for LaTeX's math mode."""
+    return number_latex(significant(value))
 
 
 def _terms(terms: list[tuple[str, str, PoolEntry]], parameter: str) -> list[str]:

@@ -14,7 +14,14 @@ from rulesearch.records.plain import Number
 from rulesearch.report.hall import choice_text, hall_table
 from rulesearch.report.joining import joining_table
 from rulesearch.report.tables import DIM, Expression, Kind, Sheet, Trimmed
-from rulesearch.result import NO_RULE, EvaluationRecord, Result, equation, layers_text
+from rulesearch.result import (
+    NO_RULE,
+    EvaluationRecord,
+    Result,
+    definition_lines,
+    equation,
+    layers_text,
+)
 from rulesearch.words import in_words, interval_text, percent, significant
 
 EQUATION_WIDTH = 80
@@ -295,7 +302,7 @@ def gap_closed(evaluation: Mapping[str, EvaluationRecord]) -> Number:
 
 @dataclass(frozen=True)
 class _Rule:
-    """The equation on one line where it fits, else a term a line."""
+    """The equation on one line where it fits, else a term a line; below it what it reads."""
 
     result: Result
 
@@ -306,6 +313,10 @@ class _Rule:
             terms = equation(self.result.pool, self.result.theta, break_with="\n   ").split("\n")
             lines = ["\n       ".join(Expression(t).lines(width - 7)) for t in terms]
         yield Trimmed(Text("\n".join(lines), style="bold", overflow="fold"))
+        entries = [entry for entry in self.result.pool if self.result.theta.get(entry.name)]
+        texts = [text for entry in entries for text in entry.updates.values()]
+        for line in definition_lines(self.result.definitions, texts):
+            yield Trimmed(Text(line, overflow="fold"))
 
 
 def result_text(result: Result, run_directory: Path) -> RenderableType:

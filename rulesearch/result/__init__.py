@@ -1,5 +1,6 @@
 """The result of a search as frozen records, its text, and its strict JSON."""
 
+from rulesearch.result.definitions import definition_lines as definition_lines
 from rulesearch.result.equation import PARAMETERS as PARAMETERS
 from rulesearch.result.equation import equation as equation
 from rulesearch.result.equation import layers_text as layers_text

@@ -32,7 +32,7 @@ from rulesearch.records.plain import from_plain
 from rulesearch.report import locality_table, print_pool, progress, result_text, trial_means
 from rulesearch.report.events import events
 from rulesearch.report.reproduced import differences, reproduced_text
-from rulesearch.result import Result
+from rulesearch.result import Result, definition_lines
 from rulesearch.rule import rule_to_plain
 from rulesearch.runs import at_work
 from rulesearch.runs.kept import Run, history
@@ -41,6 +41,7 @@ from rulesearch.search.beginning import joined
 from rulesearch.search.config import Config, check
 from rulesearch.search.forecast import Forecast, phases
 from rulesearch.search.paths import unfinished
+from rulesearch.search.record import definitions
 from rulesearch.search.reproducing import asked_again, other_checksums
 from rulesearch.search.request import Request, prepare, refuse_layers_of_some
 from rulesearch.search.whole import Watch, beginning, compared, keep, made_with, refuse_limit
@@ -257,6 +258,10 @@ def explain(pool: Pool, config: Config, command: Command) -> None:
         ],
         pool.where,
     )
+    if own := definition_lines(definitions(pool), (term.shown for term in pool)):
+        console.print()
+    for line in own:
+        _say(console, line)
     console.print()
     console.print(locality_table(terms_allowed(pool, config.neurons)))
     if pool.notes:
