@@ -26,7 +26,7 @@ from rulesearch.errors import RuleSearchError
 T = TypeVar("T", int, float)
 
 #: Flags whose value may begin with a minus, as a flag does.
-_SIGNED = ("--term", "--feedback-term", "--bias-term", "--theta")
+_SIGNED = ("--term", "--feedback-term", "--bias-term", "--theta", "--time-limit")
 #: What no file says.
 _OF_THE_LINE = ("help", "version", "config")
 
@@ -149,6 +149,10 @@ class Parser(argparse.ArgumentParser):
         Raises:
             RuleSearchError: unknown or wrong ones, in the command line or the file; a line each.
         """
+        if "" in arguments:
+            before = arguments[: list(arguments).index("")]
+            after = f"{before[-1]}: " if before and before[-1].startswith("-") else ""
+            raise RuleSearchError(f"{after}an empty argument; leave it out, or say what it is")
         values = self._read(arguments)
         path = values.pop("config", None)
         if path is None:

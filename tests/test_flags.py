@@ -143,6 +143,20 @@ def test_a_term_or_a_run_that_stands_in_a_file_is_named_with_it(file, words, tmp
     assert capsys.readouterr().err.startswith(f"--config {file}: ")
 
 
+@pytest.mark.parametrize("words", [["--from", ""], ["--out", ""], ["--config", ""], [""]])
+@pytest.mark.parametrize("subcommand", ["search", "evaluate", "export", "report", "sweep"])
+def test_an_empty_argument_is_refused(subcommand, words, capsys):
+    assert main([subcommand, *words]) == 2
+    before = f"{words[0]}: " if words[0] else ""
+    told = capsys.readouterr().err
+    assert told == f"{before}an empty argument; leave it out, or say what it is\n"
+
+
+def test_a_time_below_zero_is_told_as_a_time(capsys):
+    assert main(["search", PAPER, "--time-limit", "-5m"]) == 2
+    assert "--time-limit: -5m: give a time above 0" in capsys.readouterr().err
+
+
 def test_what_the_command_line_says_is_not_put_on_the_file(file, capsys):
     file.write_text("shots = 2")
     assert main(["search", PAPER, "--quiet", "--config", str(file), "--ways", "1"]) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,8 +69,8 @@ def asked_of(command: Command, **usual: Any) -> Asked:
 
 
 def _dashed(line: str) -> str:
-    name, colon, rest = line.partition(":")
-    return f"{name.replace('_', '-')}{colon}{rest}"
+    name = re.split("[ :]", line, maxsplit=1)[0]
+    return name.replace("_", "-") + line.removeprefix(name)
 
 
 @contextmanager

@@ -225,7 +225,7 @@ def asked_for(options: Mapping[str, Any]) -> Asked:
         plain = to_plain(given)
     except TypeError as error:
         raise RuleSearchError(str(error)) from None
-    return from_plain(Asked, plain)
+    return from_plain(Asked, plain, by_value=True)
 
 
 def own_scenario(rule: Rule) -> Scenario:

@@ -10,6 +10,7 @@ other form for it. `Number` is the same for people: null where it is not finite.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
@@ -120,8 +121,14 @@ def to_plain(value: object) -> Json:
     raise TypeError(f"no JSON form for {type(value).__name__}")
 
 
-def from_plain(kind: type[RecordType], value: Json) -> RecordType:
+def from_plain(kind: type[RecordType], value: Json, *, by_value: bool = False) -> RecordType:
     """The record of type `kind` that plain data say; `from_plain(K, to_plain(k)) == k`.
+
+    Args:
+        kind: of the record.
+        value: the plain data.
+        by_value: tell a fault by the field and the value that is wrong, as whoever gave it knows
+            it, and not by its place.
 
     Raises:
         RuleSearchError: a line for each fault, with the path of its field.
@@ -137,8 +144,22 @@ def from_plain(kind: type[RecordType], value: Json) -> RecordType:
     record: RecordType
     record, faults = _read(kind, value)
     if faults:
-        raise RuleSearchError(*(f"{path}: {text}" if path else text for path, text in faults))
+        places = (_by_value(value, path) if by_value else path for path, _ in faults)
+        told = zip(places, faults, strict=True)
+        raise RuleSearchError(*(f"{place}: {text}" if place else text for place, (_, text) in told))
     return record
+
+
+def _by_value(value: Json, path: str) -> str:
+    """The field that a path begins with, and the value that stands at its end."""
+    names = re.findall(r"[^.\[\]]+", path)
+    for name in names:
+        place = int(name) if isinstance(value, list) else name
+        try:
+            value = value[place]
+        except (LookupError, TypeError):
+            return path  # what is missing
+    return path if isinstance(value, list | dict) else f"{names[0]} {value}"
 
 
 def problems(record: object) -> list[tuple[str, str]]:
