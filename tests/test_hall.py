@@ -16,7 +16,8 @@ from test_report import POOL, a_result, evaluation, printed, row_of, texts
 
 from rulesearch.data import load_data
 from rulesearch.errors import RuleSearchError
-from rulesearch.figures import figures, hall_figure
+from rulesearch.figures import figures
+from rulesearch.figures.run import hall_figure
 from rulesearch.given_rule import load_rule
 from rulesearch.notation import Pool
 from rulesearch.pursuit import Entry, Place, hall_of_fame

@@ -12,15 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from rulesearch.figures import (
-    accuracy_figure,
-    alignment_figure,
-    by_stage,
-    coefficient_figure,
-    figures,
-    spread,
-    style,
-)
+from rulesearch.figures import figures, style
+from rulesearch.figures.look import spread
+from rulesearch.figures.run import accuracy_figure, alignment_figure, coefficient_figure
+from rulesearch.figures.series import by_stage
 from rulesearch.meta import StepRecord
 from rulesearch.report import (
     Expression,

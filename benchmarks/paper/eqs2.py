@@ -48,7 +48,7 @@ from benchmarks.paper.store import fingerprint, kept
 from benchmarks.paper.tables import write_csv
 from benchmarks.paper.targets import Produced, Setting, Target
 from rulesearch.data import Data
-from rulesearch.figures import BLACK
+from rulesearch.figures.look import BLACK
 from rulesearch.meta import lifetime_seeds
 
 #: Rules by which the networks learn; the Hebbian-like term is in the last two.

@@ -35,7 +35,7 @@ from benchmarks.paper.flow import (
 )
 from benchmarks.paper.tables import write_csv
 from benchmarks.paper.targets import Produced, Setting, Target
-from rulesearch.figures import BLUE, GREY, VERMILLION
+from rulesearch.figures.look import BLUE, GREY, VERMILLION
 from rulesearch.notation import Pool
 
 # --- the panels --------------------------------------------------------------------------------

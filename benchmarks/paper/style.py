@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.paper.claims import Values, bootstrap, mean
 from benchmarks.paper.targets import Setting
-from rulesearch.figures import (
+from rulesearch.figures.look import (
     BLACK,
     BLUE,
     GREEN,

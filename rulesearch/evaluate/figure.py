@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from rulesearch.evaluate.options import Scenario
 from rulesearch.evaluate.table import Entry, Evaluated, axis_value
-from rulesearch.figures import (
+from rulesearch.figures.look import (
     BLACK,
     BLUE,
     GREEN,

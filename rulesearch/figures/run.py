@@ -1,62 +1,42 @@
-"""The figures of a run: accuracy, coefficients and alignment over meta-steps, the hall of fame.
-
-Each is a matplotlib `Figure` made without pyplot, so that no window, backend, or setting of the
-caller's is touched.
-"""
+"""The figures of a run: accuracy, coefficients and alignment over meta-steps, the hall of fame."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
+from rulesearch.figures.look import (
+    BLACK,
+    BLUE,
+    DRAWN,
+    GREY,
+    LAYERS,
+    SKY,
+    VERMILLION,
+    WIDTH,
+    label_right,
+    style,
+    write,
+)
+from rulesearch.figures.series import (
+    Row,
+    as_floats,
+    by_stage,
+    last_step,
+    mean_of,
+    observes_angles,
+    smoothed,
+    steps_of,
+    values_of,
+)
 from rulesearch.result import Result, best_of_each_size, looked_at
 from rulesearch.words import in_words, significant
 
-Row: TypeAlias = Mapping[str, Any]  # one meta-step of history.jsonl
-Series: TypeAlias = NDArray[np.float64]
-
-# Okabe & Ito, "Color universal design" (2008): told apart by colour-blind readers and in grey.
-BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILLION, PURPLE = (
-    "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
-)  # fmt: skip
-GREY = "#8C8C8C"
-LAYERS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
-
-# How each rule of the final evaluation is drawn: colour, dashes.
-DRAWN = {
-    "rule": (BLACK, "-"),
-    "backprop_sgd": (VERMILLION, "--"),
-    "backprop_adam": (PURPLE, "-."),
-    "feedback_alignment": (GREEN, ":"),
-}
-
-STYLE: Any = {  # matplotlib's own type for the names of settings is private
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "figure.titlesize": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "axes.xmargin": 0.01,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "lines.linewidth": 1.2,
-    "savefig.dpi": 200,
-    "pdf.fonttype": 42,  # text stays text
-    "figure.constrained_layout.use": True,
-}
-WIDTH = 6.8  # inches: two columns of a journal page
-LABEL_HEIGHT = 0.08  # of a panel: ten points in the 1.7 inches of the lowest panel with labels
 MOST_NAMED = 6  # of a rule's terms in a legend
 TRIAL = {"color": SKY, "linewidth": 0.6, "alpha": 0.7}  # one trial's line, behind their mean
 
@@ -87,7 +67,7 @@ def drawn(history: Iterable[Row], result: Result) -> dict[str, Figure]:
             "accuracy": accuracy_figure(trials, result),
             "coefficients": coefficient_figure(trials, refits, result),
         }
-        if _observed(trials) or _observed(refits):
+        if observes_angles(trials) or observes_angles(refits):
             made["alignment"] = alignment_figure(trials, refits)
         if result.hall:
             made["hall_of_fame"] = hall_figure(result)
@@ -97,57 +77,6 @@ def drawn(history: Iterable[Row], result: Result) -> dict[str, Figure]:
             figure.draw_without_rendering()
             figure.set_layout_engine("none")
     return made
-
-
-def write(made: Mapping[str, Figure], directory: Path) -> list[Path]:
-    """Write figures as PDF and PNG into a directory, which is made if it is not there."""
-    directory.mkdir(parents=True, exist_ok=True)
-    written = []
-    with style():
-        for name, figure in made.items():
-            for kind, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
-                path = directory / f"{name}.{kind}"
-                figure.savefig(path, metadata=metadata)  # without a date: same run, same file
-                written.append(path)
-    return written
-
-
-@contextmanager
-def style() -> Iterator[None]:
-    """The look of all figures, for as long as they are drawn."""
-    with mpl.rc_context():
-        mpl.rcdefaults()  # whatever a user's own matplotlibrc says
-        mpl.rcParams.update(STYLE)
-        yield
-
-
-def by_stage(history: Iterable[Row], begins: str) -> dict[str, list[Row]]:
-    """The rows of the stages whose names begin so, by stage, each in the order of its steps.
-
-    Steps are counted on where a stage goes on in other units, `trial 0, on 1`, which is the end of
-    the first; and from round to round, whose names stand before the stage's, `round 1/trial 0`.
-    """
-    rounds: dict[str, dict[str, dict[int, list[Row]]]] = {}
-    for row in history:
-        stage, _, again = row["stage"].partition(", on ")
-        whose, _, own = stage.rpartition("/")
-        if own.startswith(begins):
-            parts = rounds.setdefault(whose, {}).setdefault(stage, {})
-            parts.setdefault(int(again or 0), []).append(row)
-    behind = 0
-    stages: dict[str, list[Row]] = {}
-    for each in rounds.values():
-        found = {stage: [*_counted_on(parts, behind)] for stage, parts in each.items()}
-        stages |= found
-        behind = _end(found)
-    return stages
-
-
-def _counted_on(parts: Mapping[int, Sequence[Row]], behind: int) -> Iterator[Row]:
-    for number in sorted(parts):
-        rows = sorted(parts[number], key=lambda row: int(row["step"]))
-        yield from ({**row, "step": behind + int(row["step"])} for row in rows)
-        behind += int(rows[-1]["step"])
 
 
 def _loss_in(result: Result) -> str:
@@ -162,7 +91,7 @@ def accuracy_figure(trials: Mapping[str, Sequence[Row]], result: Result) -> Figu
         (upper, "accuracy", "query accuracy (share correct)"),
         (lower, "loss", _loss_in(result)),
     ):
-        lines = [(_steps(rows), _values(rows, name)) for rows in trials.values()]
+        lines = [(steps_of(rows), values_of(rows, name)) for rows in trials.values()]
         marks = []
         for key, (color, dashes) in DRAWN.items():
             value = getattr(result.evaluation.get(key), name, None)
@@ -181,10 +110,10 @@ def accuracy_figure(trials: Mapping[str, Sequence[Row]], result: Result) -> Figu
         if lines:
             mean = "mean of the trials, smoothed" if len(lines) > 1 else "the same, smoothed"
             axes.plot([], [], **TRIAL, label="one trial")
-            axes.plot(*_smooth(*_mean(lines)), color=BLUE, label=mean)
+            axes.plot(*smoothed(*mean_of(lines)), color=BLUE, label=mean)
         axes.set_ylabel(label)
         axes.set_ylim(0, top)
-        _label_right(axes, marks)
+        label_right(axes, marks)
     lower.set_xlabel("meta-step")
     diverged = sum(row.get("diverged") or 0 for rows in trials.values() for row in rows)
     left_out = sum(row.get("left_out") or 0 for rows in trials.values() for row in rows)
@@ -218,15 +147,15 @@ def coefficient_figure(
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in panels[len(names) :]:
         axes.set_visible(False)
-    begin, end = _end(trials), _end(trials) + _end(refits)
+    begin, end = last_step(trials), last_step(trials) + last_step(refits)
     for axes, name in zip(panels, names, strict=False):
         inside = name in result.support
         theta, interval = result.theta.get(name), result.theta_interval.get(name)
         for stages, shift, color in ((trials, 0, SKY), (refits, begin, BLUE)):
             for rows_of in stages.values():
-                values = _floats((row.get("theta") or {}).get(name, 0.0) for row in rows_of)
+                values = as_floats((row.get("theta") or {}).get(name, 0.0) for row in rows_of)
                 shown = color if inside else GREY
-                axes.plot(_steps(rows_of) + shift, values, color=shown, linewidth=0.8)
+                axes.plot(steps_of(rows_of) + shift, values, color=shown, linewidth=0.8)
         axes.axhline(0, color=BLACK, linewidth=0.5)
         if begin and refits:
             axes.axvline(begin, color=GREY, linestyle=":", linewidth=0.8)
@@ -268,7 +197,7 @@ def alignment_figure(
     sides = [
         (stages, title)
         for stages, title in ((trials, "trials"), (refits, "final refits"))
-        if _observed(stages)
+        if observes_angles(stages)
     ]
     figure = Figure(figsize=(WIDTH * (1 if len(sides) > 1 else 0.7), 2.8))
     panels = figure.subplots(1, max(1, len(sides)), sharey=True, squeeze=False).ravel()
@@ -280,17 +209,19 @@ def alignment_figure(
             lines = []
             for rows in stages.values():
                 observed = [row for row in rows if len(row.get("angles") or ()) > layer]
-                lines.append((_steps(observed), _floats(row["angles"][layer] for row in observed)))
+                lines.append(
+                    (steps_of(observed), as_floats(row["angles"][layer] for row in observed))
+                )
             for line in lines:
                 axes.plot(*line, color=color, linewidth=0.5, alpha=0.35)
-            steps, mean = _smooth(*_mean(lines))
+            steps, mean = smoothed(*mean_of(lines))
             axes.plot(steps, mean, color=color)
             if mean.size and np.isfinite(mean[-1]):
                 marks.append((float(mean[-1]), f"layer {layer + 1}", color))
         axes.axhline(90, color=BLACK, linestyle="--", linewidth=0.8)
         axes.set(xlabel="meta-step", title=title)
         axes.set_ylim(0, max(100.0, axes.get_ylim()[1]))
-        _label_right(axes, marks)
+        label_right(axes, marks)
     panels[0].set_ylabel("alignment angle (degrees)")
     several = any(len(stages) > 1 for stages, _ in sides)
     lines_said = (
@@ -316,10 +247,10 @@ def hall_figure(result: Result) -> Figure:
         if key != "rule" and entry is not None and entry.loss is not None:
             axes.axhline(entry.loss, color=color, linestyle=dashes, linewidth=1)
             marks.append((entry.loss, f"{in_words(key)} {significant(entry.loss)}", color))
-    sizes = _floats(best)
+    sizes = as_floats(best)
     axes.plot(
         sizes,
-        _floats(entry.loss for entry in best.values()),
+        as_floats(entry.loss for entry in best.values()),
         color=SKY,
         marker=".",
         linewidth=0.8,
@@ -327,18 +258,18 @@ def hall_figure(result: Result) -> Figure:
     )
     if others:
         axes.plot(
-            _floats(len(entry.support) for entry in others),
-            _floats(entry.loss for entry in others),
+            as_floats(len(entry.support) for entry in others),
+            as_floats(entry.loss for entry in others),
             linestyle="",
             marker="_",
             color=SKY,
             label="not told apart from it, or with other needs",
         )
     front = {size: e.evaluation for size, e in best.items() if e.evaluation is not None}
-    losses = _floats(entry.loss for entry in front.values())
-    ends = [_floats(entry.loss_interval[end] for entry in front.values()) for end in (0, 1)]
+    losses = as_floats(entry.loss for entry in front.values())
+    ends = [as_floats(entry.loss_interval[end] for entry in front.values()) for end in (0, 1)]
     axes.errorbar(
-        _floats(front),
+        as_floats(front),
         losses,
         yerr=(losses - ends[0], ends[1] - losses),
         color=BLUE,
@@ -351,7 +282,7 @@ def hall_figure(result: Result) -> Figure:
     if chosen is not None and chosen.evaluation is not None:
         axes.plot(
             [len(chosen.support)],
-            _floats([chosen.evaluation.loss]),
+            as_floats([chosen.evaluation.loss]),
             linestyle="",
             marker="o",
             markersize=9,
@@ -363,7 +294,7 @@ def hall_figure(result: Result) -> Figure:
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(x=0.03)
-    _label_right(axes, marks)
+    label_right(axes, marks)
     diverged = sum(entry.evaluation.diverged for entry in result.hall if entry.evaluation)
     lifetimes = sum(entry.evaluation.lifetimes for entry in result.hall if entry.evaluation)
     figure.suptitle(
@@ -377,93 +308,3 @@ def hall_figure(result: Result) -> Figure:
 def _named(support: Sequence[str]) -> str:
     """A rule by its terms; a long one by their number."""
     return ", ".join(support) if len(support) <= MOST_NAMED else f"{len(support)} terms"
-
-
-def _observed(stages: Mapping[str, Sequence[Row]]) -> bool:
-    return any(row.get("angles") for rows in stages.values() for row in rows)
-
-
-def _end(stages: Mapping[str, Sequence[Row]]) -> int:
-    """The last meta-step of any of these."""
-    return max((int(row["step"]) for rows in stages.values() for row in rows), default=0)
-
-
-# Series ------------------------------------------------------------------------------------------
-
-
-def _floats(values: Iterable[float | None]) -> Series:
-    """Numbers of the history, where None is one that was not finite."""
-    return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
-
-
-def _steps(rows: Sequence[Row]) -> Series:
-    return _floats(row["step"] for row in rows)
-
-
-def _values(rows: Sequence[Row], name: str) -> Series:
-    return _floats(row.get(name) for row in rows)
-
-
-def _mean(lines: Sequence[tuple[Series, Series]]) -> tuple[Series, Series]:
-    """At each step, the mean over those trials that have a finite value there."""
-    steps = np.concatenate([line[0] for line in lines])
-    values = np.concatenate([line[1] for line in lines])
-    finite = np.isfinite(values)
-    unique, where = np.unique(steps[finite], return_inverse=True)
-    return unique, np.bincount(where, values[finite]) / np.bincount(where)
-
-
-def _smooth(steps: Series, values: Series) -> tuple[Series, Series]:
-    """A centred running mean over a twentieth of the steps, narrower at the ends."""
-    half = len(values) // 40
-    total = np.concatenate([[0.0], np.cumsum(values)])
-    index = np.arange(len(values))
-    reach = np.minimum(half, np.minimum(index, len(values) - 1 - index))
-    return steps, (total[index + reach + 1] - total[index - reach]) / (2 * reach + 1)
-
-
-# Labels ------------------------------------------------------------------------------------------
-
-
-def spread(values: Sequence[float], gap: float) -> list[float]:
-    """Move values apart until neighbours are `gap` from each other, and no further than needed.
-
-    Example:
-        >>> spread([0.70, 0.69, 0.2], gap=0.1)
-        [0.745, 0.645, 0.2]
-    """
-    order = np.argsort(values, kind="stable")
-    groups: list[list[int]] = []
-    centres: list[float] = []
-    for index in order:
-        groups.append([int(index)])
-        centres.append(float(values[index]))
-        while len(groups) > 1 and centres[-1] - centres[-2] < (
-            gap * (len(groups[-1]) + len(groups[-2])) / 2
-        ):
-            merged = groups.pop()
-            centres.pop()
-            groups[-1] += merged
-            centres[-1] = float(np.mean([values[member] for member in groups[-1]]))
-    places = [0.0] * len(values)
-    for members, centre in zip(groups, centres, strict=True):
-        for rank, member in enumerate(members):
-            places[member] = round(centre + gap * (rank - (len(members) - 1) / 2), 12)
-    return places
-
-
-def _label_right(axes: Axes, marks: Sequence[tuple[float, str, str]]) -> None:
-    """Name values at the right edge, apart from each other; each is (value, text, colour)."""
-    low, high = axes.get_ylim()
-    places = spread([value for value, _, _ in marks], gap=(high - low) * LABEL_HEIGHT)
-    for (value, text, color), place in zip(marks, places, strict=True):
-        axes.annotate(
-            text,
-            (1, value),
-            xytext=(1.01, place),
-            xycoords=("axes fraction", "data"),
-            textcoords=("axes fraction", "data"),
-            color=color,
-            verticalalignment="center",
-            annotation_clip=False,
-        )
