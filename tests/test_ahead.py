@@ -32,7 +32,7 @@ def folder(tmp_path, monkeypatch):
     yield tmp_path / "kernels"
     for other in ahead._others.values():
         other.process.kill()
-        other.process.wait()
+        other.process.communicate()
 
 
 def found(module):
@@ -91,6 +91,18 @@ def test_garbage_is_collected_again_after_compiling(before):
         assert gc.isenabled() is before
     finally:
         gc.enable()
+
+
+@pytest.mark.slow
+def test_nothing_is_left_to_complain_of():
+    script = "import torch, test_ahead as t; torch.set_num_threads(2); t.ahead.compile_ahead"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", f"{script}(t.SOURCE + '#', t.BOTH)"],
+        env=os.environ | {"PYTHONPATH": "tests:."},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.slow

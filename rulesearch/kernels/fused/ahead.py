@@ -7,6 +7,7 @@ has compiled lies on disk, where this one finds it (see `cache`).
 
 from __future__ import annotations
 
+import atexit
 import gc
 import json
 import os
@@ -133,6 +134,15 @@ class _Other:
 
 #: By the number of the process that began it, as a forked one needs its own, and by the folder.
 _others: dict[tuple[int, Path], _Other] = {}
+
+
+@atexit.register
+def _end() -> None:
+    """End what this process has begun, before Python complains that it goes on."""
+    for (process, _), other in _others.items():
+        if process == os.getpid():
+            other.process.kill()
+            other.process.communicate()  # which closes the pipes too
 
 
 def _begun(folder: Path) -> _Other | None:
