@@ -134,6 +134,7 @@ class Job:
         return self.idle[0].length if self.idle else self.layout.length
 
 
+@lru_cache(maxsize=256)
 def signatures(module: ModuleType) -> Mapping[str, tuple[types.Type, ...]]:
     """The types with which `_lifetime` calls the functions of a generated module, by name."""
     real, whole = types.float32 if np.float32 == module.F else types.float64, types.int64
