@@ -112,6 +112,11 @@ def test_every_number_of_the_result_is_on_the_page():
         assert entry.expression.replace(" ", "") in text.replace(" ", "")
 
 
+def test_only_an_expression_breaks_within_a_word():
+    cells = re.findall(r'class="([a-z ]+)" data-label="(\w+)"', page(of_a_search(), {}))
+    assert {label for kinds, label in cells if "expression" in kinds.split()} == {"expression"}
+
+
 def test_terms_that_the_rule_left_stand_behind_a_heading_of_their_own():
     result = of_a_search()
     left = [entry for entry in result.pool if entry.name not in result.support]
