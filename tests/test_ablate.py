@@ -74,6 +74,7 @@ def test_rules_are_paired_on_common_tasks():
     assert pairs == [("delta", "bad"), ("delta", "twice"), ("bad", "twice")]
     assert len({entry.scores.seeds for entry in found.evaluated.entries}) == 1
     assert "Terms and coefficients" in str(found)
+    assert "rate" not in str(found)  # nothing has one
 
 
 def test_the_same_rule_twice_differs_by_nothing():
@@ -113,6 +114,14 @@ def test_without_a_term_it_is_the_rule_without_it(plain):
     alone = compare([DELTA, BAD], **FEW).evaluated.entries
     assert plain.rows[2].scores.loss == pytest.approx(alone[0].scores.loss, rel=1e-6)
     assert plain.rows[0].scores == alone[1].scores
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"), [(DELTA, "Differences"), (BAD, "* holds for all 2 of this table together")]
+)
+def test_as_many_differences_are_told_of_as_there_are(rule, told):
+    text = " ".join(str(ablate(rule, refit_steps=0, **FEW)).split())
+    assert (told in text) is (rule is BAD)
 
 
 def test_a_term_that_unlearns_is_told(plain):

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from rulesearch.evaluate.options import Asked, Scenario
-from rulesearch.evaluate.table import Against, against_each, situation_text
+from rulesearch.evaluate.table import Against, against_each, differences_text, situation_text
 from rulesearch.rule import Rule
 from rulesearch.statistics import Scores, Summary, summarise
 from rulesearch.tabular import Line, Tabular
@@ -123,13 +123,12 @@ class Ablated(Tabular):
             if self.steps
             else ""
         )
+        told = differences_text("minus the whole rule's", count, "table") + " " if count else ""
         return (
             f"{situation_text(self.scenario, self.scenario.asked_at[-1])}. "
             f"{self.asked.lifetimes} lifetimes of each (seed {self.asked.seed}), on the same tasks "
-            f"of images that no search used. {fitted}Differences are of losses, minus the whole "
-            "rule's, on the same lifetimes; each interval is a 95 % one by itself, and * holds for "
-            f"all {count} of this table together (Holm, 5 %). A lifetime that diverged counts as "
-            "the worse of chance and untrained."
+            f"of images that no search used. {fitted}{told}A lifetime that diverged counts as the "
+            "worse of chance and untrained."
         )
 
     def renderables(self) -> Iterator[RenderableType]:

@@ -197,12 +197,7 @@ class Evaluated(Tabular):
                 f"Rates found on {asked.tuning_tasks} tasks of images for the search, {found}."
             )
         if count:
-            several = f"for all {count:,} of this evaluation together (Holm, 5 %)"
-            parts.append(
-                "Differences are of losses, a rule's minus the other's, on the same lifetimes; "
-                "each interval is a 95 % one by itself, and * holds "
-                f"{several if count > 1 else 'at 5 %'}."
-            )
+            parts.append(differences_text("a rule's minus the other's", count, "evaluation"))
         parts.append(
             "A lifetime that diverged, which is to end worse than untrained, counts as the worse "
             "of chance and untrained."
@@ -237,13 +232,14 @@ class Evaluated(Tabular):
 
         entries = self.at(situation)
         others = [r.name for r in self.rules if any((r.name, e) in self.against for e in entries)]
+        rates = any(entry.rate is not None for entry in entries)
         columns: dict[str, Kind] = {
             "": "text",
             "accuracy": "number",
             "95 % interval": "interval",
             "loss": "number",
             "diverged": "number",
-            "rate": "number",
+            **({"rate": "number"} if rates else {}),
             **{f"{name} minus it": "interval" for name in others},
         }
         sheet = Sheet(situation_text(*situation), columns)
@@ -256,7 +252,7 @@ class Evaluated(Tabular):
                 interval_text(found.accuracy_interval),
                 significant(found.loss),
                 str(found.diverged) if found.diverged else "",
-                "" if entry.rate is None else significant(entry.rate) + edge,
+                *(["" if entry.rate is None else significant(entry.rate) + edge] if rates else ()),
                 *(str(self.against.get((name, entry), "")) for name in others),
             )
         return sheet
@@ -285,6 +281,21 @@ class Evaluated(Tabular):
             return f"{found.accuracy:.3f}{bad}"
         than = self.against.get((rule, entry))
         return "" if than is None else f"{than.loss.mean:+.3f}{than.mark}"
+
+
+def differences_text(which: str, count: int, whole: str) -> str:
+    """What is said of paired differences of losses.
+
+    Args:
+        which: they are.
+        count: of them, at least one.
+        whole: what all of them are in.
+    """
+    several = f"for all {count:,} of this {whole} together (Holm, 5 %)"
+    return (
+        f"Differences are of losses, {which}, on the same lifetimes; each interval is a 95 % one "
+        f"by itself, and * holds {several if count > 1 else 'at 5 %'}."
+    )
 
 
 def _value(situation: tuple[Scenario, int], axis: str) -> Value:
