@@ -28,7 +28,7 @@ class ByAdam(Population):
 
     def _run(self, chunk: Chunk) -> Lifetimes:
         assert not chunk.gradient, "a rate is searched forward"
-        tasks = self.tasks(chunk.seeds)
+        tasks = self.tasks(chunk.seeds, own_memory)
         weights, _ = self.networks(chunk.seeds, own_memory)
         rates = chunk.theta[:, None, :].expand(-1, len(weights), -1).to(self.dtype)
         lived = AdamKernel(self.sizes)(

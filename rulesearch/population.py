@@ -184,7 +184,7 @@ class Population:
         return self.kernel == "einsum" or bool(note)
 
     def _run(self, chunk: Chunk) -> Lifetimes:
-        tasks = self.tasks(chunk.seeds)
+        tasks = self.tasks(chunk.seeds, own_memory)
         weights, feedback = self.networks(chunk.seeds, own_memory)
         x, query_x = (t.to(self.device, self.dtype) for t in (tasks.x, tasks.query_x))
         labels, query_labels = (t.to(self.device) for t in (tasks.labels, tasks.query_labels))
@@ -210,11 +210,21 @@ class Population:
         # One coefficient for all layers: the derivatives of the layers add up.
         return replace(lived, gradient=lived.gradient.sum(1))
 
-    def tasks(self, seeds: Sequence[int]) -> Task:
-        """The tasks of the lifetimes, stacked along a leading dimension."""
-        return self.conditions.of_task(
-            draw_tasks(self.images, self.shape, seeds, self.sampling), seeds
-        )
+    def tasks(self, seeds: Sequence[int], memory: Memory = _fresh) -> Task:
+        """The tasks of the lifetimes, stacked along a leading dimension.
+
+        Args:
+            seeds: one integer a lifetime.
+            memory: what their images are drawn into, see `networks`.
+        """
+        shape, count, inputs = self.shape, len(seeds), self.images.x.shape[1]
+        sizes = {"x": shape.ways * shape.shots, "query_x": shape.ways * shape.queries}
+        into = [
+            memory(use, count, ((images, inputs),), torch.float32).view(count, images, inputs)
+            for use, images in sizes.items()
+        ]
+        drawn = draw_tasks(self.images, shape, seeds, self.sampling, (into[0], into[1]))
+        return self.conditions.of_task(drawn, seeds)
 
     def compile_ahead(self, gradient: Sequence[int], *, forward: bool = True) -> bool:
         """Have another process compile the kernel of calls with this gradient.

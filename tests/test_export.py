@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tomllib
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy
@@ -67,13 +68,19 @@ def drawn(path):
     return Rule(path.stem, pool, theta, Network(noise=noise))
 
 
+WITH_JAX = pytest.mark.skipif(find_spec("jax") is None, reason="needs JAX: pip install jax")
+
+
 def some(names):
     """Each with each library of arrays; JAX compiles, which takes its time."""
     return [
         pytest.param(
             name,
             library,
-            marks=[pytest.mark.slow] * (library == "jax" or name not in QUICK),
+            marks=[
+                *([pytest.mark.slow] if library == "jax" or name not in QUICK else []),
+                *([WITH_JAX] if library == "jax" else []),
+            ],
             id=f"{name}-{library}",
         )
         for name in names
@@ -177,6 +184,13 @@ def drawn_rules(draw):
     terms = draw(strategies.step_terms(path, model, smooth=True))
     theta = tuple(draw(st.sampled_from([-0.02, -0.01, 0.01, 0.02])) for _ in terms)
     return Rule("drawn", Pool.checked(terms, {}, {}), theta, network)
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch", pytest.param("jax", marks=WITH_JAX)])
+def test_fans_are_numbers_of_the_library(library):
+    # A power of whole numbers has no end, and a function of NumPy's no use for one beyond 2**64.
+    pool = Pool(F0="-e_post*y_pre", G0="tanh(2**(2**n_pre))*y_pre")
+    assert export(Rule("mine", pool, (0.01, 0.001)), library)
 
 
 @pytest.mark.slow

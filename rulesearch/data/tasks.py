@@ -168,18 +168,29 @@ def draw_task(images: ImageSet, shape: TaskShape, seed: int, sampling: Sampling 
 
 
 def draw_tasks(
-    images: ImageSet, shape: TaskShape, seeds: Sequence[int], sampling: Sampling = "afresh"
+    images: ImageSet,
+    shape: TaskShape,
+    seeds: Sequence[int],
+    sampling: Sampling = "afresh",
+    into: tuple[Tensor, Tensor] | None = None,
 ) -> Task:
     """Draw a task for each seed (one or more), stacked along a leading dimension `lifetimes`.
 
     Entry i is exactly `draw_task(images, shape, seeds[i], sampling)`.
+
+    Args:
+        images: drawn from.
+        shape: of a task.
+        seeds: one for each.
+        sampling: see `draw_task`.
+        into: what becomes `x` and `query_x`, overwritten: fresh pages are slow; None for new ones.
 
     Raises:
         ValueError: as for `draw_task`, or there is no seed.
     """
     drawn = [_draw(images, shape, seed, sampling) for seed in seeds]
     train, query = (np.stack(part) for part in zip(*drawn, strict=True))
-    return _gather(images, train, query)
+    return _gather(images, train, query, into)
 
 
 def _draw(
@@ -217,10 +228,23 @@ def _again(rng: np.random.Generator, size: int, shape: TaskShape) -> np.ndarray:
     return np.concatenate([trained[: shape.shots], query])
 
 
-def _gather(images: ImageSet, train: np.ndarray, query: np.ndarray) -> Task:
+def _gather(
+    images: ImageSet,
+    train: np.ndarray,
+    query: np.ndarray,
+    into: tuple[Tensor, Tensor] | None = None,
+) -> Task:
+    inputs = images.x.shape[1:]
+    x, query_x = into or [
+        torch.empty(which.shape + inputs, dtype=torch.float32, device="cpu")
+        for which in (train, query)
+    ]
+    for which, place in ((train, x), (query, query_x)):
+        # Clipped, which nothing needs to be: else NumPy fills a copy first.
+        np.take(images.x, which, axis=0, out=place.numpy(), mode="clip")
     return Task(
-        x=torch.from_numpy(images.x[train]),
+        x=x,
         labels=torch.from_numpy(images.labels[train]),
-        query_x=torch.from_numpy(images.x[query]),
+        query_x=query_x,
         query_labels=torch.from_numpy(images.labels[query]),
     )

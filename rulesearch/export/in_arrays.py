@@ -15,7 +15,7 @@ _PLACES = Places(
     weights="weights[{layer}]",
     feedback="feedback[{layer}].T",
     biases='state["biases"][{layer}]',
-    count="{n}",
+    count="{matrix}.dtype.type({n})",
 )
 
 _IMPORTS = {"numpy": ["import numpy"], "jax": ["import jax", "import jax.numpy as jnp"]}

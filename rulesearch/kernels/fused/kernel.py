@@ -117,11 +117,12 @@ class FusedKernel(Work):
         """The batch with zeros for those that the model has and it has not."""
         model, (count, steps) = self.schedule.plan.model, data.x.shape[:2]
         zeros, later = partial(np.zeros, dtype=data.theta.dtype), self.sizes[1:]
-        biases = data.biases or tuple(zeros((count, size)) for size in later)
-        noise = zeros((count, steps, sum(later))) if data.noise is None else data.noise
-        return replace(
-            data, biases=biases if model.bias else (), noise=noise if model.noise else None
-        )
+        biases, noise = data.biases if model.bias else (), data.noise if model.noise else None
+        if model.bias and not biases:
+            biases = tuple(zeros((count, size)) for size in later)
+        if model.noise and noise is None:  # as large as what is learned from: made only if need be
+            noise = zeros((count, steps, sum(later)))
+        return replace(data, biases=biases, noise=noise)
 
     def compile_ahead(
         self, dtype: torch.dtype, idle: Plan | None = None, *, forward: bool = True
