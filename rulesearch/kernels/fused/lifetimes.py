@@ -322,7 +322,7 @@ def _put(job: Job, b: int, s: Array, table: NDArray[np.int64]) -> None:
     for stored, feedback, pre in zip(_matrices(s, table, B), data.feedback, columns, strict=False):
         block = feedback[b][pre]
         stored[: len(block), : block.shape[1]] = block
-        stored[len(block) :] = 0
+        stored[len(block) :], stored[:, block.shape[1] :] = 0, 0
     for i, theta in enumerate(data.theta[b]):
         s[table[i, THETA] :][: len(theta)] = theta
     for biases, begin in zip(data.biases, job.layout.biases, strict=True):
