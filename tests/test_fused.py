@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import hypothesis
 import numpy as np
@@ -22,7 +24,7 @@ from rulesearch.kernels.fused import build, kernel, steps
 from rulesearch.kernels.fused.layout import layout_of
 from rulesearch.kernels.fused.savings import drops_columns, needed, vanishing
 from rulesearch.lowering import lower
-from rulesearch.notation import Pool, load_pool
+from rulesearch.notation import Pool, load_pool, together
 from rulesearch.pathways import pathway
 
 SIZES = (21, 9, 17, 4)
@@ -311,24 +313,32 @@ def test_a_decay_that_needs_checkpoints_gives_none_to_its_company():
         assert torch.equal(single.gradient, together.gradient[i : i + 1])
 
 
+#: Terms that change the feedback too.
+PLASTIC = together(PAPER.only("F0", "F3"), Pool(F0="-e_post*y_pre", grow="B", of="B"))
+
+
 @pytest.mark.parametrize("keep", [True, False], ids=["all pixels", "lit pixels"])
-def test_a_diverged_lifetime_ends_and_harms_no_other(keep):
-    fused, einsum = kernels(PAPER)
-    batch = batch_of(PAPER, count=3, steps=60)
-    batch.theta[1] = 30.0
+@pytest.mark.parametrize("pool", [PAPER, PLASTIC], ids=["W", "W and B"])
+def test_a_diverged_lifetime_ends_and_harms_no_other(pool, keep):
+    fused, einsum = kernels(pool)
+    batch, every = batch_of(pool, count=3, steps=60), range(len(pool.terms))
+    batch.theta[1] = 1e30
     # Fewer rows of weights than the lifetime before has left without numbers.
     batch.x[2, :, :14] = batch.query_x[2, :, :14] = 0
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        out = fused(batch, gradient=range(10), keep_weights=keep)
+        out = fused(batch, gradient=every, keep_weights=keep)
         forward = fused(batch, keep_weights=keep)  # leaves the weights as they ended
     finally:
         torch.set_num_threads(threads)
     assert not out.loss[1].isfinite()
     assert not einsum(batch).loss[1].isfinite()
-    # One thread has run all three, in the same array.
-    again = fused(only(batch, 2), gradient=range(10), keep_weights=keep)
+    # One thread has run all three, in the same array; this is run in one of its own.
+    with ThreadPoolExecutor(1) as other:
+        run = partial(fused, only(batch, 2), gradient=every, keep_weights=keep)
+        again = other.submit(run).result()
+    assert again.loss.isfinite().all()
     assert torch.equal(again.loss, out.loss[2:])
     assert torch.equal(again.loss, forward.loss[2:])
     assert torch.equal(again.gradient, out.gradient[2:])

@@ -3,6 +3,7 @@
 Compiling a module takes many seconds, so that few cases are run; each covers much.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import batches
@@ -68,6 +69,31 @@ CASES = {
     "direct": (POOL, Model(bias=True, noise=0.1), "direct"),
     "bounds": (SYNAPSES, BOUNDED, "random"),
 }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_what_was_no_number_before_changes_no_bit(name):
+    case = long(*CASES[name])
+    batch = steps.batch_of(case)
+    try:
+        steps.kernel_of(case, "fused")
+    except Unsupported as reason:
+        pytest.skip(str(reason))
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
+            alone = first.submit(steps.run, case, "fused").result()
+            names = named(case, alone)
+            assert len(names) == len(_by_side(names))  # nothing is there that was not written
+            for huge in (1e30, 1e200):
+                wild = replace(batch, theta=batch.theta * huge)
+                second.submit(steps.run, case, "fused", wild).result()
+                after = second.submit(steps.run, case, "fused").result()
+                for name, value in named(case, after).items():
+                    assert torch.equal(value, named(case, alone)[name]), name
+    finally:
+        torch.set_num_threads(2)
 
 
 @pytest.mark.slow

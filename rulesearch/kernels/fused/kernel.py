@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from types import ModuleType
@@ -98,7 +98,8 @@ class FusedKernel(Work):
         )
         dtype = str(data.theta.dtype)
         plastic = self.schedule.back is not None
-        results = empty_results(data, backward, keep_weights, idle, plastic=plastic)
+        traces = {place.key for place in layout.traces} if keep_weights else ()
+        results = empty_results(data, backward, keep_weights, idle, traces, plastic=plastic)
         beside = None
         if idle:
             at = placed(idle_products(idle), layout, data.theta.itemsize)
@@ -344,10 +345,14 @@ def empty_results(
     gradient: bool,
     keep_weights: bool,
     idle: Plan | None = None,
+    traces: Collection[Key] = (),
     *,
     plastic: bool = False,
 ) -> Results:
-    """Memory for what the lifetimes of a batch write; `plastic` if feedback is changed."""
+    """Memory for what the lifetimes of a batch write; `plastic` if feedback is changed.
+
+    Of what terms of W and of b remember alike, `traces` has one: only that is written.
+    """
     empty = partial(np.empty, dtype=data.theta.dtype)
     return Results(
         empty((len(data.theta), 3)),
@@ -355,7 +360,7 @@ def empty_results(
         [empty(w.shape) for w in data.weights] if keep_weights else None,
         empty((*data.theta.shape[:2], len(idle.terms))) if idle else None,
         [empty(b.shape) for b in data.biases] if keep_weights and data.biases else None,
-        {key: empty(value.shape) for key, value in data.memories.items()} if keep_weights else {},
+        {key: empty(value.shape) for key, value in data.memories.items() if key in traces},
         [empty(f.shape) for f in data.feedback] if keep_weights and plastic else None,
     )
 
