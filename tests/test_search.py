@@ -16,7 +16,7 @@ from rulesearch.data import load_data
 from rulesearch.kernels.fused import cache
 from rulesearch.kernels.fused import kernel as fused_kernel
 from rulesearch.meta import ACCEPTED
-from rulesearch.notation import Pool, load_pool, together
+from rulesearch.notation import Pool, load_pool
 from rulesearch.operators import operator_of
 from rulesearch.population import Population
 from rulesearch.records.plain import from_plain, to_plain
@@ -26,7 +26,6 @@ from rulesearch.runs.kept import read_stage, stage_labels
 from rulesearch.search import Config, prepare, search
 from rulesearch.search import config as config_module
 from rulesearch.search.__main__ import main
-from rulesearch.search.pursuing import at_once
 from rulesearch.selection import Effort
 from rulesearch.statistics import Scores
 from rulesearch.words import EVALUATED
@@ -483,18 +482,6 @@ def test_every_grammar_file_can_be_searched(name, digits):
     pool = load_pool(ROOT / "grammar" / name)
     request = prepare(pool, digits, SMALL)
     assert request.messages == ()
-
-
-def test_terms_of_the_feedback_join_by_tests(digits):
-    labels, pool = [], together(POOL, Pool(B0="-e_post*y_pre", B1="-B", of="B"))
-    result = search(pool, digits, SMALL, on_stage=labels.append)
-    first = [label for label in labels if label.startswith("round 0/spans")]
-    assert first
-    assert not any("B0" in label or "B1" in label for label in first)
-    assert any(label.startswith("round 1/screening") for label in labels)
-    assert not {"B0", "B1"} & {*result.trials[0].support}
-    alone = Pool(B0="-e_post*y_pre", B1="-B", of="B", start={"B0": 1e-3})
-    assert at_once(together(Pool(F0="-e_post*y_pre", B0="-W"), alone), [1, 2]) == (1, 2)
 
 
 def test_explain_runs_nothing(tmp_path, monkeypatch, capsys):

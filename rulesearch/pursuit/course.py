@@ -99,8 +99,7 @@ class Opening:
     Attributes:
         reference: the rule that others are measured against, at its best coefficient.
         terms: indices of those that may join,
-        simplest: and of these, those that join at once, of a large pool or one of several
-            parameters; None for all.
+        simplest: and of these, those that join at once; None for all.
         begun: another rule to begin at, as it was given; None for the reference.
     """
 
@@ -181,7 +180,7 @@ def pursue(means: Means, aims: Aims, opening: Opening) -> Pursuit:
             Round(tests, joint.starts, _departures(found.gone, found.path, best, means.gain))
         )
         worthless = gain_of(best, before).interval[1] <= means.protocol.worth * means.gain
-        if worthless and number:  # at first others have not had their turn yet
+        if worthless and (number or not opening.begun):  # at a rule no other has had its turn yet
             break
         small = [entry for entry in entries if entry.terms <= MOST]
         place = min(small, key=lambda entry: entry.loss).place

@@ -10,12 +10,13 @@ from rulesearch.executors import Executor
 from rulesearch.lifetime.modes import plain
 from rulesearch.meta import Accepted, lifetime_seeds
 from rulesearch.mixture import each_world, mixed
+from rulesearch.pursuit.course import ROOM
 from rulesearch.result import Result
 from rulesearch.search import compared
 from rulesearch.search.beginning import became
 from rulesearch.search.compiling import compile_now, compiled_meanwhile
 from rulesearch.search.evaluating import Scene, evaluated, not_undercut
-from rulesearch.search.pursuing import at_once, by_pursuit
+from rulesearch.search.pursuing import by_pursuit
 from rulesearch.search.record import result_of
 from rulesearch.search.request import Request
 from rulesearch.search.stages import Stages
@@ -109,9 +110,8 @@ def _scenes(request: Request, stages: Stages) -> list[Scene]:
 def _covered_at_first(request: Request, terms: Sequence[int]) -> tuple[int, ...]:
     """The terms that kernels cover: one serves the whole course, whatever comes to be zero on it.
 
-    Where terms join by tests few are ever in use, and a course begins with the reference alone.
+    Of a large pool few terms are ever in use, and a course begins with the reference alone.
     """
-    accepted = isinstance(request.setting.protocol, Accepted)
-    if accepted and {*at_once(request.pool, terms)} != {*terms}:
+    if isinstance(request.setting.protocol, Accepted) and len(terms) > ROOM:
         return (request.setting.reference,)
     return tuple(terms)

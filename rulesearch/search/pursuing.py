@@ -109,7 +109,7 @@ def by_pursuit(
     )
     terms = tuple(t for t, scale in enumerate(setting.scales) if scale)
     begin = Place(means.in_order([t for t, x in enumerate(phi) if x]), phi)
-    opening = Opening(begin, terms, at_once(request.pool, terms))
+    opening = Opening(begin, terms, simplest(request.pool, terms))
     aims = Aims(
         starts=config.trials,
         steps=config.meta_steps or 0,
@@ -195,28 +195,6 @@ def _place_of(begun: Begun, means: Means) -> Place:
         raise RuleSearchError(*faults)
     phi = tuple(x / s if s else 0.0 for x, s in zip(begun.theta, setting.scales, strict=True))
     return Place(means.in_order(begun.support), phi)
-
-
-def at_once(pool: Pool, terms: Sequence[int]) -> tuple[int, ...]:
-    """The terms that join without a test: the simplest of those that leave the feedback as it is.
-
-    Feedback that learns brings errors nearer to backprop's, so that what pays beside it is not what
-    pays where it stays, and all together descend to where the first step leads: 33 monomials with
-    Kolen and Pollack's two terms of feedback ended there at a loss of 0.83 nats, without them at
-    0.56. So the others come first, and those of the feedback join where they pay.
-
-    Args:
-        pool: the terms.
-        terms: indices of those that are looked at.
-
-    Example:
-        >>> from rulesearch.notation import B, together
-        >>> pool = together(Pool(a="-e_post*y_pre", b="-W"), Pool(c=-B, of="B"))
-        >>> at_once(pool, [0, 1, 2])
-        (0, 1)
-    """
-    still = [term for term in terms if all(p != "B" for p, _ in pool.terms[term].updates)]
-    return simplest(pool, still or terms)
 
 
 def simplest(pool: Pool, terms: Sequence[int]) -> tuple[int, ...]:
