@@ -80,6 +80,7 @@ def test_what_was_no_number_before_changes_no_bit(name):
         steps.kernel_of(case, "fused")
     except Unsupported as reason:
         pytest.skip(str(reason))
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
@@ -93,7 +94,7 @@ def test_what_was_no_number_before_changes_no_bit(name):
                 for name, value in named(case, after).items():
                     assert torch.equal(value, named(case, alone)[name]), name
     finally:
-        torch.set_num_threads(2)
+        torch.set_num_threads(threads)
 
 
 @pytest.mark.slow

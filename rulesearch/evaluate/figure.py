@@ -21,6 +21,7 @@ from rulesearch.figures.look import (
     VERMILLION,
     WIDTH,
     style,
+    write,
 )
 
 #: Axes that curves may run along, the first that varies last.
@@ -59,13 +60,7 @@ def draw(found: Evaluated, folder: Path) -> list[Path]:
         figures = {"map": map_figure(found)}
         if any(axis in found.varied for axis in ALONG):
             figures["curves"] = curves_figure(found)
-        written = []
-        for name, figure in figures.items():
-            for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
-                path = folder / f"{name}.{kind}"
-                figure.savefig(path, metadata=metadata)  # without a date: same numbers, same file
-                written.append(path)
-    return written
+    return write(figures, folder, kinds=("svg", "png"))
 
 
 def map_figure(found: Evaluated) -> Figure:

@@ -50,15 +50,31 @@ WIDTH = 6.8  # inches: two columns of a journal page
 LABEL_HEIGHT = 0.08  # of a panel: ten points in the 1.7 inches of the lowest panel with labels
 
 
-def write(made: Mapping[str, Figure], directory: Path) -> list[Path]:
-    """Write figures as PDF and PNG into a directory, which is made if it is not there."""
+#: What a file of each kind says of when and by what it was made: same numbers, same file.
+UNDATED: Mapping[str, Any] = {
+    "pdf": {"CreationDate": None},
+    "png": {"Software": None},
+    "svg": {"Date": None},
+}
+
+
+def write(
+    made: Mapping[str, Figure], directory: Path, kinds: Sequence[str] = ("pdf", "png")
+) -> list[Path]:
+    """Write figures into a directory, which is made if it is not there.
+
+    Args:
+        made: the figures by name.
+        directory: of the files.
+        kinds: of these, `pdf`, `png`, `svg`.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     written = []
     with style():
         for name, figure in made.items():
-            for kind, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
+            for kind in kinds:
                 path = directory / f"{name}.{kind}"
-                figure.savefig(path, metadata=metadata)  # without a date: same run, same file
+                figure.savefig(path, metadata=UNDATED[kind])
                 written.append(path)
     return written
 

@@ -54,6 +54,5 @@ def _line(name: str, table: str, row: Any) -> tuple[str, str]:
         return f"{name} = {row}", row
     initial = row["initial"]
     first = "the first of these" if initial == "first" else f"{initial:g}"
-    return f"{name}: mean of {row['of']} that fades by {row['decay']} a step, from {first}", row[
-        "of"
-    ]
+    text: str = row["of"]
+    return f"{name}: mean of {text} that fades by {row['decay']} a step, from {first}", text
