@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
@@ -32,16 +33,16 @@ def known_rules() -> dict[str, str]:
 
 def known_rule(name: str) -> Rule:
     """A rule that comes along, whatever lies in the folder."""
-    return _from_toml(name, known_file(name).read_bytes())
+    return _from_file(name, known_file(name).read_bytes())
 
 
 def load_rule(given: Given, wanted: int | Collection[str] | None = None) -> Rule:
     """The rule that somebody names.
 
     Args:
-        given: a finished run's directory, its `result.json`, a `rule.toml`, or the name of a rule
-            that comes along (`known_rules`), where no file has it; or a `Result`. A `Rule` is that
-            itself.
+        given: a finished run's directory, its `result.json`, a rule as TOML or JSON (`rule.toml`,
+            `export --to json`), or the name of a rule that comes along (`known_rules`), where no
+            file has it; or a `Result`. A `Rule` is that itself.
         wanted: of a run, another rule of its hall of fame than the one chosen: a number of terms,
             or their names.
 
@@ -69,7 +70,7 @@ def load_rule(given: Given, wanted: int | Collection[str] | None = None) -> Rule
     if wanted is not None:
         raise _no_hall(text)
     if path.is_file():
-        return _from_toml(text, _read(path))
+        return _from_file(text, _read(path))
     look_for_rule(given)
     return known_rule(text)
 
@@ -119,10 +120,11 @@ def _read(path: Path) -> bytes:
         raise RuleSearchError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _from_toml(given: str, source: bytes) -> Rule:
+def _from_file(given: str, source: bytes) -> Rule:
     try:
         # As `load_pool` reads it: with a byte order mark, or carriage returns at ends of lines.
-        plain = tomllib.loads(source.decode("utf-8-sig").replace("\r\n", "\n"))
+        text = source.decode("utf-8-sig").replace("\r\n", "\n")
+        plain = json.loads(text) if given.endswith(".json") else tomllib.loads(text)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RuleSearchError(f"{given}: not TOML, {error}; give a rule.toml or a run") from None
     except (ValueError, RecursionError):  # digits without end; tables in tables without end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from difflib import get_close_matches
 from importlib.resources import files
@@ -28,14 +29,23 @@ def known_file(name: str) -> Traversable:
 
 
 def names_run(given: str | os.PathLike[str]) -> bool:
-    """Whether a rule is named by its run: a directory, or a result.json.
+    """Whether a rule is named by its run: a directory, or a result.json; not by a rule as JSON.
 
     A directory that is called as a rule that comes along is one only if there is a run in it.
     """
     path, holds = Path(given), ("config.json", "result.json")
     if path.is_dir():
         return str(given) not in known() or any((path / name).exists() for name in holds)
-    return path.suffix == ".json" and path.is_file()
+    return path.suffix == ".json" and path.is_file() and not _holds_rule(path)
+
+
+def _holds_rule(path: Path) -> bool:
+    """Whether a JSON file is what `export --to json` writes; a broken one is taken for a run's."""
+    try:
+        plain = json.loads(path.read_text("utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(plain, dict) and "terms" in plain and "schema_version" not in plain
 
 
 def look_for_rule(given: str | os.PathLike[str]) -> None:

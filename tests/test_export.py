@@ -31,6 +31,7 @@ from rulesearch.export.proof import deviation, names_of, trial_of
 from rulesearch.export.running import trained
 from rulesearch.export.whole import check
 from rulesearch.export.written import written
+from rulesearch.given_rule import load_rule, pool_around
 from rulesearch.model import Model
 from rulesearch.notation import (
     L,
@@ -402,6 +403,36 @@ def test_toml_and_json_read_back():
         rule
     )
     assert json.loads(export(rule, "json")) == json.loads(json.dumps(rule_to_plain(rule)))
+
+
+@pytest.mark.parametrize("target", ["toml", "json"])
+def test_an_exported_document_names_the_rule_again(tmp_path, target):
+    file = tmp_path / f"plastic.{target}"
+    file.write_text(export(RULES["plastic"], target), encoding="utf-8")
+    back = load_rule(file)
+    assert rule_to_plain(back) == rule_to_plain(RULES["plastic"])
+    assert pool_around(file, back) == back.pool
+
+
+NO_RULES = {
+    "no rule, and no run": ("{}", "schema_version is null, and this rulesearch reads"),
+    "broken": ('{"terms": ', "not JSON at line 1"),
+    "no coefficients": ('{"terms": {"F0": "-e_post*y_pre"}}', r"no table \[theta\]"),
+    "no number": (
+        '{"terms": {"F0": "-W"}, "theta": {"F0": NaN}}',
+        r"theta\['F0'\]: must be finite",
+    ),
+    "a rule in UTF-16": ('{"terms": {}}'.encode("utf-16"), "not a text file"),
+}
+
+
+@pytest.mark.parametrize(("text", "says"), NO_RULES.values(), ids=NO_RULES)
+def test_json_that_is_no_rule_is_refused_with_its_file(tmp_path, text, says):
+    file = tmp_path / "rule.json"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(RuleSearchError, match=says) as refused:
+        load_rule(file)
+    assert str(refused.value).startswith(str(file))
 
 
 def test_jax_that_is_not_installed_is_said(monkeypatch):
