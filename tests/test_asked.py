@@ -135,6 +135,30 @@ def test_terms_that_are_zero_have_their_derivative_too(kernel):
     assert_close(batches.scaled(out.gradient, unit), batches.scaled(gradient, unit))
 
 
+@pytest.mark.parametrize("beside", [{}, {"R": "-W*y_post**2"}], ids=["undone", "repeated"])
+@pytest.mark.parametrize("strength", [0.3, 5.0], ids=["grown", "no numbers"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@kernels
+def test_what_comes_after_the_last_time_has_no_say(kernel, dtype, strength, beside):
+    """Weights that have grown without end by then are no place to come back from."""
+    pool, steps, at = Pool(F="-e_post*y_pre", O="y_post*y_pre", **beside), 80, (2, 3)
+    start = batches.given(3, (8, 9, 3), steps=steps, queries=QUERIES).to(dtype)
+    targets, (x, labels) = answers(start, at).to(dtype), start.train
+    short = replace(start, train=(x[:, :3], labels[:, :3]))
+    theta = torch.tensor([0.1, strength, *([1e-6] * len(beside))], dtype=dtype)
+    whole, bare, part = (
+        run(pool, theta, given, targets, at, kernel=kernel, gradient=True, keep_weights=keep)
+        for given, keep in ((start, True), (start, False), (short, True))
+    )
+    for name in ("loss", "accuracy", "initial_loss", "gradient"):
+        assert_close(getattr(whole, name), getattr(part, name), 1e-6)
+        assert torch.equal(getattr(whole, name), getattr(bare, name))
+    end = batches.run(pool, theta, start, kernel=kernel)
+    for kept, last in zip(whole.weights, end.weights, strict=True):
+        assert torch.equal(kept.nan_to_num(), last.nan_to_num())
+    assert not all(w.isfinite().all() and w.abs().max() < 1e3 for w in end.weights)
+
+
 @kernels
 def test_labels_after_the_last_step_are_what_nothing_says(kernel):
     start = start_of()

@@ -203,7 +203,7 @@ def test_idle_terms_are_refused_on_a_gpu():
     """`run_lifetimes` then says so and goes on with einsum."""
     pool = load_pool(ROOT / "grammar" / "paper_pool.py")
     kernel = build(lower(pool), (6, 3), pathway("random", 1))
-    batch = SimpleNamespace(theta=SimpleNamespace(device=torch.device("cuda")))
+    batch = SimpleNamespace(theta=SimpleNamespace(device=torch.device("cuda")), asked=())
     with pytest.raises(Unsupported, match=r"^terms that are zero beside those at work, on a GPU$"):
         kernel(batch, idle=lower(pool))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -57,6 +57,12 @@ class Batch:
     noise: Sequence[Float[Tensor, "lifetimes steps _post"]] | None = None
     memories: Memories = field(default_factory=dict)
     begun: int = 0
+
+    def between(self, begin: int, end: int) -> Batch:
+        """With the examples and the noise of these steps alone; nothing else is other."""
+        noise = None if self.noise is None else [xi[:, begin:end] for xi in self.noise]
+        x, labels = self.x[:, begin:end], self.labels[:, begin:end]
+        return replace(self, x=x, labels=labels, noise=noise)
 
 
 @dataclass(frozen=True)

@@ -28,11 +28,12 @@ def stands_at(
     reached = batch
     for begin, end in itertools.pairwise((0, *observe_at)):
         if end > begin:
+            here = batch.between(begin, end)
             stretch = replace(
                 reached,
-                x=batch.x[:, begin:end],
-                labels=batch.labels[:, begin:end],
-                noise=None if batch.noise is None else [xi[:, begin:end] for xi in batch.noise],
+                x=here.x,
+                labels=here.labels,
+                noise=here.noise,
                 # Nobody reads its loss, so the least that there is.
                 query_x=batch.query_x[:, :1],
                 query_labels=batch.query_labels[:, :1],

@@ -68,6 +68,8 @@ class FusedKernel(Work):
             Unsupported: tensors that are neither on the CPU nor on a GPU, or neither float32 nor
                 float64; or what is not taken on a GPU.
         """
+        if (gradient or idle) and batch.asked and batch.asked[-1] < batch.x.shape[1]:
+            return self._asked_before_the_end(batch, gradient, idle, keep_weights)
         if batch.theta.device.type == "cuda":
             return _on_a_gpu(self, batch, gradient, idle, keep_weights)
         data = arrays(batch, self._begun(batch))
@@ -113,6 +115,21 @@ class FusedKernel(Work):
         job = Job(module, data, kept, skips, layout, lowest, starts, results, beside, asked, slopes)
         run(job, torch.get_num_threads())
         return outcome(results, gradient)
+
+    def _asked_before_the_end(
+        self, batch: Batch, gradient: Sequence[int], idle: Plan | None, keep_weights: bool
+    ) -> KernelOutput:
+        """The way back begins where the query is asked last: what comes later has no say.
+
+        It would begin from weights that have grown meanwhile, from which no update is undone
+        exactly, or that are no numbers any more.
+        """
+        found = self(batch.between(0, batch.asked[-1]), gradient=gradient, idle=idle)
+        if not keep_weights:
+            return found
+        kept = self(batch, keep_weights=True)
+        same = {name: getattr(found, name) for name in ("loss", "accuracy", "gradient", "idle")}
+        return replace(kept, **same)
 
     def _with_biases_and_noise(self, data: Arrays) -> Arrays:
         """The batch with zeros for those that the model has and it has not."""
