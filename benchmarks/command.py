@@ -7,6 +7,7 @@ Medians of several runs, in turn; a row for each question a person may ask.
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import subprocess
 import sys
@@ -44,6 +45,7 @@ def seconds(arguments: tuple[str, ...], first_line: bool) -> float:
 
 def main() -> None:
     """Time every case in turn, and print the medians."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None).parse_args()
     runs = [{name: seconds(*case) for name, case in CASES.items()} for _ in range(RUNS)]
     for name in CASES:
         print(f"{name:<32}{statistics.median(run[name] for run in runs):6.2f} s")

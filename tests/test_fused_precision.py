@@ -31,9 +31,9 @@ from hypothesis import strategies as st
 from sympy import Rational
 
 from rulesearch.kernels import KERNELS
-from rulesearch.kernels.fused import build, kernel
+from rulesearch.kernels.fused import build, kernel, lifetimes
 from rulesearch.lowering import lower
-from rulesearch.notation import Pool
+from rulesearch.notation import Pool, together
 
 UNIT = 2.0**-24
 DRAWS = 8
@@ -232,3 +232,55 @@ def test_a_wrong_constant_in_the_adjoint_is_caught(part, monkeypatch):
     finally:
         kernel._source.cache_clear()
     assert set(beyond(found, exact, bounds)) == spoilt
+
+
+# --- lifetimes that diverge -----------------------------------------------------------------------
+
+#: A pool, its coefficients, and how many steps.
+DIVERGING = {
+    # The output has one active neuron from the third step on, and what comes back there is large.
+    "one output": (Pool(F="-e_post*y_pre", O="y_post*y_pre"), (0.1, 1.0), 12),
+    "growth": (Pool(F="-e_post*y_pre", O="y_post*y_pre"), (0.1, 0.3), 49),
+    "growth with both": (Pool(F="-e_post*y_pre", O="y_post*y_pre"), (0.1, 1.0), 30),
+    "feedback that grows": (
+        together(Pool(F="-e_post*y_pre", O="y_post*y_pre"), Pool(F="-e_post*y_pre", of="B")),
+        (0.1, 0.3),
+        49,
+    ),
+}
+
+
+def diverging(name, dtype, kernel, *, which=slice(None), spare=()):
+    """Lifetimes of a small network that end with weights of up to 1e8, all of them finite."""
+    pool, theta, steps = DIVERGING[name]
+    start = batches.given(0, (8, 9, 3), lifetimes=6, steps=steps, queries=6).to(dtype)
+    start = start.at(which)
+    given = torch.tensor([*theta, *([0.0] * len(spare))], dtype=dtype)
+    pool = together(pool, Pool(**dict(spare))) if spare else pool
+    lived = batches.run(pool, given, start, gradient=True, kernel=kernel)
+    assert (lived.loss > 10 * lived.initial_loss).all()
+    assert lived.loss.isfinite().all()
+    return lived.gradient.double()
+
+
+def far(found, exact):
+    """How far each lifetime's gradient is, as a share of its own size."""
+    return float(((found - exact).norm(dim=1) / exact.norm(dim=1)).max())
+
+
+@pytest.mark.parametrize("spare", [(), (("S", "-W"), ("T", "-e_pre*y_post"))], ids=["", "idle"])
+@pytest.mark.parametrize("name", DIVERGING)
+def test_what_diverges_has_its_gradient_too(name, spare):
+    exact = diverging(name, torch.float64, "einsum", spare=spare)
+    found = diverging(name, torch.float32, "fused", spare=spare)
+    assert far(found, exact) < 2e-5
+    alone = diverging(name, torch.float32, "fused", which=slice(1, 2), spare=spare)
+    assert torch.equal(alone[0], found[1])
+
+
+@pytest.mark.parametrize("name", [name for name in DIVERGING if name != "one output"])
+def test_updates_are_not_undone_where_weights_have_grown(name, monkeypatch):
+    """They would come back with what rounding has left in the large ones."""
+    exact = diverging(name, torch.float64, "einsum")
+    monkeypatch.setattr(lifetimes, "GROWTH", torch.inf)
+    assert far(diverging(name, torch.float32, "fused"), exact) > 5e-4

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from rulesearch.lowering import Carried, Plan
@@ -64,6 +64,19 @@ class Batch:
         x, labels = self.x[:, begin:end], self.labels[:, begin:end]
         return replace(self, x=x, labels=labels, noise=noise)
 
+    def only(self, which: Bool[Tensor, " lifetimes"]) -> Batch:
+        """Some of the lifetimes."""
+
+        def some(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return value[which]
+            if isinstance(value, Mapping):
+                return {key: some(each) for key, each in value.items()}
+            return [some(each) for each in value] if isinstance(value, list | tuple) else value
+
+        each = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return Batch(**{name: v if name == "asked" else some(v) for name, v in each.items()})
+
 
 @dataclass(frozen=True)
 class KernelOutput:
@@ -91,6 +104,18 @@ class KernelOutput:
     feedback: list[Float[Tensor, "lifetimes _pre _source"]] | None = None
     biases: list[Float[Tensor, "lifetimes _post"]] | None = None
     memories: Memories = field(default_factory=dict)
+
+    def with_derivatives(
+        self, which: Bool[Tensor, " lifetimes"], others: KernelOutput
+    ) -> KernelOutput:
+        """With the derivatives of some lifetimes from elsewhere."""
+        changed = {}
+        for name in ("gradient", "idle"):
+            mine, theirs = getattr(self, name), getattr(others, name)
+            if mine is not None:
+                changed[name] = mine.clone()
+                changed[name][which] = theirs
+        return replace(self, **changed)
 
 
 def traces_of(

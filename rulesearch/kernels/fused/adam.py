@@ -15,7 +15,7 @@ import torch
 
 from rulesearch.kernels.batch import Batch, KernelOutput
 from rulesearch.kernels.fused import ahead
-from rulesearch.kernels.fused.kernel import arrays, empty_results, outcome
+from rulesearch.kernels.fused.exchange import arrays, empty_results, outcome
 from rulesearch.kernels.fused.layers import drive_source, error_source
 from rulesearch.kernels.fused.layout import layout_of
 from rulesearch.kernels.fused.lifetimes import Job, run

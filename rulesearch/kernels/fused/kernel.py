@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 from numpy.typing import NDArray
 from sympy import Expr, Function, Max, Min
 from torch import Tensor
@@ -19,18 +19,17 @@ from rulesearch.kernels.batch import (
     KernelOutput,
     Key,
     Unsupported,
-    asked_for,
     begun,
     traces_of,
 )
 from rulesearch.kernels.fused import ahead, models
+from rulesearch.kernels.fused.exchange import arrays, empty_results, one_hot, outcome
 from rulesearch.kernels.fused.idle import idle_products, idle_source, placed
 from rulesearch.kernels.fused.layout import layout_of
 from rulesearch.kernels.fused.lifetimes import (
     Array,
     Arrays,
     Job,
-    Results,
     address_of_idle,
     run,
 )
@@ -72,13 +71,31 @@ class FusedKernel(Work):
             return self._asked_before_the_end(batch, gradient, idle, keep_weights)
         if batch.theta.device.type == "cuda":
             return _on_a_gpu(self, batch, gradient, idle, keep_weights)
+        found, grown = self._live(batch, gradient, idle, keep_weights)
+        if not (self.schedule.undoes and grown.any()):
+            return found
+        again, _ = self._live(batch.only(grown), gradient, idle, undone=False)
+        return found.with_derivatives(grown, again)
+
+    def _live(
+        self,
+        batch: Batch,
+        gradient: Sequence[int],
+        idle: Plan | None,
+        keep_weights: bool = False,
+        *,
+        undone: bool = True,
+    ) -> tuple[KernelOutput, Bool[Tensor, " lifetimes"]]:
+        """What lifetimes are, and which have grown, so that updates are not to be undone there."""
         data = arrays(batch, self._begun(batch))
         steps = data.x.shape[1]
         data, times = self._with_biases_and_noise(data), batch.asked
         if self.numbers:
             data, times = one_hot(data, self.sizes[-1]), times or (steps,)
         backward = bool(gradient) or idle is not None
-        starts, slots = self.checkpoints(data.theta, steps) if backward else _none(data.theta)
+        starts, slots = _none(data.theta)
+        if backward:
+            starts, slots = self.checkpoints(data.theta, steps, undone=undone)
         asked = None
         if times:
             # Λ of each query is kept behind the weights.
@@ -114,7 +131,7 @@ class FusedKernel(Work):
         slopes = pixel_slopes(self.schedule.plan.model.activation)
         job = Job(module, data, kept, skips, layout, lowest, starts, results, beside, asked, slopes)
         run(job, torch.get_num_threads())
-        return outcome(results, gradient)
+        return outcome(results, gradient), torch.from_numpy(results.grown)
 
     def _asked_before_the_end(
         self, batch: Batch, gradient: Sequence[int], idle: Plan | None, keep_weights: bool
@@ -307,103 +324,3 @@ def _source(
 def _idle_source(plan: Plan, dtype: str) -> str:
     refuse_unspelled(plan, slopes=False)
     return idle_source(plan, dtype=dtype, lanes=lanes(np.dtype(dtype).itemsize))
-
-
-def arrays(batch: Batch, memories: Mapping[Key, Array] | None = None) -> Arrays:
-    """A batch as compiled code reads it.
-
-    Args:
-        batch: the batch.
-        memories: what traces begin from, [lifetimes, neurons or 1].
-
-    Raises:
-        Unsupported: tensors that are not on the CPU, or neither float32 nor float64.
-    """
-    theta, feedback = batch.theta, batch.feedback
-    if theta.device.type != "cpu":
-        raise Unsupported(f"tensors on {theta.device.type}")
-    if theta.dtype not in (torch.float32, torch.float64):
-        raise Unsupported(f"dtype {theta.dtype}")
-    return Arrays(
-        theta.detach().numpy(),
-        tuple(w.detach().numpy() for w in batch.weights),
-        tuple(b.detach().numpy() for b in feedback or ()),
-        batch.x.detach().numpy(),
-        _labels(batch.labels, theta),
-        batch.query_x.detach().numpy(),
-        np.ascontiguousarray(batch.query_labels.numpy(), dtype=np.int64),
-        None if batch.targets is None else batch.targets.detach().numpy(),
-        tuple(b.detach().numpy() for b in batch.biases or ()),
-        None if batch.noise is None else torch.cat([*batch.noise], dim=-1).detach().numpy(),
-        memories or {},
-        batch.begun,
-    )
-
-
-def _labels(labels: Tensor, like: Tensor) -> NDArray[Any]:
-    """Class numbers as int64, or what the outputs should answer in the dtype of another tensor."""
-    if labels.is_floating_point():
-        return np.ascontiguousarray(labels.detach().to(like.dtype).numpy())
-    return np.ascontiguousarray(labels.numpy(), dtype=np.int64)
-
-
-def one_hot(data: Arrays, outputs: int) -> Arrays:
-    """The batch with numbers in the place of labels; a 1 at the class."""
-    ones = np.eye(outputs, dtype=data.theta.dtype)
-    labels = data.labels if data.labels.ndim > 2 else ones[data.labels]
-    targets = data.targets
-    if targets is None:
-        targets = ones[data.query_labels][:, None]
-    return replace(data, labels=labels, targets=targets)
-
-
-def empty_results(
-    data: Arrays,
-    gradient: bool,
-    keep_weights: bool,
-    idle: Plan | None = None,
-    traces: Collection[Key] = (),
-    *,
-    plastic: bool = False,
-) -> Results:
-    """Memory for what the lifetimes of a batch write; `plastic` if feedback is changed.
-
-    Of what terms of W and of b remember alike, `traces` has one: only that is written.
-    """
-    empty = partial(np.empty, dtype=data.theta.dtype)
-    return Results(
-        empty((len(data.theta), 3)),
-        empty(data.theta.shape) if gradient else None,
-        [empty(w.shape) for w in data.weights] if keep_weights else None,
-        empty((*data.theta.shape[:2], len(idle.terms))) if idle else None,
-        [empty(b.shape) for b in data.biases] if keep_weights and data.biases else None,
-        {key: empty(value.shape) for key, value in data.memories.items() if key in traces},
-        [empty(f.shape) for f in data.feedback] if keep_weights and plastic else None,
-    )
-
-
-def outcome(results: Results, gradient: Sequence[int]) -> KernelOutput:
-    """What they wrote as tensors, the gradient for these terms."""
-    loss, accuracy, initial_loss = torch.from_numpy(results.numbers).T.contiguous()
-    derivative = None
-    if results.gradient is not None:
-        derivative = asked_for(torch.from_numpy(results.gradient), gradient, loss)
-    beside = None
-    if results.idle is not None:
-        found = torch.from_numpy(results.idle)
-        beside = asked_for(found, range(found.shape[-1]), loss)
-    weights, biases, feedback = results.weights, results.biases, results.feedback
-    return KernelOutput(
-        loss=loss,
-        accuracy=accuracy,
-        initial_loss=initial_loss,
-        gradient=derivative,
-        idle=beside,
-        weights=None if weights is None else [torch.from_numpy(w) for w in weights],
-        biases=None if biases is None else [torch.from_numpy(b) for b in biases],
-        memories={
-            key: torch.from_numpy(found if found.ndim == 3 else found[:, None])
-            for key, found in results.memories.items()
-        },
-        feedback=None if feedback is None else [torch.from_numpy(f) for f in feedback],
-    )

@@ -49,6 +49,10 @@ Array = NDArray[Any]
 #: σ' of pixels in the paper's network.
 _SOFTPLUS = pixel_slopes(PAPER.activation)
 
+#: Largest weight at the end over that at the start from which on undoing updates is not exact
+#: enough: what rounding has left in the large ones stays when they are brought back to small ones.
+GROWTH = 8.0
+
 #: A thread keeps its array for the next call up to this size, in bytes: fresh pages are slow.
 KEPT_BYTES = 64 * 2**20
 
@@ -86,6 +90,8 @@ class Results:
         biases: list over layers of [lifetimes, post], or None.
         memories: [lifetimes, neurons or 1]; none are wanted without weights.
         feedback: list over layers of [lifetimes, pre, source], or None.
+        grown: whether a lifetime that is differentiated has ended worse than it began and its
+            weights are more than `GROWTH` times as large, [lifetimes].
     """
 
     numbers: Array
@@ -95,6 +101,7 @@ class Results:
     biases: list[Array] | None = None
     memories: Mapping[Key, Array] = field(default_factory=dict)
     feedback: list[Array] | None = None
+    grown: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
 
 @dataclass(frozen=True)
@@ -258,6 +265,7 @@ def _lifetime(
     _remember(job, b, s, table, last=len(x) - 1, kept_all=gradient)
     if results.gradient is None:
         return
+    results.grown[b] = out[2] < out[0] < np.inf and _has_grown(job, b, s, table)
     placed, address = job.idle or (None, 0)
     t = placed.table if placed else _NOTHING
     if placed:
@@ -268,6 +276,12 @@ def _lifetime(
         found[:] = s[table[i, A_THETA] :][: len(found)]
     if placed and results.idle is not None:
         results.idle[b] = placed.gradient(s)
+
+
+def _has_grown(job: Job, b: int, s: Array, table: NDArray[np.int64]) -> bool:
+    pairs = [*zip(_matrices(s, table, W), job.data.weights, strict=True)]
+    pairs += zip(_matrices(s, table, B), job.data.feedback, strict=False)
+    return any(np.abs(now).max() > GROWTH * np.abs(then[b]).max() for now, then in pairs)
 
 
 def _remember(

@@ -280,16 +280,28 @@ def output_answers(s, at, f, answers, t):
 
 @compiled
 def output_adjoint(s, at, f, b):
-    """From the adjoints of the output's activity, error and loss to that of its potential."""
+    """From the adjoints of the output's activity, error and loss to that of its potential.
+
+    What all outputs have in common has no effect, as activities sum to one. They do to rounding, so
+    that of the most active output is taken off before: where one has all activity nothing is left,
+    not the last digit of what may be a million times the rest.
+    """
     last = len(at) - 1
     y, e = pointer(s, f + at[last, Y]), pointer(s, f + at[last, E])
     a_y, a_e = pointer(s, b + at[last, A_Y]), pointer(s, b + at[last, A_E])
     a_z, a_loss = pointer(s, b + at[last, A_Z]), s[b + at[0, A_L]]
+    most = 0
+    for j in range(1, at[last, SIZE]):
+        if y[j] > y[most]:
+            most = j
+    common = a_y[most] + a_e[most]
     inner = a_loss - a_loss
     for j in range(at[last, SIZE]):
-        inner += product(y[j], a_y[j] + a_e[j])
+        if j != most:
+            inner += product(y[j], a_y[j] + a_e[j] - common)
     for j in range(at[last, SIZE]):
-        a_z[j] += product(y[j], a_y[j] + a_e[j] - inner) + product(a_loss, e[j])
+        apart = a_y[j] + a_e[j] - common if j != most else a_loss - a_loss
+        a_z[j] += product(y[j], apart - inner) + product(a_loss, e[j])
 
 
 @compiled

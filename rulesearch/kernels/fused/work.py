@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ from rulesearch.pathways import Carrier, Pathway
 SEGMENT = 50
 #: How much undoing a decay may magnify rounding errors before a checkpoint ends that.
 MAGNIFICATION = 8.0
+#: For checkpoints of one lifetime where its updates are not to be undone: 250 steps of the paper's
+#: network need 179 MB.
+CLOSE_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,9 @@ class Work:
         read = self.schedule.quantities.union(*(plan.quantities for plan in plans))
         return 0 if "e_pre" in read else 1 if "e_post" in read else len(self.sizes) - 1
 
-    def checkpoints(self, theta: Array, steps: int) -> tuple[list[NDArray[np.int64]], int]:
+    def checkpoints(
+        self, theta: Array, steps: int, *, undone: bool = True
+    ) -> tuple[list[NDArray[np.int64]], int]:
         """Steps before which the weights are kept, and blocks of weights that the adjoint needs.
 
         Each lifetime has its own, from its own coefficients, so that its bits hang on no other's;
@@ -71,16 +77,27 @@ class Work:
         Args:
             theta: [lifetimes, layers, terms].
             steps: of a lifetime.
+            undone: whether updates that can be are undone; else the weights are kept before every
+                step, or as often as `CLOSE_BYTES` allow.
         """
         last = max(steps, 1)
         if self.schedule.undoes:
-            starts = [np.arange(0, last, segment) for segment in self._segments(theta)]
+            segments = (
+                self._segments(theta) if undone else [self._closest(theta, last)] * len(theta)
+            )
+            starts = [np.arange(0, last, segment) for segment in segments]
             return starts, max(map(len, starts))
         slots = 1
         while slots * (slots + 1) < 2 * steps:
             slots += 1
         common = np.cumsum([0, *range(slots, 0, -1)])
         return [common[common < last]] * len(theta), slots
+
+    def _closest(self, theta: Array, steps: int) -> int:
+        """Steps from one checkpoint to the next where they are as close as memory allows."""
+        entries = sum(pre * post for pre, post in pairwise(self.sizes))
+        entries *= 2 if self.schedule.back else 1
+        return -(-steps // max(1, CLOSE_BYTES // (entries * theta.itemsize)))
 
     def _segments(self, theta: Array) -> list[int]:
         """Steps between checkpoints where updates are undone, for each lifetime.

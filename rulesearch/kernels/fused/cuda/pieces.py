@@ -270,18 +270,33 @@ def output_answers(s, sh, at, f, answers, t):
 
 @device
 def output_adjoint(s, sh, at, f, b):
-    """From the adjoints of the output's activity, error and loss to that of its potential."""
+    """From the adjoints of the output's activity, error and loss to that of its potential.
+
+    That of the most active output is taken off before; why is said where the CPU does it.
+    """
     last = len(at) - 1
     y, e, n = f + at[last, Y], f + at[last, E], at[last, SIZE]
     a_y, a_e, a_z = b + at[last, A_Y], b + at[last, A_E], b + at[last, A_Z]
     a_loss = ld(s, b + at[0, A_L])
     if thread() < WARP:
-        inner = F(0.0)
+        top, first, inner = ld(s, y), n, F(0.0)
         for j in range(thread(), n, WARP):
-            inner += product(ld(s, y + j), ld(s, a_y + j) + ld(s, a_e + j))
+            if ld(s, y + j) > top:
+                top = ld(s, y + j)
+        top = lane_max(top)
+        for j in range(thread(), n, WARP):
+            if ld(s, y + j) == top and j < first:
+                first = j
+        most = int(-lane_max(F(-first)))
+        most = most if most < n else 0  # where activities are no numbers
+        common = ld(s, a_y + most) + ld(s, a_e + most)
+        for j in range(thread(), n, WARP):
+            if j != most:
+                inner += product(ld(s, y + j), ld(s, a_y + j) + ld(s, a_e + j) - common)
         inner = lane_sum(inner) + (a_loss - a_loss)
         for j in range(thread(), n, WARP):
-            share = product(ld(s, y + j), ld(s, a_y + j) + ld(s, a_e + j) - inner)
+            apart = ld(s, a_y + j) + ld(s, a_e + j) - common if j != most else F(0.0)
+            share = product(ld(s, y + j), apart - inner)
             share += product(a_loss, ld(s, e + j))
             st(s, a_z + j, ld(s, a_z + j) + share)
     sync()
