@@ -126,6 +126,11 @@ def _from_file(given: str, source: bytes) -> Rule:
         text = source.decode("utf-8-sig").replace("\r\n", "\n")
         plain = json.loads(text) if given.endswith(".json") else tomllib.loads(text)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        if given.endswith(".py"):
+            raise RuleSearchError(
+                f"{given}: a grammar has terms alone and is what a search is given; give a "
+                "rule.toml or a run"
+            ) from None
         raise RuleSearchError(f"{given}: not TOML, {error}; give a rule.toml or a run") from None
     except (ValueError, RecursionError):  # digits without end; tables in tables without end
         raise RuleSearchError(f"{given}: a number too long, or tables nested too deep") from None

@@ -16,7 +16,8 @@ def grammar_file(path: str | Path) -> Path:
     """
     file = Path(path)
     if file.suffix not in (".py", ".toml"):
-        raise RuleSearchError(f"{path}: not a grammar file; give a .py or a .toml file")
+        hint = "; a search begins at a rule by --from" if file.suffix == ".json" else ""
+        raise RuleSearchError(f"{path}: not a grammar file; give a .py or a .toml file{hint}")
     try:
         file.open("rb").close()
     except FileNotFoundError:

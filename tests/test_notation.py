@@ -1029,6 +1029,22 @@ def test_terms_from_the_command_line_are_named_in_order():
         ("pool.txt", "", ["pool.txt: not a grammar file; give a .py or a .toml file"]),
         ("pool", "", ["pool: not a grammar file; give a .py or a .toml file"]),
         (
+            "rule.json",
+            "",
+            [
+                "rule.json: not a grammar file; give a .py or a .toml file; "
+                "a search begins at a rule by --from"
+            ],
+        ),
+        (
+            "rule.toml",
+            '[terms]\nF0 = "-W"\n[theta]\nF0 = 0.1\n',
+            [
+                "rule.toml: a rule, for it has [theta], and no grammar; "
+                "evaluate it, or begin at it by --from"
+            ],
+        ),
+        (
             "none.py",
             None,
             ["none.py: no such file; give a grammar file such as grammar/paper_pool.py"],

@@ -117,6 +117,8 @@ def test_a_file_is_read_and_what_is_none_is_named(tmp_path):
     grammar = Path(__file__).parent.parent / "grammar" / "paper_pool.toml"
     with pytest.raises(RuleSearchError, match=r"paper_pool.toml: no table \[theta\]"):
         load_rule(grammar)
+    with pytest.raises(RuleSearchError, match=r"paper_pool.py: a grammar has terms alone"):
+        load_rule(grammar.with_suffix(".py"))
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(RuleSearchError, match=r"mine.toml: not TOML"):
         load_rule(path)

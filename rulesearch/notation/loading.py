@@ -196,4 +196,8 @@ def _from_toml(path: str, source: bytes) -> Pool:
         raise RuleSearchError(f"not TOML, {error}; mend the line") from None
     except (ValueError, RecursionError):  # digits without end; tables in tables without end
         raise RuleSearchError("a number too long, or tables nested too deep; shorten it") from None
+    if "theta" in content:
+        raise RuleSearchError(
+            "a rule, for it has [theta], and no grammar; evaluate it, or begin at it by --from"
+        )
     return pool_from_plain(content)

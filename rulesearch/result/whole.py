@@ -218,7 +218,9 @@ class Result(Record):
         """
         run = Path(run_directory)
         if run.suffix == ".json" and run.is_file():
-            return read_document(cls, run, "give the result.json of a finished run")
+            return read_document(
+                cls, run, "give the result.json of a finished run, or a rule as JSON"
+            )
         if run.is_file():
             raise RuleSearchError(f"{run}: a file; give the directory of a finished run")
         if run.suffix == ".json" and not run.exists():
