@@ -21,6 +21,7 @@ from small_runs import content
 from rulesearch.data import TaskShape, load_data
 from rulesearch.errors import RuleSearchError
 from rulesearch.executors import GivenUp, Piece, named, started, unpacked
+from rulesearch.executors.processes import in_processes
 from rulesearch.machine import cores
 from rulesearch.notation import Abs, Pool, e_post, load_pool, operator, y_post, y_pre
 from rulesearch.population import Population
@@ -152,8 +153,21 @@ def deadly(number):
     return number
 
 
+def process_of(number):
+    return os.getpid()
+
+
 def pieces(tasks):
     return [Piece(f"piece {number}", task) for number, task in enumerate(tasks)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("renewed", "expected"), [(2, [0, 0, 1, 1, 2]), (0, [0] * 5)])
+def test_a_process_is_begun_anew_after_so_many_pieces(renewed, expected):
+    with in_processes([], 1, renewed=renewed) as executor:
+        found = executor.map(process_of, pieces(range(5)))
+        assert len(executor.all) == len(executor.idle) == 1
+    assert [[*dict.fromkeys(found)].index(process) for process in found] == expected
 
 
 @pytest.mark.slow

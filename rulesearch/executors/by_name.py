@@ -53,7 +53,11 @@ def named(text: str) -> tuple[str, str]:
 
 @contextmanager
 def started(
-    text: str, workers: int, objects: Sequence[object] = (), threads: int | None = None
+    text: str,
+    workers: int,
+    objects: Sequence[object] = (),
+    threads: int | None = None,
+    renewed: int = 0,
 ) -> Iterator[Executor | None]:
     """The executor of this name with so many workers, each of which has the objects.
 
@@ -64,6 +68,7 @@ def started(
         workers: how many pieces run at once; of a scheduler that is there, what it has.
         objects: what many pieces read, see `Executor.packed`.
         threads: of this machine, which its workers share; None for one a core.
+        renewed: pieces after which a process of `processes` is begun anew; 0 for never.
 
     Yields:
         None where it is this process alone: `processes`, one of them. It has so many threads until
@@ -81,7 +86,7 @@ def started(
     if kind == USUAL:
         from rulesearch.executors.processes import in_processes
 
-        with in_processes(objects, workers, threads) as processes:
+        with in_processes(objects, workers, threads, renewed) as processes:
             yield processes
         return
     from rulesearch.executors.in_dask import at_scheduler, on_slurm, on_this_machine

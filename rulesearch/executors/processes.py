@@ -56,11 +56,13 @@ class Processes(Executor):
 
     Attributes:
         begin: begins so many.
+        renewed: after so many pieces a process is ended, and another has its place; 0 for never.
         idle: those without a piece,
         all: and all there are.
     """
 
     begin: Callable[[int], list[Worker]]
+    renewed: int = 0
     idle: list[Worker] = field(default_factory=list)
     all: list[Worker] = field(default_factory=list)
 
@@ -72,7 +74,7 @@ class Processes(Executor):
         Raises:
             RuleSearchError: no process can begin in the place of one that has died.
         """
-        waiting, deaths = deque(range(len(pieces))), Counter[int]()
+        waiting, deaths, done = deque(range(len(pieces))), Counter[int](), Counter[Worker]()
         running: dict[Future[Answer], tuple[int, Worker]] = {}
         while waiting or running:
             while waiting and self.idle:
@@ -87,7 +89,11 @@ class Processes(Executor):
                 number, worker = running.pop(future)
                 try:
                     answer: Answer | GivenUp = future.result()
-                    self.idle.append(worker)
+                    done[worker] += 1
+                    if waiting and done[worker] == self.renewed:
+                        self._replace(worker)
+                    else:
+                        self.idle.append(worker)
                 except BrokenProcessPool:
                     self._replace(worker)
                     deaths[number] += 1
@@ -115,8 +121,10 @@ class Processes(Executor):
 
 
 @contextmanager
-def in_processes(objects: Sequence[object], count: int, threads: int = 1) -> Iterator[Processes]:
-    """So many processes, each with the objects and so many threads.
+def in_processes(
+    objects: Sequence[object], count: int, threads: int = 1, renewed: int = 0
+) -> Iterator[Processes]:
+    """So many processes, each with the objects and so many threads; `renewed` as of `Processes`.
 
     Raises:
         RuleSearchError: they cannot begin, as from a script without a main guard.
@@ -132,7 +140,7 @@ def in_processes(objects: Sequence[object], count: int, threads: int = 1) -> Ite
             with not_interrupted():
                 return [_begun(*given) for _ in range(count)]
 
-        executor = Processes(shared, begin)
+        executor = Processes(shared, begin, renewed)
         try:
             executor.more(count)
             yield executor

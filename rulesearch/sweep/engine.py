@@ -29,6 +29,9 @@ from rulesearch.sweep.table import Row, Swept, row_of, row_of_failed
 Watch: TypeAlias = Callable[[Row, int, int], None]
 ANOTHER = "give another --out"
 RESULT = "result.json"
+#: Searches after which a worker is begun anew: of each kernel that one compiles Numba keeps 50 to
+#: 120 MB for as long as it lives.
+RENEWED = 8
 
 
 def unwatched(row: Row, done: int, of: int) -> None:
@@ -171,7 +174,7 @@ def _ended(left: Sequence[Left], executor: str, workers: int) -> Ended:
     # Images, that they come to each worker once.
     sets = dict.fromkeys(data for each in left for data in each.data)
     images = [part for data in sets for part in (data.search, data.held_out)]
-    with started(executor, min(workers, len(left)), images) as by:
+    with started(executor, min(workers, len(left)), images, renewed=RENEWED) as by:
         yield from _here(left) if by is None else _by_workers(left, by)
 
 
