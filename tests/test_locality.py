@@ -602,6 +602,8 @@ def the_other_way(needs):
 def feedback_is_the_other_way(term, needs=lambda term: classify(term).needs):
     mirrored = term.expression.xreplace({W: B, B: W})
     assume(canonical(mirrored) == mirrored)  # sum_pre(B*y_pre) becomes a potential
+    # So does sum_pre(W*y_pre) as a term's whole, and its cell has that; sum_pre(B*y_pre) is none.
+    assume(not term.expression.has(sum_pre(W * y_pre)))
     feedback = dataclasses.replace(term, expression=mirrored, changes="B")
     assert needs(feedback) == the_other_way(needs(term))
 
