@@ -75,7 +75,7 @@ class Batch:
             return [some(each) for each in value] if isinstance(value, list | tuple) else value
 
         each = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        return Batch(**{name: v if name == "asked" else some(v) for name, v in each.items()})
+        return replace(self, **{name: some(v) for name, v in each.items() if name != "asked"})
 
 
 @dataclass(frozen=True)

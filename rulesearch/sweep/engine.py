@@ -29,8 +29,8 @@ from rulesearch.sweep.table import Row, Swept, row_of, row_of_failed
 Watch: TypeAlias = Callable[[Row, int, int], None]
 ANOTHER = "give another --out"
 RESULT = "result.json"
-#: Searches after which a worker is begun anew: of each kernel that one compiles Numba keeps 50 to
-#: 120 MB for as long as it lives.
+#: Searches after which a worker is begun anew: one that compiles kernels leaves 50 to 120 MB, which
+#: Numba keeps for as long as the process lives.
 RENEWED = 8
 
 
