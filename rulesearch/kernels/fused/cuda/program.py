@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from rulesearch.kernels.fused.cuda import rows
 from rulesearch.kernels.fused.cuda.pieces import PIECES
+from rulesearch.kernels.fused.cuda.queries import QUERY
 from rulesearch.kernels.fused.cuda.rows import Chunks
 from rulesearch.kernels.fused.cuda.threads import rewritten
 from rulesearch.kernels.fused.layout import FIXED, columns
@@ -106,7 +107,7 @@ def source(
         sums, gathers = max(sums, own_sums), max(gathers, own_gathers)
         texts.append(mine)
     given = _given(schedule, asks, numbers)
-    body = "\n\n".join([PIECES, *texts, *_kernels(given, asks, numbers)])
+    body = "\n\n".join([PIECES, QUERY, *texts, *_kernels(given, asks, numbers)])
     used = set(re.findall(r"[A-Z]\w*", body))
     head = _HEAD.format(
         title=schedule.plan,
