@@ -11,6 +11,7 @@ from batches import HEBBIAN, PAPER, TOLERANCE, WILD, assert_close, kernels, path
 from rulesearch.errors import RuleSearchError
 from rulesearch.kernels.fused import build
 from rulesearch.lowering import lower_terms
+from rulesearch.model import LOSSES, Model
 from rulesearch.notation import Pool
 from rulesearch.pathways import pathway
 
@@ -105,6 +106,17 @@ def test_fused_is_einsum_however_its_weights_come_back(pool):
         assert_close(getattr(both[1], name), getattr(both[0], name), 1e-10)
     for one, other in zip(both[0].weights, both[1].weights, strict=True):
         assert_close(other, one, 1e-10)
+
+
+@pytest.mark.parametrize("loss", ["cross-entropy", "squared"])
+@kernels
+def test_what_learns_nothing_ends_as_it_began_whatever_the_answers(kernel, loss):
+    """Also where they differ with the steps, and the loss is not linear in them."""
+    start, model = start_of(), Model(loss=LOSSES[loss])
+    theta, targets = torch.zeros(len(PAPER), dtype=torch.float64), answers(start, AT)
+    out = run(PAPER, theta, start, targets, AT, kernel=kernel, model=model)
+    assert out.note == ""
+    assert torch.equal(out.loss, out.initial_loss)
 
 
 @kernels

@@ -40,8 +40,8 @@ class Lifetimes:
         loss: mean query cross-entropy after the last step, [lifetimes]; the mean over the steps
             after which the query is asked, where it is asked at some.
         accuracy: share of the query examples classified correctly, [lifetimes], 0 to 1, likewise.
-        initial_loss: mean query cross-entropy before the first step, [lifetimes]; to the mean of
-            the probabilities, where they differ with the steps.
+        initial_loss: mean query cross-entropy before the first step, [lifetimes]; the mean over
+            what the answers should be at the steps asked, so that what learns nothing ends there.
         gradient: derivative of each lifetime's loss with respect to its own coefficients,
             [lifetimes, *theta.shape] ([lifetimes, layers, terms] where theta has the lifetimes
             itself), or None.

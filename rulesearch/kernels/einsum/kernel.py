@@ -77,8 +77,11 @@ class EinsumKernel(Step):
         """What a call does, with the idle terms that the kernel has."""
         model, answers = self.plan.model, _answers(batch)
         state = self.start(batch)
-        before = batch.query_labels if batch.targets is None else batch.targets.mean(1)
-        initial_loss, _ = query_loss(state.W, batch.query_x, before, biases_of(state), model)
+        before = [
+            query_loss(state.W, batch.query_x, answer, biases_of(state), model)[0]
+            for answer in answers.values()
+        ]
+        initial_loss = _mean(before)
         K = self.coefficients(batch.theta)
         steps = batch.x.shape[1]
         stretch = max(1, math.isqrt(steps))

@@ -245,8 +245,9 @@ def _lifetime(
     labels, query_labels, starts = data.labels[b], data.query_labels[b], job.starts[b]
     out = np.empty(3, s.dtype)
     gradient = results.gradient is not None
-    asked = (job.asked,) if job.asked is not None else ()
-    answers = (query_labels,) if data.targets is None else (_with_mean(data.targets[b]), *asked)
+    answers: tuple[Array, ...] = (query_labels,)
+    if job.asked is not None and data.targets is not None:
+        answers = np.ascontiguousarray(data.targets[b]), job.asked
     seen = (x, slopes) if data.noise is None else (x, slopes, data.noise[b])
     forward = job.module.forward
     forward(s, table, order, *seen, labels, *answers, gradient, job.lowest, starts, out)
@@ -298,11 +299,6 @@ def _remember(
         elif found is not None:
             begin = table[0, FRAMES] + frame * table[0, FRAME] + place.value
             found[b] = s[begin:][: found.shape[1]]
-
-
-def _with_mean(targets: Array) -> Array:
-    """Their mean, which says what the loss is before the first step, in front of them."""
-    return np.ascontiguousarray(np.concatenate([targets.mean(0, keepdims=True), targets]))
 
 
 def _put(job: Job, b: int, s: Array, table: NDArray[np.int64]) -> None:

@@ -66,17 +66,17 @@ _FORWARD_ASKED = '''\
 def forward(s, at, order, x, slopes, {noise}{labels}, targets, asked, keep, lowest, starts, out):
     """The online pass, and the query after some of its steps.
 
-    out[:] = loss and accuracy, means over these, and the loss before the first step. `asked` has a
-    row for each: the number of steps, and the block of weights that Λ of this query is kept in.
-    `targets` has one more in front, for before the first step.
+    out[:] = loss and accuracy, means over these, and the loss before the first step, likewise by
+    the targets of all. `asked` has a row for each: the number of steps, and the block of weights
+    that Λ of this query is kept in.
     """
     depth = len(at) - 1
     kept = 0
-    loss, accuracy = F(0.0), F(0.0)
+    loss, accuracy, first = F(0.0), F(0.0), F(0.0)
     clear(pointer(s, at[0, SCRATCH] + at[0, BLOCK]), at[0, BLOCK])
     clear(pointer(s, at[0, FRAMES]), at[0, FRAME])
 {begin}    end = 0
-    for i in range(-1, len(asked) + 1):
+    for i in range(-len(asked), len(asked) + 1):
         begin = end
         if i >= 0:
             end = asked[i, 0] if i < len(asked) else len(x)
@@ -90,9 +90,9 @@ def forward(s, at, order, x, slopes, {noise}{labels}, targets, asked, keep, lowe
             clear(pointer(s, b), at[0, BLOCK])  # nothing is pending
         if i == len(asked):
             break
-        one, right = query_answers(s, at, targets[i + 1]{query}, keep)
+        one, right = query_answers(s, at, targets[i]{query}, keep)  # of the first, from the end
         if i < 0:
-            out[2] = one
+            first += one
             continue
         loss += one
         accuracy += right
@@ -102,6 +102,7 @@ def forward(s, at, order, x, slopes, {noise}{labels}, targets, asked, keep, lowe
             copy(pointer(s, at[0, LAMBDA]), pointer(s, place), at[0, WEIGHTS])
     out[0] = loss / F(len(asked))
     out[1] = accuracy / F(len(asked))
+    out[2] = first / F(len(asked))
 '''
 
 _ADJOINT = '''\

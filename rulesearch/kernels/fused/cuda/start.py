@@ -139,8 +139,6 @@ def prepared(work: Work, batch: Batch, write: Write, *, backward: bool, keep_wei
     if schedule.plan.model.noise:
         given["noise"] = _noise(work, batch)
     if targets is not None and times:
-        # Their mean says what the loss is before the first step.
-        targets = torch.cat([targets.mean(1, keepdim=True), targets], 1)
         given["targets"] = targets.to(dtype).contiguous()
     return replace(job, given=given)
 
