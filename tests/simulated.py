@@ -16,12 +16,13 @@ import hypothesis
 import numpy as np
 import steps
 import test_fused_models as models
+import torch
 
 from rulesearch.kernels import Unsupported
 from rulesearch.kernels.fused.cuda import words
 from rulesearch.kernels.fused.cuda.words import WARP
 from rulesearch.model import PAPER, Model
-from rulesearch.notation import load_pool, trace
+from rulesearch.notation import Pool, load_pool, trace
 from rulesearch.notation.pool import Term
 from rulesearch.operators.activations import ACTIVATIONS
 from rulesearch.operators.losses import LOSSES
@@ -178,6 +179,28 @@ def broken(text):
     return text[:end] + text[end:].replace("\n    sync()\n", "\n", 1)
 
 
+def diverged():
+    """How far, as a share of its own size, a gradient in float32 is whose weights grow."""
+    from rulesearch.kernels.fused.cuda.kernel import run
+
+    pool = Pool(F="-e_post*y_pre", O="y_post*y_pre")
+    start = batches.given(0, (8, 9, 3), lifetimes=2, steps=12, queries=3)
+    models.SIZES = (8, 9, 3)
+    # The first lifetime ends no worse than it began.
+    theta = torch.tensor([[0.01, 0.0], [0.1, 4.0]], dtype=torch.float64)
+    made = steps.case(pool.terms, PAPER, start)
+    made = dataclasses.replace(made, theta=theta[:, None].expand_as(made.theta).contiguous())
+    single = dataclasses.replace(made, start=start.to(torch.float32), theta=made.theta.float())
+    terms = range(len(pool))
+    expected = models.kernels(made)[1](models.given_batch(made), gradient=terms)
+    found = run(
+        models.kernels(single)[0], models.given_batch(single), gradient=terms, keep_weights=False
+    )
+    assert (expected.loss > expected.initial_loss).tolist() == [False, True]
+    apart = (found.gradient.double() - expected.gradient).flatten(1).norm(dim=1)
+    return float((apart / expected.gradient.flatten(1).norm(dim=1)).max())
+
+
 @words.kernel
 def _each(out):
     """What the words between threads give each thread; a row of `out` each."""
@@ -220,12 +243,18 @@ def main(names):
 
         loaded = kernel.loaded
         kernel.loaded = lambda text: loaded(broken(text))
+    if "undone" in names:
+        from rulesearch.kernels.fused.cuda import kernel
+
+        kernel.GROWTH = np.inf
     for name in names:
         if name in CASES:
             far = apart(CASES[name](), keep_weights=not {"races", "quick"} & {*names})
             print(json.dumps({"case": name, "apart": far, "races": races.found}))
         if name == "stand-ins":
             print(json.dumps({"case": name, "apart": stand_ins(), "races": 0}))
+        if name == "diverged":
+            print(json.dumps({"case": name, "apart": diverged(), "races": 0}))
     if "random" in names:
 
         @hypothesis.settings(

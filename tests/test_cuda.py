@@ -183,6 +183,15 @@ def test_equals_einsum(name):
 
 
 @pytest.mark.slow
+def test_updates_are_not_undone_where_weights_have_grown():
+    """As on the CPU: they would come back with what rounding has left in the large ones."""
+    (found,) = simulated("diverged")
+    assert found["apart"] < 2e-6
+    (undone,) = simulated("undone", "diverged")
+    assert undone["apart"] > 1e-4
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["paper", "own activation and loss", "traces", "wild"])
 def test_no_accesses_race(name):
     (found,) = simulated("races", name)

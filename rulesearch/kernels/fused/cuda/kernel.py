@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from rulesearch.kernels.batch import Batch, KernelOutput, Unsupported, asked_for, traces_of
@@ -26,9 +27,12 @@ from rulesearch.kernels.fused.layout import (
     TracePlace,
     W,
 )
+from rulesearch.kernels.fused.lifetimes import GROWTH
 from rulesearch.kernels.fused.vectors import lanes
 from rulesearch.kernels.fused.work import Work
 
+#: Lifetimes at once whose updates are not undone: each keeps weights before every step.
+UNDONE_NOT = 16
 #: Most columns of a row that a lane keeps in registers.
 MOST_CHUNKS = 12
 #: Bytes of shared memory that a block has without asking, and that it may ask for.
@@ -50,11 +54,46 @@ def run(work: Work, batch: Batch, *, gradient: Sequence[int], keep_weights: bool
         found = run(work, batch, gradient=gradient, keep_weights=False)
         kept = run(work, batch, gradient=(), keep_weights=True)
         return replace(kept, loss=found.loss, accuracy=found.accuracy, gradient=found.gradient)
+    found = _live(work, batch, gradient, keep_weights)
+    if not (gradient and work.schedule.undoes):
+        return found
+    grown = _grown(work, batch, found)
+    number = grown.cumsum(0)
+    for last in range(0, int(grown.sum()), UNDONE_NOT):
+        which = grown & (number > last) & (number <= last + UNDONE_NOT)
+        again = _live(work, batch.only(which), gradient, False, undone=False)
+        found = found.with_derivatives(which, again)
+    return found
+
+
+def _live(
+    work: Work, batch: Batch, gradient: Sequence[int], keep_weights: bool, *, undone: bool = True
+) -> KernelOutput:
     write = partial(module_of, work, batch.theta.dtype)
+    backward = bool(gradient)
     with torch.no_grad():
-        job = prepared(work, batch, write, backward=bool(gradient), keep_weights=keep_weights)
-        _launch(job, bool(gradient))
+        job = prepared(
+            work, batch, write, backward=backward, keep_weights=keep_weights, undone=undone
+        )
+        _launch(job, backward)
         return _outcome(work, batch, job, gradient, keep_weights)
+
+
+def _grown(work: Work, batch: Batch, found: KernelOutput) -> Bool[Tensor, " lifetimes"]:
+    """Which have grown, so that updates are not to be undone there, as `fused.lifetimes` has it.
+
+    The way back has undone what weights were at the end: those that ended worse live once more.
+    """
+    worse = (found.initial_loss < found.loss) & found.loss.isfinite()
+    if not worse.any():
+        return worse
+    some = batch.only(worse)
+    kept = _live(work, some, (), True)
+    pairs = [*zip(kept.weights or (), some.weights, strict=True)]
+    pairs += zip(kept.feedback or (), some.feedback or (), strict=False)
+    sizes = [[each.abs().flatten(1).amax(1) for each in pair] for pair in pairs]
+    grown = torch.stack([now > GROWTH * then for now, then in sizes]).any(0)
+    return worse.masked_scatter(worse, grown)
 
 
 def module_of(work: Work, dtype: torch.dtype, asks: bool = False, numbers: bool = False) -> Module:

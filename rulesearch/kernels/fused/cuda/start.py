@@ -77,7 +77,15 @@ class Job:
     out: Tensor
 
 
-def prepared(work: Work, batch: Batch, write: Write, *, backward: bool, keep_weights: bool) -> Job:
+def prepared(
+    work: Work,
+    batch: Batch,
+    write: Write,
+    *,
+    backward: bool,
+    keep_weights: bool,
+    undone: bool = True,
+) -> Job:
     """Lifetimes that are ready to run; `write` gives the module for queries and labels as told."""
     theta, schedule = batch.theta.detach(), work.schedule
     device, dtype = theta.device, theta.dtype
@@ -88,7 +96,7 @@ def prepared(work: Work, batch: Batch, write: Write, *, backward: bool, keep_wei
         labels = labels if labels.is_floating_point() else ones[labels]
         targets = ones[batch.query_labels][:, None] if targets is None else targets
         times = times or (batch.x.shape[1],)
-    starts, slots = _checkpoints(work, theta, batch.x.shape[1], backward)
+    starts, slots = _checkpoints(work, theta, batch.x.shape[1], backward, undone)
     asked = None
     if times:
         rows = [(time, slots + i) for i, time in enumerate(times)]
@@ -144,11 +152,11 @@ def prepared(work: Work, batch: Batch, write: Write, *, backward: bool, keep_wei
 
 
 def _checkpoints(
-    work: Work, theta: Tensor, steps: int, backward: bool
+    work: Work, theta: Tensor, steps: int, backward: bool, undone: bool
 ) -> tuple[list[np.ndarray], int]:
     if not backward:
         return [np.zeros(1, dtype=np.int64)] * len(theta), 0
-    return work.checkpoints(theta.cpu().numpy(), steps)
+    return work.checkpoints(theta.cpu().numpy(), steps, undone=undone)
 
 
 # --- which pixels --------------------------------------------------------------------------------
