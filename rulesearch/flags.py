@@ -16,12 +16,11 @@ import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from rulesearch.console import version
-from rulesearch.errors import RuleSearchError
+from rulesearch.errors import RuleSearchError, closest
 
 T = TypeVar("T", int, float)
 
@@ -109,21 +108,25 @@ class Parser(argparse.ArgumentParser):
         """
         raise RuleSearchError(f"{message}; {self.prog} --help lists the options")
 
-    def add_named(self, option: str, kind: type[T], what: str, **more: Any) -> None:
+    def add_named(
+        self, option: str, kind: type[T], what: str, *, count: int | None = None, **more: Any
+    ) -> None:
         """A flag `NAME=NUMBERS`, given once for each name.
 
         Args:
             option: the flag.
             kind: of the numbers.
             what: is given, and an example, for messages.
+            count: of numbers; None: any.
             **more: of argparse's arguments.
         """
 
         def read(text: str) -> tuple[str, tuple[T, ...]]:
             name, equals, numbers = text.partition("=")
             try:
-                if name and equals:
-                    return name, tuple(kind(word) for word in numbers.split(","))
+                found = tuple(kind(word) for word in numbers.split(",")) if name and equals else ()
+                if found and count in (None, len(found)):
+                    return name, found
             except ValueError:
                 pass
             raise argparse.ArgumentTypeError(f"{text}: give {what}")
@@ -221,7 +224,7 @@ def toml_at(path: Path, label: str, wanted: str = "") -> dict[str, Any]:
     Args:
         path: of the file.
         label: what messages begin with.
-        wanted: what to give where there is no such file.
+        wanted: what to give where there is no such file, or another.
 
     Raises:
         RuleSearchError: it cannot be read, or is not TOML.
@@ -233,7 +236,8 @@ def toml_at(path: Path, label: str, wanted: str = "") -> dict[str, Any]:
             raise RuleSearchError(f"{label}: no such file; {wanted}") from None
         raise RuleSearchError(f"{label}: cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RuleSearchError(f"{label}: not TOML, {error}") from None
+        hint = f"; {wanted}" if wanted else ""
+        raise RuleSearchError(f"{label}: not TOML, {error}{hint}") from None
     except (ValueError, RecursionError):  # digits without end; tables in tables without end
         raise RuleSearchError(f"{label}: a number too long, or tables nested too deep") from None
     found: dict[str, Any] = {}
@@ -248,9 +252,8 @@ def strange(said: Collection[str], names: Collection[str], label: str) -> Iterat
     """A line for each name that is none of these."""
     for name in said:
         if name not in names:
-            near = get_close_matches(name, names, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"give {', '.join(sorted(names))}"
-            yield f"{label}: {name}: no option; {hint}"
+            hint = closest(name, names) or f"; give {', '.join(sorted(names))}"
+            yield f"{label}: {name}: no option{hint}"
 
 
 def _names(action: argparse.Action) -> list[str]:

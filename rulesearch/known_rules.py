@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from difflib import get_close_matches
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from rulesearch.errors import RuleSearchError
+from rulesearch.errors import RuleSearchError, closest
 
 
 def known() -> tuple[str, ...]:
@@ -57,11 +56,9 @@ def look_for_rule(given: str | os.PathLike[str]) -> None:
     path, text = Path(given), str(given)
     if path.is_file() or path.is_dir() or text in known():
         return
-    near = get_close_matches(text, known(), n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    hint = f"{closest(text, known())} ({', '.join(known())})"
     raise RuleSearchError(
-        f"{text}: no run directory, no rule.toml, and no rule that comes along{hint} "
-        f"({', '.join(known())})"
+        f"{text}: no run directory, no rule.toml, and no rule that comes along{hint}"
     )
 
 

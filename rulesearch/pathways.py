@@ -9,7 +9,6 @@ forward weights (sign-symmetry, Liao et al. 2016).
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -22,7 +21,7 @@ from sympy import Expr
 from torch import Tensor
 
 from rulesearch.choices import Law
-from rulesearch.errors import RuleSearchError
+from rulesearch.errors import RuleSearchError, closest
 from rulesearch.network import as_matrices, draw_xavier, empty_rows
 from rulesearch.operators import QUANTITIES
 
@@ -113,8 +112,7 @@ def pathway(name: str, depth: int) -> Pathway:
         [(3, 2), (3, 1), (3, 0)]
     """
     if name not in PATHWAYS:
-        near = difflib.get_close_matches(name, PATHWAYS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ";"
+        hint = closest(name, PATHWAYS) or ";"
         raise RuleSearchError(
             f"pathway {name}: unknown pathway{hint} give one of {', '.join(PATHWAYS)}"
         )

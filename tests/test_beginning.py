@@ -275,6 +275,9 @@ def test_what_cannot_begin_is_one_line_and_nothing_is_written(tmp_path, monkeypa
         "--from mine.toml: no run directory, so there is no hall of fame to take another rule "
         "from\n"
     )
+    assert said("pool.toml", "--from", "mine.toml", "--explain").startswith(
+        "--from found: the pool lacks its term other, 2*W; put it into the grammar, or leave the "
+    )
     assert said("--from", "mine.toml", "--protocol", "robust") == (
         "--from found: --protocol robust has no use for it; leave it out, or take accepted\n"
     )

@@ -347,6 +347,7 @@ def test_terms_from_the_command_line():
     ("words", "line"),
     [
         (["--bounds", "W"], "argument --bounds: W: give a parameter and two numbers, as in W=-1,1"),
+        (["--bounds", "W=1"], "argument --bounds: W=1: give a parameter and two numbers, as in W="),
         (
             ["--bounds", "W=1,x"],
             "argument --bounds: W=1,x: give a parameter and two numbers, as in",

@@ -1066,7 +1066,8 @@ def test_terms_from_the_command_line_are_named_in_order():
             "bad.py",
             "pool = [1]\n",
             [
-                "bad.py: defines no pool; add pool = Pool(F0=-e_post*y_pre, ...) at module level",
+                "bad.py: its pool is a list; write pool = Pool(F0=-e_post*y_pre, ...) at module "
+                "level",
             ],
         ),
         (
@@ -1083,6 +1084,11 @@ def test_terms_from_the_command_line_are_named_in_order():
             "bad.py",
             "from rulesearch.notation import Pool, swish\n",
             [f"bad.py, line 1: swish is not in rulesearch.notation; {making('swish')}"],
+        ),
+        (
+            "bad.py",
+            "from rulesearch.notation import Pol\n",
+            ["bad.py, line 1: Pol is not in rulesearch.notation; did you mean Pool?"],
         ),
         (
             "bad.py",

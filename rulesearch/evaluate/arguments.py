@@ -11,7 +11,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from rulesearch.choices import RivalName
 from rulesearch.data.files import look_for, names_in
-from rulesearch.errors import RuleSearchError
+from rulesearch.errors import RuleSearchError, closest
 from rulesearch.evaluate.options import Asked
 from rulesearch.flags import Given, Parser, flag, rule_of
 from rulesearch.search.arguments import add_places_and_ends, networks_of
@@ -225,14 +225,11 @@ def numbers(text: str) -> tuple[float, ...]:
 
 
 def _no_rule(given: str) -> str:
-    from difflib import get_close_matches
-
     known = sorted(file.stem for file in KNOWN.glob("*.toml"))
     if given in known or Path(given).exists():
         return ""
-    near = get_close_matches(given, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"give a path, or one of {', '.join(known)}"
-    return f"{given}: no run directory, no rule.toml, and no rule that comes along; {hint}"
+    hint = closest(given, known) or f"; give a path, or one of {', '.join(known)}"
+    return f"{given}: no run directory, no rule.toml, and no rule that comes along{hint}"
 
 
 def _refuse(command: Command) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rulesearch.console import process
-from rulesearch.errors import RuleSearchError
+from rulesearch.errors import RuleSearchError, closest
 from rulesearch.export.targets import TARGETS
 from rulesearch.flags import Given, Parser, rule_of
 from rulesearch.known_rules import look_for_rule
@@ -92,11 +92,8 @@ def read(arguments: Sequence[str], called: str = CALLED) -> Command:
 
 
 def _no_target(given: str) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(given, TARGETS, n=1)
-    hint = f"did you mean {near[0]}?" if near else "give one of them"
-    return f"--to {given}: no target; {hint} ({', '.join(TARGETS)})"
+    hint = closest(given, TARGETS) or "; give one of them"
+    return f"--to {given}: no target{hint} ({', '.join(TARGETS)})"
 
 
 def main(arguments: Sequence[str] | None = None, called: str = CALLED) -> int:

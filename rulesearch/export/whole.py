@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from importlib.util import find_spec
 from typing import Any
 
-from rulesearch.errors import RuleSearchError
+from rulesearch.errors import RuleSearchError, closest
 from rulesearch.export.in_arrays import in_arrays
 from rulesearch.export.in_latex import in_latex
 from rulesearch.export.in_sympy import faults_of, in_sympy
@@ -18,7 +18,6 @@ from rulesearch.export.running import batch_off, run_jax, run_numpy, run_torch
 from rulesearch.export.targets import TARGETS, Target
 from rulesearch.export.written import Written, written
 from rulesearch.given_rule import Given, load_rule
-from rulesearch.notation.vocabulary import closest
 from rulesearch.records.documents import layout
 from rulesearch.rule import Rule, rule_from_plain, rule_to_plain, toml_of
 

@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 from sympy import Expr, Integer, Mul, Pow, Symbol
 
-from rulesearch.errors import RuleSearchError
+from rulesearch.errors import RuleSearchError, closest
 from rulesearch.notation.canonical import by_potential, canonical
 from rulesearch.notation.dependence import equation
 from rulesearch.notation.measured import vanishing
@@ -18,7 +18,7 @@ from rulesearch.notation.parsing import parse
 from rulesearch.notation.printing import text_of
 from rulesearch.notation.refusals import HIGHEST_POWER
 from rulesearch.notation.space import Choice, Space
-from rulesearch.notation.vocabulary import closest, echo
+from rulesearch.notation.vocabulary import echo
 from rulesearch.operators import (
     COMMON,
     OPERATORS,

@@ -10,7 +10,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
-from rulesearch.notation.vocabulary import closest, named
+from rulesearch.errors import closest
+from rulesearch.notation.vocabulary import named
 
 Layers = tuple[int, ...]
 

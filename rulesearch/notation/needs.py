@@ -7,9 +7,8 @@ from typing import Literal
 
 from sympy import Expr, Symbol
 
-from rulesearch.errors import RuleSearchError
+from rulesearch.errors import RuleSearchError, closest
 from rulesearch.notation.canonical import by_potential, canonical
-from rulesearch.notation.vocabulary import closest
 from rulesearch.operators import (
     QUANTITIES,
     Axis,

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
-from rulesearch.notation.vocabulary import closest, named
+from rulesearch.errors import closest
+from rulesearch.notation.vocabulary import named
 from rulesearch.operators import PARAMETERS, OwnSymbol, Parameter
 
 #: Parameters, and between which numbers their values are kept.

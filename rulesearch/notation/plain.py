@@ -9,7 +9,7 @@ from typing import Any
 
 from sympy import Expr, Symbol
 
-from rulesearch.errors import RuleSearchError
+from rulesearch.errors import RuleSearchError, closest
 from rulesearch.letters import as_read
 from rulesearch.notation.canonical import canonical
 from rulesearch.notation.joint import together
@@ -19,7 +19,6 @@ from rulesearch.notation.parsing import parse
 from rulesearch.notation.pool import Pool
 from rulesearch.notation.printing import text_of
 from rulesearch.notation.term import Term
-from rulesearch.notation.vocabulary import closest
 from rulesearch.operators import (
     OwnSymbol,
     Parameter,

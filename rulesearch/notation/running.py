@@ -11,7 +11,7 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
-from rulesearch.errors import RuleSearchError
+from rulesearch.errors import RuleSearchError, closest
 from rulesearch.notation.characters import strange_character
 from rulesearch.notation.joint import together
 from rulesearch.notation.pool import Pool
@@ -61,9 +61,9 @@ def pool_of_python(path: str, source: bytes) -> Pool:
         raise RuleSearchError(_fault(error, path)) from None
     pool = module.__dict__.get("pool")
     if not isinstance(pool, Pool):
-        raise RuleSearchError(
-            "defines no pool; add pool = Pool(F0=-e_post*y_pre, ...) at module level"
-        )
+        what = f"its pool is a {type(pool).__name__}; write"
+        what = "defines no pool; add" if pool is None else what
+        raise RuleSearchError(f"{what} pool = Pool(F0=-e_post*y_pre, ...) at module level")
     others = [_beside(module, name, of) for name, of in _BESIDE.items()]
     joint = together(pool, *(other for other in others if other is not None))
     bounds = module.__dict__.get("bounds", {})
@@ -145,7 +145,9 @@ def _fault(error: BaseException, path: str) -> str:
         fault = fault.partition(" (")[0]  # where the package lies helps nobody
         quoted = fault.split("'")
         if error.name == "rulesearch.notation" and len(quoted) > 1 and quoted[1].isidentifier():
-            return f"{place}: {quoted[1]} is not in {error.name}; {how_to_make(quoted[1])}"
+            known = [*QUANTITIES, *OPERATORS, *COMMON, *_MAKERS]
+            near = closest(quoted[1], known) or f"; {how_to_make(quoted[1])}"
+            return f"{place}: {quoted[1]} is not in {error.name}{near}"
     return f"{place}: {type(error).__name__}, {fault}; mend the line"
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Sequence
 
+from rulesearch.errors import closest
 from rulesearch.operators import COMMON, OPERATORS, QUANTITIES
 
 #: An echo in a message is cut here, so that the message stays one line that can be read.
@@ -34,17 +34,6 @@ def named(names: Sequence[str], most: int = MOST_LISTED) -> str:
     """
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
-
-
-def closest(word: str, choices: Collection[str]) -> str:
-    """The hint "; did you mean …?", or nothing where no choice is near.
-
-    Example:
-        >>> closest("y_psot", ["y_pre", "y_post"])
-        '; did you mean y_post?'
-    """
-    near = difflib.get_close_matches(word, choices, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def unknown_symbol(

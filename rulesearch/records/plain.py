@@ -30,7 +30,7 @@ from typing import (
     get_type_hints,
 )
 
-from rulesearch.errors import RuleSearchError
+from rulesearch.errors import RuleSearchError, closest
 
 if TYPE_CHECKING:  # imported where it is used: an option's range is needed long before
     from cattrs import Converter
@@ -214,7 +214,9 @@ def _problem(error: BaseException, _: object) -> str:
 
     match error:
         case ForbiddenExtraKeysError():
-            return f"unknown field {', '.join(sorted(map(str, error.extra_fields)))}"
+            known = [entry.name for entry in fields(error.cl)]
+            strange = sorted(map(str, error.extra_fields))
+            return f"unknown field {', '.join(f'{n}{closest(n, known)}' for n in strange)}"
         case KeyError():
             return "is missing"
         case RuleSearchError():  # a record that looks at its fields together

@@ -8,9 +8,8 @@ from typing import Any
 
 import tomli_w
 
-from rulesearch.errors import RuleSearchError
+from rulesearch.errors import RuleSearchError, closest
 from rulesearch.notation import pool_from_plain, pool_to_plain
-from rulesearch.notation.vocabulary import closest
 from rulesearch.records.plain import Finite, Record, from_plain, to_plain
 from rulesearch.rule.rule import Network, Rule, Sought
 
@@ -101,6 +100,12 @@ def rule_from_plain(plain: Mapping[str, Any]) -> Rule:
     )
 
 
+#: What intervals are worth.
+_INTERVALS = "95 %, over lifetimes drawn anew, for these terms; they may be too narrow"
+
+
 def toml_of(rule: Rule) -> str:
     """The text of its `rule.toml`; every number reads back as it was."""
-    return tomli_w.dumps(rule_to_plain(rule))
+    head = "\n[intervals]\n"
+    text = tomli_w.dumps(rule_to_plain(rule))
+    return text.replace(head, f"\n# {_INTERVALS}{head}", 1)

@@ -147,6 +147,7 @@ def add_places_and_ends(parser: Parser, places: str, ends: str) -> None:
         "--bounds",
         float,
         "a parameter and two numbers, as in W=-1,1",
+        count=2,
         metavar="PARAMETER=LOW,HIGH",
         help=ends,
     )

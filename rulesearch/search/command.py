@@ -37,7 +37,7 @@ from rulesearch.rule import rule_to_plain
 from rulesearch.runs import at_work
 from rulesearch.runs.kept import Run, history
 from rulesearch.search.arguments import Command
-from rulesearch.search.beginning import joined
+from rulesearch.search.beginning import begun_at, joined
 from rulesearch.search.config import Config, check
 from rulesearch.search.forecast import Forecast, phases
 from rulesearch.search.paths import unfinished
@@ -247,6 +247,7 @@ def explain(pool: Pool, config: Config, command: Command) -> None:
     sizes = next(iter(worlds.values()))
     depth = len(sizes) - 1
     pool = pool.in_network(depth)
+    begun_at(config, pool, [len(each) - 1 for each in worlds.values()])
     for each in worlds.values():
         check_reads(pool, pathway(config.pathway, len(each) - 1), config.model(pool))
     plan = lower_terms(pool.distinct, config.model(pool))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from difflib import get_close_matches
 from pathlib import Path, PurePath
 from typing import Any
 
 from rulesearch.data.files import names_in
-from rulesearch.errors import RuleSearchError
+from rulesearch.errors import RuleSearchError, closest
 from rulesearch.records.plain import from_plain, to_plain
 from rulesearch.search.config import Config, called, layers_shown
 
@@ -104,9 +103,8 @@ def _config(options: Mapping[str, Any]) -> Config:
         if name in OWN:
             faults.append(f"{name}: of the whole sweep; give {OWN[name]} beside pools and worlds")
         elif name not in OPTIONS:
-            near = get_close_matches(name, OPTIONS, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"give {', '.join(OPTIONS)}"
-            faults.append(f"{name}: no option of a search; {hint}")
+            hint = closest(name, OPTIONS) or f"; give {', '.join(OPTIONS)}"
+            faults.append(f"{name}: no option of a search{hint}")
     if faults:
         raise RuleSearchError(*faults)
     if isinstance(given.get("dataset"), list | tuple):
