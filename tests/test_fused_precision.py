@@ -234,6 +234,44 @@ def test_a_wrong_constant_in_the_adjoint_is_caught(part, monkeypatch):
     assert set(beyond(found, exact, bounds)) == spoilt
 
 
+# --- potentials that are large together -----------------------------------------------------------
+
+#: What all outputs have in common in these potentials; the next numbers are 0.5 away.
+COMMON = 2.0**22
+
+
+def large_potentials(dtype, kernel, answers):
+    """A layer of weights of which pixels pick one each: the potentials are exact in float32 too."""
+    start = batches.given(0, (4, 3), lifetimes=2, steps=4, queries=4)
+    pixels = torch.eye(4, dtype=torch.float64).expand(2, 4, 4)
+    weights = COMMON + 2 * torch.arange(12, dtype=torch.float64).reshape(1, 3, 4) % 7
+    start = replace(start, weights=[weights.expand(2, 3, 4)], train=(pixels, start.train[1]))
+    labels = start.train[1]
+    if answers == "probabilities":
+        labels = torch.eye(3, dtype=torch.float64)[labels] * 0.75 + 0.125 / 1.5
+        labels = labels / labels.sum(-1, keepdim=True)
+        start = replace(start, train=(pixels, labels))
+    start = replace(start, query=(pixels, labels)).to(dtype)
+    at = (1, 4) if answers == "asked" else ()
+    theta = torch.tensor([COMMON], dtype=dtype)
+    # A pixel is seen once, so that each update shows the loss of its step.
+    lived = batches.run(Pool(A="L*y_pre"), theta, start, kernel=kernel, ask_at=at)
+    steps = (lived.weights[0].double() - start.weights[0].double()) / COMMON
+    return lived, steps
+
+
+@pytest.mark.parametrize("answers", ["labels", "probabilities", "asked"])
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_loss_is_what_large_potentials_differ_by(kernel, answers):
+    """Not what is left of a large number: the log of their sum less the one of the label."""
+    exact, steps = large_potentials(torch.float64, "einsum", answers)
+    assert exact.initial_loss.min() > 0.1
+    found, own = large_potentials(torch.float32, kernel, answers)
+    assert found.note == ""
+    torch.testing.assert_close(found.initial_loss.double(), exact.initial_loss, rtol=1e-6, atol=0)
+    torch.testing.assert_close(own, steps, rtol=0, atol=1e-6)
+
+
 # --- lifetimes that diverge -----------------------------------------------------------------------
 
 #: A pool, its coefficients, and how many steps.

@@ -23,7 +23,7 @@ from rulesearch.kernels.fused.layout import (
     WIDTH,
     W,
 )
-from rulesearch.kernels.fused.steps import all_finite, clear, compiled, softmax, softplus
+from rulesearch.kernels.fused.steps import all_finite, clear, compiled, shift, softmax, softplus
 from rulesearch.kernels.fused.vectors import BYTES, fma, load, pointer, splat, store, total, zero
 
 
@@ -53,8 +53,9 @@ def score(s, at, labels):
             finite = finite and math.isfinite(z[j])
         if finite and best == labels[q]:
             correct += number(1)
+        shift(n, z, z)
         picked = z[labels[q]]
-        loss += softmax(n, z, z) - picked
+        loss += softmax(n, z) - picked
         z[labels[q]] -= 1
     if not all_finite(pointer(s, at[0, W]), at[0, LEARNED], s):
         return number(math.nan), number(0)
@@ -84,10 +85,12 @@ def score_answers(s, at, targets):
             if targets[q, j] > targets[q, likeliest]:
                 likeliest = j
             finite = finite and math.isfinite(z[j])
-            meant += targets[q, j] * z[j]
         if finite and best == likeliest:
             correct += number(1)
-        loss += softmax(n, z, z) - meant
+        shift(n, z, z)
+        for j in range(n):
+            meant += targets[q, j] * z[j]
+        loss += softmax(n, z) - meant
         for j in range(n):
             z[j] -= targets[q, j]
     if not all_finite(pointer(s, at[0, W]), at[0, LEARNED], s):

@@ -167,23 +167,34 @@ def softplus(n, z, y, slope, beta, s):
 
 
 @compiled
-def softmax(n, z, y):
-    """The softmax y of z.
+def shift(n, z, y):
+    """Write to y how far each z is below the largest.
 
-    Returns:
-        log Σ exp(z).
+    Losses are told from these: of potentials that are large together, log Σ exp(z) less one of them
+    is what rounding has left. They are stored, since a compiler chooses the order of sums.
     """
     top = z[0]
     for j in range(1, n):
         if z[j] > top:
             top = z[j]
-    mass = top - top
     for j in range(n):
-        y[j] = math.exp(z[j] - top)
+        y[j] = z[j] - top
+
+
+@compiled
+def softmax(n, y):
+    """The softmax, in the place of what `shift` has written.
+
+    Returns:
+        log Σ exp(y).
+    """
+    mass = y[0] - y[0]
+    for j in range(n):
+        y[j] = math.exp(y[j])
         mass += y[j]
     for j in range(n):
         y[j] /= mass
-    return top + math.log(mass)
+    return math.log(mass)
 
 
 # --- one step ------------------------------------------------------------------------------------
@@ -259,7 +270,9 @@ def output(s, at, f, label):
     last = len(at) - 1
     z, y = pointer(s, f + at[last, Z]), pointer(s, f + at[last, Y])
     e = pointer(s, f + at[last, E])
-    s[f + at[0, L]] = softmax(at[last, SIZE], z, y) - z[label]
+    shift(at[last, SIZE], z, y)
+    picked = y[label]
+    s[f + at[0, L]] = softmax(at[last, SIZE], y) - picked
     for j in range(at[last, SIZE]):
         e[j] = y[j]
     e[label] -= 1
@@ -271,11 +284,13 @@ def output_answers(s, at, f, answers, t):
     last = len(at) - 1
     z, y = pointer(s, f + at[last, Z]), pointer(s, f + at[last, Y])
     e = pointer(s, f + at[last, E])
-    loss = softmax(at[last, SIZE], z, y)
+    shift(at[last, SIZE], z, y)
+    meant = y[0] - y[0]
     for j in range(at[last, SIZE]):
-        loss -= answers[t, j] * z[j]
+        meant += answers[t, j] * y[j]
+    s[f + at[0, L]] = softmax(at[last, SIZE], y) - meant
+    for j in range(at[last, SIZE]):
         e[j] = y[j] - answers[t, j]
-    s[f + at[0, L]] = loss
 
 
 @compiled

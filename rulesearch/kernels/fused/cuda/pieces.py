@@ -223,20 +223,31 @@ def hidden_adjoint(s, sh, at, l, f, b):
 
 
 @device
-def softmax(s, n, z, y):
-    """The softmax y of z, by the lanes of one warp; log Σ exp(z) for each."""
-    lane, top, mass = thread() % WARP, ld(s, z), F(0.0)
+def shift(s, n, z, y):
+    """As `shift` of the CPU, by the lanes of one warp."""
+    lane, top = thread() % WARP, ld(s, z)
     for j in range(lane, n, WARP):
         if ld(s, z + j) > top:
             top = ld(s, z + j)
     top = lane_max(top)
-    for j in range(lane, n, WARP):
-        mass += F(math.exp(ld(s, z + j) - top))
-    mass = lane_sum(mass)
     sync_lanes()  # y may be where z is
     for j in range(lane, n, WARP):
-        st(s, y + j, F(math.exp(ld(s, z + j) - top)) / mass)
-    return top + F(math.log(mass))
+        st(s, y + j, ld(s, z + j) - top)
+    sync_lanes()
+
+
+@device
+def softmax(s, n, y):
+    """The softmax in the place of what `shift` has written, by its warp; log Σ exp(y) for each."""
+    lane, mass = thread() % WARP, F(0.0)
+    sync_lanes()  # others may read what is shifted
+    for j in range(lane, n, WARP):
+        st(s, y + j, F(math.exp(ld(s, y + j))))
+        mass += ld(s, y + j)
+    mass = lane_sum(mass)
+    for j in range(lane, n, WARP):
+        st(s, y + j, ld(s, y + j) / mass)
+    return F(math.log(mass))
 
 
 @device
@@ -245,11 +256,13 @@ def output(s, sh, at, f, label):
     last = len(at) - 1
     z, y, e, n = f + at[last, Z], f + at[last, Y], f + at[last, E], at[last, SIZE]
     if thread() < WARP:
-        loss = softmax(s, n, z, y)
+        shift(s, n, z, y)
+        picked = ld(s, y + label)
+        loss = softmax(s, n, y) - picked
         for j in range(thread(), n, WARP):
             st(s, e + j, ld(s, y + j) - (F(1.0) if j == label else F(0.0)))
         if thread() == 0:
-            st(s, f + at[0, L], loss - ld(s, z + label))
+            st(s, f + at[0, L], loss)
     sync()
 
 
@@ -259,13 +272,15 @@ def output_answers(s, sh, at, f, answers, t):
     last = len(at) - 1
     z, y, e, n = f + at[last, Z], f + at[last, Y], f + at[last, E], at[last, SIZE]
     if thread() < WARP:
-        loss, meant = softmax(s, n, z, y), F(0.0)
+        shift(s, n, z, y)
+        meant = F(0.0)
         for j in range(thread(), n, WARP):
-            meant += answers[t, j] * ld(s, z + j)
+            meant += answers[t, j] * ld(s, y + j)
+        loss = softmax(s, n, y) - lane_sum(meant)
+        for j in range(thread(), n, WARP):
             st(s, e + j, ld(s, y + j) - answers[t, j])
-        meant = lane_sum(meant)
         if thread() == 0:
-            st(s, f + at[0, L], loss - meant)
+            st(s, f + at[0, L], loss)
     sync()
 
 

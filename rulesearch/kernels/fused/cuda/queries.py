@@ -75,8 +75,9 @@ def score(s, sh, at, labels):
             if ld(s, z + j) > ld(s, z + best):
                 best = j
             finite = finite and math.isfinite(ld(s, z + j))
+        shift(s, n, z, z)
         picked = ld(s, z + label)
-        found = softmax(s, n, z, z) - picked
+        found = softmax(s, n, z) - picked
         if thread() % WARP == 0:
             loss += found
             if finite and best == label:
@@ -104,8 +105,10 @@ def score_answers(s, sh, at, targets):
             if targets[q, j] > targets[q, likeliest]:
                 likeliest = j
             finite = finite and math.isfinite(ld(s, z + j))
+        shift(s, n, z, z)
+        for j in range(n):
             meant += targets[q, j] * ld(s, z + j)
-        found = softmax(s, n, z, z) - meant
+        found = softmax(s, n, z) - meant
         if thread() % WARP == 0:
             loss += found
             if finite and best == likeliest:
