@@ -15,8 +15,8 @@ def known() -> tuple[str, ...]:
     """The rules that come along.
 
     Example:
-        >>> known()
-        ('kolen-pollack', 'mixture', 'normalised', 'paper', 'summed', 'synaptic')
+        >>> " ".join(known())
+        'centred kolen-pollack mixture normalised paper summed synaptic whitened'
     """
     names = (file.name for file in _folder().iterdir())
     return tuple(sorted(n.removesuffix(".toml") for n in names if n.endswith(".toml")))

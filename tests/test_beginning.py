@@ -261,7 +261,7 @@ def test_what_cannot_begin_is_one_line_and_nothing_is_written(tmp_path, monkeypa
 
     assert said("--from", "papr") == (
         "--from papr: no run directory, no rule.toml, and no rule that comes along; did you mean "
-        "paper? (kolen-pollack, mixture, normalised, paper, summed, synaptic)\n"
+        "paper? (centred, kolen-pollack, mixture, normalised, paper, summed, synaptic, whitened)\n"
     )
     assert said("pool.toml", "--from", "mine.toml", *ARGUMENTS[4:]) == (
         "--from found: the pool lacks its term other, 2*W; put it into the grammar, or leave the "
