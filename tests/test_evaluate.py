@@ -25,6 +25,7 @@ from rulesearch.evaluate.figure import draw
 from rulesearch.evaluate.options import Asked, asked_for
 from rulesearch.evaluate.rivals import CALLED
 from rulesearch.given_rule import load_rule, pool_around, rule_from_text
+from rulesearch.locality import classify
 from rulesearch.rule import Rule, Sought
 from rulesearch.selection import rate_near
 from rulesearch.statistics import Scores, chance, compare, holm, measure
@@ -492,6 +493,18 @@ def test_the_rules_that_come_along_and_adam(tmp_path):
     loss = {entry.shown: found.summaries[entry].loss for entry in found.entries}
     assert loss["backprop by Adam"] < loss["untrained"]
     assert loss["normalised"] < loss["untrained"]
+
+
+@pytest.mark.slow
+def test_two_synaptic_terms_learn_digits_as_findings_say():
+    """0.938 in 300 lifetimes, beside 0.909 of backprop by Adam and 0.799 by SGD."""
+    rule = load_rule("whitened")
+    assert {str(classify(term)) for term in rule.pool} == {"synaptic"}
+    asked = asked_for({"dataset": "digits", "lifetimes": 40, "rivals": ("backprop-sgd",)})
+    found = carry_out([rule], asked)
+    accuracy = {entry.shown: found.summaries[entry].accuracy for entry in found.entries}
+    assert accuracy["whitened"] > 0.92
+    assert accuracy["backprop by SGD"] < 0.86
 
 
 def test_random_rules_are_as_long_as_the_rule_and_do_not_unlearn_by_its_main_term():

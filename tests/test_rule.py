@@ -96,7 +96,7 @@ def test_coefficients_that_do_not_fit():
     assert made(pool, (0.0, 2.0)).pool.names == ("F2",)
 
 
-@pytest.mark.parametrize("name", ["paper", "kolen-pollack", "normalised"])
+@pytest.mark.parametrize("name", known_rules())
 def test_rules_that_come_along(name):
     rule = load_rule(name)
     assert rule.name == name
