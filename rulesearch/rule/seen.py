@@ -13,7 +13,7 @@ def searches_of(rule: Rule) -> list[Searched]:
     Example:
         >>> from rulesearch.given_rule import load_rule
         >>> [each.datasets for each in searches_of(load_rule("mixture"))]
-        [('emnist', 'fashion-mnist', 'mnist')]
+        [('emnist', 'fashion-mnist', 'mnist'), ('emnist',)]
     """
     return [
         Searched(
