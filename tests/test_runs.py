@@ -301,7 +301,7 @@ def test_a_layout_of_ones_own_is_no_damage():
         (edited(theta_interval={"F0": [1]}), "theta_interval['F0']: 2 values are needed, not 1"),
         (edited(pool=[3]), "pool[0]: an object is needed, not 3"),
         (edited(later=1), "unknown field later"),
-        (edited(sead=1), "unknown field sead; did you mean seed?"),
+        (edited(suport=1), "unknown field suport; did you mean support?"),
         (edited(seconds=2.5), "its content does not fit its digest, so it was changed or damaged"),
     ],
 )
