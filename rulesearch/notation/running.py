@@ -61,8 +61,8 @@ def pool_of_python(path: str, source: bytes) -> Pool:
         raise RuleSearchError(_fault(error, path)) from None
     pool = module.__dict__.get("pool")
     if not isinstance(pool, Pool):
-        what = f"its pool is a {type(pool).__name__}; write"
-        what = "defines no pool; add" if pool is None else what
+        kind = type(pool).__name__
+        what = "defines no pool; add" if pool is None else f"its pool is a {kind}; write"
         raise RuleSearchError(f"{what} pool = Pool(F0=-e_post*y_pre, ...) at module level")
     others = [_beside(module, name, of) for name, of in _BESIDE.items()]
     joint = together(pool, *(other for other in others if other is not None))
@@ -145,13 +145,16 @@ def _fault(error: BaseException, path: str) -> str:
         fault = fault.partition(" (")[0]  # where the package lies helps nobody
         quoted = fault.split("'")
         if error.name == "rulesearch.notation" and len(quoted) > 1 and quoted[1].isidentifier():
-            known = [*QUANTITIES, *OPERATORS, *COMMON, *_MAKERS]
-            near = closest(quoted[1], known) or f"; {how_to_make(quoted[1])}"
+            near = closest(quoted[1], _to_import()) or f"; {how_to_make(quoted[1])}"
             return f"{place}: {quoted[1]} is not in {error.name}{near}"
     return f"{place}: {type(error).__name__}, {fault}; mend the line"
 
 
+def _to_import() -> list[str]:
+    return [*QUANTITIES, *OPERATORS, *COMMON, *_MAKERS]
+
+
 def _unknown(name: str) -> str:
-    if name in QUANTITIES or name in OPERATORS or name in COMMON or name in _MAKERS:
+    if name in _to_import():
         return f"{name} is not imported; write from rulesearch.notation import {name}"
     return unknown_symbol(name)
