@@ -1,51 +1,55 @@
-"""What a rule is compared with that is no rule of a pool: backprop by Adam.
+"""What a rule is compared with: backprop by SGD and by Adam, each a pool of one term.
 
-By SGD, backprop is the pseudo-gradient on a symmetric pathway, and feedback alignment the same on
-a random one: populations like any other, with one term.
+The coefficient of the term is the rate. On the symmetric pathway the pseudo-gradient is the
+gradient; on a random one the same term is feedback alignment.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import replace
 
-from rulesearch.kernels import Batch
-from rulesearch.kernels.fused.adam import AdamKernel
-from rulesearch.lifetime import Lifetimes
-from rulesearch.population import Chunk, Population, own_memory
+from sympy import Expr, sqrt
+
+from rulesearch.notation import Pool, e_post, trace, y_pre
+from rulesearch.notation.term import PSEUDO_GRADIENT
+
+#: What biases follow by backprop, as weights follow the pseudo-gradient.
+BIAS_GRADIENT = -e_post
+#: Shares of Adam's two running means that a step leaves, and what is added to the root.
+MEAN, SQUARE, LEAST = 0.9, 0.99, 1e-8
 
 
-@dataclass(frozen=True, eq=False)
-class ByAdam(Population):
-    """Networks that learn by backprop and Adam; their one coefficient is its rate.
+def by_gradient(*, bias: bool) -> Pool:
+    """The pseudo-gradient; biases, where there are any, have theirs with its rate.
 
-    Tasks and initial weights are those of any population with the same images, sizes and seeds.
-    All is done on the CPU, whatever kernel or device is asked for.
+    Example:
+        >>> by_gradient(bias=False).names
+        ('F',)
     """
-
-    @property
-    def _in_torch(self) -> bool:
-        return False
-
-    def _run(self, chunk: Chunk) -> Lifetimes:
-        assert not chunk.gradient, "a rate is searched forward"
-        tasks = self.tasks(chunk.seeds, own_memory)
-        weights, _ = self.networks(chunk.seeds, own_memory)
-        rates = chunk.theta[:, None, :].expand(-1, len(weights), -1).to(self.dtype)
-        lived = AdamKernel(self.sizes)(
-            Batch(
-                rates,
-                weights,
-                None,
-                tasks.x.to(self.dtype),
-                tasks.labels,
-                tasks.query_x.to(self.dtype),
-                tasks.query_labels,
-            )
-        )
-        return Lifetimes(lived.loss, lived.accuracy, lived.initial_loss)
+    return _of(PSEUDO_GRADIENT, BIAS_GRADIENT, bias)
 
 
-def by_adam(like: Population) -> ByAdam:
-    """The population that learns the same tasks by Adam."""
-    asked = {f.name: getattr(like, f.name) for f in fields(like)}
-    return ByAdam(**asked | {"pathway": "symmetric", "device": "cpu", "compile_for": ()})
+def by_adam(*, bias: bool) -> Pool:
+    """Adam's step (Kingma and Ba 2015, Algorithm 1), one example a step.
+
+    Both means begin at zero. What corrects them for that, 1 - MEAN**t at step t, is the running
+    mean of 1, which begins there too. It is run forward alone: where a gradient has always been
+    zero, as that of a dark pixel's weight, the root has no derivative.
+    """
+    return _of(_adam("", e_post * y_pre), _adam("_post", e_post), bias)
+
+
+def _adam(of: str, gradient: Expr) -> Expr:
+    mean = trace(f"adam_mean{of}", gradient, decay=MEAN)
+    square = trace(f"adam_square{of}", gradient**2, decay=SQUARE)
+    mean_of_one = trace("adam_mean_of_one", 1, decay=MEAN)
+    square_of_one = trace("adam_square_of_one", 1, decay=SQUARE)
+    return -(mean / mean_of_one) / (sqrt(square / square_of_one) + LEAST)
+
+
+def _of(weights: Expr, biases: Expr, bias: bool) -> Pool:
+    pool = Pool(F=weights)
+    if not bias:
+        return pool
+    (term,) = pool.terms
+    return Pool.checked((replace(term, beside=(("b", biases),)),), pool.start, pool.where)

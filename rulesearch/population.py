@@ -184,8 +184,8 @@ class Population:
         return self.kernel == "einsum" or bool(note)
 
     def _run(self, chunk: Chunk) -> Lifetimes:
-        tasks = self.tasks(chunk.seeds, own_memory)
-        weights, feedback = self.networks(chunk.seeds, own_memory)
+        tasks = self.tasks(chunk.seeds, _own_memory)
+        weights, feedback = self.networks(chunk.seeds, _own_memory)
         x, query_x = (t.to(self.device, self.dtype) for t in (tasks.x, tasks.query_x))
         labels, query_labels = (t.to(self.device) for t in (tasks.labels, tasks.query_labels))
         lived = run_lifetimes(
@@ -300,7 +300,7 @@ class _Own(threading.local):
 _own = _Own()
 
 
-def own_memory(
+def _own_memory(
     use: str, lifetimes: int, shapes: Sequence[tuple[int, int]], dtype: torch.dtype
 ) -> Tensor:
     """[lifetimes, entries], the same memory at every call of a thread: fresh pages are slow.

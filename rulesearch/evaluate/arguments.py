@@ -11,13 +11,11 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from rulesearch.choices import RivalName
 from rulesearch.data.files import look_for, names_in
-from rulesearch.errors import RuleSearchError, closest
+from rulesearch.errors import RuleSearchError
 from rulesearch.evaluate.options import Asked
 from rulesearch.flags import Given, Parser, flag, rule_of
+from rulesearch.known_rules import known, look_for_rule
 from rulesearch.search.arguments import add_places_and_ends, networks_of
-
-#: Where the rules that come along lie, for a look before anything heavy is imported.
-KNOWN = Path(__file__).parents[1] / "rule" / "known"
 
 HELP = {
     "dataset": "digits, emnist, mnist, fashion-mnist, or FILE.npz",
@@ -98,12 +96,11 @@ def parser(
 ) -> Parser:
     """A parser of these options; none of them has a default there."""
     made = Parser(called, description)
-    known = ", ".join(sorted(file.stem for file in KNOWN.glob("*.toml")))
     made.add_argument(
         "rules",
         nargs="*",
         metavar="RULE",
-        help=f"a run directory, a rule.toml, or a rule that comes along ({known})",
+        help=f"a run directory, a rule.toml, or a rule that comes along ({', '.join(known())})",
     )
     made.add_argument(
         "--terms",
@@ -203,7 +200,12 @@ def look(command: Command) -> None:
     Raises:
         RuleSearchError: a line for each.
     """
-    faults = [fault for rule in command.rules if (fault := _no_rule(rule))]
+    faults: list[str] = []
+    for rule in command.rules:
+        try:
+            look_for_rule(rule)
+        except RuleSearchError as error:
+            faults += error.lines
     sets = command.options.get("dataset", ())
     for name in (sets,) if isinstance(sets, str) else sets:
         try:
@@ -222,14 +224,6 @@ def numbers(text: str) -> tuple[float, ...]:
         raise argparse.ArgumentTypeError(
             f"{text}: give numbers with commas, as in 0.01,-0.02"
         ) from None
-
-
-def _no_rule(given: str) -> str:
-    known = sorted(file.stem for file in KNOWN.glob("*.toml"))
-    if given in known or Path(given).exists():
-        return ""
-    hint = closest(given, known) or f"; give a path, or one of {', '.join(known)}"
-    return f"{given}: no run directory, no rule.toml, and no rule that comes along{hint}"
 
 
 def _refuse(command: Command) -> None:

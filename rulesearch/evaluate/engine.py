@@ -106,12 +106,7 @@ def carry_out(
             for contestant in contestants:
                 doing = f"{number}/{len(sites)} {contestant.name}"
                 watch(doing, done / total)
-                found = [*_entries(site, contestant, rules, images, kept)]
-                if not found:
-                    notes[f"{contestant.name}: not there where a rule was sought, so no rate"] = (
-                        None
-                    )
-                entries += found
+                entries += _entries(site, contestant, rules, images, kept)
                 done += share
         watch("", 1.0)
     return Evaluated(
@@ -254,11 +249,10 @@ def _rates(
             continue  # it is here
         there = Site(own, images.of(own), asked)
         others, _ = rivals(there, rules)
-        twin = next((each for each in others if each.name == contestant.name), None)
-        if twin is not None:
-            alike = sum(other.dataset == own.dataset for other in owns) > 1
-            where = situation_text(own, own.asked_at[-1]) if alike else own.dataset
-            yield f"on {where}", _rate(there, twin, kept)
+        (twin,) = (each for each in others if each.name == contestant.name)
+        alike = sum(other.dataset == own.dataset for other in owns) > 1
+        where = situation_text(own, own.asked_at[-1]) if alike else own.dataset
+        yield f"on {where}", _rate(there, twin, kept)
 
 
 def _rate(site: Site, contestant: Contestant, kept: Kept) -> Near:

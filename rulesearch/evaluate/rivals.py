@@ -11,20 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rulesearch.baselines import by_adam
+from rulesearch.baselines import by_adam, by_gradient
 from rulesearch.choices import PathwayName, RivalName
 from rulesearch.data import Data
 from rulesearch.evaluate.options import Asked, Scenario
 from rulesearch.given_rule import known_rule
 from rulesearch.lifetime.reads import check_reads
 from rulesearch.meta import ACCEPTED, lifetime_seeds, units
-from rulesearch.model import PAPER
 from rulesearch.notation import Pool, with_biases
 from rulesearch.notation.term import PSEUDO_GRADIENT
 from rulesearch.pathways import pathway as pathway_of
 from rulesearch.population import Population
 from rulesearch.rule import Network, Rule, rule_to_plain
-from rulesearch.search.compared import ADAM_START, by_gradient
+from rulesearch.search.compared import ADAM_START
 from rulesearch.search.premises import premises
 from rulesearch.search.worlds import World
 from rulesearch.updates import norms, remembering_terms
@@ -192,13 +191,11 @@ def of_rule(site: Site, rule: Rule) -> Contestant:
 
 
 def rivals(site: Site, rules: Sequence[Rule]) -> tuple[list[Contestant], tuple[str, ...]]:
-    """The rivals that are asked for, and notes on those that cannot be there.
+    """The rivals that are asked for, and notes on them.
 
     Their networks are those of the first rule, biases included, which learn at the same rate.
     """
     network = _network(site, rules[0])
-    # What bounds a rule keeps to are its own.
-    model = replace(replace(rules[0], network=network).model, bounds=())
     found: list[Contestant] = []
     notes: list[str] = []
     others = [rule.name for rule in rules[1:] if _network(site, rule) != network]
@@ -213,11 +210,6 @@ def rivals(site: Site, rules: Sequence[Rule]) -> tuple[list[Contestant], tuple[s
                 for rule, each in zip(rules, made, strict=True)
                 if not each
             ]
-        elif name == "backprop-adam" and model != PAPER:
-            notes.append(
-                "backprop by Adam is there for softplus and cross-entropy alone, without biases "
-                "and noise"
-            )
         else:
             found.append(_rival(site, name, network))
     return found, tuple(notes)
@@ -233,6 +225,8 @@ def _rival(site: Site, name: str, network: Network) -> Contestant:
     """A rival that does not hang on the terms of a rule."""
     pool, start = by_gradient(bias=network.bias), STARTS.get(name)
     direction: tuple[float, ...] = (1.0,)
+    if name == "backprop-adam":
+        pool = by_adam(bias=network.bias)
     if name == "last-layer":
         pool = pool.acting({"F": (-1,)})
     if name == "kolen-pollack":
@@ -242,8 +236,6 @@ def _rival(site: Site, name: str, network: Network) -> Contestant:
     path = PATHWAYS.get(name, network.pathway)
     # The last layer alone needs no errors from behind; backprop has no feedback to begin with.
     networks = site.networks(pool, replace(network, pathway=path))
-    if name == "backprop-adam":
-        networks = (by_adam(networks[0]), by_adam(networks[1]))
     steady = tuple(0.0 if name == "untrained" else x for x in direction)
     said = {"rival": name, "network": _plain_network(network)}
     return Contestant(

@@ -6,12 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from rulesearch.baselines import by_adam
+from rulesearch.baselines import by_adam, by_gradient
 from rulesearch.meta import ROBUST
 from rulesearch.mixture import Worlds, worlds_of
-from rulesearch.model import PAPER
-from rulesearch.notation import Pool, e_post
-from rulesearch.notation.term import PSEUDO_GRADIENT
+from rulesearch.notation import Pool
 from rulesearch.population import Population
 from rulesearch.search.request import Request
 from rulesearch.search.stages import Stages
@@ -23,8 +21,6 @@ from rulesearch.words import EVALUATED
 #: Where the search for Adam's rate begins: its steps are about as large as the rate, whatever the
 #: gradient.
 ADAM_START = 1e-4
-#: What biases follow by backprop, as weights follow the pseudo-gradient.
-BIAS_GRADIENT = -e_post
 #: One in so many tasks is enough for it: from task to task, its losses at two rates differ by half
 #: as much as those of SGD do, or less.
 ADAM_SHARE = 2
@@ -50,35 +46,23 @@ class Baseline:
 def baselines(request: Request, world: World) -> dict[str, Baseline]:
     """Those of a search in a world, by the names of `Result.evaluation`.
 
-    Their networks are those of the search, biases included, which learn at the same rate. Adam is
-    there for the paper's model alone.
+    Their networks are those of the search, biases included, which learn at the same rate.
     """
-    model = world.config.model(request.pool)
-    pool, start = by_gradient(bias=model.bias), request.setting.protocol.start
+    model, start = world.config.model(request.pool), request.setting.protocol.start
 
-    def on(pathway: str) -> Baseline:
+    def on(pathway: str, pool: Pool, start: float, share: int = 1) -> Baseline:
         searching, set_aside = (
             replace(world.population(pool, pathway=pathway, held_out=held_out), model=model)
             for held_out in (False, True)
         )
-        return Baseline(searching, set_aside, start)
+        return Baseline(searching, set_aside, start, share)
 
-    sgd = on("symmetric")
-    found = {"backprop_sgd": sgd}
-    if model == PAPER:
-        adam = (by_adam(sgd.searching), by_adam(sgd.set_aside))
-        found["backprop_adam"] = Baseline(*adam, ADAM_START, ADAM_SHARE)
-    return found | {"feedback_alignment": on("random")}
-
-
-def by_gradient(*, bias: bool) -> Pool:
-    """The pool of the pseudo-gradient; biases, where there are any, have theirs with its rate."""
-    pool = Pool(F=PSEUDO_GRADIENT)
-    if not bias:
-        return pool
-    (term,) = pool.terms
-    both = replace(term, beside=(("b", BIAS_GRADIENT),))
-    return Pool.checked((both,), pool.start, pool.where)
+    sgd, adam = by_gradient(bias=model.bias), by_adam(bias=model.bias)
+    return {
+        "backprop_sgd": on("symmetric", sgd, start),
+        "backprop_adam": on("symmetric", adam, ADAM_START, ADAM_SHARE),
+        "feedback_alignment": on("random", sgd, start),
+    }
 
 
 def best_rates(
