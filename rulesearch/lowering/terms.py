@@ -12,6 +12,7 @@ from sympy import Expr, Integer, Mul, Symbol
 from rulesearch.lowering.evening import evened
 from rulesearch.lowering.plan import FIRST, Carried, Group, Part, Plan, before, known_ranges
 from rulesearch.lowering.sharing import Sums, by_index, name_sums, share
+from rulesearch.lowering.squares import completed
 from rulesearch.model import PAPER, Model
 from rulesearch.notation import Pool, Term, by_potential, canonical, text_of
 from rulesearch.notation.comparison import unnamed
@@ -113,7 +114,7 @@ def _plan(
 def _written_out(expression: Expr, model: Model) -> Expr:
     """Without definitions; and by the potential at hand where it has neither biases nor noise."""
     form = canonical(without_definitions(expression))
-    return evened(form if model.bias or model.noise else by_potential(form))
+    return completed(evened(form if model.bias or model.noise else by_potential(form)))
 
 
 # --- traces ------------------------------------------------------------------------------------

@@ -1,0 +1,99 @@
+"""Squares of sums, multiplied out in canonical forms, are squares again in what is computed."""
+
+import pytest
+import sympy
+import torch
+from batches import given
+from hypothesis import given as drawn
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from rulesearch.lifetime import run_lifetimes
+from rulesearch.lowering import lower
+from rulesearch.lowering.squares import completed
+from rulesearch.notation import (
+    B,
+    Pool,
+    W,
+    canonical,
+    e_post,
+    e_pre,
+    seen_from_pre,
+    sqrt,
+    sum_pre,
+    trace,
+    y_post,
+    y_pre,
+    z_post,
+)
+
+MEAN = trace("mean_post", y_post, decay=0.95, initial="first")
+VARIANCE = trace("variance_post", (y_post - MEAN) ** 2, decay=0.95)
+POST = (y_post, e_post, z_post, MEAN)
+
+
+@drawn(
+    st.lists(st.sampled_from([-3, -1, sympy.Rational(1, 2), 1, 2]), min_size=2, max_size=4),
+    st.permutations(POST),
+    st.sampled_from([1, e_pre, e_post, W, 7 * y_pre**2, 1 / (1 + y_pre**2)]),
+    st.sampled_from([0, 1, y_pre, -e_post * y_pre, 3 * W]),
+)
+@settings(deadline=None, max_examples=60)
+def test_a_square_is_found_and_the_same_number(numbers, symbols, front, beside):
+    whole = sum(n * s for n, s in zip(numbers, symbols, strict=False))
+    form = canonical(front * whole**2 + beside)
+    found = completed(form)
+    assert canonical(found) == form
+    squares = [p for p in found.atoms(sympy.Pow) if p.exp == 2 and p.base.is_Add]
+    # What stands beside it may be one of its parts, but of one at most.
+    assert squares
+    assert max(len(p.base.args) for p in squares) >= len(numbers) - 1
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        (y_post - y_pre) ** 2,  # separates, which it does not as a square
+        y_post**2 + y_post * e_post + e_post**2,
+        y_post**2 - e_post**2 - 2 * y_post * e_post,
+        y_post**2 + 2 * e_post**2 + 3 * y_post * e_post,
+        y_post * y_pre - y_post**2 * W,
+        W + y_pre,
+    ],
+)
+def test_what_is_none_stays(form):
+    form = canonical(form)
+    assert completed(form) == form
+
+
+def test_squares_are_found_in_roots_in_sums_and_at_synapses():
+    inside = completed(canonical(sqrt((y_post - y_pre) ** 2 + 1)))
+    assert inside in (sqrt((y_post - y_pre) ** 2 + 1), sqrt((y_pre - y_post) ** 2 + 1))
+    assert completed(canonical((W - B) ** 2)) == (B - W) ** 2
+    summed = completed(canonical(y_post * sum_pre((y_pre - e_pre) ** 2) + e_post))
+    assert summed == y_post * sum_pre((e_pre - y_pre) ** 2) + e_post
+
+
+def test_a_square_is_one_group():
+    assert len(lower(Pool(F=e_post * (y_post - MEAN) ** 2)).groups) == 1
+
+
+@pytest.mark.parametrize("kernel", ["einsum", "fused"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+def test_the_variance_of_what_stays_the_same_has_a_root(kernel, dtype):
+    """It was a little less than 0: of an image that hardly changes, whatever the network does."""
+    start = given(2, (4, 3, 2), "random", steps=300).to(dtype)
+    (x, labels), near = start.train, 1e-4 if dtype == torch.float32 else 1e-9
+    spread = Pool(F=-y_pre / (sqrt(seen_from_pre(VARIANCE)) + 1))
+    found = run_lifetimes(
+        spread,
+        torch.full((2, 2, 1), 1e-3, dtype=dtype),
+        start.weights,
+        start.feedback,
+        train=(0.7 + near * x, labels),
+        query=start.query,
+        kernel=kernel,
+        keep_weights=True,
+    )
+    assert found.loss.isfinite().all()
+    assert all(w.isfinite().all() for w in found.weights)
