@@ -15,6 +15,10 @@ With `--without` each rule also runs on `emnist` without each of its terms in tu
 they are, and what networks are like at the end stands beside the accuracy: the norm of the weights,
 how far the rows of each matrix are from orthonormal, and the angle between errors and backprop's.
 
+With `--backprops` Adam is there in three more ways on the symmetric pathway: with biases that
+learn, with gradients by activities about their running mean, and with what `whitened` would do in
+place of the gradient, each at its own best rate.
+
 FILE grows row by row; rows that it holds are not measured again, and a FILE with rows of other
 tasks or coefficients is refused. Rules are for networks of the paper's kind; others are refused.
 """
@@ -35,10 +39,12 @@ from rich.table import Table
 
 from benchmarks.ending import end_with
 from benchmarks.machine import cores, machine
-from rulesearch import Config, load_data
+from rulesearch import Config, Pool, load_data
+from rulesearch.baselines import adam, by_adam
 from rulesearch.errors import RuleSearchError
-from rulesearch.given_rule import load_rule
+from rulesearch.given_rule import known_rule, load_rule
 from rulesearch.meta import lifetime_seeds
+from rulesearch.notation import e_post, seen_from_pre, trace, y_post, y_pre
 from rulesearch.population import Population
 from rulesearch.rule import Network, Rule
 from rulesearch.scoring import diverged, scored
@@ -63,6 +69,8 @@ Key = tuple[str, str, str]
 
 #: By the names of `Result.evaluation`; the first two are compared with pair by pair.
 RIVALS = ("backprop_sgd", "backprop_adam", "feedback_alignment")
+#: Adam in other ways, with `--backprops`.
+BACKPROPS = ("Adam, biases", "Adam, centred", "Adam of whitened")
 PATHWAYS = ("symmetric", "direct", "sign-symmetric")
 FACTORS = (0.12, 0.25, 0.5, 0.7, 1.0)
 FACTOR_TASKS = 60
@@ -134,10 +142,33 @@ def row_of(world: str, name: str, pathway: str, factor: float, outcomes: Scores)
     return Row(world, name, pathway, factor, accuracy, low, high, loss, *counts, each)
 
 
-def rivals(request: Request, world: str, seeds: tuple[int, ...]) -> Iterator[Row]:
-    """Backprop by SGD and by Adam and feedback alignment, each at its best rate here."""
+def backprops(request: Request) -> dict[str, compared.Baseline]:
+    """Adam with biases, and with something else for the gradient, which one term has."""
+    mean = trace("mean_post", y_post, decay=0.95, initial="first")
+    whitened = known_rule("whitened")
+    change = sum(x * term.expression for x, term in zip(whitened.theta, whitened.pool, strict=True))
+    pools = (
+        by_adam(bias=True),
+        Pool(F=adam(e_post * (y_pre - seen_from_pre(mean)))),
+        Pool(F=adam(-change)),
+    )
+    world = request.worlds[0]
+    found = {}
+    for name, pool in zip(BACKPROPS, pools, strict=True):
+        model = replace(world.config.model(pool), bias=name == "Adam, biases")
+        searching, set_aside = (
+            replace(world.population(pool, pathway="symmetric", held_out=h), model=model)
+            for h in (False, True)
+        )
+        found[name] = compared.Baseline(searching, set_aside, compared.ADAM_START)
+    return found
+
+
+def rivals(
+    request: Request, world: str, seeds: tuple[int, ...], of: dict[str, compared.Baseline]
+) -> Iterator[Row]:
+    """Each at its best rate here."""
     stages = Stages(None, lambda record: None, lambda label: None)
-    of = compared.baselines(request, request.worlds[0])
     rates = compared.best_rates(request, stages, of)
     for name, outcomes in compared.evaluated(stages, of, rates, seeds).items():
         pathway = "random" if name == "feedback_alignment" else "symmetric"
@@ -158,20 +189,27 @@ def on_pathway(request: Request, rule: Rule, pathway: str) -> tuple[Population, 
     return aside, min(losses, key=lambda factor: losses[factor])
 
 
+def _has(known: set[Key], world: str, name: str) -> bool:
+    return any(key[:2] == (world, name) for key in known)
+
+
 def rows_of(
     rules: Sequence[Rule],
     world: str,
     root: str | None,
     tasks: int,
     known: set[Key],
+    more: bool,
 ) -> Iterator[Row]:
-    """All that is not known yet of a world."""
+    """All that is not known yet of a world; with more, also `BACKPROPS`."""
     dataset, layers = WORLDS[world]
     config = Config(dataset=dataset, data_root=root, layers=layers, seed=SEED)
     data = load_data(dataset, root, shape=config.shape)
     seeds = lifetime_seeds(SEED, world, 0, tasks)
-    if (world, "backprop_sgd", "symmetric") not in known:
-        yield from rivals(prepare(rules[0].pool, data, config), world, seeds)
+    request = prepare(rules[0].pool, data, config)
+    of = compared.baselines(request, request.worlds[0]) | (backprops(request) if more else {})
+    of = {name: each for name, each in of.items() if not _has(known, world, name)}
+    yield from rivals(request, world, seeds, of)
     pathways = ("random", *PATHWAYS) if world == "emnist" else ("random",)
     for rule in rules:
         request = prepare(rule.pool, data, config)
@@ -279,7 +317,9 @@ def show(rows: Sequence[Row], console: Console) -> None:
         table.add_row(_short(name), pathway, *cells)
     console.print(table)
     console.print("Accuracy on images set aside, lifetimes that diverged in brackets.")
-    lines = dict.fromkeys((row.name, row.pathway) for row in rows if row.name not in RIVALS)
+    lines = dict.fromkeys(
+        (row.name, row.pathway) for row in rows if row.name not in {*RIVALS, *BACKPROPS}
+    )
     for rival in RIVALS[:2]:
         table = Table("rule", "pathway", *worlds, box=box.SIMPLE)
         for name, pathway in lines:
@@ -330,6 +370,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data-root", help="of data sets in torchvision's layout")
     parser.add_argument("--worlds", nargs="+", choices=[*WORLDS], default=[*WORLDS])
     parser.add_argument("--tasks", type=int, default=300)
+    parser.add_argument("--backprops", action="store_true", help="also Adam in three more ways")
     parser.add_argument("--without", action="store_true", help="also without each term")
     asked = parser.parse_args(arguments)
     torch.set_num_threads(cores())
@@ -345,7 +386,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console.width = max(console.width, 150)
     for world in asked.worlds:
         known = {(row.world, row.name, row.pathway) for row in rows}
-        for row in rows_of(rules, world, asked.data_root, asked.tasks, known):
+        for row in rows_of(rules, world, asked.data_root, asked.tasks, known, asked.backprops):
             rows.append(row)
             write(asked.json, rows, left)
         show(rows, console)

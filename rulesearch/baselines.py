@@ -33,13 +33,18 @@ def by_adam(*, bias: bool) -> Pool:
     """Adam's step (Kingma and Ba 2015, Algorithm 1), one example a step.
 
     Both means begin at zero. What corrects them for that, 1 - MEAN**t at step t, is the running
-    mean of 1, which begins there too. It is run forward alone: where a gradient has always been
-    zero, as that of a dark pixel's weight, the root has no derivative.
+    mean of 1, which begins there too.
     """
-    return _of(_adam("", e_post * y_pre), _adam("_post", e_post), bias)
+    return _of(adam(e_post * y_pre), adam(e_post, "_post"), bias)
 
 
-def _adam(of: str, gradient: Expr) -> Expr:
+def adam(gradient: Expr, of: str = "") -> Expr:
+    """Adam's step against what is given for the gradient.
+
+    Args:
+        gradient: at a synapse, or at a neuron.
+        of: `_post` if it is a neuron's, as names of traces have it.
+    """
     mean = trace(f"adam_mean{of}", gradient, decay=MEAN)
     square = trace(f"adam_square{of}", gradient**2, decay=SQUARE)
     mean_of_one = trace("adam_mean_of_one", 1, decay=MEAN)

@@ -89,15 +89,16 @@ def test_a_rule_is_read_from_its_run_and_measured_in_other_worlds(tmp_path, monk
     assert findings.rule_of(f"{run}:1").pool.names == ("F0",)
     monkeypatch.setattr(findings, "WORLDS", {"small": ("digits", (6,))})
     kept = tmp_path / "rows.json"
-    asked = [str(run), "--json", str(kept), "--tasks", "4", "--worlds", "small"]
+    asked = [str(run), "--json", str(kept), "--tasks", "4", "--worlds", "small", "--backprops"]
     findings.main(asked)
     rows = json.loads(kept.read_text())["rows"]
-    assert [row["name"] for row in rows[:3]] == [
+    assert [row["name"] for row in rows[:6]] == [
         "backprop_sgd",
         "backprop_adam",
         "feedback_alignment",
+        *findings.BACKPROPS,
     ]
-    assert (rows[3]["name"], rows[3]["lifetimes"]) == (str(run), 4)
+    assert (rows[6]["name"], rows[6]["lifetimes"]) == (str(run), 4)
     assert "small" in capsys.readouterr().out
     findings.main(asked)  # nothing is measured again
     assert json.loads(kept.read_text())["rows"] == rows

@@ -61,7 +61,8 @@ def seen_from_pre(symbol: OwnSymbol) -> OwnSymbol:
     """
     if not isinstance(symbol, OwnSymbol):
         raise RuleSearchError(
-            f"seen_from_pre: {symbol!r} is no quantity of one's own; those of the table end in _pre"
+            f"seen_from_pre: {symbol!r} is no quantity of one's own; give it a name by "
+            'quantity("..._post", ...); those of the table end in _pre'
         )
     row = symbol.row
     what = f"{row.name.removesuffix('_post')}_pre"

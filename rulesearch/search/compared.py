@@ -72,7 +72,7 @@ def best_rates(
     return {
         key: best_rate(
             _setting(request, baseline),
-            f"{label}{EVALUATED[key]}",
+            f"{label}{EVALUATED.get(key, key)}",
             stages.measurer(baseline.searching),
         )
         for key, baseline in of.items()
@@ -89,7 +89,7 @@ def evaluated(
     """What they do on the images set aside, on these lifetimes."""
     found = {}
     for key, baseline in of.items():
-        rule = {f"evaluation/{label}{EVALUATED[key]}": rates[key].theta}
+        rule = {f"evaluation/{label}{EVALUATED.get(key, key)}": rates[key].theta}
         (found[key],) = stages.measurer(baseline.set_aside)(rule, seeds)
     return found
 
