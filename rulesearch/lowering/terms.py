@@ -9,10 +9,10 @@ from functools import lru_cache
 import sympy
 from sympy import Expr, Integer, Mul, Symbol
 
+from rulesearch.lowering.cancelling import joined
 from rulesearch.lowering.evening import evened
 from rulesearch.lowering.plan import FIRST, Carried, Group, Part, Plan, before, known_ranges
 from rulesearch.lowering.sharing import Sums, by_index, name_sums, share
-from rulesearch.lowering.squares import completed
 from rulesearch.model import PAPER, Model
 from rulesearch.notation import Pool, Term, by_potential, canonical, text_of
 from rulesearch.notation.comparison import unnamed
@@ -114,7 +114,7 @@ def _plan(
 def _written_out(expression: Expr, model: Model) -> Expr:
     """Without definitions; and by the potential at hand where it has neither biases nor noise."""
     form = canonical(without_definitions(expression))
-    return completed(evened(form if model.bias or model.noise else by_potential(form)))
+    return joined(evened(form if model.bias or model.noise else by_potential(form)))
 
 
 # --- traces ------------------------------------------------------------------------------------
@@ -144,8 +144,8 @@ def _moved(row: LocalQuantity, number: int, model: Model) -> Expr:
     old, x = Symbol(before(number), real=True), _followed(row, model)
     if row.memory.initial is None:
         return x + decay * (1 - FIRST.symbol) * (old - x)
-    # Multiplied out, so that sums and what separates are found.
-    return sympy.expand_mul(decay * old + (1 - decay) * x)
+    # Part by part, so that sums and what separates are found.
+    return decay * old + sympy.Add(*((1 - decay) * part for part in sympy.Add.make_args(x)))
 
 
 def _carried(

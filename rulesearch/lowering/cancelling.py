@@ -1,7 +1,8 @@
-"""Squares of sums as squares, which canonical forms have multiplied out.
+"""Differences taken before they are squared or divided, which canonical forms have multiplied out.
 
 In floating point a**2 - 2*a*b + b**2 may be negative, and is little but rounding where `a` is near
-`b`: the variance of an activity that hardly changes had a root that is no number.
+`b`: the variance of an activity that hardly changes had a root that is no number. And
+a/small - b/small is what rounding leaves of two large numbers, where (a - b)/small is right.
 """
 
 from __future__ import annotations
@@ -11,33 +12,79 @@ from collections.abc import Mapping, Sequence
 
 from sympy import Add, Expr, Mul, Rational, sqrt
 
-from rulesearch.operators import NeuronSum, index_of
+from rulesearch.operators import POST, PRE, SCALAR, SYNAPSE, Index, NeuronSum, index_of
 
 #: Sums of more parts than this stay as they are.
 MOST = 60
 _Powers = frozenset[tuple[Expr, Expr]]
 
 
-def completed(form: Expr, *, apart: bool = True) -> Expr:
-    """The same with squares of sums found again, in arguments of functions and in sums too.
+def joined(form: Expr, *, apart: bool = True) -> Expr:
+    """The same with squares of sums and fractions of sums found again, also in functions and sums.
 
     Args:
         form: canonical.
-        apart: whether its parts are lowered one by one, so that a square which joins pre and post
-            is left to them.
+        apart: whether its parts are lowered one by one, so that what joins pre and post is left to
+            them.
 
     Example:
         >>> from rulesearch.notation import canonical, e_post, y_post, y_pre
-        >>> completed(canonical(1 / ((y_post - e_post) ** 2 + 2)), apart=False)
+        >>> joined(canonical(1 / ((y_post - e_post) ** 2 + 2)), apart=False)
         1/((e_post - y_post)**2 + 2)
-        >>> completed(canonical((y_post - y_pre) ** 2))
+        >>> joined(canonical((y_post - y_pre) ** 2))
         y_post**2 - 2*y_post*y_pre + y_pre**2
+        >>> joined(canonical(y_pre * (y_post - e_post) / (y_post**2 + 1)))
+        -y_pre*(e_post - y_post)/(y_post**2 + 1)
     """
     if not form.args:
         return form
     inside = apart and (form.is_Add or form.is_Mul)
-    form = form.func(*(completed(argument, apart=inside) for argument in form.args))
-    return _of_sums(_squared(form, apart)) if form.is_Add else form
+    form = form.func(*(joined(argument, apart=inside) for argument in form.args))
+    return _in_summands(_in_sum(form, apart)) if form.is_Add else form
+
+
+def _in_sum(total: Expr, apart: bool) -> Expr:
+    return _divided(_squared(total, apart), apart)
+
+
+def _divided(total: Expr, apart: bool) -> Expr:
+    """Parts with one divisor, and all else alike but what is of its index set, as one fraction."""
+    parts = [*Add.make_args(total)]
+    sides: list[Index | None] = [PRE, POST, SCALAR, SYNAPSE]
+    for side in sides if apart else [*sides, None]:
+        gathered: dict[Expr, list[Expr]] = {}
+        for part in parts:
+            front, rest = _front(part, side)
+            gathered.setdefault(front, []).append(rest)
+        parts = [
+            part for front, rests in gathered.items() for part in _fractions(front, rests, side)
+        ]
+    return Add(*parts)
+
+
+def _front(part: Expr, side: Index | None) -> tuple[Expr, Expr]:
+    """A part as what may stand before a bracket, and the numbers and quantities of a side."""
+    front: list[Expr] = []
+    rest: list[Expr] = []
+    for factor in Mul.make_args(part):
+        base, power = factor.as_base_exp()
+        plain = base.is_Symbol and power.is_Integer and power > 0
+        here = plain and (side is None or index_of(factor) == side)
+        (rest if factor.is_number or here else front).append(factor)
+    return Mul(*front), Mul(*rest)
+
+
+def _fractions(front: Expr, rests: Sequence[Expr], side: Index | None) -> Sequence[Expr]:
+    divides = any(
+        power.is_negative and base.free_symbols and (side is None or index_of(base) == side)
+        for base, power in (factor.as_base_exp() for factor in Mul.make_args(front))
+    )
+    if len(rests) == 1 or not divides:
+        return [front * rest for rest in rests]
+    number, bracket = Add(*rests).primitive()
+    if bracket.could_extract_minus_sign():
+        number, bracket = -number, -bracket
+    return [number * front * bracket]
 
 
 def _squared(total: Expr, apart: bool) -> Expr:
@@ -110,7 +157,7 @@ def _product(powers: _Powers) -> Expr:
     return Mul(*(base**power for base, power in powers))
 
 
-def _of_sums(total: Expr) -> Expr:
+def _in_summands(total: Expr) -> Expr:
     """The same in summands: sum(a**2) - 2*sum(a*b) + sum(b**2) is sum((a - b)**2)."""
     kept: list[Expr] = []
     summands: defaultdict[tuple[Expr, type[NeuronSum]], list[Expr]] = defaultdict(list)
@@ -123,9 +170,8 @@ def _of_sums(total: Expr) -> Expr:
         number, front = Mul(*(factor for factor in factors if factor is not sums[0])).as_coeff_Mul()
         summands[front, type(sums[0])].append(number * sums[0].args[0])
     for (front, function), each in summands.items():
-        joined = _squared(Add(*each), True)
-        whole = each if joined == Add(*each) else Add.make_args(joined)
-        for summand in whole:
+        whole = _in_sum(Add(*each), True)
+        for summand in each if whole == Add(*each) else Add.make_args(whole):
             number, rest = summand.as_coeff_Mul()
             kept.append(number * front * function(rest))
     return Add(*kept)

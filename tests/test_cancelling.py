@@ -1,4 +1,4 @@
-"""Squares of sums, multiplied out in canonical forms, are squares again in what is computed."""
+"""Squares and fractions of sums, multiplied out in canonical forms, are such in kernels."""
 
 import pytest
 import sympy
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rulesearch.lifetime import run_lifetimes
 from rulesearch.lowering import lower
-from rulesearch.lowering.squares import completed
+from rulesearch.lowering.cancelling import joined
 from rulesearch.notation import (
     B,
     Pool,
@@ -18,9 +18,11 @@ from rulesearch.notation import (
     canonical,
     e_post,
     e_pre,
+    quantity,
     seen_from_pre,
     sqrt,
     sum_pre,
+    tanh,
     trace,
     y_post,
     y_pre,
@@ -42,7 +44,7 @@ POST = (y_post, e_post, z_post, MEAN)
 def test_a_square_is_found_and_the_same_number(numbers, symbols, front, beside):
     whole = sum(n * s for n, s in zip(numbers, symbols, strict=False))
     form = canonical(front * whole**2 + beside)
-    found = completed(form)
+    found = joined(form)
     assert canonical(found) == form
     squares = [p for p in found.atoms(sympy.Pow) if p.exp == 2 and p.base.is_Add]
     # What stands beside it may be one of its parts, but of one at most.
@@ -63,19 +65,49 @@ def test_a_square_is_found_and_the_same_number(numbers, symbols, front, beside):
 )
 def test_what_is_none_stays(form):
     form = canonical(form)
-    assert completed(form) == form
+    assert joined(form) == form
 
 
 def test_squares_are_found_in_roots_in_sums_and_at_synapses():
-    inside = completed(canonical(sqrt((y_post - y_pre) ** 2 + 1)))
+    inside = joined(canonical(sqrt((y_post - y_pre) ** 2 + 1)))
     assert inside in (sqrt((y_post - y_pre) ** 2 + 1), sqrt((y_pre - y_post) ** 2 + 1))
-    assert completed(canonical((W - B) ** 2)) == (B - W) ** 2
-    summed = completed(canonical(y_post * sum_pre((y_pre - e_pre) ** 2) + e_post))
+    assert joined(canonical((W - B) ** 2)) == (B - W) ** 2
+    summed = joined(canonical(y_post * sum_pre((y_pre - e_pre) ** 2) + e_post))
     assert summed == y_post * sum_pre((e_pre - y_pre) ** 2) + e_post
 
 
 def test_a_square_is_one_group():
     assert len(lower(Pool(F=e_post * (y_post - MEAN) ** 2)).groups) == 1
+
+
+SCORE = quantity("score_post", (y_post - MEAN) / (sqrt(VARIANCE) + 1e-8))
+FRACTIONS = (
+    -e_post * seen_from_pre(SCORE),
+    SCORE * seen_from_pre(SCORE),
+    (y_post - 3 * e_post) * y_pre / (2 + y_post**2),
+    y_pre * (2 * y_post - MEAN) * e_post / (1 + z_post**2) ** 3,
+)
+
+
+@pytest.mark.parametrize("form", FRACTIONS)
+def test_a_fraction_is_one_product(form):
+    plan = lower(Pool(F=form))
+    (group,) = plan.groups
+    assert len(group.parts) == 1
+    assert canonical(joined(canonical(form))) == canonical(form)
+
+
+def test_a_fraction_is_found_in_functions_and_sums():
+    form = canonical(tanh((y_post - y_pre) / (1 + W**2)))
+    assert joined(form) in (
+        tanh((y_post - y_pre) / (1 + W**2)),
+        -tanh((y_pre - y_post) / (1 + W**2)),
+    )
+    form = canonical(sum_pre((y_pre - e_pre) / (1 + y_pre**2)))
+    assert joined(form) == -sum_pre((e_pre - y_pre) / (1 + y_pre**2))
+    # What joins pre and post is left apart, and the divisors of pre with it.
+    form = canonical(e_post * (y_post - y_pre) / (1 + y_pre**2))
+    assert len(sympy.Add.make_args(joined(form))) == 2
 
 
 @pytest.mark.parametrize("kernel", ["einsum", "fused"])
@@ -97,3 +129,20 @@ def test_the_variance_of_what_stays_the_same_has_a_root(kernel, dtype):
     )
     assert found.loss.isfinite().all()
     assert all(w.isfinite().all() for w in found.weights)
+
+
+@pytest.mark.parametrize("kernel", ["einsum", "fused"])
+def test_the_score_of_what_stays_the_same_is_zero(kernel):
+    """One image again and again, of which every pixel is its own mean: nothing is learned."""
+    start = given(3, (12, 5), "random", steps=60).to(torch.float32)
+    x, labels = start.train
+    found = run_lifetimes(
+        Pool(F=-e_post * seen_from_pre(SCORE)),
+        torch.full((2, 1, 1), 1e-2),
+        start.weights,
+        start.feedback,
+        train=(x[:, :1].repeat(1, 60, 1), labels),
+        query=start.query,
+        kernel=kernel,
+    )
+    assert torch.equal(found.loss, found.initial_loss)
