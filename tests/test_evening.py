@@ -11,7 +11,6 @@ from rulesearch import run_lifetimes
 from rulesearch.errors import RuleSearchError
 from rulesearch.export import export
 from rulesearch.given_rule import rule_from_text
-from rulesearch.lowering.evening import evened
 from rulesearch.notation import (
     Abs,
     Pool,
@@ -24,6 +23,7 @@ from rulesearch.notation import (
     y_pre,
     z_post,
 )
+from rulesearch.notation.evening import evened
 
 SIZES, COUNT = (13, 11, 7), 5
 G = torch.Generator().manual_seed(0)

@@ -16,9 +16,9 @@ from sympy import Expr, Rational
 from rulesearch.errors import RuleSearchError
 from rulesearch.export.spelling import without_sums
 from rulesearch.lifetime.reads import check_reads
-from rulesearch.lowering.evening import evened
 from rulesearch.lowering.plan import known_ranges
 from rulesearch.model import Model
+from rulesearch.notation.joining import compact
 from rulesearch.notation.layers import Layers
 from rulesearch.notation.own import own_symbols
 from rulesearch.operators import (
@@ -207,7 +207,7 @@ def _view(
     changes: dict[Parameter, tuple[Part, ...]] = {}
     for parameter in side:
         parts = [
-            Part(term.name, value, evened(expression), rule.pool.where.get(term.name, ()))
+            Part(term.name, value, compact(expression), rule.pool.where.get(term.name, ()))
             for term, value in zip(rule.pool, rule.theta, strict=True)
             for changed, expression in term.updates
             if changed == parameter
@@ -228,7 +228,7 @@ def _values(expressions: Iterable[Expr]) -> Iterator[Value]:
 def _value(symbol: OwnSymbol, made: set[str]) -> Iterator[Value]:
     if symbol.name in made:
         return
-    row, expression = symbol.row, evened(definition_of(symbol))
+    row, expression = symbol.row, compact(definition_of(symbol))
     for inner in own_symbols([expression]).values():
         yield from _value(inner, made)
     made.add(symbol.name)

@@ -10,8 +10,8 @@ from sympy import Expr, Number, Pow
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.lifetime.given import Given, check_finite, floating
-from rulesearch.lowering.evening import evened
 from rulesearch.notation import Term, canonical
+from rulesearch.notation.joining import compact
 from rulesearch.operators import without_definitions
 
 
@@ -63,7 +63,7 @@ def check_constants(terms: Iterable[Term], dtype: torch.dtype) -> None:
 def _beyond(term: Term, dtype: torch.dtype) -> str:
     """The first number of the term that overflows, or becomes zero; "" if none does."""
     limits = torch.finfo(dtype)
-    expressions = [evened(canonical(without_definitions(e))) for _, e in term.updates]
+    expressions = [compact(canonical(without_definitions(e)), apart=True) for _, e in term.updates]
     numbers = frozenset[Expr]().union(*(e.atoms(Number) for e in expressions))
     # Where all else in a sum is zero, its power is that of a number.
     powers = frozenset[Expr]().union(*(e.atoms(Pow) for e in expressions))

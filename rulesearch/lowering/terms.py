@@ -9,13 +9,12 @@ from functools import lru_cache
 import sympy
 from sympy import Expr, Integer, Mul, Symbol
 
-from rulesearch.lowering.cancelling import joined
-from rulesearch.lowering.evening import evened
 from rulesearch.lowering.plan import FIRST, Carried, Group, Part, Plan, before, known_ranges
 from rulesearch.lowering.sharing import Sums, by_index, name_sums, share
 from rulesearch.model import PAPER, Model
 from rulesearch.notation import Pool, Term, by_potential, canonical, text_of
 from rulesearch.notation.comparison import unnamed
+from rulesearch.notation.joining import compact
 from rulesearch.operators import (
     NEURONS,
     PARAMETERS,
@@ -114,7 +113,7 @@ def _plan(
 def _written_out(expression: Expr, model: Model) -> Expr:
     """Without definitions; and by the potential at hand where it has neither biases nor noise."""
     form = canonical(without_definitions(expression))
-    return joined(evened(form if model.bias or model.noise else by_potential(form)))
+    return compact(form if model.bias or model.noise else by_potential(form), apart=True)
 
 
 # --- traces ------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from sympy import Expr, Symbol
 from rulesearch.errors import RuleSearchError
 from rulesearch.letters import as_read, spelled
 from rulesearch.notation.canonical import canonical
+from rulesearch.notation.joining import compact
 from rulesearch.notation.parsing import CONSTANTS, parse
 from rulesearch.notation.printing import text_of
 from rulesearch.notation.views import PLACES, said_of
@@ -113,7 +114,7 @@ def trace(
     moves = any(symbol.row.memory for symbol in inner)  # from where it begins, at the least
     reads = names_read(definition_of(made)) - {"n_pre", "n_post"}
     if memory and begins is None and not (reads or moves):
-        text = text_of(definition_of(made))
+        text = text_of(compact(definition_of(made)))
         raise RuleSearchError(f"{what}: {text} never changes; write it in place of its trace")
     return made
 

@@ -12,6 +12,7 @@ from sympy import Expr, Symbol
 from rulesearch.errors import RuleSearchError, closest
 from rulesearch.letters import as_read
 from rulesearch.notation.canonical import canonical
+from rulesearch.notation.joining import compact
 from rulesearch.notation.joint import together
 from rulesearch.notation.options import OPTIONS, bounds_faults, in_their_order
 from rulesearch.notation.own import own_symbols, quantity, trace
@@ -72,11 +73,11 @@ def pool_to_plain(pool: Pool) -> dict[str, Any]:
         "feedback": _texts(pool, "B"),
         "bias": _texts(pool, "b"),
         "quantities": {
-            n: text_of(definition_of(s)) for n, s in own.items() if s.row.memory is None
+            n: text_of(compact(definition_of(s))) for n, s in own.items() if s.row.memory is None
         },
         "traces": {
             name: {
-                "of": text_of(definition_of(symbol)),
+                "of": text_of(compact(definition_of(symbol))),
                 "decay": memory.decay,
                 "initial": "first" if memory.initial is None else memory.initial,
             }
@@ -99,7 +100,7 @@ def pool_to_plain(pool: Pool) -> dict[str, Any]:
 
 def _texts(pool: Pool, of: Parameter) -> dict[str, str]:
     """The changes of a parameter, name -> text."""
-    return {t.name: text_of(e) for t in pool for changed, e in t.updates if changed == of}
+    return {t.name: text_of(compact(e)) for t in pool for changed, e in t.updates if changed == of}
 
 
 def pool_from_plain(plain: Mapping[str, Any]) -> Pool:

@@ -13,6 +13,7 @@ from rulesearch.errors import RuleSearchError
 from rulesearch.notation.canonical import canonical, degree
 from rulesearch.notation.comparison import compared, quotient
 from rulesearch.notation.dependence import Updates
+from rulesearch.notation.joining import compact
 from rulesearch.notation.own import own_symbols
 from rulesearch.notation.parsing import MOST_CHARACTERS, parse
 from rulesearch.notation.printing import latex_of, text_of
@@ -85,12 +86,12 @@ class Term:
         return Term(name, form, changes)
 
     def __str__(self) -> str:
-        return text_of(self.expression)
+        return self.text
 
     @property
     def text(self) -> str:
-        """The canonical expression in the notation of a term; `parse` reads it back."""
-        return text_of(self.expression)
+        """The expression in the notation of a term; `parse` reads it back."""
+        return text_of(compact(self.expression))
 
     @property
     def updates(self) -> Updates:
@@ -107,7 +108,7 @@ class Term:
         """
         if self.changes == "W" and not self.beside:
             return self.text
-        return ", ".join(f"d{parameter} = {text_of(e)}" for parameter, e in self.updates)
+        return ", ".join(f"d{parameter} = {text_of(compact(e))}" for parameter, e in self.updates)
 
     @property
     def factor(self) -> Expr:
@@ -163,7 +164,7 @@ class Term:
     @property
     def latex(self) -> str:
         """The expression as LaTeX."""
-        return latex_of(self.expression)
+        return latex_of(compact(self.expression))
 
     @property
     def index(self) -> Index:

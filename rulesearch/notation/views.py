@@ -8,6 +8,7 @@ from sympy import Expr
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation.canonical import canonical
+from rulesearch.notation.joining import compact
 from rulesearch.notation.printing import text_of
 from rulesearch.operators import (
     POST,
@@ -38,7 +39,7 @@ def said_of(symbol: OwnSymbol) -> str:
         >>> said_of(trace("theta_post", y_post**2, decay=0.95))
         'a trace of y_post**2, decay 0.95'
     """
-    memory, text = symbol.row.memory, text_of(definition_of(symbol))
+    memory, text = symbol.row.memory, text_of(compact(definition_of(symbol)))
     if memory is None:
         return text
     begins = ", from the first value" if memory.initial is None else f", from {memory.initial:g}"

@@ -10,6 +10,7 @@ from sympy import Expr, Symbol
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation import Pool, latex_of
+from rulesearch.notation.joining import compact
 from rulesearch.notation.own import own_symbols
 from rulesearch.notation.views import PLACES
 from rulesearch.operators import OwnSymbol, Parameter, definition_of, definitions_of
@@ -147,7 +148,7 @@ def _operator(name: str, arguments: Sequence[Symbol], body: Expr) -> Definition:
 
 
 def _quantity(symbol: OwnSymbol) -> Definition:
-    definition, memory = definition_of(symbol), symbol.row.memory
+    definition, memory = compact(definition_of(symbol)), symbol.row.memory
     of = PLACES[symbol.row.index]
     if memory is None:
         formula = rf"{latex_of(symbol)} = {latex_of(definition)}"

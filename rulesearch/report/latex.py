@@ -56,12 +56,13 @@ def definitions_latex(pool: Pool, parameters: Mapping[str, str]) -> Iterator[str
         parameters: what is written for each parameter, where that is not its name.
     """
     from rulesearch.notation import latex_of
+    from rulesearch.notation.joining import compact
     from rulesearch.notation.own import own_symbols
     from rulesearch.operators import definition_of, definitions_of
 
     expressions = [e for term in pool for _, e in term.updates]
     for symbol in own_symbols(expressions).values():
-        name, text = latex_of(symbol), latex_of(definition_of(symbol))
+        name, text = latex_of(symbol), latex_of(compact(definition_of(symbol)))
         memory = symbol.row.memory
         if memory is None:
             yield f"{name} ={{}}& {text}"

@@ -10,6 +10,7 @@ from rulesearch.data import Data
 from rulesearch.locality import classify
 from rulesearch.machine import machine
 from rulesearch.notation import Pool, Term, latex_of, pool_to_plain, text_of
+from rulesearch.notation.joining import compact
 from rulesearch.records.documents import digest_of
 from rulesearch.records.plain import to_plain
 from rulesearch.result import (
@@ -87,8 +88,8 @@ def _changes(term: Term) -> dict[str, Any]:
     if term.updates == (("W", term.expression),):
         return {}
     return {
-        "changes": {parameter: text_of(e) for parameter, e in term.updates},
-        "changes_latex": {parameter: latex_of(e) for parameter, e in term.updates},
+        "changes": {parameter: text_of(compact(e)) for parameter, e in term.updates},
+        "changes_latex": {parameter: latex_of(compact(e)) for parameter, e in term.updates},
     }
 
 

@@ -12,11 +12,39 @@ from collections.abc import Mapping, Sequence
 
 from sympy import Add, Expr, Mul, Rational, sqrt
 
+from rulesearch.notation.evening import evened
 from rulesearch.operators import POST, PRE, SCALAR, SYNAPSE, Index, NeuronSum, index_of
 
 #: Sums of more parts than this stay as they are.
 MOST = 60
 _Powers = frozenset[tuple[Expr, Expr]]
+
+
+def compact(form: Expr, *, apart: bool = False) -> Expr:
+    """A canonical form as a person would write it, and as it is computed: the same expression.
+
+    Args:
+        form: canonical.
+        apart: see `joined`.
+
+    Example:
+        >>> from rulesearch.notation import canonical, e_post, y_post
+        >>> compact(canonical((y_post - e_post) / (y_post**2 + 0.01)))
+        (-e_post + y_post)/(y_post**2 + 1/100)
+    """
+    found = evened(joined(form, apart=apart))
+    # Brackets with the sign that says most in few signs; kernels have each with one alone.
+    return found if apart else found.replace(lambda part: part.is_Mul, _turned)
+
+
+def _turned(product: Expr) -> Expr:
+    """A product without its minus, where a bracket may have it."""
+    number, rest = product.as_coeff_Mul()
+    factors = Mul.make_args(rest)
+    brackets = [factor for factor in factors if factor.is_Add]
+    if number >= 0 or len(brackets) != 1 or len(factors) == 1:
+        return product
+    return Mul(-number, -brackets[0], *(factor for factor in factors if not factor.is_Add))
 
 
 def joined(form: Expr, *, apart: bool = True) -> Expr:
@@ -94,7 +122,7 @@ def _squared(total: Expr, apart: bool) -> Expr:
     left: dict[_Powers, Expr] = {}
     for part in parts:
         coefficient, rest = part.as_coeff_Mul()
-        left[frozenset(rest.as_powers_dict().items())] = coefficient
+        left[_powers(rest)] = coefficient
     squares: list[Expr] = []
     for first in [*left]:
         members = [first]
@@ -110,6 +138,12 @@ def _squared(total: Expr, apart: bool) -> Expr:
             del left[one]
     rest = (number * _product(powers) for powers, number in left.items())
     return Add(*squares, *rest)
+
+
+def _powers(product: Expr) -> _Powers:
+    """Its factors, each with its power; one that is no number belongs to the factor."""
+    pairs = (factor.as_base_exp() for factor in Mul.make_args(product))
+    return frozenset((b, p) if p.is_number else (b**p, Rational(1)) for b, p in pairs)
 
 
 def _cross(left: Mapping[_Powers, Expr], one: _Powers, other: _Powers, apart: bool) -> bool:

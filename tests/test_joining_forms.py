@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from rulesearch.lifetime import run_lifetimes
 from rulesearch.lowering import lower
-from rulesearch.lowering.cancelling import joined
 from rulesearch.notation import (
     B,
     Pool,
@@ -28,6 +27,7 @@ from rulesearch.notation import (
     y_pre,
     z_post,
 )
+from rulesearch.notation.joining import joined
 
 MEAN = trace("mean_post", y_post, decay=0.95, initial="first")
 VARIANCE = trace("variance_post", (y_post - MEAN) ** 2, decay=0.95)
