@@ -18,7 +18,7 @@ from rulesearch.export.spelling import without_sums
 from rulesearch.lifetime.reads import check_reads
 from rulesearch.lowering.plan import known_ranges
 from rulesearch.model import Model
-from rulesearch.notation.joining import compact
+from rulesearch.notation.compact import compact
 from rulesearch.notation.layers import Layers
 from rulesearch.notation.own import own_symbols
 from rulesearch.operators import (

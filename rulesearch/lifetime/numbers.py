@@ -11,7 +11,7 @@ from sympy import Expr, Number, Pow
 from rulesearch.errors import RuleSearchError
 from rulesearch.lifetime.given import Given, check_finite, floating
 from rulesearch.notation import Term, canonical
-from rulesearch.notation.joining import compact
+from rulesearch.notation.compact import compact
 from rulesearch.operators import without_definitions
 
 

@@ -13,8 +13,8 @@ from rulesearch.lowering.plan import FIRST, Carried, Group, Part, Plan, before, 
 from rulesearch.lowering.sharing import Sums, by_index, name_sums, share
 from rulesearch.model import PAPER, Model
 from rulesearch.notation import Pool, Term, by_potential, canonical, text_of
+from rulesearch.notation.compact import compact
 from rulesearch.notation.comparison import unnamed
-from rulesearch.notation.joining import compact
 from rulesearch.operators import (
     NEURONS,
     PARAMETERS,

@@ -18,7 +18,7 @@ from sympy import Expr, Symbol
 from rulesearch.errors import RuleSearchError
 from rulesearch.letters import as_read, spelled
 from rulesearch.notation.canonical import canonical
-from rulesearch.notation.joining import compact
+from rulesearch.notation.compact import compact
 from rulesearch.notation.parsing import CONSTANTS, parse
 from rulesearch.notation.printing import text_of
 from rulesearch.notation.views import PLACES, said_of

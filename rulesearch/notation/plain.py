@@ -12,7 +12,7 @@ from sympy import Expr, Symbol
 from rulesearch.errors import RuleSearchError, closest
 from rulesearch.letters import as_read
 from rulesearch.notation.canonical import canonical
-from rulesearch.notation.joining import compact
+from rulesearch.notation.compact import compact
 from rulesearch.notation.joint import together
 from rulesearch.notation.options import OPTIONS, bounds_faults, in_their_order
 from rulesearch.notation.own import own_symbols, quantity, trace

@@ -11,9 +11,9 @@ from sympy import Expr, Function
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation.canonical import canonical, degree
+from rulesearch.notation.compact import compact
 from rulesearch.notation.comparison import compared, quotient
 from rulesearch.notation.dependence import Updates
-from rulesearch.notation.joining import compact
 from rulesearch.notation.own import own_symbols
 from rulesearch.notation.parsing import MOST_CHARACTERS, parse
 from rulesearch.notation.printing import latex_of, text_of

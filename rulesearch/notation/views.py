@@ -8,7 +8,7 @@ from sympy import Expr
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation.canonical import canonical
-from rulesearch.notation.joining import compact
+from rulesearch.notation.compact import compact
 from rulesearch.notation.printing import text_of
 from rulesearch.operators import (
     POST,

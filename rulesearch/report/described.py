@@ -10,7 +10,7 @@ from sympy import Expr, Symbol
 
 from rulesearch.errors import RuleSearchError
 from rulesearch.notation import Pool, latex_of
-from rulesearch.notation.joining import compact
+from rulesearch.notation.compact import compact
 from rulesearch.notation.own import own_symbols
 from rulesearch.notation.views import PLACES
 from rulesearch.operators import OwnSymbol, Parameter, definition_of, definitions_of

@@ -56,7 +56,7 @@ def definitions_latex(pool: Pool, parameters: Mapping[str, str]) -> Iterator[str
         parameters: what is written for each parameter, where that is not its name.
     """
     from rulesearch.notation import latex_of
-    from rulesearch.notation.joining import compact
+    from rulesearch.notation.compact import compact
     from rulesearch.notation.own import own_symbols
     from rulesearch.operators import definition_of, definitions_of
 

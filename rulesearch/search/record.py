@@ -10,7 +10,7 @@ from rulesearch.data import Data
 from rulesearch.locality import classify
 from rulesearch.machine import machine
 from rulesearch.notation import Pool, Term, latex_of, pool_to_plain, text_of
-from rulesearch.notation.joining import compact
+from rulesearch.notation.compact import compact
 from rulesearch.records.documents import digest_of
 from rulesearch.records.plain import to_plain
 from rulesearch.result import (

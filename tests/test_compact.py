@@ -27,7 +27,7 @@ from rulesearch.notation import (
     y_pre,
     z_post,
 )
-from rulesearch.notation.joining import joined
+from rulesearch.notation.compact import gathered
 
 MEAN = trace("mean_post", y_post, decay=0.95, initial="first")
 VARIANCE = trace("variance_post", (y_post - MEAN) ** 2, decay=0.95)
@@ -44,7 +44,7 @@ POST = (y_post, e_post, z_post, MEAN)
 def test_a_square_is_found_and_the_same_number(numbers, symbols, front, beside):
     whole = sum(n * s for n, s in zip(numbers, symbols, strict=False))
     form = canonical(front * whole**2 + beside)
-    found = joined(form)
+    found = gathered(form)
     assert canonical(found) == form
     squares = [p for p in found.atoms(sympy.Pow) if p.exp == 2 and p.base.is_Add]
     # What stands beside it may be one of its parts, but of one at most.
@@ -65,14 +65,14 @@ def test_a_square_is_found_and_the_same_number(numbers, symbols, front, beside):
 )
 def test_what_is_none_stays(form):
     form = canonical(form)
-    assert joined(form) == form
+    assert gathered(form) == form
 
 
 def test_squares_are_found_in_roots_in_sums_and_at_synapses():
-    inside = joined(canonical(sqrt((y_post - y_pre) ** 2 + 1)))
+    inside = gathered(canonical(sqrt((y_post - y_pre) ** 2 + 1)))
     assert inside in (sqrt((y_post - y_pre) ** 2 + 1), sqrt((y_pre - y_post) ** 2 + 1))
-    assert joined(canonical((W - B) ** 2)) == (B - W) ** 2
-    summed = joined(canonical(y_post * sum_pre((y_pre - e_pre) ** 2) + e_post))
+    assert gathered(canonical((W - B) ** 2)) == (B - W) ** 2
+    summed = gathered(canonical(y_post * sum_pre((y_pre - e_pre) ** 2) + e_post))
     assert summed == y_post * sum_pre((e_pre - y_pre) ** 2) + e_post
 
 
@@ -94,20 +94,20 @@ def test_a_fraction_is_one_product(form):
     plan = lower(Pool(F=form))
     (group,) = plan.groups
     assert len(group.parts) == 1
-    assert canonical(joined(canonical(form))) == canonical(form)
+    assert canonical(gathered(canonical(form))) == canonical(form)
 
 
 def test_a_fraction_is_found_in_functions_and_sums():
     form = canonical(tanh((y_post - y_pre) / (1 + W**2)))
-    assert joined(form) in (
+    assert gathered(form) in (
         tanh((y_post - y_pre) / (1 + W**2)),
         -tanh((y_pre - y_post) / (1 + W**2)),
     )
     form = canonical(sum_pre((y_pre - e_pre) / (1 + y_pre**2)))
-    assert joined(form) == -sum_pre((e_pre - y_pre) / (1 + y_pre**2))
+    assert gathered(form) == -sum_pre((e_pre - y_pre) / (1 + y_pre**2))
     # What joins pre and post is left apart, and the divisors of pre with it.
     form = canonical(e_post * (y_post - y_pre) / (1 + y_pre**2))
-    assert len(sympy.Add.make_args(joined(form))) == 2
+    assert len(sympy.Add.make_args(gathered(form))) == 2
 
 
 @pytest.mark.parametrize("kernel", ["einsum", "fused"])

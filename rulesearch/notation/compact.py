@@ -1,8 +1,9 @@
-"""Differences taken before they are squared or divided, which canonical forms have multiplied out.
+"""Canonical forms as a person would write them, which is also how they are computed.
 
-In floating point a**2 - 2*a*b + b**2 may be negative, and is little but rounding where `a` is near
-`b`: the variance of an activity that hardly changes had a root that is no number. And
-a/small - b/small is what rounding leaves of two large numbers, where (a - b)/small is right.
+Differences are taken before they are squared or divided. In floating point a**2 - 2*a*b + b**2 may
+be negative, and is little but rounding where `a` is near `b`: the variance of an activity that
+hardly changes had a root that is no number. And a/small - b/small is what rounding leaves of two
+large numbers, where (a - b)/small is right.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ def compact(form: Expr, *, apart: bool = False) -> Expr:
 
     Args:
         form: canonical.
-        apart: see `joined`.
+        apart: see `gathered`.
 
     Example:
         >>> from rulesearch.notation import canonical, e_post, y_post
         >>> compact(canonical((y_post - e_post) / (y_post**2 + 0.01)))
         (-e_post + y_post)/(y_post**2 + 1/100)
     """
-    found = evened(joined(form, apart=apart))
+    found = evened(gathered(form, apart=apart))
     # Brackets with the sign that says most in few signs; kernels have each with one alone.
     return found if apart else found.replace(lambda part: part.is_Mul, _turned)
 
@@ -47,7 +48,7 @@ def _turned(product: Expr) -> Expr:
     return Mul(-number, -brackets[0], *(factor for factor in factors if not factor.is_Add))
 
 
-def joined(form: Expr, *, apart: bool = True) -> Expr:
+def gathered(form: Expr, *, apart: bool = True) -> Expr:
     """The same with squares of sums and fractions of sums found again, also in functions and sums.
 
     Args:
@@ -57,17 +58,17 @@ def joined(form: Expr, *, apart: bool = True) -> Expr:
 
     Example:
         >>> from rulesearch.notation import canonical, e_post, y_post, y_pre
-        >>> joined(canonical(1 / ((y_post - e_post) ** 2 + 2)), apart=False)
+        >>> gathered(canonical(1 / ((y_post - e_post) ** 2 + 2)), apart=False)
         1/((e_post - y_post)**2 + 2)
-        >>> joined(canonical((y_post - y_pre) ** 2))
+        >>> gathered(canonical((y_post - y_pre) ** 2))
         y_post**2 - 2*y_post*y_pre + y_pre**2
-        >>> joined(canonical(y_pre * (y_post - e_post) / (y_post**2 + 1)))
+        >>> gathered(canonical(y_pre * (y_post - e_post) / (y_post**2 + 1)))
         -y_pre*(e_post - y_post)/(y_post**2 + 1)
     """
     if not form.args:
         return form
     inside = apart and (form.is_Add or form.is_Mul)
-    form = form.func(*(joined(argument, apart=inside) for argument in form.args))
+    form = form.func(*(gathered(argument, apart=inside) for argument in form.args))
     return _in_summands(_in_sum(form, apart)) if form.is_Add else form
 
 
@@ -80,12 +81,12 @@ def _divided(total: Expr, apart: bool) -> Expr:
     parts = [*Add.make_args(total)]
     sides: list[Index | None] = [PRE, POST, SCALAR, SYNAPSE]
     for side in sides if apart else [*sides, None]:
-        gathered: dict[Expr, list[Expr]] = {}
+        brackets: dict[Expr, list[Expr]] = {}
         for part in parts:
             front, rest = _front(part, side)
-            gathered.setdefault(front, []).append(rest)
+            brackets.setdefault(front, []).append(rest)
         parts = [
-            part for front, rests in gathered.items() for part in _fractions(front, rests, side)
+            part for front, rests in brackets.items() for part in _fractions(front, rests, side)
         ]
     return Add(*parts)
 
@@ -141,9 +142,9 @@ def _squared(total: Expr, apart: bool) -> Expr:
 
 
 def _powers(product: Expr) -> _Powers:
-    """Its factors, each with its power; one that is no number belongs to the factor."""
+    """Its factors, each with its power; one that is not whole belongs to the factor."""
     pairs = (factor.as_base_exp() for factor in Mul.make_args(product))
-    return frozenset((b, p) if p.is_number else (b**p, Rational(1)) for b, p in pairs)
+    return frozenset((b, p) if p.is_Integer else (b**p, Rational(1)) for b, p in pairs)
 
 
 def _cross(left: Mapping[_Powers, Expr], one: _Powers, other: _Powers, apart: bool) -> bool:
