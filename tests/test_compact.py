@@ -4,30 +4,38 @@ import pytest
 import sympy
 import torch
 from batches import given
+from hypothesis import HealthCheck, assume, example, settings
 from hypothesis import given as drawn
-from hypothesis import settings
 from hypothesis import strategies as st
 
+from rulesearch.errors import RuleSearchError
 from rulesearch.lifetime import run_lifetimes
 from rulesearch.lowering import lower
 from rulesearch.notation import (
+    Abs,
     B,
+    L,
     Pool,
     W,
     canonical,
     e_post,
     e_pre,
+    exp,
+    n_pre,
+    parse,
     quantity,
     seen_from_pre,
     sqrt,
+    sum_post,
     sum_pre,
     tanh,
+    text_of,
     trace,
     y_post,
     y_pre,
     z_post,
 )
-from rulesearch.notation.compact import gathered
+from rulesearch.notation.compact import compact, gathered
 
 MEAN = trace("mean_post", y_post, decay=0.95, initial="first")
 VARIANCE = trace("variance_post", (y_post - MEAN) ** 2, decay=0.95)
@@ -58,7 +66,7 @@ def test_a_square_is_found_and_the_same_number(numbers, symbols, front, beside):
         (y_post - y_pre) ** 2,  # separates, which it does not as a square
         y_post**2 + y_post * e_post + e_post**2,
         y_post**2 - e_post**2 - 2 * y_post * e_post,
-        y_post**2 + 2 * e_post**2 + 3 * y_post * e_post,
+        y_post**2 + 2 * e_post**2 + y_post * e_post,
         y_post * y_pre - y_post**2 * W,
         W + y_pre,
     ],
@@ -68,12 +76,71 @@ def test_what_is_none_stays(form):
     assert gathered(form) == form
 
 
+LEAVES = st.sampled_from([*POST, y_pre, e_pre, W, B, L, sympy.Rational(3, 10), sympy.Integer(2)])
+
+
+def grown(parts):
+    """Larger expressions: sums, differences, products, powers, fractions, roots, sizes, sums."""
+    two = st.tuples(parts, parts)
+    return st.one_of(
+        two.map(lambda p: p[0] + p[1]),
+        two.map(lambda p: p[0] - 2 * p[1]),
+        two.map(lambda p: p[0] * p[1]),
+        st.tuples(parts, st.sampled_from([2, 3])).map(lambda p: p[0] ** p[1]),
+        two.map(lambda p: p[0] / (p[1] ** 2 + sympy.Rational(1, 100))),
+        parts.map(lambda p: sqrt(p**2)),
+        parts.map(Abs),
+        parts.map(sum_pre),
+        parts.map(exp),
+    )
+
+
+@drawn(st.recursive(LEAVES, grown, max_leaves=7))
+@example((y_post + e_post + z_post) ** 2 - 4 * e_post * z_post)  # three squares, and no signs do it
+@settings(deadline=None, max_examples=300, suppress_health_check=[*HealthCheck])
+def test_a_compact_form_is_the_same_expression(expression):
+    try:
+        form = canonical(expression)
+        assume(len(sympy.Add.make_args(form)) <= 40)
+    except RuleSearchError:
+        assume(False)
+    for apart in (False, True):
+        assert canonical(compact(form, apart=apart)) == form
+    assert canonical(parse(text_of(compact(form)), quantities={"mean_post": MEAN})) == form
+
+
 def test_squares_are_found_in_roots_in_sums_and_at_synapses():
     inside = gathered(canonical(sqrt((y_post - y_pre) ** 2 + 1)))
     assert inside in (sqrt((y_post - y_pre) ** 2 + 1), sqrt((y_pre - y_post) ** 2 + 1))
     assert gathered(canonical((W - B) ** 2)) == (B - W) ** 2
     summed = gathered(canonical(y_post * sum_pre((y_pre - e_pre) ** 2) + e_post))
     assert summed == y_post * sum_pre((e_pre - y_pre) ** 2) + e_post
+
+
+def spread(x):
+    return sum_pre((x - sum_pre(x) / n_pre) ** 2)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        sqrt((1 - y_post) ** 2 + sympy.Rational(1, 10)),
+        (sympy.Rational(3, 10) - y_post) ** 2,
+        (Abs(e_post) - MEAN) ** 2,
+        (y_post - MEAN) ** 4,
+        ((y_post - MEAN) * (y_pre - e_pre)) ** 2,
+        ((y_post - MEAN) ** 2 - z_post) ** 2,
+        (y_post - MEAN) ** 3,
+        (exp(y_post) / sum_post(exp(y_post)) - MEAN) ** 2,
+        spread(y_pre),
+        e_post * sqrt(spread(W)),
+    ],
+)
+def test_what_rounding_would_leave_little_of_is_kept(form):
+    """Of all these the parts, multiplied out, cancel."""
+    found = gathered(canonical(form))
+    assert canonical(found) == canonical(form)
+    assert found.atoms(sympy.Add) & {power.base for power in found.atoms(sympy.Pow)}
 
 
 def test_a_square_is_one_group():

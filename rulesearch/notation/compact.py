@@ -9,15 +9,28 @@ large numbers, where (a - b)/small is right.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from sympy import Add, Expr, Mul, Rational, sqrt
+import sympy
+from sympy import Abs, Add, Dummy, Expr, Mul, Rational, sqrt
 
 from rulesearch.notation.evening import evened
-from rulesearch.operators import POST, PRE, SCALAR, SYNAPSE, Index, NeuronSum, index_of
+from rulesearch.operators import (
+    POST,
+    PRE,
+    QUANTITIES,
+    SCALAR,
+    SYNAPSE,
+    Index,
+    NeuronSum,
+    OwnSymbol,
+    index_of,
+)
 
-#: Sums of more parts than this stay as they are.
+#: In sums of more parts than this no squares are looked for,
 MOST = 60
+#: and no products in those of more.
+FEW = 24
 _Powers = frozenset[tuple[Expr, Expr]]
 
 
@@ -39,13 +52,27 @@ def compact(form: Expr, *, apart: bool = False) -> Expr:
 
 
 def _turned(product: Expr) -> Expr:
-    """A product without its minus, where a bracket may have it."""
+    """A product without its minus where a bracket may have it, and traces taken from the new."""
     number, rest = product.as_coeff_Mul()
-    factors = Mul.make_args(rest)
-    brackets = [factor for factor in factors if factor.is_Add]
-    if number >= 0 or len(brackets) != 1 or len(factors) == 1:
+    factors = list(Mul.make_args(rest))
+    brackets = [n for n, factor in enumerate(factors) if factor.is_Add]
+    if not brackets or len(factors) == 1:
         return product
-    return Mul(-number, -brackets[0], *(factor for factor in factors if not factor.is_Add))
+    turned = [n for n in brackets if _begins_with_own(factors[n])]
+    if (len(turned) % 2 == 1) != (number < 0):
+        turned = brackets[:1] if number < 0 else []
+    if len(turned) % 2:
+        number = -number
+    for n in turned:
+        factors[n] = -factors[n]
+    return Mul(number, *factors)
+
+
+def _begins_with_own(bracket: Expr) -> bool:
+    """Whether one's own quantities stand in it with a plus, and those of the table with a minus."""
+    return all(
+        part.has(OwnSymbol) != bool(part.could_extract_minus_sign()) for part in bracket.args
+    )
 
 
 def gathered(form: Expr, *, apart: bool = True) -> Expr:
@@ -73,7 +100,63 @@ def gathered(form: Expr, *, apart: bool = True) -> Expr:
 
 
 def _in_sum(total: Expr, apart: bool) -> Expr:
-    return _divided(_squared(total, apart), apart)
+    product = _factored(total, apart)
+    if product != total:
+        return product
+    return _divided(_spread(_squared(total, apart)), apart)
+
+
+def _factored(total: Expr, apart: bool) -> Expr:
+    """The sum as a product, where that has a power of a bracket, or two of them."""
+    parts = Add.make_args(total)
+    if not 3 <= len(parts) <= FEW:
+        return total
+    # What is no quantity to a whole power is one of its own to SymPy's polynomials.
+    names: dict[Expr, Expr] = {}
+    plain: list[Expr] = []
+    for part in parts:
+        number, rest = part.as_coeff_Mul()
+        whole = [(b, p) if p > 0 else (1 / b, -p) for b, p in _powers(rest)]
+        plain.append(number * Mul(*(names.setdefault(b, Dummy()) ** p for b, p in whole)))
+    number, found = sympy.factor_list(Add(*plain))
+    meant = {name: base for base, name in names.items()}
+    factors = [(factor.xreplace(meant), power) for factor, power in found]
+    brackets = [(factor, power) for factor, power in factors if factor.is_Add]
+    if sum(power for _, power in brackets) < 2:
+        return total
+    if apart and not all(_of_one_side(bracket) for bracket, _ in brackets):
+        return total
+    result = [number]
+    for factor, power in factors:
+        turned = factor.is_Add and factor.could_extract_minus_sign()
+        one = -factor if turned else factor
+        result += [
+            (-1 if turned else 1) ** power,
+            (_in_sum(one, apart) if one.is_Add else one) ** power,
+        ]
+    return Mul(*result)
+
+
+def _of_one_side(bracket: Expr) -> bool:
+    return len({index_of(part) for part in bracket.args if not part.is_number}) == 1
+
+
+def _spread(total: Expr) -> Expr:
+    """The spread of a layer: sum(x**2) - sum(x)**2/n is sum((x - sum(x)/n)**2)."""
+    parts = [*Add.make_args(total)]
+    for part in [*parts]:
+        for factor in Mul.make_args(part):
+            if not isinstance(factor, NeuronSum) or part not in parts:
+                continue
+            count = QUANTITIES[f"n_{factor.axis}"].symbol
+            root = Mul(*(base ** (power / 2) for base, power in _powers(factor.args[0])))
+            whole = factor.func(root)
+            other = -part / factor * whole**2 / count
+            if _powers(root) and root**2 == factor.args[0] and other in parts:
+                parts.remove(part)
+                parts.remove(other)
+                parts.append(part / factor * factor.func((root - whole / count) ** 2))
+    return Add(*parts)
 
 
 def _divided(total: Expr, apart: bool) -> Expr:
@@ -120,44 +203,63 @@ def _squared(total: Expr, apart: bool) -> Expr:
     parts = Add.make_args(total)
     if not 3 <= len(parts) <= MOST:
         return total
+    sizes = frozenset(size.args[0] for size in total.atoms(Abs))
     left: dict[_Powers, Expr] = {}
     for part in parts:
         coefficient, rest = part.as_coeff_Mul()
-        left[_powers(rest)] = coefficient
+        left[_powers(rest, sizes)] = coefficient
     squares: list[Expr] = []
     for first in [*left]:
-        members = [first]
+        signs, used = {first: 1}, {first}
         for other in [*left]:
-            if all(other != one and _cross(left, one, other, apart) for one in members):
-                members.append(other)
-        if first not in left or len(members) == 1:
+            sign = _sign(left, first, other, apart)
+            new = {other, *(_between(one, other) for one in signs)}
+            if new & used or len(new) <= len(signs):
+                continue
+            if all(_sign(left, one, other, apart) == sign * own != 0 for one, own in signs.items()):
+                signs[other] = sign
+                used |= new
+        if first not in left or len(signs) == 1:
             continue
-        squares.append(_square(left, members))
-        for number, one in enumerate(members):
-            for other in members[number + 1 :]:
-                del left[_between(one, other)]
+        squares.append(_square(left, signs))
+        for one in used:
             del left[one]
     rest = (number * _product(powers) for powers, number in left.items())
     return Add(*squares, *rest)
 
 
-def _powers(product: Expr) -> _Powers:
-    """Its factors, each with its power; one that is not whole belongs to the factor."""
-    pairs = (factor.as_base_exp() for factor in Mul.make_args(product))
-    return frozenset((b, p) if p.is_Integer else (b**p, Rational(1)) for b, p in pairs)
+def _powers(product: Expr, sizes: Collection[Expr] = ()) -> _Powers:
+    """Its factors, each with its whole power; what else is in a power belongs to the factor.
+
+    A square is one of the size, Abs, where that is among those given.
+    """
+    found: set[tuple[Expr, Expr]] = set()
+    for factor in Mul.make_args(product):
+        base, power = factor.as_base_exp()
+        whole, rest = power.as_coeff_Mul()
+        if not whole.is_Integer:
+            base, power = factor, Rational(1)
+        elif rest != 1:
+            base, power = base**rest, whole  # exp(2*x) is the square of exp(x)
+        elif base in sizes and power % 2 == 0:
+            base = Abs(base)
+        if factor != 1:
+            found.add((base, power))
+    return frozenset(found)
 
 
-def _cross(left: Mapping[_Powers, Expr], one: _Powers, other: _Powers, apart: bool) -> bool:
-    """Whether what stands between two squares in the square of their sum is there."""
+def _sign(left: Mapping[_Powers, Expr], one: _Powers, other: _Powers, apart: bool) -> int:
+    """The sign of what stands between two squares in that of their sum; 0 if it is not there."""
     between = _between(one, other)
-    if not {one, other, between} <= left.keys():
-        return False
-    a, b = left[one], left[other]
-    fits = a * b > 0 and left[between] ** 2 == 4 * a * b and isinstance(sqrt(b / a), Rational)
-    if not (fits and apart):
-        return bool(fits)
+    if len({one, other, between}) < 3 or not {one, other, between} <= left.keys():
+        return 0
+    a, b, ab = left[one], left[other], left[between]
+    if a * b < 0 or ab**2 != 4 * a * b or not isinstance(sqrt(b / a), Rational):
+        return 0
     sides = [index_of(_product(powers)) for powers in (one, other)]
-    return sides[0] | sides[1] in sides
+    if apart and sides[0] | sides[1] not in sides:
+        return 0
+    return 1 if ab * a > 0 else -1
 
 
 def _between(one: _Powers, other: _Powers) -> _Powers:
@@ -168,21 +270,19 @@ def _between(one: _Powers, other: _Powers) -> _Powers:
     return frozenset(powers.items())
 
 
-def _square(left: Mapping[_Powers, Expr], members: Sequence[_Powers]) -> Expr:
+def _square(left: Mapping[_Powers, Expr], signs: Mapping[_Powers, int]) -> Expr:
     """The square of the sum of members whose products are all there, what they share in front."""
-    first, *others = members
-    each = [dict(powers) for powers in members]
+    each = [dict(powers) for powers in signs]
     shared = {b: min(e.get(b, Rational(0)) for e in each) for e in each for b in e}
-    number = left[first]
-
-    def root(powers: _Powers) -> Expr:
-        own = dict(powers)
-        return Mul(*(b ** ((own.get(b, 0) - low) / 2) for b, low in shared.items()))
-
-    base = root(first)
-    for other in others:
-        size = sqrt(left[other] / number)
-        base += (size if left[_between(first, other)] * number > 0 else -size) * root(other)
+    number = left[next(iter(signs))]
+    base = Add(
+        *(
+            sign
+            * sqrt(left[powers] / number)
+            * Mul(*(b ** ((own.get(b, 0) - low) / 2) for b, low in shared.items()))
+            for (powers, sign), own in zip(signs.items(), each, strict=True)
+        )
+    )
     if base.could_extract_minus_sign():
         base = -base
     return number * _product(frozenset(shared.items())) * base**2
