@@ -132,6 +132,9 @@ def spread(x):
         ((y_post - MEAN) ** 2 - z_post) ** 2,
         (y_post - MEAN) ** 3,
         (exp(y_post) / sum_post(exp(y_post)) - MEAN) ** 2,
+        (sqrt(y_post) - MEAN) ** 2,
+        (y_post - sqrt(2) * e_post) ** 2,
+        sum_pre((y_pre - W) ** 2),
         spread(y_pre),
         e_post * sqrt(spread(W)),
     ],
@@ -141,6 +144,19 @@ def test_what_rounding_would_leave_little_of_is_kept(form):
     found = gathered(canonical(form))
     assert canonical(found) == canonical(form)
     assert found.atoms(sympy.Add) & {power.base for power in found.atoms(sympy.Pow)}
+
+
+def test_a_distance_is_not_by_the_potential():
+    """It would be sum(y**2) + sum(W**2) - 2*z, which may be negative where W is y."""
+    away = Pool(F=e_post / (sqrt(sum_pre((y_pre - W) ** 2)) + 1))
+    assert lower(away).quantities == {"W", "e_post", "y_pre"}
+
+
+def test_a_fraction_whose_sum_is_a_number_is_as_many():
+    below = y_pre + e_pre + 2
+    whole = sum_pre(y_pre / below) + sum_pre((e_pre + 2) / below)
+    assert gathered(canonical(y_post * whole)) == n_pre * y_post
+    assert lower(Pool(F=y_post * whole)).quantities == {"n_pre", "y_post"}
 
 
 def test_a_square_is_one_group():

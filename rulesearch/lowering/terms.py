@@ -12,7 +12,8 @@ from sympy import Expr, Integer, Mul, Symbol
 from rulesearch.lowering.plan import FIRST, Carried, Group, Part, Plan, before, known_ranges
 from rulesearch.lowering.sharing import Sums, by_index, name_sums, share
 from rulesearch.model import PAPER, Model
-from rulesearch.notation import Pool, Term, by_potential, canonical, text_of
+from rulesearch.notation import Pool, Term, canonical, text_of
+from rulesearch.notation.canonical import potential_at_hand
 from rulesearch.notation.compact import compact
 from rulesearch.notation.comparison import unnamed
 from rulesearch.operators import (
@@ -113,7 +114,8 @@ def _plan(
 def _written_out(expression: Expr, model: Model) -> Expr:
     """Without definitions; and by the potential at hand where it has neither biases nor noise."""
     form = canonical(without_definitions(expression))
-    return compact(form if model.bias or model.noise else by_potential(form), apart=True)
+    form = compact(form, apart=True)
+    return form if model.bias or model.noise else potential_at_hand(form)
 
 
 # --- traces ------------------------------------------------------------------------------------

@@ -102,9 +102,12 @@ def by_potential(form: Expr) -> Expr:
         >>> by_potential(canonical(sum_post(e_post * sum_pre(W * y_pre))))
         sum_post(e_post*z_post)
     """
-    if not form.has(_POTENTIAL):
-        return form
-    return canonical(form.xreplace({_POTENTIAL: QUANTITIES["z_post"].symbol}))
+    return canonical(potential_at_hand(form)) if form.has(_POTENTIAL) else form
+
+
+def potential_at_hand(form: Expr) -> Expr:
+    """The form with `z_post` for `sum_pre(W*y_pre)`, and nothing else moved."""
+    return form.xreplace({_POTENTIAL: QUANTITIES["z_post"].symbol})
 
 
 def _settled(expression: Expr) -> Expr:
@@ -137,7 +140,7 @@ def _canonical(expression: Expr) -> Expr:
         if abs(power) > HIGHEST_POWER:
             raise RuleSearchError(f"has a power of {echo(str(power))}; at most {HIGHEST_POWER}")
     if isinstance(form, NeuronSum):
-        return _add(_summed(form.func, part) for part in Add.make_args(form.args[0]))
+        return _add(summed(form.func, part) for part in Add.make_args(form.args[0]))
     return _expanded(form)
 
 
@@ -268,7 +271,7 @@ def _of_one_sign(parts: Iterable[Expr]) -> bool:
     return all(s.is_nonnegative for s in seen) or all(s.is_nonpositive for s in seen)
 
 
-def _summed(total: type[NeuronSum], part: Expr) -> Expr:
+def summed(total: type[NeuronSum], part: Expr) -> Expr:
     """The sum of one part; what does not carry the bound index stands in front."""
     inner: list[Expr] = []
     outer: list[Expr] = []
@@ -292,7 +295,7 @@ def _exchanged(factors: list[Expr]) -> Expr | None:
     others = [f for f in factors if not isinstance(f, sum_post)]
     if len(sums) != 1 or any(index_of(f) != PRE or f.has(NeuronSum) for f in others):
         return None
-    return _summed(sum_post, _summed(sum_pre, Mul(*others, *sums[0].args)))
+    return summed(sum_post, summed(sum_pre, Mul(*others, *sums[0].args)))
 
 
 def degree(form: Expr) -> int | None:

@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 import sympy
 from sympy import Abs, Add, Dummy, Expr, Mul, Rational, sqrt
 
+from rulesearch.notation.canonical import summed
 from rulesearch.notation.evening import evened
 from rulesearch.operators import (
     POST,
@@ -117,6 +118,7 @@ def _factored(total: Expr, apart: bool) -> Expr:
     for part in parts:
         number, rest = part.as_coeff_Mul()
         whole = [(b, p) if p > 0 else (1 / b, -p) for b, p in _powers(rest)]
+        whole = [(b, p) if p.is_Integer else (b**p, Rational(1)) for b, p in whole]
         plain.append(number * Mul(*(names.setdefault(b, Dummy()) ** p for b, p in whole)))
     number, found = sympy.factor_list(Add(*plain))
     meant = {name: base for base, name in names.items()}
@@ -206,8 +208,8 @@ def _squared(total: Expr, apart: bool) -> Expr:
     sizes = frozenset(size.args[0] for size in total.atoms(Abs))
     left: dict[_Powers, Expr] = {}
     for part in parts:
-        coefficient, rest = part.as_coeff_Mul()
-        left[_powers(rest, sizes)] = coefficient
+        number = Mul(*(factor for factor in Mul.make_args(part) if factor.is_number))
+        left[_powers(part / number, sizes)] = number
     squares: list[Expr] = []
     for first in [*left]:
         signs, used = {first: 1}, {first}
@@ -229,18 +231,16 @@ def _squared(total: Expr, apart: bool) -> Expr:
 
 
 def _powers(product: Expr, sizes: Collection[Expr] = ()) -> _Powers:
-    """Its factors, each with its whole power; what else is in a power belongs to the factor.
+    """Its factors, each with its power, a number; what else is in a power belongs to the factor.
 
     A square is one of the size, Abs, where that is among those given.
     """
     found: set[tuple[Expr, Expr]] = set()
     for factor in Mul.make_args(product):
         base, power = factor.as_base_exp()
-        whole, rest = power.as_coeff_Mul()
-        if not whole.is_Integer:
-            base, power = factor, Rational(1)
-        elif rest != 1:
-            base, power = base**rest, whole  # exp(2*x) is the square of exp(x)
+        number, rest = power.as_coeff_Mul()
+        if rest != 1:
+            base, power = base**rest, number  # exp(2*x) is the square of exp(x)
         elif base in sizes and power % 2 == 0:
             base = Abs(base)
         if factor != 1:
@@ -254,7 +254,7 @@ def _sign(left: Mapping[_Powers, Expr], one: _Powers, other: _Powers, apart: boo
     if len({one, other, between}) < 3 or not {one, other, between} <= left.keys():
         return 0
     a, b, ab = left[one], left[other], left[between]
-    if a * b < 0 or ab**2 != 4 * a * b or not isinstance(sqrt(b / a), Rational):
+    if a * b < 0 or ab**2 != 4 * a * b:
         return 0
     sides = [index_of(_product(powers)) for powers in (one, other)]
     if apart and sides[0] | sides[1] not in sides:
@@ -308,5 +308,5 @@ def _in_summands(total: Expr) -> Expr:
         whole = _in_sum(Add(*each), True)
         for summand in each if whole == Add(*each) else Add.make_args(whole):
             number, rest = summand.as_coeff_Mul()
-            kept.append(number * front * function(rest))
+            kept.append(number * front * summed(function, rest))
     return Add(*kept)
