@@ -156,11 +156,7 @@ def backprops(request: Request) -> dict[str, compared.Baseline]:
     found = {}
     for name, pool in zip(BACKPROPS, pools, strict=True):
         model = replace(world.config.model(pool), bias=name == "Adam, biases")
-        searching, set_aside = (
-            replace(world.population(pool, pathway="symmetric", held_out=h), model=model)
-            for h in (False, True)
-        )
-        found[name] = compared.Baseline(searching, set_aside, compared.ADAM_START)
+        found[name] = compared.baseline(world, model, "symmetric", pool, compared.ADAM_START)
     return found
 
 

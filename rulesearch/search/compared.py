@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rulesearch.baselines import by_adam, by_gradient
+from rulesearch.choices import PathwayName
 from rulesearch.meta import ROBUST
 from rulesearch.mixture import Worlds, worlds_of
+from rulesearch.model import Model
 from rulesearch.notation import Pool
 from rulesearch.population import Population
 from rulesearch.search.request import Request
@@ -49,20 +51,23 @@ def baselines(request: Request, world: World) -> dict[str, Baseline]:
     Their networks are those of the search, biases included, which learn at the same rate.
     """
     model, start = world.config.model(request.pool), request.setting.protocol.start
-
-    def on(pathway: str, pool: Pool, start: float, share: int = 1) -> Baseline:
-        searching, set_aside = (
-            replace(world.population(pool, pathway=pathway, held_out=held_out), model=model)
-            for held_out in (False, True)
-        )
-        return Baseline(searching, set_aside, start, share)
-
     sgd, adam = by_gradient(bias=model.bias), by_adam(bias=model.bias)
     return {
-        "backprop_sgd": on("symmetric", sgd, start),
-        "backprop_adam": on("symmetric", adam, ADAM_START, ADAM_SHARE),
-        "feedback_alignment": on("random", sgd, start),
+        "backprop_sgd": baseline(world, model, "symmetric", sgd, start),
+        "backprop_adam": baseline(world, model, "symmetric", adam, ADAM_START, ADAM_SHARE),
+        "feedback_alignment": baseline(world, model, "random", sgd, start),
     }
+
+
+def baseline(
+    world: World, model: Model, pathway: PathwayName, pool: Pool, start: float, share: int = 1
+) -> Baseline:
+    """What learns in a world by the one term of a pool; see `Baseline` for the rest."""
+    searching, set_aside = (
+        replace(world.population(pool, pathway=pathway, held_out=held_out), model=model)
+        for held_out in (False, True)
+    )
+    return Baseline(searching, set_aside, start, share)
 
 
 def best_rates(
